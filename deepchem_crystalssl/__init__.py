@@ -1,0 +1,50 @@
+"""Self-supervised learning on crystals, for DeepChem and matminer."""
+
+import logging
+import os
+from contextlib import contextmanager
+
+
+@contextmanager
+def _quiet_imports():
+    """Hide what deepchem, rdkit and dgl say about optional packages while they load; it floods every command."""
+    os.environ.setdefault("DGLBACKEND", "pytorch")
+    before = logging.root.manager.disable
+    logging.disable(logging.WARNING)
+    try:
+        yield
+    finally:
+        logging.disable(before)
+
+
+with _quiet_imports():
+    import deepchem as _deepchem  # noqa: F401
+
+from .crystals.graph import Crystal, CrystalGraph
+from .crystals.io import read_structures
+from .crystals.measured import prepare_measured_pattern
+from .crystals.neighbors import structures_to_graphs
+from .crystals.xrd import XRDGrid, simulate_xrd
+from .featurizers import CrystalGraphFeaturizer, XRDFeaturizer
+from .models import CrystalSSLModel
+from .registry import register, register_on_import
+from .version import __version__
+
+
+
+__all__ = [
+    "__version__",
+    "Crystal",
+    "CrystalGraph",
+    "CrystalGraphFeaturizer",
+    "CrystalSSLModel",
+    "XRDFeaturizer",
+    "XRDGrid",
+    "prepare_measured_pattern",
+    "read_structures",
+    "register",
+    "simulate_xrd",
+    "structures_to_graphs",
+]
+
+register_on_import()

@@ -1,0 +1,1 @@
+"""Crystals as physics, without learning: NumPy arrays in, NumPy arrays out."""

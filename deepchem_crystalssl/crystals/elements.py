@@ -1,0 +1,120 @@
+"""Element attributes by atomic number, bundled: no network, every element distinct.
+
+The table holds facts for Z = 1-118; where a quantity is not known (the electronegativity of a
+noble gas, the ionisation energy of the heaviest elements) it is NaN, and no bin of its expansion is
+lit. ``tools/build_element_tables.py`` writes it and names the sources.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+from importlib.resources import files
+
+import numpy as np
+import pandas as pd
+
+N_ELEMENTS = 118
+N_ELEMENT_FEATURES = 92
+
+# Quantity, number of soft bins, transform. The bins span the quantity's own range in the table.
+_BINNED = (
+    ("electronegativity_pauling", 12, np.asarray),
+    ("covalent_radius_angstrom", 12, np.asarray),
+    ("ionization_energy_ev", 12, np.log),
+    ("electron_affinity_ev", 11, np.asarray),
+    ("polarizability_au", 12, np.log),
+)
+_SUBSHELL_CAPACITY = {"s_electrons": 2, "p_electrons": 6, "d_electrons": 10, "f_electrons": 14}
+
+
+@cache
+def element_table() -> pd.DataFrame:
+    """Attributes of the elements, indexed by atomic number.
+
+    Returns
+    -------
+    pandas.DataFrame
+        118 rows; columns carry their unit in the name.
+
+    Examples
+    --------
+    >>> element_table().loc[26, ["symbol", "group", "period", "d_electrons"]].tolist()
+    ['Fe', 8.0, 4, 6]
+    """
+    with files(__package__).joinpath("data", "elements.csv").open() as handle:
+        return pd.read_csv(handle, index_col="atomic_number", keep_default_na=False, na_values=[""])
+
+
+@cache
+def symbols() -> tuple[str, ...]:
+    """Element symbols by atomic number; ``symbols()[0]`` is ``"X"``, no element."""
+    return ("X", *element_table()["symbol"])
+
+
+@cache
+def atomic_number_of() -> dict[str, int]:
+    """Atomic number by symbol, with deuterium and tritium as hydrogen.
+
+    Examples
+    --------
+    >>> atomic_number_of()["Fe"], atomic_number_of()["D"]
+    (26, 1)
+    """
+    return {symbol: z for z, symbol in enumerate(symbols()) if z} | {"D": 1, "T": 1}
+
+
+@cache
+def element_features() -> np.ndarray:
+    """Feature vectors of the elements.
+
+    One-hot group (18), period (7) and block (4), filling of the valence s, p, d and f subshells
+    (4), and soft bins of electronegativity (12), covalent radius (12), ionisation energy (12),
+    electron affinity (11) and polarisability (12).
+
+    Returns
+    -------
+    numpy.ndarray
+        float32 of shape (119, 92), read-only; row Z belongs to atomic number Z, row 0 is zero.
+
+    Examples
+    --------
+    >>> element_features().shape
+    (119, 92)
+    """
+    table = element_table()
+    one_hots = [
+        table["group"].to_numpy()[:, None] == np.arange(1, 19),
+        table["period"].to_numpy()[:, None] == np.arange(1, 8),
+        table["block"].to_numpy()[:, None] == np.array(list("spdf")),
+    ]
+    filling = [table[name].to_numpy()[:, None] / n for name, n in _SUBSHELL_CAPACITY.items()]
+    binned = []
+    for name, n_bins, transform in _BINNED:
+        x = transform(table[name].to_numpy(float))
+        centers = np.linspace(np.nanmin(x), np.nanmax(x), n_bins)
+        binned.append(np.nan_to_num(np.exp(-(((x[:, None] - centers) / (centers[1] - centers[0])) ** 2))))
+    features = np.zeros((N_ELEMENTS + 1, N_ELEMENT_FEATURES), np.float32)
+    features[1:] = np.hstack([*one_hots, *filling, *binned])
+    features.flags.writeable = False
+    return features
+
+
+@cache
+def scattering_parameters() -> np.ndarray:
+    r"""Parameters of the X-ray atomic scattering factors.
+
+    .. math:: f_Z(s) = Z - 41.78214\, s^2 \sum_{k=1}^{4} a_k e^{-b_k s^2}, \quad s = \sin\theta/\lambda
+
+    (De Graef and McHenry, *Structure of Materials*, the parametrisation pymatgen uses.)
+
+    Returns
+    -------
+    numpy.ndarray
+        float64 of shape (119, 4, 2): a_k (Å^2) and b_k (Å^2); NaN where not tabulated (Z > 98).
+    """
+    with files(__package__).joinpath("data", "scattering_factors.csv").open() as handle:
+        table = pd.read_csv(handle, index_col="atomic_number")
+    parameters = np.full((N_ELEMENTS + 1, 4, 2), np.nan)
+    parameters[table.index] = table.to_numpy().reshape(-1, 4, 2)
+    parameters.flags.writeable = False
+    return parameters

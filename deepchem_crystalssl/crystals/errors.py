@@ -1,0 +1,243 @@
+"""Typed errors for bad input, and the report that collects them in bulk work.
+
+Every error says four things: the *item* it is about, the *value* found, the *rule* it breaks and
+the *remedy*. Catch :class:`CrystalInputError` for all of them.
+"""
+
+from __future__ import annotations
+
+import logging
+import warnings
+from typing import Literal
+
+import pandas as pd
+
+logger = logging.getLogger(__name__)
+
+OnError = Literal["raise", "warn", "skip"]
+
+
+class CrystalInputError(ValueError):
+    """Input that cannot be used.
+
+    Parameters
+    ----------
+    item : str
+        What the error is about: a material id, a file, a row.
+    value : object
+        The offending value, as found.
+    rule, remedy : str, optional
+        The rule that is broken and what to do; each subclass has its own defaults.
+
+    Examples
+    --------
+    >>> print(OverlappingAtomsError("mp-1", "sites 0 and 3, 0.02 Å apart"))
+    mp-1: sites 0 and 3, 0.02 Å apart; distinct atoms must be at least 0.1 Å apart. Remove the duplicate site, or
+    give sites that share a position partial occupancies.
+    """
+
+    rule = "the input must describe a crystal"
+    remedy = "Check the input."
+
+    def __init__(self, item: str, value: object, rule: str | None = None, remedy: str | None = None):
+        super().__init__(item, value, rule, remedy)
+        self.item = str(item)
+        self.value = value
+        self.rule = rule or type(self).rule
+        self.remedy = remedy or type(self).remedy
+        self.index: int | None = None
+
+    def __str__(self) -> str:
+        return f"{self.item}: {self.value}; {self.rule}. {self.remedy}"
+
+
+class CIFSyntaxError(CrystalInputError):
+    """The text does not follow the CIF grammar."""
+
+    rule = "a CIF file must follow the CIF grammar"
+    remedy = "Open the file at the line named and repair it, or export it again."
+
+
+class UnsupportedFileError(CrystalInputError):
+    """A file of a type that is not read, or whose content is not what its name says."""
+
+    rule = "a crystal comes as CIF, mCIF, POSCAR, pymatgen JSON, CSV or parquet"
+    remedy = "Convert the file, for example with ASE or pymatgen."
+
+
+class UnsupportedObjectError(CrystalInputError):
+    """An object that is not a crystal of any library known here."""
+
+    rule = "a crystal is a pymatgen Structure or its dict, an ASE Atoms, a Crystal or the path of a file"
+    remedy = "Convert the object to one of these."
+
+
+class EmptyFileError(CrystalInputError):
+    """A file without content."""
+
+    rule = "a file must not be empty"
+    remedy = "Fetch or export the file again."
+
+
+class NoCrystalsError(CrystalInputError):
+    """A source that holds no crystal at all."""
+
+    rule = "a source must hold at least one crystal"
+    remedy = "Check the path, the pattern or the column name."
+
+
+class EmptyStructureError(CrystalInputError):
+    """A structure without atoms."""
+
+    rule = "a crystal must have at least one atom"
+    remedy = "Check that the file lists atom sites with fractional coordinates."
+
+
+class UnknownElementError(CrystalInputError):
+    """A species that is not an element with 1 <= Z <= 118."""
+
+    rule = "every species must be an element with atomic number 1-118"
+    remedy = "Replace dummy or placeholder species by elements, or remove the site."
+
+
+class CoordinateError(CrystalInputError):
+    """Coordinates that are missing, NaN or infinite."""
+
+    rule = "coordinates must be finite numbers"
+    remedy = "Complete the site's coordinates or remove the site."
+
+
+class LatticeError(CrystalInputError):
+    """A lattice with missing parameters, not finite, or of no volume."""
+
+    rule = "a lattice must have three finite, independent vectors at least 0.1 Å thick"
+    remedy = "Check the cell lengths (Å) and angles (degrees)."
+
+
+class SymmetryError(CrystalInputError):
+    """Symmetry that cannot be applied."""
+
+    rule = "symmetry must be given as operations or a known space group"
+    remedy = "Write the symmetry operations, or expand the cell to P 1."
+
+
+class OverlappingAtomsError(CrystalInputError):
+    """Two atoms on top of each other."""
+
+    rule = "distinct atoms must be at least 0.1 Å apart"
+    remedy = "Remove the duplicate site, or give sites that share a position partial occupancies."
+
+
+class OccupancyError(CrystalInputError):
+    """An occupancy outside [0, 1]."""
+
+    rule = "the occupancies of a site must be non-negative and sum to at most 1"
+    remedy = "Correct the occupancies."
+
+
+class DisorderError(CrystalInputError):
+    """Partial or mixed occupancy where it is refused."""
+
+    rule = "disordered sites are refused here"
+    remedy = "Pass disorder='average' to weight by occupancy, or disorder='dominant' to keep the majority species."
+
+
+class IsolatedAtomError(CrystalInputError):
+    """An atom without a neighbour within the cutoff."""
+
+    rule = "every atom must have a neighbour within the cutoff"
+    remedy = "Raise the cutoff, or pass isolated_atoms='keep' to keep the atom without edges."
+
+
+class ScatteringFactorError(CrystalInputError):
+    """An element without tabulated X-ray scattering factor."""
+
+    rule = "X-ray scattering factors are tabulated for Z = 1-98"
+    remedy = "Leave the structure out of pattern simulation."
+
+
+class NoReflectionsError(CrystalInputError):
+    """A crystal without reflection in the angular range."""
+
+    rule = "at least one reflection must fall into the two-theta range"
+    remedy = "Widen the range of the XRDGrid or use a shorter wavelength."
+
+
+class GridError(CrystalInputError):
+    """A diffraction grid that makes no sense."""
+
+    rule = "an XRDGrid needs 0 < two_theta_min < two_theta_max <= 180, n_bins >= 1, fwhm >= 0 and a known radiation"
+    remedy = "Correct the named parameter."
+
+
+class PatternError(CrystalInputError):
+    """A measured pattern that cannot be used."""
+
+    rule = "a pattern is two equally long columns of numbers, two-theta (degrees) and counts"
+    remedy = "Check the file's columns."
+
+
+class AngleError(PatternError):
+    """Angles that are NaN, unsorted or duplicate."""
+
+    rule = "two-theta must be finite and strictly increasing"
+    remedy = "Sort the points and merge those of equal angle."
+
+
+class CountsError(PatternError):
+    """Counts that are NaN or negative, or a pattern of zeros."""
+
+    rule = "counts must be finite, non-negative and not all zero"
+    remedy = "Give raw counts; background is subtracted by prepare_measured_pattern itself."
+
+
+class PatternRangeError(PatternError):
+    """A measured range that does not meet the grid."""
+
+    rule = "the measured range must overlap the grid"
+    remedy = "Check the wavelengths, or choose an XRDGrid for this range."
+
+
+class Report(list[CrystalInputError]):
+    """The bad items of one piece of bulk work, in order.
+
+    Each entry is the typed error, with ``index``, the item's position in the source.
+
+    Examples
+    --------
+    >>> report = Report()
+    >>> report.handle(EmptyStructureError("b.cif", "0 sites"), "skip", index=1)
+    >>> report.summary()
+    '1 item left out (EmptyStructureError: 1); first: b.cif: 0 sites; a crystal must have at least one atom'
+    """
+
+    def handle(self, error: CrystalInputError, on_error: OnError, index: int | None = None) -> None:
+        """Raise, or record (with a warning if asked), one error according to the policy."""
+        if on_error not in ("raise", "warn", "skip"):
+            raise ValueError(f"on_error: {on_error!r}; must be 'raise', 'warn' or 'skip'")
+        error.index = index
+        if on_error == "raise":
+            raise error
+        self.append(error)
+        if on_error == "warn":
+            warnings.warn(str(error), UserWarning, stacklevel=3)
+
+    def summary(self) -> str:
+        """Count by kind, and the first of them in words."""
+        if not self:
+            return "no item left out"
+        kinds = pd.Series([type(e).__name__ for e in self]).value_counts()
+        counts = ", ".join(f"{name}: {n}" for name, n in kinds.items())
+        first = self[0]
+        items = "item" if len(self) == 1 else "items"
+        return f"{len(self)} {items} left out ({counts}); first: {first.item}: {first.value}; {first.rule}"
+
+    def log(self) -> None:
+        """Write the summary to the log, once, if anything was left out."""
+        if self:
+            logger.warning(self.summary())
+
+    def to_frame(self) -> pd.DataFrame:
+        """One row per bad item: index, item, error, value, rule, remedy."""
+        rows = [(e.index, e.item, type(e).__name__, str(e.value), e.rule, e.remedy) for e in self]
+        return pd.DataFrame(rows, columns=["index", "item", "error", "value", "rule", "remedy"])

@@ -1,0 +1,1 @@
+"""Neural networks on crystals and patterns: torch, and dgl behind one door."""

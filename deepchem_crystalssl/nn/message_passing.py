@@ -1,0 +1,140 @@
+"""The one door to DGL: a batch of crystals as a graph, and the two sums that message passing needs.
+
+DGL's built-in kernels do the work where this build of DGL can run; plain torch, with equal results, where it cannot
+(another device, or DGL not installed).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+import torch
+from torch import Tensor
+
+if TYPE_CHECKING:
+    from ..crystals.graph import CrystalGraph
+
+try:
+    import dgl
+except ImportError:  # a DGL-free installation
+    dgl = None
+
+Engine = Literal["auto", "dgl", "torch"]
+
+
+@dataclass(frozen=True)
+class GraphBatch:
+    """Many crystals as one graph of separate parts.
+
+    Attributes
+    ----------
+    species_site, atomic_numbers, occupancy : Tensor
+        (M,) int64, int64, float32; which element is on which site, and how much. M = A for ordered crystals.
+    neighbor, center : Tensor
+        (E,) int64; an edge runs from a neighbour to the centre it surrounds; centres ascend.
+    distance : Tensor
+        (E,) float32, Å.
+    crystal : Tensor
+        (A,) int64; which crystal a site belongs to.
+    num_sites : Tensor
+        (B,) int64; sites of each crystal.
+    engine : {"auto", "dgl", "torch"}
+        Who computes the sums.
+    """
+
+    species_site: Tensor
+    atomic_numbers: Tensor
+    occupancy: Tensor
+    neighbor: Tensor
+    center: Tensor
+    distance: Tensor
+    crystal: Tensor
+    num_sites: Tensor
+    engine: Engine = "auto"
+
+    @classmethod
+    def from_graphs(cls, graphs: Sequence[CrystalGraph], engine: Engine = "auto") -> GraphBatch:
+        """Concatenate records; no per-structure graph object is ever made."""
+        num_sites = np.array([graph.num_nodes for graph in graphs])
+        first_site = np.cumsum(num_sites) - num_sites
+        num_edges = np.array([graph.num_edges for graph in graphs])
+        species = [graph.species for graph in graphs]
+        rows = np.array([len(s.site) for s in species])
+        degree = np.concatenate([np.diff(graph.first_edge) for graph in graphs]).astype(np.int64)
+
+        def tensor(parts: Any, dtype: torch.dtype) -> Tensor:
+            return torch.from_numpy(np.concatenate(parts)).to(dtype)
+
+        return cls(
+            species_site=tensor([s.site for s in species], torch.int64) + _repeat(first_site, rows),
+            atomic_numbers=tensor([s.atomic_numbers for s in species], torch.int64),
+            occupancy=tensor([s.occupancy for s in species], torch.float32),
+            neighbor=tensor([graph.neighbor for graph in graphs], torch.int64) + _repeat(first_site, num_edges),
+            center=torch.repeat_interleave(torch.from_numpy(degree)),
+            distance=tensor([graph.distance for graph in graphs], torch.float32),
+            crystal=torch.repeat_interleave(torch.from_numpy(num_sites)),
+            num_sites=torch.from_numpy(num_sites),
+            engine=engine,
+        )
+
+    def __len__(self) -> int:
+        return len(self.num_sites)
+
+    def to(self, device: torch.device | str) -> GraphBatch:
+        """The batch on another device."""
+        tensors = {name: value.to(device) for name, value in vars(self).items() if isinstance(value, Tensor)}
+        return replace(self, **tensors)
+
+    @property
+    def total_sites(self) -> int:
+        """Number of sites A of all crystals together."""
+        return len(self.crystal)
+
+    @property
+    def uses_dgl(self) -> bool:
+        """Whether DGL's kernels do the sums."""
+        if self.engine == "dgl" and dgl is None:
+            raise ImportError("engine='dgl' needs dgl; install dgl==1.1.3, or use engine='auto'")
+        return self.engine == "dgl" or (self.engine == "auto" and dgl is not None and self.crystal.device.type == "cpu")
+
+    @cached_property
+    def dgl_graph(self) -> Any:
+        """One DGL graph of the whole batch."""
+        return dgl.graph((self.neighbor, self.center), num_nodes=self.total_sites)
+
+
+def _repeat(values: np.ndarray, counts: np.ndarray) -> Tensor:
+    return torch.from_numpy(np.repeat(values, counts))
+
+
+def add_ends(batch: GraphBatch, neighbor_values: Tensor, center_values: Tensor) -> Tensor:
+    """Per edge, the neighbour's value plus the centre's: (A, F) and (A, F) to (E, F)."""
+    if batch.uses_dgl:
+        return dgl.ops.u_add_v(batch.dgl_graph, neighbor_values, center_values)
+    return neighbor_values[batch.neighbor] + center_values[batch.center]
+
+
+def sum_to_centers(batch: GraphBatch, messages: Tensor) -> Tensor:
+    """Sum the messages arriving at each centre: (E, F) to (A, F)."""
+    if batch.uses_dgl:
+        return dgl.ops.copy_e_sum(batch.dgl_graph, messages)
+    return messages.new_zeros(batch.total_sites, messages.shape[1]).index_add_(0, batch.center, messages)
+
+
+def mean_over_sites(batch: GraphBatch, values: Tensor) -> Tensor:
+    """Mean over the sites of each crystal, (A, F) to (B, F): the same for a cell and its supercell."""
+    sums = values.new_zeros(len(batch), values.shape[1]).index_add_(0, batch.crystal, values)
+    return sums / batch.num_sites[:, None]
+
+
+def sum_species(batch: GraphBatch, element_values: Tensor) -> Tensor:
+    """Values of elements to values of sites, weighted by occupancy: (119, F) to (A, F)."""
+    values = element_values[batch.atomic_numbers]
+    if len(batch.species_site) == batch.total_sites and bool((batch.occupancy == 1).all()):
+        return values
+    weighted = values * batch.occupancy[:, None]
+    return weighted.new_zeros(batch.total_sites, values.shape[1]).index_add_(0, batch.species_site, weighted)

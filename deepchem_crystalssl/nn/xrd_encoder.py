@@ -1,0 +1,56 @@
+"""Powder patterns to vectors."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from .layers import mlp
+
+
+class XRDEncoder(nn.Module):
+    """A one-dimensional convolutional network over two-theta (after Suzuki et al. 2022).
+
+    GroupNorm takes the place of their BatchNorm: it does the same in training and in use. Intensities enter by
+    their square root, which lets weak reflections speak.
+
+    Parameters
+    ----------
+    n_bins : int
+        Number of bins of a pattern.
+    channels : int
+        Width of the convolutions.
+    hidden : int
+        Width of the layer after them.
+    embedding_size : int
+        Size of the vector.
+
+    Examples
+    --------
+    >>> XRDEncoder(channels=16)(torch.rand(2, 5000)).shape
+    torch.Size([2, 128])
+    """
+
+    def __init__(self, n_bins: int = 5000, channels: int = 80, hidden: int = 256, embedding_size: int = 128):
+        super().__init__()
+        self.n_bins = n_bins
+        self.convolutions = nn.Sequential(
+            *_block(1, channels, kernel=50, stride=5, padding=10),
+            *_block(channels, channels, kernel=10, stride=5, padding=5),
+            nn.AvgPool1d(4, 2),
+            *_block(channels, channels, kernel=3, stride=3, padding=0),
+            nn.AvgPool1d(3),
+            nn.Flatten(),
+        )
+        with torch.no_grad():
+            n_features = self.convolutions(torch.zeros(1, 1, n_bins)).shape[1]
+        self.head = mlp([n_features, hidden, embedding_size])
+
+    def forward(self, patterns: Tensor) -> Tensor:
+        """(B, n_bins) to (B, embedding_size)."""
+        return self.head(self.convolutions(patterns.clamp(min=0).sqrt()[:, None]))
+
+
+def _block(n_in: int, n_out: int, kernel: int, stride: int, padding: int) -> list[nn.Module]:
+    groups = next(g for g in (8, 4, 2, 1) if n_out % g == 0)
+    return [nn.Conv1d(n_in, n_out, kernel, stride, padding), nn.GroupNorm(groups, n_out), nn.ReLU()]

@@ -1,0 +1,1 @@
+"""Self-supervision from its parts: losses and objectives, pure functions of tensors."""

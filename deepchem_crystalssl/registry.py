@@ -1,0 +1,43 @@
+"""What ``import deepchem_crystalssl`` makes visible in DeepChem."""
+
+from __future__ import annotations
+
+import os
+
+import deepchem as dc
+
+from .featurizers import CrystalGraphFeaturizer, XRDFeaturizer
+from .models import CrystalSSLModel
+
+OPT_OUT = "DEEPCHEM_CRYSTALSSL_NO_REGISTER"
+"""Set this environment variable to anything to leave DeepChem untouched on import."""
+
+
+def register() -> None:
+    """Make the featurizers and models visible in DeepChem.
+
+    Sets ``dc.feat.CrystalGraphFeaturizer``, ``dc.feat.XRDFeaturizer`` and ``dc.models.CrystalSSLModel``, and
+    adds the featurizers to MoleculeNet's names, so that
+    ``dc.molnet.load_perovskite(featurizer="CrystalGraphFeaturizer")`` works. Nothing that is already there is
+    replaced; calling it again changes nothing. Importing the package calls it, unless the environment variable
+    ``DEEPCHEM_CRYSTALSSL_NO_REGISTER`` is set.
+
+    Examples
+    --------
+    >>> import deepchem as dc
+    >>> register()
+    >>> dc.feat.CrystalGraphFeaturizer()
+    CrystalGraphFeaturizer[cutoff=8.0, max_neighbors=12, disorder='refuse', isolated_atoms='raise', on_error='warn']
+    """
+    for featurizer in (CrystalGraphFeaturizer, XRDFeaturizer):
+        if not hasattr(dc.feat, featurizer.__name__):
+            setattr(dc.feat, featurizer.__name__, featurizer)
+        dc.molnet.featurizers.setdefault(featurizer.__name__.lower(), featurizer())
+    if not hasattr(dc.models, CrystalSSLModel.__name__):
+        setattr(dc.models, CrystalSSLModel.__name__, CrystalSSLModel)
+
+
+def register_on_import() -> None:
+    """Call :func:`register` unless the user opted out."""
+    if not os.environ.get(OPT_OUT):
+        register()

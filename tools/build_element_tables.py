@@ -1,0 +1,67 @@
+"""Write the element tables bundled in ``deepchem_crystalssl/crystals/data``.
+
+Run once by a developer, never by a user::
+
+    pip install mendeleev
+    python tools/build_element_tables.py attributes   # needs mendeleev
+    python tools/build_element_tables.py scattering   # needs pymatgen
+
+The attributes are facts compiled by mendeleev (Pauling electronegativity, Pyykko single-bond
+covalent radii, NIST first ionisation energies, electron affinities, dipole polarisabilities,
+ground-state configurations). The scattering parameters are the four-Gaussian fits of De Graef and
+McHenry, *Structure of Materials*, in the form pymatgen distributes them.
+"""
+
+import csv
+import sys
+from pathlib import Path
+
+DATA = Path(__file__).parents[1] / "deepchem_crystalssl" / "crystals" / "data"
+
+
+def write_rows(name, header, rows):
+    with open(DATA / name, "w", newline="") as handle:
+        writer = csv.writer(handle, lineterminator="\n")
+        writer.writerow(header)
+        writer.writerows(rows)
+
+
+def attributes():
+    from mendeleev import element
+
+    def row(z):
+        e = element(z)
+        conf, n = e.ec.conf, e.period
+        electrons = [conf.get(key, 0) for key in ((n, "s"), (n, "p"), (n - 1, "d"), (n - 2, "f"))]
+        # Kr 4d10-like exceptions (Pd has no electron in its outermost s shell) keep n = period.
+        numbers = [
+            e.en_pauling,
+            e.covalent_radius_pyykko / 100,
+            e.ionenergies.get(1),
+            e.electron_affinity if e.electron_affinity is None or e.electron_affinity > -5 else None,
+            e.dipole_polarizability,
+            e.mass,
+        ]
+        return [z, e.symbol, e.group_id or "", n, e.block, *electrons,
+                *("" if x is None else f"{x:.5g}" for x in numbers)]
+
+    header = ["atomic_number", "symbol", "group", "period", "block", "s_electrons", "p_electrons",
+              "d_electrons", "f_electrons", "electronegativity_pauling", "covalent_radius_angstrom",
+              "ionization_energy_ev", "electron_affinity_ev", "polarizability_au", "mass_u"]
+    write_rows("elements.csv", header, [row(z) for z in range(1, 119)])
+
+
+def scattering():
+    from pymatgen.analysis.diffraction.xrd import ATOMIC_SCATTERING_PARAMS
+    from pymatgen.core import Element
+
+    rows = [
+        [z, *(x for pair in ATOMIC_SCATTERING_PARAMS[Element.from_Z(z).symbol] for x in pair)]
+        for z in range(1, 99)
+    ]
+    write_rows("scattering_factors.csv",
+               ["atomic_number", "a1", "b1", "a2", "b2", "a3", "b3", "a4", "b4"], rows)
+
+
+if __name__ == "__main__":
+    {"attributes": attributes, "scattering": scattering}[sys.argv[1]]()
