@@ -147,7 +147,7 @@ def describe(crystals: list[CrystalGraph]) -> pd.DataFrame:
     return pd.DataFrame(
         {
             "material_id": [crystal.material_id for crystal in crystals],
-            "formula": [crystal.formula for crystal in crystals],
+            "formula": [crystal.reduced_formula for crystal in crystals],
             "crystal_system": [crystal_system(crystal) for crystal in crystals],
         }
     )

@@ -4,11 +4,11 @@ Run once by a developer, never by a user::
 
     pip install mendeleev
     python tools/build_element_tables.py attributes   # needs mendeleev
-    python tools/build_element_tables.py scattering   # needs pymatgen
+    python tools/build_element_tables.py pymatgen     # needs pymatgen
 
-The attributes are facts compiled by mendeleev (Pauling electronegativity, Pyykko single-bond
-covalent radii, NIST first ionisation energies, electron affinities, dipole polarisabilities,
-ground-state configurations). The scattering parameters are the four-Gaussian fits of De Graef and
+The attributes are facts compiled by mendeleev (Pyykko single-bond covalent radii, NIST first
+ionisation energies, electron affinities, dipole polarisabilities, ground-state configurations) and,
+more complete there, by pymatgen (Pauling electronegativities). The scattering parameters are the four-Gaussian fits of De Graef and
 McHenry, *Structure of Materials*, in the form pymatgen distributes them.
 """
 
@@ -33,9 +33,8 @@ def attributes():
         e = element(z)
         conf, n = e.ec.conf, e.period
         electrons = [conf.get(key, 0) for key in ((n, "s"), (n, "p"), (n - 1, "d"), (n - 2, "f"))]
-        # Kr 4d10-like exceptions (Pd has no electron in its outermost s shell) keep n = period.
         numbers = [
-            e.en_pauling,
+            None,  # electronegativity: the other command fills it in
             e.covalent_radius_pyykko / 100,
             e.ionenergies.get(1),
             e.electron_affinity if e.electron_affinity is None or e.electron_affinity > -5 else None,
@@ -51,7 +50,10 @@ def attributes():
     write_rows("elements.csv", header, [row(z) for z in range(1, 119)])
 
 
-def scattering():
+def from_pymatgen():
+    import math
+    import warnings
+
     from pymatgen.analysis.diffraction.xrd import ATOMIC_SCATTERING_PARAMS
     from pymatgen.core import Element
 
@@ -59,9 +61,17 @@ def scattering():
         [z, *(x for pair in ATOMIC_SCATTERING_PARAMS[Element.from_Z(z).symbol] for x in pair)]
         for z in range(1, 99)
     ]
+    warnings.simplefilter("ignore")  # pymatgen warns where it has no value
+    with open(DATA / "elements.csv", newline="") as handle:
+        header, *attributes = csv.reader(handle)
+    column = header.index("electronegativity_pauling")
+    for row in attributes:
+        x = Element(row[1]).X
+        row[column] = "" if math.isnan(x) else f"{x:.5g}"
+    write_rows("elements.csv", header, attributes)
     write_rows("scattering_factors.csv",
                ["atomic_number", "a1", "b1", "a2", "b2", "a3", "b3", "a4", "b4"], rows)
 
 
 if __name__ == "__main__":
-    {"attributes": attributes, "scattering": scattering}[sys.argv[1]]()
+    {"attributes": attributes, "pymatgen": from_pymatgen}[sys.argv[1]]()

@@ -11,7 +11,7 @@ Conventions (the whole package keeps them):
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -63,6 +63,12 @@ def lattice_from_parameters(a: float, b: float, c: float, alpha: float, beta: fl
     )
 
 
+def _freeze(record: Any) -> None:
+    for value in vars(record).values():
+        if isinstance(value, np.ndarray):
+            value.flags.writeable = False
+
+
 @dataclass(frozen=True, eq=False, repr=False)
 class Occupancies:
     """Which species share which site, and how much: one row per (site, species).
@@ -82,11 +88,10 @@ class Occupancies:
     occupancy: np.ndarray
 
     def __post_init__(self) -> None:
-        for field in fields(self):
-            getattr(self, field.name).flags.writeable = False
+        _freeze(self)
 
     def __reduce__(self) -> tuple:
-        return type(self), (self.site, self.atomic_numbers, self.occupancy)
+        return type(self), tuple(vars(self).values())
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -125,13 +130,10 @@ class Crystal:
     occupancies: Occupancies | None = None
 
     def __post_init__(self) -> None:
-        for field in fields(self):
-            value = getattr(self, field.name)
-            if isinstance(value, np.ndarray):
-                value.flags.writeable = False
+        _freeze(self)
 
     def __reduce__(self) -> tuple:  # rebuilt through __post_init__, so that a reloaded record is frozen too
-        return type(self), tuple(getattr(self, field.name) for field in fields(self))
+        return type(self), tuple(vars(self).values())
 
     def __repr__(self) -> str:
         name = f"{self.material_id}, " if self.material_id else ""
@@ -167,6 +169,17 @@ class Crystal:
         species = self.species
         amounts = np.bincount(species.atomic_numbers, species.occupancy, N_ELEMENTS + 1)
         return "".join(f"{symbols()[z]}{amounts[z]:g}" for z in np.flatnonzero(amounts))
+
+    @property
+    def reduced_formula(self) -> str:
+        """Formula as chemists write it, by pymatgen."""
+        from pymatgen.core import Composition
+
+        species = self.species
+        amounts: dict[str, float] = {}
+        for z, occupancy in zip(species.atomic_numbers.tolist(), species.occupancy.tolist(), strict=True):
+            amounts[symbols()[z]] = amounts.get(symbols()[z], 0.0) + occupancy
+        return Composition(amounts).reduced_formula
 
     @property
     def chemical_system(self) -> str:
@@ -327,7 +340,10 @@ def make_crystal(
 
 def check_lattice(lattice: Any, material_id: str) -> np.ndarray:
     """The lattice as a (3, 3) float array, or a LatticeError."""
-    matrix = np.array(lattice, float)
+    try:
+        matrix = np.array(lattice, float)
+    except (TypeError, ValueError) as error:
+        raise LatticeError(material_id, f"cell vectors {lattice!r}") from error
     if matrix.shape != (3, 3) or not np.isfinite(matrix).all():
         raise LatticeError(material_id, f"cell vectors {matrix.tolist()}")
     a, b, c = matrix.tolist()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import glob
 import gzip
 import json
+import warnings
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Literal
@@ -410,7 +411,9 @@ def _from_poscar(text: str, name: str) -> Crystal:
     from pymatgen.io.vasp.inputs import Poscar
 
     try:
-        poscar = Poscar.from_str(text)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # what it warns of is an error below
+            poscar = Poscar.from_str(text)
     except (ValueError, IndexError, KeyError, ArithmeticError) as error:
         raise UnsupportedFileError(name, f"not a POSCAR ({error})") from error
     if not poscar.true_names:  # VASP 4 style: pymatgen would invent H, He, Li, ...

@@ -183,7 +183,8 @@ def _to_graph(
 
 
 def _overlap_error(crystal: Crystal, atom: int, other: int, distance: float) -> OverlappingAtomsError:
-    return OverlappingAtomsError(crystal.material_id, f"sites {atom} and {other}, {distance:.3f} Å apart")
+    first, second = sorted((atom, other))
+    return OverlappingAtomsError(crystal.material_id, f"sites {first} and {second}, {distance:.3f} Å apart")
 
 
 def _check_images(crystal: Crystal, cutoff: float) -> CrystalInputError | None:
