@@ -1,6 +1,6 @@
 """From CIF text to a graph and a 5,000-point pattern: ours against pymatgen's parser, the idiom and XRDCalculator.
 
-    python benchmarks/cif_end_to_end.py DATA/mp_structures.parquet
+python benchmarks/cif_end_to_end.py DATA/mp_structures.parquet
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Crystal graphs, 8 Å, 12 nearest: ours against what people run today.
 
-    python benchmarks/graphs.py DATA/mp_structures.parquet
+python benchmarks/graphs.py DATA/mp_structures.parquet
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Powder patterns on the default grid (10-110 degrees, 5,000 bins, Cu K-alpha): ours against pymatgen's.
 
-    python benchmarks/patterns.py DATA/mp_structures.parquet
+python benchmarks/patterns.py DATA/mp_structures.parquet
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """All structures of a table to graphs and to patterns: wall seconds and peak memory of this process.
 
-    python benchmarks/scale.py DATA/mp_structures.parquet
+python benchmarks/scale.py DATA/mp_structures.parquet
 """
 
 from __future__ import annotations

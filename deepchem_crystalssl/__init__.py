@@ -24,13 +24,12 @@ from .crystals.graph import Crystal, CrystalGraph
 from .crystals.io import read_structures
 from .crystals.measured import prepare_measured_pattern
 from .crystals.neighbors import structures_to_graphs
-from .crystals.xrd import XRDGrid, simulate_xrd
+from .crystals.xrd import simulate_xrd
+from .crystals.xrd_grid import XRDGrid
 from .featurizers import CrystalGraphFeaturizer, XRDFeaturizer
 from .models import CrystalSSLModel
 from .registry import register, register_on_import
 from .version import __version__
-
-
 
 __all__ = [
     "__version__",

@@ -17,11 +17,12 @@ import spglib
 from sklearn.manifold import TSNE
 from tqdm.auto import tqdm
 
+from .crystals.convert import to_crystal
 from .crystals.errors import NoCrystalsError, Report
 from .crystals.graph import Crystal, CrystalGraph
-from .crystals.io import to_crystal
 from .crystals.neighbors import structures_to_graphs
-from .crystals.xrd import XRDGrid, simulate_xrd
+from .crystals.xrd import simulate_xrd
+from .crystals.xrd_grid import XRDGrid
 from .metrics import retrieval_recall
 from .models import CrystalSSLModel
 from .search import neighbor_table
@@ -79,13 +80,20 @@ def run_demo(
     folder.mkdir(parents=True, exist_ok=True)
     report = Report()
     graphs = structures_to_graphs(
-        bundled_prototypes() if source is None else source, disorder="average", on_error="skip", report=report,
+        bundled_prototypes() if source is None else source,
+        disorder="average",
+        on_error="skip",
+        report=report,
         progress=progress,
-    )  # fmt: skip
+    )
     report.to_frame().to_csv(folder / "skipped.csv", index=False)
     if len(graphs) < 8:
-        raise NoCrystalsError(str(source), f"{len(graphs)} usable crystals ({report.summary()})",
-                              "the demo needs at least 8 crystals", "Give it more crystals.")  # fmt: skip
+        raise NoCrystalsError(
+            str(source),
+            f"{len(graphs)} usable crystals ({report.summary()})",
+            "the demo needs at least 8 crystals",
+            "Give it more crystals.",
+        )
 
     order = np.random.RandomState(seed).permutation(len(graphs))
     n_held_out = max(2, int(HELD_OUT * len(graphs)))
@@ -127,9 +135,7 @@ def run_demo(
     return metrics
 
 
-def _train(
-    model: CrystalSSLModel, graphs: list[CrystalGraph], epochs: int, seed: int, progress: bool | None
-) -> None:  # fmt: skip
+def _train(model: CrystalSSLModel, graphs: list[CrystalGraph], epochs: int, seed: int, progress: bool | None) -> None:
     X = np.empty(len(graphs), object)
     X[:] = graphs
     dataset = dc.data.NumpyDataset(X)
@@ -176,7 +182,8 @@ def draw_map(vectors: np.ndarray, labels: list[str], path: Path, seed: int = 0) 
     figure, axes = plt.subplots(figsize=(7, 6), layout="constrained")
     for color, label in enumerate(label for label in (*CRYSTAL_SYSTEMS, "unknown") if label in labels):
         chosen = np.array([other == label for other in labels])
-        axes.scatter(*points[chosen].T, s=14, color=plt.get_cmap("tab10")(color), label=f"{label} ({chosen.sum()})")
+        x, y = points[chosen].T
+        axes.scatter(x, y, s=14, color=plt.get_cmap("tab10")(color), label=f"{label} ({chosen.sum()})")
     axes.set(title=f"{len(vectors)} crystals, embedded without labels", xlabel="t-SNE 1", ylabel="t-SNE 2")
     axes.set_xticks([])
     axes.set_yticks([])

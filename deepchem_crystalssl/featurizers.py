@@ -8,11 +8,14 @@ from typing import Any
 import numpy as np
 from deepchem.feat import MaterialStructureFeaturizer
 
+from .crystals.convert import is_one, to_crystal
+from .crystals.disorder import Disorder
 from .crystals.errors import CrystalInputError, OnError, Report, UnsupportedObjectError
 from .crystals.graph import Crystal, CrystalGraph
-from .crystals.io import Disorder, is_one, read_structures, to_crystal
+from .crystals.io import read_structures
 from .crystals.neighbors import CUTOFF, MAX_NEIGHBORS, IsolatedAtoms, iterate_graphs
-from .crystals.xrd import Profile, XRDGrid, iterate_patterns
+from .crystals.xrd import iterate_patterns
+from .crystals.xrd_grid import Profile, XRDGrid
 
 
 class _BulkFeaturizer(MaterialStructureFeaturizer):
@@ -72,9 +75,12 @@ def _read_one(point: Any, name: str) -> Crystal | CrystalInputError:
             return to_crystal(point, name)
         crystals = list(read_structures(point, progress=False))
         if len(crystals) != 1:
-            raise UnsupportedObjectError(name, f"{len(crystals)} crystals in {point}",
-                                         "a datapoint is one crystal",
-                                         "Read the file with read_structures and pass the crystals.")  # fmt: skip
+            raise UnsupportedObjectError(
+                name,
+                f"{len(crystals)} crystals in {point}",
+                "a datapoint is one crystal",
+                "Read the file with read_structures and pass the crystals.",
+            )
         return crystals[0]
     except CrystalInputError as error:
         return error
@@ -127,9 +133,14 @@ class CrystalGraphFeaturizer(_BulkFeaturizer):
 
     def _compute(self, items: list[Crystal | CrystalInputError]) -> Iterable[CrystalGraph]:
         return iterate_graphs(
-            items, self.cutoff, self.max_neighbors, disorder=self.disorder, isolated_atoms=self.isolated_atoms,
-            on_error=self.on_error, report=self.report,
-        )  # fmt: skip
+            items,
+            self.cutoff,
+            self.max_neighbors,
+            disorder=self.disorder,
+            isolated_atoms=self.isolated_atoms,
+            on_error=self.on_error,
+            report=self.report,
+        )
 
 
 class XRDFeaturizer(_BulkFeaturizer):
@@ -181,12 +192,14 @@ class XRDFeaturizer(_BulkFeaturizer):
     @property
     def grid(self) -> XRDGrid:
         """The grid the patterns are drawn on."""
-        return XRDGrid(self.two_theta_min, self.two_theta_max, self.n_bins, self.wavelength, self.profile, self.fwhm,
-                       self.mixing)  # fmt: skip
+        return XRDGrid(
+            self.two_theta_min, self.two_theta_max, self.n_bins, self.wavelength, self.profile, self.fwhm, self.mixing
+        )
 
     def _compute(self, items: list[Crystal | CrystalInputError]) -> Iterable[np.ndarray]:
-        patterns = iterate_patterns(items, self.grid, disorder=self.disorder, on_error=self.on_error,
-                                    report=self.report)  # fmt: skip
+        patterns = iterate_patterns(
+            items, self.grid, disorder=self.disorder, on_error=self.on_error, report=self.report
+        )
         return (pattern for _, pattern in patterns)
 
     def _assemble(self, n: int, results: dict[int, np.ndarray]) -> np.ndarray:

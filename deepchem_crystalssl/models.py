@@ -12,11 +12,12 @@ from deepchem.models.torch_models.modular import ModularTorchModel
 from torch import Tensor, nn
 from tqdm.auto import tqdm
 
+from .crystals.disorder import Disorder
 from .crystals.errors import GridError, OnError, Report
 from .crystals.graph import CrystalGraph
-from .crystals.io import Disorder
 from .crystals.neighbors import iterate_graphs
-from .crystals.xrd import XRDGrid, simulate_xrd
+from .crystals.xrd import simulate_xrd
+from .crystals.xrd_grid import XRDGrid
 from .nn.crystal_encoder import CrystalEncoder
 from .nn.message_passing import Engine, GraphBatch
 from .nn.xrd_encoder import XRDEncoder
@@ -54,6 +55,7 @@ class CrystalSSLModel(ModularTorchModel):
     Examples
     --------
     >>> import deepchem as dc
+    >>> from deepchem_crystalssl import CrystalGraphFeaturizer
     >>> from pymatgen.core import Lattice, Structure
     >>> crystals = [
     ...     Structure.from_spacegroup("Fm-3m", Lattice.cubic(a), [metal, "O"], [[0, 0, 0], [.5, .5, .5]])
@@ -95,18 +97,23 @@ class CrystalSSLModel(ModularTorchModel):
         size = self._sizes
         return {
             "crystal_encoder": CrystalEncoder(size["width"], size["n_layers"], embedding_size=size["embedding_size"]),
-            "xrd_encoder": XRDEncoder(self.xrd_grid.n_bins, size["xrd_channels"],
-                                      embedding_size=size["embedding_size"]),
-        }  # fmt: skip
+            "xrd_encoder": XRDEncoder(
+                self.xrd_grid.n_bins, size["xrd_channels"], embedding_size=size["embedding_size"]
+            ),
+        }
 
     def build_model(self) -> nn.Module:
         """The components as one module."""
         return nn.ModuleDict(self.components)
 
     def default_generator(
-        self, dataset: Dataset, epochs: int = 1, mode: str = "fit", deterministic: bool = True,
+        self,
+        dataset: Dataset,
+        epochs: int = 1,
+        mode: str = "fit",
+        deterministic: bool = True,
         pad_batches: bool = False,
-    ) -> Iterator[tuple[list, list, list]]:  # fmt: skip
+    ) -> Iterator[tuple[list, list, list]]:
         """Batches without padding: a repeated crystal would be its own negative. A last batch of one is left out."""
         for _ in range(epochs):
             for X, _, _, _ in dataset.iterbatches(self.batch_size, deterministic=deterministic, pad_batches=False):
@@ -181,8 +188,12 @@ class CrystalSSLModel(ModularTorchModel):
         """
         rows = np.atleast_2d(np.asarray(patterns, np.float32))
         if rows.shape[1] != self.xrd_grid.n_bins:
-            raise GridError("patterns", f"{rows.shape[1]} bins", f"the model's grid has {self.xrd_grid.n_bins} bins",
-                            "Draw or prepare the patterns on model.xrd_grid.")  # fmt: skip
+            raise GridError(
+                "patterns",
+                f"{rows.shape[1]} bins",
+                f"the model's grid has {self.xrd_grid.n_bins} bins",
+                "Draw or prepare the patterns on model.xrd_grid.",
+            )
         encoder = self.components["xrd_encoder"]
         self.model.eval()
         vectors = []

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from .crystals.graph import Crystal, CrystalGraph, make_crystal
+from .crystals.graph import Crystal, CrystalGraph
+from .crystals.validation import make_crystal
 
 # Unimodular: other cells of the same lattice.
 _CELL_CHANGES = (

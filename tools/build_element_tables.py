@@ -8,8 +8,9 @@ Run once by a developer, never by a user::
 
 The attributes are facts compiled by mendeleev (Pyykko single-bond covalent radii, NIST first
 ionisation energies, electron affinities, dipole polarisabilities, ground-state configurations) and,
-more complete there, by pymatgen (Pauling electronegativities). The scattering parameters are the four-Gaussian fits of De Graef and
-McHenry, *Structure of Materials*, in the form pymatgen distributes them.
+more complete there, by pymatgen (Pauling electronegativities). The scattering parameters are the
+four-Gaussian fits of De Graef and McHenry, *Structure of Materials*, in the form pymatgen
+distributes them.
 """
 
 import csv
@@ -41,12 +42,33 @@ def attributes():
             e.dipole_polarizability,
             e.mass,
         ]
-        return [z, e.symbol, e.group_id or "", n, e.block, *electrons,
-                *("" if x is None else f"{x:.5g}" for x in numbers)]
+        return [
+            z,
+            e.symbol,
+            e.group_id or "",
+            n,
+            e.block,
+            *electrons,
+            *("" if x is None else f"{x:.5g}" for x in numbers),
+        ]
 
-    header = ["atomic_number", "symbol", "group", "period", "block", "s_electrons", "p_electrons",
-              "d_electrons", "f_electrons", "electronegativity_pauling", "covalent_radius_angstrom",
-              "ionization_energy_ev", "electron_affinity_ev", "polarizability_au", "mass_u"]
+    header = [
+        "atomic_number",
+        "symbol",
+        "group",
+        "period",
+        "block",
+        "s_electrons",
+        "p_electrons",
+        "d_electrons",
+        "f_electrons",
+        "electronegativity_pauling",
+        "covalent_radius_angstrom",
+        "ionization_energy_ev",
+        "electron_affinity_ev",
+        "polarizability_au",
+        "mass_u",
+    ]
     write_rows("elements.csv", header, [row(z) for z in range(1, 119)])
 
 
@@ -58,8 +80,7 @@ def from_pymatgen():
     from pymatgen.core import Element
 
     rows = [
-        [z, *(x for pair in ATOMIC_SCATTERING_PARAMS[Element.from_Z(z).symbol] for x in pair)]
-        for z in range(1, 99)
+        [z, *(x for pair in ATOMIC_SCATTERING_PARAMS[Element.from_Z(z).symbol] for x in pair)] for z in range(1, 99)
     ]
     warnings.simplefilter("ignore")  # pymatgen warns where it has no value
     with open(DATA / "elements.csv", newline="") as handle:
@@ -69,8 +90,7 @@ def from_pymatgen():
         x = Element(row[1]).X
         row[column] = "" if math.isnan(x) else f"{x:.5g}"
     write_rows("elements.csv", header, attributes)
-    write_rows("scattering_factors.csv",
-               ["atomic_number", "a1", "b1", "a2", "b2", "a3", "b3", "a4", "b4"], rows)
+    write_rows("scattering_factors.csv", ["atomic_number", "a1", "b1", "a2", "b2", "a3", "b3", "a4", "b4"], rows)
 
 
 if __name__ == "__main__":

@@ -22,7 +22,8 @@ from .errors import (
     UnknownElementError,
     UnsupportedFileError,
 )
-from .graph import OCCUPANCY_TOLERANCE, Crystal, lattice_from_parameters, make_crystal
+from .graph import Crystal
+from .validation import OCCUPANCY_TOLERANCE, lattice_from_parameters, make_crystal
 
 SAME_SITE = 0.1
 """Symmetry images of one atom closer than this are that atom on a special position, Å."""
@@ -31,10 +32,17 @@ _CELL_TAGS = [f"_cell_{kind}" for kind in ("length_a", "length_b", "length_c")] 
     f"_cell_angle_{angle}" for angle in ("alpha", "beta", "gamma")
 ]
 _OPERATION_TAGS = ("_symmetry_equiv_pos_as_xyz", "_space_group_symop_operation_xyz", "_space_group_symop.operation_xyz")
-_MAGNETIC_OPERATION_TAGS = ("_space_group_symop_magn_operation.xyz", "_space_group_symop.magn_operation_xyz",
-                            "_space_group_symop_magn_operation_xyz", "_space_group_symop.magn_operation_xyz")  # fmt: skip
-_MAGNETIC_CENTERING_TAGS = ("_space_group_symop_magn_centering.xyz", "_space_group_symop.magn_centering_xyz",
-                            "_space_group_symop_magn_centering_xyz")  # fmt: skip
+_MAGNETIC_OPERATION_TAGS = (
+    "_space_group_symop_magn_operation.xyz",
+    "_space_group_symop.magn_operation_xyz",
+    "_space_group_symop_magn_operation_xyz",
+    "_space_group_symop.magn_operation_xyz",
+)
+_MAGNETIC_CENTERING_TAGS = (
+    "_space_group_symop_magn_centering.xyz",
+    "_space_group_symop.magn_centering_xyz",
+    "_space_group_symop_magn_centering_xyz",
+)
 _HALL_TAGS = ("_space_group_name_Hall", "_symmetry_space_group_name_Hall")
 _NAME_TAGS = ("_space_group_name_H-M_alt", "_symmetry_space_group_name_H-M", "_symmetry_space_group_name_H_M")
 _NUMBER_TAGS = ("_space_group_IT_number", "_symmetry_Int_Tables_number")
@@ -132,9 +140,11 @@ def _why_no_crystal(document: gemmi.cif.Document, name: str) -> CrystalInputErro
     for block in document:
         if block.find_values("_atom_site.Cartn_x") or block.find_values("_chem_comp_atom.atom_id"):
             return UnsupportedFileError(
-                name, "a macromolecular mmCIF or monomer dictionary",
-                "crystals are read from core CIF and magnetic CIF", "Convert it with gemmi to a small-molecule CIF.",
-            )  # fmt: skip
+                name,
+                "a macromolecular mmCIF or monomer dictionary",
+                "crystals are read from core CIF and magnetic CIF",
+                "Convert it with gemmi to a small-molecule CIF.",
+            )
         if block.find_values("_atom_site_label"):
             return CoordinateError(name, "atom sites without numbers for _atom_site_fract_x, _y, _z")
         if all(block.find_value(tag) for tag in _CELL_TAGS):
@@ -144,9 +154,12 @@ def _why_no_crystal(document: gemmi.cif.Document, name: str) -> CrystalInputErro
 
 def _read_block(block: gemmi.cif.Block, item: str) -> Crystal:
     if any(block.find_values(tag) for tag in _MODULATION_TAGS):
-        raise SymmetryError(item, "an incommensurately modulated structure",
-                            "a crystal must be periodic in three dimensions",
-                            "Give a commensurate approximant as a supercell.")  # fmt: skip
+        raise SymmetryError(
+            item,
+            "an incommensurately modulated structure",
+            "a crystal must be periodic in three dimensions",
+            "Give a commensurate approximant as a supercell.",
+        )
     lattice = _read_lattice(block, item)
     columns = [_read_coordinates(block, f"_atom_site_fract_{axis}", item) for axis in "xyz"]
     frac = np.array(columns).T
@@ -269,9 +282,7 @@ def _read_operations(block: gemmi.cif.Block, item: str) -> tuple[np.ndarray, np.
         if named:
             raise SymmetryError(item, f"unknown space group {named[0]!r} and no symmetry operations")
         return np.eye(3)[None], np.zeros((1, 3))  # nothing said: all atoms are listed
-    operations = list(group)
-    return (np.array([op.rot for op in operations]) / gemmi.Op.DEN,
-            np.array([op.tran for op in operations]) / gemmi.Op.DEN)  # fmt: skip
+    return (np.array([op.rot for op in group]) / gemmi.Op.DEN, np.array([op.tran for op in group]) / gemmi.Op.DEN)
 
 
 def _find_space_group(block: gemmi.cif.Block) -> gemmi.GroupOps | None:
@@ -322,8 +333,7 @@ def _magnetic_group_operations(name: str, item: str) -> tuple[np.ndarray, np.nda
         operations = MagneticSpaceGroup(name).symmetry_ops
     except Exception as error:  # the table raises whatever its SQL lookup raises
         raise SymmetryError(item, f"unknown magnetic space group {name!r}") from error
-    return (np.array([op.rotation_matrix for op in operations]),
-            np.array([op.translation_vector for op in operations]))  # fmt: skip
+    return (np.array([op.rotation_matrix for op in operations]), np.array([op.translation_vector for op in operations]))
 
 
 def expand_symmetry(
@@ -377,7 +387,7 @@ def _merge_shared_sites(
     for site, parts in enumerate(species):
         shift = frac[kept] - frac[site]
         shift -= np.round(shift)
-        near = np.flatnonzero(np.linalg.norm(shift @ lattice, axis=1) < SAME_SITE) if kept else []
+        near = np.flatnonzero(np.linalg.norm(shift @ lattice, axis=1) < SAME_SITE)
         if not len(near):
             kept.append(site)
             merged.append(dict(parts))

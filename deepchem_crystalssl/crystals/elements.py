@@ -38,8 +38,8 @@ def element_table() -> pd.DataFrame:
 
     Examples
     --------
-    >>> element_table().loc[26, ["symbol", "group", "period", "d_electrons"]].tolist()
-    ['Fe', 8.0, 4, 6]
+    >>> element_table().loc[26:28, "symbol"].tolist()
+    ['Fe', 'Co', 'Ni']
     """
     with files(__package__).joinpath("data", "elements.csv").open() as handle:
         return pd.read_csv(handle, index_col="atomic_number", keep_default_na=False, na_values=[""])

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import warnings
+from bisect import insort
 from typing import Literal
 
 import pandas as pd
@@ -218,7 +219,7 @@ class Report(list[CrystalInputError]):
         error.index = index
         if on_error == "raise":
             raise error
-        self.append(error)
+        insort(self, error, key=lambda e: -1 if e.index is None else e.index)
         if on_error == "warn":
             warnings.warn(str(error), UserWarning, stacklevel=3)
 

@@ -6,22 +6,20 @@ import glob
 import gzip
 import json
 import warnings
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import pandas as pd
 from tqdm.auto import tqdm
 
 from .cif import read_cif
-from .elements import symbols
+from .convert import from_dict, from_pymatgen, is_one, to_crystal
+from .disorder import Disorder, check_policy, resolve_disorder
 from .errors import (
     CrystalInputError,
-    DisorderError,
     EmptyFileError,
-    EmptyStructureError,
-    LatticeError,
     NoCrystalsError,
     OnError,
     Report,
@@ -29,10 +27,8 @@ from .errors import (
     UnsupportedFileError,
     UnsupportedObjectError,
 )
-from .graph import Crystal, lattice_from_parameters, make_crystal
-
-Disorder = Literal["refuse", "dominant", "average"]
-_DISORDER = ("refuse", "dominant", "average")
+from .graph import Crystal
+from .validation import lattice_from_parameters, make_crystal
 
 Item = Crystal | CrystalInputError
 _TABLE_BATCH = 2048
@@ -105,9 +101,15 @@ class StructureReader:
     """Iterable of crystals from a source; ``report`` lists what had to be left out so far."""
 
     def __init__(
-        self, source: Any, on_error: OnError, disorder: Disorder, structure_column: str | None, id_column: str | None,
-        report: Report | None, progress: bool | None,
-    ):  # fmt: skip
+        self,
+        source: Any,
+        on_error: OnError,
+        disorder: Disorder,
+        structure_column: str | None,
+        id_column: str | None,
+        report: Report | None,
+        progress: bool | None,
+    ):
         self.source = source
         self.on_error = on_error
         self.disorder = disorder
@@ -121,8 +123,7 @@ class StructureReader:
 
     def enumerate(self) -> Iterator[tuple[int, Crystal]]:
         """(position in the source, crystal) of the good ones."""
-        if self.disorder not in _DISORDER:
-            raise ValueError(f"disorder: {self.disorder!r}; must be one of {', '.join(_DISORDER)}")
+        check_policy(self.disorder)
         total = len(self.source) if hasattr(self.source, "__len__") and not is_one(self.source) else None
         disable = None if self.progress is None else not self.progress
         items = tqdm(self._items(), "crystals", total, disable=disable, delay=1.0, unit="")
@@ -217,139 +218,11 @@ class StructureReader:
         elif {"atomic_numbers", "frac_coords"} <= set(frame) and {"lattice", "cell"} & set(frame):
             yield from _from_record_columns(frame, ids)
         else:
-            raise NoCrystalsError(name, f"columns {', '.join(map(str, frame.columns))}",
-                                  remedy="Name the column that holds the structures with structure_column.")  # fmt: skip
-
-
-def resolve_disorder(crystal: Crystal, policy: Disorder) -> Crystal:
-    """The crystal under a policy for partial and mixed occupancy.
-
-    Parameters
-    ----------
-    crystal : Crystal
-    policy : {"average", "dominant", "refuse"}
-        Keep occupancies; keep the majority species of every site that is at least half full; or raise.
-
-    Raises
-    ------
-    DisorderError
-        Under ``"refuse"``, if any site is not fully occupied by one species.
-
-    Examples
-    --------
-    >>> alloy = make_crystal([{"Cu": 0.75, "Au": 0.25}], [[0, 0, 0]], 2.8 * np.eye(3), "alloy")
-    >>> resolve_disorder(alloy, "dominant").formula
-    'Cu1'
-    """
-    occupancies = crystal.occupancies
-    if occupancies is None or policy == "average":
-        return crystal
-    totals = np.bincount(occupancies.site, occupancies.occupancy)
-    if policy == "refuse":
-        partial = np.flatnonzero((totals < 1.0) | (np.bincount(occupancies.site) > 1))
-        rows = occupancies.site == partial[0]
-        parts = zip(occupancies.occupancy[rows], occupancies.atomic_numbers[rows], strict=True)
-        site = " + ".join(f"{occupancy:g} {symbols()[z]}" for occupancy, z in parts)
-        raise DisorderError(crystal.material_id, f"{len(partial)} disordered sites, first {partial[0]}: {site}")
-    full = totals >= 0.5
-    if not full.any():
-        raise EmptyStructureError(crystal.material_id, "every site less than half occupied")
-    return Crystal(crystal.atomic_numbers[full], crystal.frac_coords[full], crystal.lattice, crystal.material_id)
-
-
-def to_crystal(entry: Any, name: str = "structure 0") -> Crystal:
-    """One object of another library as a :class:`Crystal`.
-
-    Parameters
-    ----------
-    entry : Crystal, pymatgen Structure or its dict, or ASE Atoms
-    name : str
-        Used if the object has no ``material_id`` of its own.
-    """
-    if isinstance(entry, Crystal):
-        return entry
-    try:
-        if isinstance(entry, Mapping):
-            return _from_dict(entry, name)
-        if hasattr(entry, "sites") and hasattr(entry, "lattice"):
-            return _from_pymatgen(entry, name)
-        if hasattr(entry, "get_atomic_numbers") and hasattr(entry, "get_scaled_positions"):
-            return _from_ase(entry, name)
-    except CrystalInputError:
-        raise
-    except (AttributeError, KeyError, TypeError, ValueError) as error:  # an object that only looks like one
-        raise UnsupportedObjectError(name, f"a broken {type(entry).__name__} ({error})") from error
-    raise UnsupportedObjectError(name, f"a {type(entry).__name__}")
-
-
-def _from_pymatgen(structure: Any, name: str) -> Crystal:
-    name = str(structure.properties.get("material_id", name)) if getattr(structure, "properties", None) else name
-    species: list[Any] = []
-    for site in structure.sites:
-        items = list(site.species.items())
-        element, occupancy = items[0] if len(items) == 1 else (None, 0.0)
-        if occupancy == 1.0 and hasattr(element, "Z"):
-            species.append(_true_atomic_number(element, name))
-        else:
-            species.append(_sum_species(items, name))
-    return make_crystal(species, structure.frac_coords, structure.lattice.matrix, name)
-
-
-def _true_atomic_number(element: Any, name: str) -> int:
-    # A DummySpecies invents an atomic number for itself.
-    if type(element).__name__ == "DummySpecies":
-        raise UnknownElementError(name, f"species {str(element)!r}")
-    return element.Z
-
-
-def _sum_species(items: Iterable[tuple[Any, float]], name: str) -> dict[int, float]:
-    amounts: dict[int, float] = {}
-    for element, occupancy in items:  # two oxidation states of one element are one species here
-        z = _true_atomic_number(element, name)
-        amounts[z] = amounts.get(z, 0.0) + occupancy
-    return amounts
-
-
-def _from_dict(entry: Mapping, name: str) -> Crystal:
-    """pymatgen's dict, read directly: nothing named in it is imported or executed."""
-    if "lattice" not in entry or "sites" not in entry:
-        raise UnsupportedObjectError(name, "a dict without lattice and sites")
-    properties = entry.get("properties") or {}
-    name = str(properties.get("material_id", name))
-    lattice = entry["lattice"]
-    try:
-        if isinstance(lattice, Mapping):
-            matrix = lattice.get("matrix")
-            if matrix is None:
-                matrix = lattice_from_parameters(*(float(lattice[k]) for k in ("a", "b", "c", "alpha", "beta", "gamma")))
-        else:
-            matrix = lattice
-    except (KeyError, TypeError, ValueError) as error:
-        raise LatticeError(name, f"lattice {lattice}") from error
-    species = []
-    coordinates = []
-    for site in entry["sites"]:
-        try:
-            amounts: dict[str, float] = {}
-            for part in site["species"]:
-                symbol = str(part["element"])
-                amounts[symbol] = amounts.get(symbol, 0.0) + float(part.get("occu", 1.0))
-            species.append(amounts)
-            coordinates.append(site["abc"])
-        except (KeyError, TypeError) as error:
-            raise UnsupportedObjectError(name, f"site {len(species)} without species or abc") from error
-    return make_crystal(species, np.array(coordinates, float).reshape(-1, 3), matrix, name)
-
-
-def _from_ase(atoms: Any, name: str) -> Crystal:
-    if not np.all(atoms.pbc):
-        raise LatticeError(name, f"pbc {list(map(bool, atoms.pbc))}", "a crystal must be periodic in three dimensions",
-                           "Set atoms.pbc = True if it is one.")  # fmt: skip
-    lattice = np.array(atoms.cell)
-    if abs(np.linalg.det(lattice)) < 1e-9:
-        raise LatticeError(name, f"cell vectors {lattice.tolist()}")
-    name = str(atoms.info.get("material_id", name))
-    return make_crystal(atoms.get_atomic_numbers(), atoms.get_scaled_positions(wrap=False), lattice, name)
+            raise NoCrystalsError(
+                name,
+                f"columns {', '.join(map(str, frame.columns))}",
+                remedy="Name the column that holds the structures with structure_column.",
+            )
 
 
 def _from_record_columns(frame: pd.DataFrame, ids: list[str]) -> Iterator[Item]:
@@ -360,13 +233,17 @@ def _from_record_columns(frame: pd.DataFrame, ids: list[str]) -> Iterator[Item]:
             lattice = lattice_from_parameters(*flat) if len(flat) == 6 else flat.reshape(3, 3)
             coordinates = np.asarray(frac)
             if coordinates.dtype == object:
-                coordinates = np.stack(coordinates)
+                coordinates = np.stack(list(coordinates))
             yield make_crystal(numbers, coordinates.reshape(-1, 3), lattice, name)
         except CrystalInputError as error:
             yield error
         except (TypeError, ValueError) as error:
-            yield CrystalInputError(name, str(error), "a record needs atomic_numbers, frac_coords and a cell",
-                                    "Check the lengths of the three columns.")  # fmt: skip
+            yield CrystalInputError(
+                name,
+                str(error),
+                "a record needs atomic_numbers, frac_coords and a cell",
+                "Check the lengths of the three columns.",
+            )
 
 
 def _from_text(text: str, name: str) -> Iterator[Item]:
@@ -392,7 +269,7 @@ def _from_json(text: str, name: str) -> Iterator[Item]:
     if isinstance(entries, dict) and "lattice" not in entries and isinstance(entries.get("structure"), dict):
         entries = entries["structure"]
     if isinstance(entries, dict):
-        yield _from_dict(entries, name)
+        yield from_dict(entries, name)
         return
     if not isinstance(entries, list) or not entries:
         raise NoCrystalsError(name, f"JSON without structures ({type(entries).__name__})")
@@ -418,13 +295,19 @@ def _from_poscar(text: str, name: str) -> Crystal:
         raise UnsupportedFileError(name, f"not a POSCAR ({error})") from error
     if not poscar.true_names:  # VASP 4 style: pymatgen would invent H, He, Li, ...
         raise UnknownElementError(name, "a POSCAR without element names", remedy="Add the line of element symbols.")
-    return _from_pymatgen(poscar.structure, name)
+    return from_pymatgen(poscar.structure, name)
 
 
 _SUFFIXES = {
-    ".cif": "cif", ".mcif": "cif", ".json": "json", ".jsonl": "json", ".vasp": "poscar", ".poscar": "poscar",
-    ".csv": "table", ".parquet": "table",
-}  # fmt: skip
+    ".cif": "cif",
+    ".mcif": "cif",
+    ".json": "json",
+    ".jsonl": "json",
+    ".vasp": "poscar",
+    ".poscar": "poscar",
+    ".csv": "table",
+    ".parquet": "table",
+}
 
 
 def _kind_of(path: Path) -> str | None:
@@ -481,12 +364,3 @@ def _read_table(path: Path) -> Iterator[pd.DataFrame]:
 
 def _is_text(source: str | Path) -> bool:
     return isinstance(source, str) and "\n" in source
-
-
-def is_one(source: Any) -> bool:
-    """Whether the source is one crystal: a Structure and an Atoms are iterables of their sites."""
-    return (
-        isinstance(source, Crystal | Mapping | str | Path)
-        or hasattr(source, "sites")
-        or hasattr(source, "get_scaled_positions")
-    )

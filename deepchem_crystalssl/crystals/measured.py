@@ -11,7 +11,7 @@ import numpy as np
 from pybaselines import Baseline
 
 from .errors import AngleError, CountsError, EmptyFileError, PatternError, PatternRangeError, UnsupportedFileError
-from .xrd import XRDGrid, resolve_wavelength
+from .xrd_grid import XRDGrid, resolve_wavelength
 
 Background = Literal["snip", "none"]
 _BACKGROUND_WINDOW = 1.5  # degrees; wider than a peak, narrower than the bends of a background
@@ -65,8 +65,8 @@ def prepare_measured_pattern(
     >>> counts = 50 + 1000 * np.exp(-((angles - 38.2) / 0.1) ** 2)
     >>> grid = XRDGrid(wavelength="CuKa1")
     >>> pattern = prepare_measured_pattern(angles, counts, grid, wavelength="CoKa1")
-    >>> pattern.shape, grid.two_theta[pattern.argmax()].round(1)
-    ((5000,), np.float64(32.7))
+    >>> pattern.shape, round(float(grid.two_theta[pattern.argmax()]), 1)
+    ((5000,), 32.7)
     """
     grid.check()
     if isinstance(two_theta, str | Path):
@@ -87,8 +87,9 @@ def prepare_measured_pattern(
     angles, counts = _convert_wavelength(angles, counts, source, grid.wavelength_angstrom)
     if len(angles) < 2 or angles[-1] <= grid.two_theta_min or angles[0] >= grid.two_theta_max:
         span = f"{angles[0]:g}-{angles[-1]:g}°" if len(angles) else "no angle"
-        raise PatternRangeError(item, f"{span} at the grid's wavelength, grid {grid.two_theta_min:g}-"
-                                      f"{grid.two_theta_max:g}°")  # fmt: skip
+        raise PatternRangeError(
+            item, f"{span} at the grid's wavelength, grid {grid.two_theta_min:g}-" f"{grid.two_theta_max:g}°"
+        )
     pattern = _average_into_bins(angles, counts, grid.edges)
     top = pattern.max()
     if top <= 0.0:
@@ -154,8 +155,12 @@ def read_pattern_file(path: str | Path) -> tuple[np.ndarray, np.ndarray, float |
     path = Path(path)
     suffix = path.suffix.lower()
     if suffix not in (".xy", ".xye", ".dat", ".txt", ".csv", ".tsv", ".xrdml"):
-        raise UnsupportedFileError(str(path), f"suffix {path.suffix!r}", "a pattern comes as .xy, .xye, .dat, .txt, "
-                                   ".csv or .xrdml", "Export two columns, two-theta and counts.")  # fmt: skip
+        raise UnsupportedFileError(
+            str(path),
+            f"suffix {path.suffix!r}",
+            "a pattern comes as .xy, .xye, .dat, .txt, " ".csv or .xrdml",
+            "Export two columns, two-theta and counts.",
+        )
     if not path.exists():
         raise UnsupportedFileError(str(path), "no such file", "the file must exist", "Check the path.")
     text = path.read_text(errors="replace")
@@ -185,8 +190,9 @@ def _read_xrdml(text: str, item: str) -> tuple[np.ndarray, np.ndarray, float | N
     try:
         root = ElementTree.fromstring(text)
     except ElementTree.ParseError as error:
-        raise UnsupportedFileError(item, f"broken XML ({error})", "xrdml is well-formed XML",
-                                   "Export the scan again.") from error  # fmt: skip
+        raise UnsupportedFileError(
+            item, f"broken XML ({error})", "xrdml is well-formed XML", "Export the scan again."
+        ) from error
     points = root.find(".//{*}scan/{*}dataPoints")
     counts_text = None
     if points is not None:

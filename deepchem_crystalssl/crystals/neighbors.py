@@ -11,9 +11,7 @@ atoms at this density, shrinks it as neighbours come in, and widens it only wher
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterable, Iterator
 from functools import partial
 from itertools import islice
 from typing import Any, Literal
@@ -21,23 +19,22 @@ from typing import Any, Literal
 import numpy as np
 from numba import njit
 
+from .disorder import Disorder
 from .errors import (
     CrystalInputError,
     IsolatedAtomError,
     LatticeError,
     OnError,
-    OverlappingAtomsError,
     Report,
 )
 from .graph import Crystal, CrystalGraph
-from .io import Disorder, read_structures
+from .io import read_structures
+from .threads import map_in_threads
 
 CUTOFF = 8.0
 MAX_NEIGHBORS = 12
 SHELL_GAP = 1e-3
 """Two neighbours belong to one shell if their distances differ by at most this, Å."""
-OVERLAP = 0.1
-"""Atoms closer than this are on top of each other, Å."""
 
 Engine = Literal["numba", "pymatgen"]
 IsolatedAtoms = Literal["raise", "keep"]
@@ -45,7 +42,7 @@ IsolatedAtoms = Literal["raise", "keep"]
 _MARGIN = 10 * SHELL_GAP  # beyond the last neighbour, to see where its shell ends
 _EDGE_OF_CUTOFF = 1e-6  # a shell exactly at the cutoff is in, whatever rounding says
 _CHUNK = 512  # crystals a worker takes at a time
-_OK, _OVERFLOW, _OVERLAPPING, _TOO_THIN = 0, 1, 2, 3
+_OK, _OVERFLOW, _TOO_THIN = 0, 1, 2
 
 
 def structures_to_graphs(
@@ -102,10 +99,18 @@ def structures_to_graphs(
     report = Report() if report is None else report
     graphs = list(
         iterate_graphs(
-            structures, cutoff, max_neighbors, disorder=disorder, isolated_atoms=isolated_atoms, on_error=on_error,
-            report=report, engine=engine, n_threads=n_threads, progress=progress,
+            structures,
+            cutoff,
+            max_neighbors,
+            disorder=disorder,
+            isolated_atoms=isolated_atoms,
+            on_error=on_error,
+            report=report,
+            engine=engine,
+            n_threads=n_threads,
+            progress=progress,
         )
-    )  # fmt: skip
+    )
     report.log()
     return graphs
 
@@ -143,27 +148,6 @@ def _chunks(crystals: Iterable[tuple[int, Crystal]]) -> Iterator[list[tuple[int,
         yield chunk
 
 
-def map_in_threads(function: Callable, chunks: Iterable[list], n_threads: int | None) -> Iterator[tuple[list, Any]]:
-    """Map over chunks in threads, in order, only a few chunks ahead.
-
-    Threads, not a parallel kernel: the compiled loops release the interpreter, and a thread pool survives the
-    ``fork`` that host libraries do, which OpenMP does not.
-    """
-    workers = n_threads or os.cpu_count() or 1
-    if workers == 1:
-        yield from ((chunk, function(chunk)) for chunk in chunks)
-        return
-    with ThreadPoolExecutor(workers) as pool:
-        pending: list = []
-        for chunk in chunks:
-            pending.append((chunk, pool.submit(function, chunk)))
-            if len(pending) > workers:
-                done, future = pending.pop(0)
-                yield done, future.result()
-        for done, future in pending:
-            yield done, future.result()
-
-
 _Edges = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]  # neighbor, image, distance, first_edge
 
 
@@ -177,14 +161,16 @@ def _to_graph(
         atom = int(np.argmin(np.diff(first_edge)))
         raise IsolatedAtomError(crystal.material_id, f"atom {atom} has no neighbour within {cutoff:g} Å")
     return CrystalGraph(
-        crystal.atomic_numbers, crystal.frac_coords, crystal.lattice, crystal.material_id, crystal.occupancies,
-        neighbor, image, distance, first_edge,
-    )  # fmt: skip
-
-
-def _overlap_error(crystal: Crystal, atom: int, other: int, distance: float) -> OverlappingAtomsError:
-    first, second = sorted((atom, other))
-    return OverlappingAtomsError(crystal.material_id, f"sites {first} and {second}, {distance:.3f} Å apart")
+        crystal.atomic_numbers,
+        crystal.frac_coords,
+        crystal.lattice,
+        crystal.material_id,
+        crystal.occupancies,
+        neighbor,
+        image,
+        distance,
+        first_edge,
+    )
 
 
 def _check_images(crystal: Crystal, cutoff: float) -> CrystalInputError | None:
@@ -208,33 +194,23 @@ def _find_compiled(
         status, first_edge, neighbor, image, distance = nearest_shells(
             lattices, frac, first_site, float(cutoff), max_neighbors, width
         )
-        if not (status[:, 0] == _OVERFLOW).any():
+        if not (status == _OVERFLOW).any():
             break
         width *= 2
     found: list[_Edges | CrystalInputError] = []
-    for crystal, start, stop, (code, atom, other) in zip(
+    for crystal, start, stop, code in zip(
         crystals, first_site[:-1].tolist(), first_site[1:].tolist(), status.tolist(), strict=True
     ):
-        if code == _OVERLAPPING:
-            gap = _shortest_distance(crystal, atom, other)
-            found.append(_overlap_error(crystal, atom, other, gap))
-            continue
         if code == _TOO_THIN:
             found.append(_check_images(crystal, cutoff) or LatticeError(crystal.material_id, "too thin a cell"))
             continue
         rows = first_edge[start : stop + 1]
         edges = slice(rows[0], rows[-1])
         # Copies, so that one graph kept alive does not keep its whole chunk.
-        found.append((neighbor[edges].copy(), image[edges].copy(), distance[edges].copy(),
-                      (rows - rows[0]).astype(np.int32)))  # fmt: skip
+        found.append(
+            (neighbor[edges].copy(), image[edges].copy(), distance[edges].copy(), (rows - rows[0]).astype(np.int32))
+        )
     return found
-
-
-def _shortest_distance(crystal: Crystal, atom: int, other: int) -> float:
-    delta = crystal.frac_coords[other] - crystal.frac_coords[atom]
-    images = np.stack(np.meshgrid(*[[-1, 0, 1]] * 3), -1).reshape(-1, 3)
-    lengths = np.linalg.norm((delta + images) @ crystal.lattice, axis=1)
-    return float(lengths[lengths > 0].min() if atom == other else lengths.min())
 
 
 def _find_with_pymatgen(
@@ -250,14 +226,15 @@ def _find_one_with_pymatgen(crystal: Crystal, cutoff: float, max_neighbors: int)
         return error
     positions = np.ascontiguousarray(crystal.frac_coords @ crystal.lattice)
     center, neighbor, image, distance = find_points_in_spheres(
-        positions, positions, r=cutoff + _EDGE_OF_CUTOFF, pbc=np.ones(3, np.int64),
-        lattice=np.array(crystal.lattice), tol=1e-8,
-    )  # fmt: skip
+        positions,
+        positions,
+        r=cutoff + _EDGE_OF_CUTOFF,
+        pbc=np.ones(3, np.int64),
+        lattice=np.array(crystal.lattice),
+        tol=1e-8,
+    )
     other = ~((center == neighbor) & (image == 0).all(1))
     center, neighbor, image, distance = (x[other] for x in (center, neighbor, image, distance))
-    if len(distance) and distance.min() < OVERLAP:
-        pair = int(np.argmin(distance))
-        return _overlap_error(crystal, int(center[pair]), int(neighbor[pair]), float(distance[pair]))
     order = np.lexsort((distance, center))
     rows = np.searchsorted(center[order], np.arange(crystal.num_nodes + 1))
     kept, first_edge = [], np.zeros(crystal.num_nodes + 1, np.int32)
@@ -268,8 +245,12 @@ def _find_one_with_pymatgen(crystal: Crystal, cutoff: float, max_neighbors: int)
         kept.append(order[start : start + (enough[0] if len(enough) else len(d))])
         first_edge[atom + 1] = first_edge[atom] + len(kept[-1])
     edges = np.concatenate(kept)
-    return (neighbor[edges].astype(np.int32), image[edges].astype(np.int8),
-            distance[edges].astype(np.float32), first_edge)  # fmt: skip
+    return (
+        neighbor[edges].astype(np.int32),
+        image[edges].astype(np.int8),
+        distance[edges].astype(np.float32),
+        first_edge,
+    )
 
 
 @njit(nogil=True, cache=True)
@@ -288,12 +269,12 @@ def nearest_shells(
 
     Returns
     -------
-    status : (S, 3) int64, code and the two sites it is about
+    status : (S,) int64
     first_edge : (A + 1,) int64
     neighbor, image, distance : (E,) int32, (E, 3) int8, (E,) float32
     """
     n_atoms = len(frac)
-    status = np.zeros((len(lattices), 3), np.int64)
+    status = np.zeros(len(lattices), np.int64)
     count = np.zeros(n_atoms, np.int64)
     wide_neighbor = np.empty((n_atoms, width), np.int32)
     wide_image = np.empty((n_atoms, width, 3), np.int8)
@@ -319,7 +300,7 @@ def nearest_shells(
         q = np.sqrt(v0 * v0 + v1 * v1 + v2 * v2) / volume
         t = np.sqrt(w0 * w0 + w1 * w1 + w2 * w2) / volume
         if max(p, q, t) * r_max >= 120.0:
-            status[s, 0] = _TOO_THIN
+            status[s] = _TOO_THIN
             continue
         r_start = min(r_max, 1.15 * (max_neighbors * volume / n_sites / 4.18879) ** (1 / 3) + 0.2)
 
@@ -360,12 +341,10 @@ def nearest_shells(
                                 dd = y0 * y0 + y1 * y1 + y2 * y2
                                 if dd > bound2:
                                     continue
-                                if dd < OVERLAP * OVERLAP:
-                                    if i == j and m0 == 0 and m1 == 0 and m2 == 0:
-                                        continue
-                                    status[s, 0], status[s, 1], status[s, 2] = _OVERLAPPING, i, j
+                                if i == j and m0 == 0 and m1 == 0 and m2 == 0:
+                                    continue
                                 if n == room:  # only a crystal of thousands of tied atoms comes here
-                                    status[s, 0] = _OVERFLOW
+                                    status[s] = _OVERFLOW
                                     continue
                                 found_d[n] = dd
                                 found[n, 0], found[n, 1], found[n, 2], found[n, 3] = j, m0, m1, m2
@@ -386,7 +365,7 @@ def nearest_shells(
                                     if reach < bound:
                                         bound = reach
                                         bound2 = reach * reach
-                if status[s, 0] != _OK:
+                if status[s] != _OK:
                     break
                 # Keep what the final bound still covers, sorted by distance.
                 kept = 0
@@ -420,10 +399,10 @@ def nearest_shells(
                     margin *= 4.0
                 else:
                     r = min(r_max, r * 1.3)
-            if status[s, 0] != _OK:
+            if status[s] != _OK:
                 break
             if take > width:
-                status[s, 0] = _OVERFLOW
+                status[s] = _OVERFLOW
                 break
             count[begin + i] = take
             for k in range(take):

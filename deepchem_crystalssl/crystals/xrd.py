@@ -14,127 +14,26 @@ tabulated ones, so the inner loop is a handful of multiplications per atom.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
-from functools import cached_property, partial
-from itertools import chain, islice
-from typing import Any, Literal
+from functools import lru_cache, partial
+from itertools import islice
+from typing import Any
 
 import numpy as np
 from numba import njit
 from numpy.typing import DTypeLike
 
 from .elements import N_ELEMENTS, atomic_number_of, scattering_parameters, symbols
-from .errors import CrystalInputError, GridError, NoReflectionsError, OnError, Report, ScatteringFactorError
+from .disorder import Disorder
+from .errors import CrystalInputError, NoReflectionsError, OnError, Report, ScatteringFactorError
 from .graph import Crystal
-from .io import Disorder, read_structures
-from .neighbors import map_in_threads
+from .io import read_structures
+from .threads import map_in_threads
+from .xrd_grid import XRDGrid
 
-WAVELENGTHS = {
-    "CuKa": 1.54184, "CuKa1": 1.54056, "CuKa2": 1.54439, "CuKb1": 1.39222,
-    "MoKa": 0.71073, "MoKa1": 0.70930, "MoKa2": 0.71359, "MoKb1": 0.63229,
-    "CrKa": 2.29100, "CrKa1": 2.28970, "CrKa2": 2.29361, "CrKb1": 2.08487,
-    "FeKa": 1.93735, "FeKa1": 1.93604, "FeKa2": 1.93998, "FeKb1": 1.75661,
-    "CoKa": 1.79026, "CoKa1": 1.78896, "CoKa2": 1.79285, "CoKb1": 1.63079,
-    "AgKa": 0.560885, "AgKa1": 0.559421, "AgKa2": 0.563813, "AgKb1": 0.497082,
-}  # fmt: skip
-"""Wavelengths of laboratory anodes, Å."""
-
-Profile = Literal["gaussian", "lorentzian", "pseudo-voigt"]
-_PROFILES: tuple[Profile, ...] = ("gaussian", "lorentzian", "pseudo-voigt")
 _CHUNK = 128
 _N_SCATTERING = 4096  # rows of the interpolated scattering-factor table; error below 1e-6 electrons
 _GAUSSIAN_REACH = 3.0  # half width drawn, in FWHM: exp(-25)
 _LORENTZIAN_REACH = 25.0
-
-
-def resolve_wavelength(wavelength: str | float, item: str = "wavelength") -> float:
-    """Wavelength in Å from a radiation's name or a number.
-
-    Examples
-    --------
-    >>> resolve_wavelength("MoKa"), resolve_wavelength(1.54)
-    (0.71073, 1.54)
-    """
-    if isinstance(wavelength, str):
-        if wavelength not in WAVELENGTHS:
-            raise GridError(item, f"radiation {wavelength!r}", remedy=f"Use one of {', '.join(WAVELENGTHS)}, or Å.")
-        return WAVELENGTHS[wavelength]
-    if not 0.0 < float(wavelength) < np.inf:
-        raise GridError(item, f"wavelength {wavelength} Å")
-    return float(wavelength)
-
-
-@dataclass(frozen=True)
-class XRDGrid:
-    """Where and how a powder pattern is drawn.
-
-    Bin ``i`` covers ``two_theta_min + i * step`` to ``+ (i + 1) * step``; :attr:`two_theta` holds the centres.
-
-    Parameters
-    ----------
-    two_theta_min, two_theta_max : float
-        Range, degrees. Default 10-110, as in Suzuki et al. 2022.
-    n_bins : int
-        Number of bins. Default 5,000.
-    wavelength : str or float
-        Radiation by name (``"CuKa"``, ``"MoKa1"``, ...) or in Å.
-    profile : {"gaussian", "lorentzian", "pseudo-voigt"}
-        Shape of a peak; it does not matter while ``fwhm`` is 0.
-    fwhm : float
-        Full width at half maximum, degrees. 0 (default) draws sticks: a bin holds the intensities falling into it.
-    mixing : float
-        Lorentzian fraction of the pseudo-Voigt profile, 0-1.
-
-    Examples
-    --------
-    >>> grid = XRDGrid()
-    >>> grid.two_theta.shape, round(grid.step, 4), grid.two_theta[0].round(4)
-    ((5000,), 0.02, np.float64(10.01))
-    """
-
-    two_theta_min: float = 10.0
-    two_theta_max: float = 110.0
-    n_bins: int = 5000
-    wavelength: str | float = "CuKa"
-    profile: Profile = "gaussian"
-    fwhm: float = 0.0
-    mixing: float = 0.5
-
-    def check(self) -> XRDGrid:
-        """The grid itself, or a GridError that names the parameter."""
-        resolve_wavelength(self.wavelength, "XRDGrid.wavelength")
-        rules = {
-            "two_theta_min": 0.0 < self.two_theta_min < self.two_theta_max,
-            "two_theta_max": self.two_theta_max <= 180.0,
-            "n_bins": self.n_bins >= 1 and self.n_bins == int(self.n_bins),
-            "profile": self.profile in _PROFILES,
-            "fwhm": 0.0 <= self.fwhm < np.inf,
-            "mixing": 0.0 <= self.mixing <= 1.0,
-        }
-        for name, kept in rules.items():
-            if not kept:
-                raise GridError(f"XRDGrid.{name}", getattr(self, name))
-        return self
-
-    @property
-    def step(self) -> float:
-        """Width of a bin, degrees."""
-        return (self.two_theta_max - self.two_theta_min) / self.n_bins
-
-    @cached_property
-    def two_theta(self) -> np.ndarray:
-        """Centres of the bins, degrees, (n_bins,)."""
-        return self.two_theta_min + (np.arange(self.n_bins) + 0.5) * self.step
-
-    @cached_property
-    def edges(self) -> np.ndarray:
-        """Edges of the bins, degrees, (n_bins + 1,)."""
-        return np.linspace(self.two_theta_min, self.two_theta_max, self.n_bins + 1)
-
-    @property
-    def wavelength_angstrom(self) -> float:
-        """Wavelength in Å."""
-        return resolve_wavelength(self.wavelength)
 
 
 def simulate_xrd(
@@ -184,20 +83,26 @@ def simulate_xrd(
     >>> from pymatgen.core import Lattice, Structure
     >>> iron = Structure(Lattice.cubic(2.866), ["Fe", "Fe"], [[0, 0, 0], [.5, .5, .5]])
     >>> pattern = simulate_xrd(iron)
-    >>> pattern.shape, XRDGrid().two_theta[pattern[0].argmax()].round(2)
-    ((1, 5000), np.float64(44.71))
+    >>> pattern.shape, round(float(XRDGrid().two_theta[pattern[0].argmax()]), 2)
+    ((1, 5000), 44.71)
     """
     report = Report() if report is None else report
     patterns = list(
         iterate_patterns(
-            structures, grid, debye_waller=debye_waller, normalize=normalize, disorder=disorder, on_error=on_error,
-            report=report, dtype=dtype, n_threads=n_threads, progress=progress,
+            structures,
+            grid,
+            debye_waller=debye_waller,
+            normalize=normalize,
+            disorder=disorder,
+            on_error=on_error,
+            report=report,
+            dtype=dtype,
+            n_threads=n_threads,
+            progress=progress,
         )
-    )  # fmt: skip
+    )
     report.log()
-    if not patterns:
-        return np.empty((0, grid.n_bins), dtype)
-    return np.concatenate([pattern[None] for _, pattern in patterns]) if patterns else np.empty((0, grid.n_bins))
+    return np.array([pattern for _, pattern in patterns], dtype).reshape(-1, grid.n_bins)
 
 
 def iterate_patterns(
@@ -217,8 +122,9 @@ def iterate_patterns(
     grid.check()
     report = Report() if report is None else report
     reader = read_structures(structures, on_error=on_error, report=report, disorder=disorder, progress=progress)
-    draw = partial(_draw_chunk, grid=grid, factors=_scattering_table(grid, debye_waller), normalize=normalize,
-                   dtype=dtype)  # fmt: skip
+    draw = partial(
+        _draw_chunk, grid=grid, factors=_scattering_table(grid, debye_waller), normalize=normalize, dtype=dtype
+    )
     crystals = reader.enumerate()
     chunks = iter(lambda: list(islice(crystals, _CHUNK)), [])
     for chunk, (patterns, errors) in map_in_threads(draw, chunks, n_threads):
@@ -232,17 +138,22 @@ def iterate_patterns(
 def _scattering_table(grid: XRDGrid, debye_waller: Mapping[str, float] | float) -> np.ndarray:
     """f_Z(s) exp(-B_Z s^2) on an even grid of s^2 up to the largest in range, (119, rows)."""
     s2_max = (np.sin(np.radians(grid.two_theta_max) / 2) / grid.wavelength_angstrom) ** 2
+    if isinstance(debye_waller, Mapping):
+        displacement = np.zeros(N_ELEMENTS + 1)
+        for symbol, value in debye_waller.items():
+            displacement[atomic_number_of()[symbol]] = value
+    else:
+        displacement = np.full(N_ELEMENTS + 1, float(debye_waller))
+    return _tabulate_scattering(float(s2_max), tuple(displacement.tolist()))
+
+
+@lru_cache(maxsize=8)  # 20 ms, as much as a hundred patterns
+def _tabulate_scattering(s2_max: float, displacement: tuple[float, ...]) -> np.ndarray:
     s2 = np.linspace(0.0, s2_max, _N_SCATTERING)
     a, b = scattering_parameters()[..., 0, None], scattering_parameters()[..., 1, None]
     z = np.arange(N_ELEMENTS + 1)[:, None]
     factors = z - 41.78214 * s2 * (a * np.exp(-b * s2)).sum(1)
-    if isinstance(debye_waller, Mapping):
-        displacement = np.zeros((N_ELEMENTS + 1, 1))
-        for symbol, value in debye_waller.items():
-            displacement[atomic_number_of()[symbol]] = value
-    else:
-        displacement = np.full((N_ELEMENTS + 1, 1), float(debye_waller))
-    return factors * np.exp(-displacement * s2)
+    return factors * np.exp(-np.array(displacement)[:, None] * s2)
 
 
 def _draw_chunk(
@@ -257,10 +168,19 @@ def _draw_chunk(
     occupancy = np.concatenate([s.occupancy for s in species])
     lorentzian = {"gaussian": 0.0, "lorentzian": 1.0, "pseudo-voigt": float(grid.mixing)}[grid.profile]
     patterns = powder_patterns(
-        np.stack([crystal.lattice for crystal in crystals]), first, atomic_numbers, positions, occupancy,
-        factors, grid.wavelength_angstrom, float(grid.two_theta_min), float(grid.two_theta_max), int(grid.n_bins),
-        float(grid.fwhm), lorentzian,
-    )  # fmt: skip
+        np.stack([crystal.lattice for crystal in crystals]),
+        first,
+        atomic_numbers,
+        positions,
+        occupancy,
+        factors,
+        grid.wavelength_angstrom,
+        float(grid.two_theta_min),
+        float(grid.two_theta_max),
+        int(grid.n_bins),
+        float(grid.fwhm),
+        lorentzian,
+    )
     top = patterns.max(axis=1)
     if normalize:
         patterns /= np.where(top > 0.0, top, 1.0)[:, None]
@@ -281,10 +201,19 @@ def _draw_chunk(
 
 @njit(nogil=True, cache=True, fastmath={"reassoc", "contract", "nsz"})
 def powder_patterns(
-    lattices: np.ndarray, first: np.ndarray, atomic_numbers: np.ndarray, positions: np.ndarray,
-    occupancy: np.ndarray, factors: np.ndarray, wavelength: float, two_theta_min: float, two_theta_max: float,
-    n_bins: int, fwhm: float, lorentzian: float,
-) -> np.ndarray:  # fmt: skip
+    lattices: np.ndarray,
+    first: np.ndarray,
+    atomic_numbers: np.ndarray,
+    positions: np.ndarray,
+    occupancy: np.ndarray,
+    factors: np.ndarray,
+    wavelength: float,
+    two_theta_min: float,
+    two_theta_max: float,
+    n_bins: int,
+    fwhm: float,
+    lorentzian: float,
+) -> np.ndarray:
     """Patterns of many crystals: arrays in, (S, n_bins) float64 out.
 
     Parameters
@@ -412,9 +341,7 @@ def powder_patterns(
 
 
 @njit(nogil=True, cache=True)
-def _draw_peak(
-    pattern: np.ndarray, at: float, area: float, fwhm: float, lorentzian: float, step: float
-) -> None:  # fmt: skip
+def _draw_peak(pattern: np.ndarray, at: float, area: float, fwhm: float, lorentzian: float, step: float) -> None:
     """Add one peak; ``at`` and ``fwhm`` in bins (bin centres at integers), height per degree."""
     if lorentzian < 1.0:
         alpha = 4.0 * np.log(2.0) / (fwhm * fwhm)

@@ -86,7 +86,7 @@ class GraphBatch:
 
     def to(self, device: torch.device | str) -> GraphBatch:
         """The batch on another device."""
-        tensors = {name: value.to(device) for name, value in vars(self).items() if isinstance(value, Tensor)}
+        tensors: dict[str, Any] = {k: value.to(device) for k, value in vars(self).items() if isinstance(value, Tensor)}
         return replace(self, **tensors)
 
     @property

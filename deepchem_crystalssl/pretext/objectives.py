@@ -15,7 +15,9 @@ from .losses import bidirectional_triplet_loss
 class Objective(Protocol):
     """A named loss of a batch's views."""
 
-    name: str
+    @property
+    def name(self) -> str:
+        """What the loss is called in logs."""
 
     def __call__(self, views: Mapping[str, Tensor], generator: torch.Generator) -> Tensor:
         """Scalar loss of ``views``: ``crystal`` (B, F) and ``xrd`` (B, F), ``same`` (B, B)."""

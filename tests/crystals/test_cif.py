@@ -76,10 +76,17 @@ def test_prototypes_written_by_pymatgen(prototypes, symprec):
         assert_as_pymatgen(text)
 
 
-@pytest.mark.parametrize("name, number, prototype", [
-    ("F m -3 m", 225, [(0, 0, 0)]), ("F d -3 m :1", 227, [(0, 0, 0)]), ("P 63/m m c", 194, [(1 / 3, 2 / 3, 0.25)]),
-    ("R -3 m :H", 166, [(0, 0, 0.2)]), ("P n m a", 62, [(0.1, 0.25, 0.3)]), ("I 41/a :2", 88, [(0.1, 0.2, 0.3)]),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "name, number, prototype",
+    [
+        ("F m -3 m", 225, [(0, 0, 0)]),
+        ("F d -3 m :1", 227, [(0, 0, 0)]),
+        ("P 63/m m c", 194, [(1 / 3, 2 / 3, 0.25)]),
+        ("R -3 m :H", 166, [(0, 0, 0.2)]),
+        ("P n m a", 62, [(0.1, 0.25, 0.3)]),
+        ("I 41/a :2", 88, [(0.1, 0.2, 0.3)]),
+    ],
+)
 def test_space_group_by_name_or_number(name, number, prototype):
     gamma = 120 if number in (166, 194) else 90
     c = 8.0 if gamma == 120 else 5.0
@@ -94,18 +101,25 @@ def test_space_group_by_name_or_number(name, number, prototype):
     assert by_name.num_nodes > 1
 
 
-@pytest.mark.parametrize("text", [
-    cif(a="5.43(1)", b="5.43(12)", c="5.430", rows="Si Si 0.1234(5) .25 -0.5(1)"),
-    cif(rows="O1 O2- 0 0 0\nFe1 Fe3+ .5 .5 .5"),
-    cif(rows="D1 D 0 0 0\nO1 O .5 .5 .5"),
-    cif("_atom_site_occupancy", rows="Fe1 Fe 0 0 0 0.5\nCo1 Co 0 0 0 0.5\nO1 O .5 .5 .5 ?"),
-    cif("_atom_site_occupancy", rows="Fe1 Fe 0 0 0 0.5(1)\nO1 O .5 .5 .5 1"),
-    cif(symmetry="loop_\n_symmetry_equiv_pos_as_xyz\n'x, y, z'\n'-x, -y, -z'", rows="C C 0.1 0.2 0.3\nO O 0 0 0"),
-    cif(gamma=120, c=8, symmetry="loop_\n_space_group_symop_operation_xyz\nx,y,z\n-y,x-y,z\n-x+y,-x,z",
-        rows="C C 0.3333 0.6667 0.1\nN N 0.1 0.2 0.3"),
-    cif(symmetry="_symmetry_space_group_name_H-M 'P 1'"),
-    cif(rows="Si Si 1.5 -0.25 7"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "text",
+    [
+        cif(a="5.43(1)", b="5.43(12)", c="5.430", rows="Si Si 0.1234(5) .25 -0.5(1)"),
+        cif(rows="O1 O2- 0 0 0\nFe1 Fe3+ .5 .5 .5"),
+        cif(rows="D1 D 0 0 0\nO1 O .5 .5 .5"),
+        cif("_atom_site_occupancy", rows="Fe1 Fe 0 0 0 0.5\nCo1 Co 0 0 0 0.5\nO1 O .5 .5 .5 ?"),
+        cif("_atom_site_occupancy", rows="Fe1 Fe 0 0 0 0.5(1)\nO1 O .5 .5 .5 1"),
+        cif(symmetry="loop_\n_symmetry_equiv_pos_as_xyz\n'x, y, z'\n'-x, -y, -z'", rows="C C 0.1 0.2 0.3\nO O 0 0 0"),
+        cif(
+            gamma=120,
+            c=8,
+            symmetry="loop_\n_space_group_symop_operation_xyz\nx,y,z\n-y,x-y,z\n-x+y,-x,z",
+            rows="C C 0.3333 0.6667 0.1\nN N 0.1 0.2 0.3",
+        ),
+        cif(symmetry="_symmetry_space_group_name_H-M 'P 1'"),
+        cif(rows="Si Si 1.5 -0.25 7"),
+    ],
+)
 def test_as_people_write_them(text):
     assert_as_pymatgen(text)
 
@@ -126,10 +140,30 @@ def test_tritium_and_deuterium_are_hydrogen():
     assert read_one(cif(rows="T1 T 0 0 0\nD1 D .5 .5 .5")).atomic_numbers.tolist() == [1, 1]
 
 
-@pytest.mark.parametrize("text, z", [
-    ("Fe", 26), ("Fe3+", 26), ("FE1", 26), ("O2-", 8), ("O-2", 8), ("Cu1+", 29), ("D", 1), ("Wat", 8), ("OW1", 8),
-    ("Hw", 1), ("OH", 8), ("Ho", 67), ("C12", 6), ("Cl1A", 17), ("'Na1+'", 11), ("X", 0), ("Vac", 0), ("", 0), ("?", 0),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "text, z",
+    [
+        ("Fe", 26),
+        ("Fe3+", 26),
+        ("FE1", 26),
+        ("O2-", 8),
+        ("O-2", 8),
+        ("Cu1+", 29),
+        ("D", 1),
+        ("Wat", 8),
+        ("OW1", 8),
+        ("Hw", 1),
+        ("OH", 8),
+        ("Ho", 67),
+        ("C12", 6),
+        ("Cl1A", 17),
+        ("'Na1+'", 11),
+        ("X", 0),
+        ("Vac", 0),
+        ("", 0),
+        ("?", 0),
+    ],
+)
 def test_species_labels(text, z):
     assert _parse_element(text) == z
 
@@ -152,9 +186,11 @@ def test_bad_block_costs_itself_alone():
 
 
 def test_magnetic_cif_gives_the_nuclear_structure():
-    operations = ("loop_\n_space_group_symop_magn_operation.id\n_space_group_symop_magn_operation.xyz\n1 x,y,z,+1\n"
-                  "2 -x,-y,-z,-1\nloop_\n_space_group_symop_magn_centering.id\n_space_group_symop_magn_centering.xyz\n"
-                  "1 x,y,z,+1\n2 x+1/2,y+1/2,z+1/2,-1")  # fmt: skip
+    operations = (
+        "loop_\n_space_group_symop_magn_operation.id\n_space_group_symop_magn_operation.xyz\n1 x,y,z,+1\n"
+        "2 -x,-y,-z,-1\nloop_\n_space_group_symop_magn_centering.id\n_space_group_symop_magn_centering.xyz\n"
+        "1 x,y,z,+1\n2 x+1/2,y+1/2,z+1/2,-1"
+    )
     assert read_one(cif(symmetry=operations, rows="Mn Mn 0 0 0\nO O 0.1 0.2 0.3")).formula == "O4Mn2"
 
 

@@ -13,9 +13,10 @@ from deepchem_crystalssl.crystals.errors import (
     EmptyStructureError,
     LatticeError,
     OccupancyError,
+    OverlappingAtomsError,
     UnknownElementError,
 )
-from deepchem_crystalssl.crystals.graph import lattice_from_parameters, make_crystal
+from deepchem_crystalssl.crystals.validation import lattice_from_parameters, make_crystal
 
 CUBE = 4 * np.eye(3)
 
@@ -90,6 +91,8 @@ def test_tiny_negative_coordinate_wraps_to_zero():
         (OccupancyError, [{"C": -0.2}], [[0, 0, 0]], CUBE),
         (OccupancyError, [{"C": 0.7, "N": 0.7}], [[0, 0, 0]], CUBE),
         (OccupancyError, [{"C": float("nan")}], [[0, 0, 0]], CUBE),
+        (OverlappingAtomsError, [6, 6], [[0, 0, 0], [0.01, 0, 0]], CUBE),
+        (OverlappingAtomsError, [6, 6], [[0.001, 0, 0.999], [0.999, 0, 0.001]], CUBE),
     ],
 )
 def test_bad_quantities_have_typed_errors(error, species, frac, lattice):

@@ -9,6 +9,8 @@ from pymatgen.io.cif import CifWriter
 from pymatgen.io.vasp import Poscar
 
 from deepchem_crystalssl import Crystal, read_structures
+from deepchem_crystalssl.crystals.convert import to_crystal
+from deepchem_crystalssl.crystals.disorder import resolve_disorder
 from deepchem_crystalssl.crystals.errors import (
     CrystalInputError,
     DisorderError,
@@ -21,7 +23,6 @@ from deepchem_crystalssl.crystals.errors import (
     UnsupportedFileError,
     UnsupportedObjectError,
 )
-from deepchem_crystalssl.crystals.io import resolve_disorder, to_crystal
 
 
 @pytest.fixture
@@ -74,10 +75,17 @@ def test_text(structure):
         assert read(text)[0].num_nodes == len(structure)
 
 
-@pytest.mark.parametrize("column, convert", [
-    ("structure", lambda s: s), ("structure", lambda s: s.as_dict()), ("structure", lambda s: s.to(fmt="json")),
-    ("cif", lambda s: str(CifWriter(s))), ("poscar", lambda s: Poscar(s).get_str()), ("mine", lambda s: s.as_dict()),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "column, convert",
+    [
+        ("structure", lambda s: s),
+        ("structure", lambda s: s.as_dict()),
+        ("structure", lambda s: s.to(fmt="json")),
+        ("cif", lambda s: str(CifWriter(s))),
+        ("poscar", lambda s: Poscar(s).get_str()),
+        ("mine", lambda s: s.as_dict()),
+    ],
+)
 def test_tables(structures, tmp_path, column, convert):
     frame = pd.DataFrame({column: [convert(s) for s in structures[:3]], "material_id": ["mp-1", "mp-2", "mp-3"]})
     options = dict(structure_column="mine") if column == "mine" else {}
@@ -141,16 +149,27 @@ def test_material_id_of_the_object_is_used(structure):
     assert read([structure])[0].material_id == read(structure.as_dict())[0].material_id == "mp-5"
 
 
-@pytest.mark.parametrize("error, entry", [
-    (UnsupportedObjectError, None), (UnsupportedObjectError, 3.5), (UnsupportedObjectError, b"bytes"),
-    (UnsupportedObjectError, {"a": 1}), (UnsupportedObjectError, {"lattice": {"matrix": np.eye(3)}, "sites": [{}]}),
-    (LatticeError, {"lattice": {"a": 3}, "sites": [1]}), (EmptyStructureError, {"lattice": np.eye(3), "sites": []}),
-    (LatticeError, {"lattice": "cubic", "sites": [{"species": [{"element": "C"}], "abc": [0, 0, 0]}]}),
-    (LatticeError, Atoms("Si")), (LatticeError, Atoms("Si", cell=[5, 5, 5])),
-    (LatticeError, Atoms("Si", cell=np.zeros((3, 3)), pbc=True)),
-    (NoCrystalsError, "/no/such/file.cif"), (EmptyFileError, "\n"), (UnsupportedFileError, "{broken\n"),
-    (UnsupportedFileError, "no poscar\nat all\n"), (NoCrystalsError, "[]\n"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "error, entry",
+    [
+        (UnsupportedObjectError, None),
+        (UnsupportedObjectError, 3.5),
+        (UnsupportedObjectError, b"bytes"),
+        (UnsupportedObjectError, {"a": 1}),
+        (UnsupportedObjectError, {"lattice": {"matrix": np.eye(3)}, "sites": [{}]}),
+        (LatticeError, {"lattice": {"a": 3}, "sites": [1]}),
+        (EmptyStructureError, {"lattice": np.eye(3), "sites": []}),
+        (LatticeError, {"lattice": "cubic", "sites": [{"species": [{"element": "C"}], "abc": [0, 0, 0]}]}),
+        (LatticeError, Atoms("Si")),
+        (LatticeError, Atoms("Si", cell=[5, 5, 5])),
+        (LatticeError, Atoms("Si", cell=np.zeros((3, 3)), pbc=True)),
+        (NoCrystalsError, "/no/such/file.cif"),
+        (EmptyFileError, "\n"),
+        (UnsupportedFileError, "{broken\n"),
+        (UnsupportedFileError, "no poscar\nat all\n"),
+        (NoCrystalsError, "[]\n"),
+    ],
+)
 def test_bad_entries_have_typed_errors(error, entry, structure):
     with pytest.raises(error):
         read([entry])
@@ -159,14 +178,23 @@ def test_bad_entries_have_typed_errors(error, entry, structure):
     assert [type(e) for e in reader.report] == [error] and reader.report[0].index == 1
 
 
-@pytest.mark.parametrize("name, content, error", [
-    ("a.cif", "", EmptyFileError), ("a.json", "   ", EmptyFileError), ("a.csv", "", EmptyFileError),
-    ("a.parquet", "", EmptyFileError), ("a.parquet", "not parquet", UnsupportedFileError),
-    ("a.txt", "text", UnsupportedFileError), ("a.xyz", "text", UnsupportedFileError),
-    ("a.csv", "x,y\n1,2\n", NoCrystalsError), ("a.json", "{oops", UnsupportedFileError),
-    ("a.cif.gz", "not gzip", UnsupportedFileError), ("POSCAR", "nonsense\n", UnsupportedFileError),
-    ("a.json", "3", NoCrystalsError),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "name, content, error",
+    [
+        ("a.cif", "", EmptyFileError),
+        ("a.json", "   ", EmptyFileError),
+        ("a.csv", "", EmptyFileError),
+        ("a.parquet", "", EmptyFileError),
+        ("a.parquet", "not parquet", UnsupportedFileError),
+        ("a.txt", "text", UnsupportedFileError),
+        ("a.xyz", "text", UnsupportedFileError),
+        ("a.csv", "x,y\n1,2\n", NoCrystalsError),
+        ("a.json", "{oops", UnsupportedFileError),
+        ("a.cif.gz", "not gzip", UnsupportedFileError),
+        ("POSCAR", "nonsense\n", UnsupportedFileError),
+        ("a.json", "3", NoCrystalsError),
+    ],
+)
 def test_bad_files_have_typed_errors(tmp_path, name, content, error):
     (tmp_path / name).write_text(content)
     with pytest.raises(error):

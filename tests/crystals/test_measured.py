@@ -114,9 +114,10 @@ def test_unknown_radiation_and_background():
         prepare_measured_pattern(ANGLES, COUNTS, background="rolling")
 
 
-@pytest.mark.parametrize("name, separator, header", [
-    ("p.xy", " ", ""), ("p.csv", ",", "two_theta,counts\n"), ("p.txt", "\t", "# made by hand\n"), ("p.dat", ";", "")
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "name, separator, header",
+    [("p.xy", " ", ""), ("p.csv", ",", "two_theta,counts\n"), ("p.txt", "\t", "# made by hand\n"), ("p.dat", ";", "")],
+)
 def test_columns_of_text(tmp_path, name, separator, header):
     rows = "".join(f"{x:.4f}{separator}{y:.4f}\n" for x, y in zip(ANGLES, COUNTS, strict=True))
     (tmp_path / name).write_text(header + rows)

@@ -16,7 +16,7 @@ from deepchem_crystalssl.crystals.errors import (
     OverlappingAtomsError,
     Report,
 )
-from deepchem_crystalssl.crystals.graph import make_crystal
+from deepchem_crystalssl.crystals.validation import make_crystal
 from deepchem_crystalssl.crystals.neighbors import SHELL_GAP, iterate_graphs
 from deepchem_crystalssl.testing import (
     edge_table,
@@ -159,9 +159,8 @@ def test_shell_exactly_at_the_cutoff_is_kept_whole():
 
 def test_overlapping_atoms():
     double = Structure(Lattice.cubic(5), ["Si", "Si"], [[0, 0, 0], [0.01, 0, 0]])
-    for engine in ("numba", "pymatgen"):
-        with pytest.raises(OverlappingAtomsError, match="sites 0 and 1, 0.050 Å"):
-            structures_to_graphs(double, engine=engine)
+    with pytest.raises(OverlappingAtomsError, match="sites 0 and 1, 0.050 Å"):
+        structures_to_graphs(double)
 
 
 def test_overlap_across_the_cell_boundary():

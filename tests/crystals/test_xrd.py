@@ -12,8 +12,8 @@ from deepchem_crystalssl.crystals.errors import (
     Report,
     ScatteringFactorError,
 )
-from deepchem_crystalssl.crystals.graph import make_crystal
-from deepchem_crystalssl.crystals.xrd import WAVELENGTHS
+from deepchem_crystalssl.crystals.validation import make_crystal
+from deepchem_crystalssl.crystals.xrd_grid import WAVELENGTHS
 from deepchem_crystalssl.testing import permuted, recelled, rotated, supercell, translated
 
 
@@ -72,8 +72,10 @@ def test_structure_factor_by_hand():
     expected = []
     for h2, multiplicity, sign in ((1, 6, -1), (2, 12, 1)):
         s = np.sqrt(h2) / (2 * 4.12)
-        f = [z - 41.78214 * s**2 * (p[:, 0] * np.exp(-p[:, 1] * s**2)).sum()
-             for z, p in ((55, scattering_parameters()[55]), (17, scattering_parameters()[17]))]  # fmt: skip
+        f = [
+            z - 41.78214 * s**2 * (p[:, 0] * np.exp(-p[:, 1] * s**2)).sum()
+            for z, p in ((55, scattering_parameters()[55]), (17, scattering_parameters()[17]))
+        ]
         theta = np.arcsin(s * 1.54184)
         lorentz = (1 + np.cos(2 * theta) ** 2) / (np.sin(theta) ** 2 * np.cos(theta))
         expected.append(multiplicity * (f[0] + sign * f[1]) ** 2 * lorentz)
@@ -85,8 +87,14 @@ def test_pattern_does_not_depend_on_how_the_crystal_is_written(prototypes):
     grid = XRDGrid(fwhm=0.1)
     rng = np.random.default_rng(0)
     for crystal in prototypes[:40]:
-        ways = [crystal, rotated(crystal, rng), translated(crystal, rng), permuted(crystal, rng)[0],
-                recelled(crystal, rng), supercell(crystal, (2, 1, 1))[0]]  # fmt: skip
+        ways = [
+            crystal,
+            rotated(crystal, rng),
+            translated(crystal, rng),
+            permuted(crystal, rng)[0],
+            recelled(crystal, rng),
+            supercell(crystal, (2, 1, 1))[0],
+        ]
         patterns = simulate_xrd(ways, grid, dtype=float)
         for other in patterns[1:]:
             assert cosine(patterns[0], other) > 1 - 1e-7, crystal

@@ -1,0 +1,125 @@
+"""Objects of other libraries as crystals: pymatgen, its dicts, ASE. None of them is imported here."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from .errors import CrystalInputError, LatticeError, UnknownElementError, UnsupportedObjectError
+from .graph import Crystal
+from .validation import lattice_from_parameters, make_crystal
+
+_CELL = ("a", "b", "c", "alpha", "beta", "gamma")
+
+
+def is_one(source: Any) -> bool:
+    """Whether the source is one crystal: a Structure and an Atoms are iterables of their sites."""
+    return (
+        isinstance(source, Crystal | Mapping | str | Path)
+        or hasattr(source, "sites")
+        or hasattr(source, "get_scaled_positions")
+    )
+
+
+def to_crystal(entry: Any, name: str = "structure 0") -> Crystal:
+    """One object of another library as a :class:`Crystal`.
+
+    Parameters
+    ----------
+    entry : Crystal, pymatgen Structure or its dict, or ASE Atoms
+    name : str
+        Used if the object has no ``material_id`` of its own.
+    """
+    if isinstance(entry, Crystal):
+        return entry
+    try:
+        if isinstance(entry, Mapping):
+            return from_dict(entry, name)
+        if hasattr(entry, "sites") and hasattr(entry, "lattice"):
+            return from_pymatgen(entry, name)
+        if hasattr(entry, "get_atomic_numbers") and hasattr(entry, "get_scaled_positions"):
+            return from_ase(entry, name)
+    except CrystalInputError:
+        raise
+    except (AttributeError, KeyError, TypeError, ValueError) as error:  # an object that only looks like one
+        raise UnsupportedObjectError(name, f"a broken {type(entry).__name__} ({error})") from error
+    raise UnsupportedObjectError(name, f"a {type(entry).__name__}")
+
+
+def from_pymatgen(structure: Any, name: str) -> Crystal:
+    """A pymatgen ``Structure``; oxidation states and site properties are left behind."""
+    name = str(structure.properties.get("material_id", name)) if getattr(structure, "properties", None) else name
+    species: list[Any] = []
+    for site in structure.sites:
+        items = list(site.species.items())
+        element, occupancy = items[0] if len(items) == 1 else (None, 0.0)
+        if occupancy == 1.0 and hasattr(element, "Z"):
+            species.append(_true_atomic_number(element, name))
+        else:
+            species.append(_sum_species(items, name))
+    return make_crystal(species, structure.frac_coords, structure.lattice.matrix, name)
+
+
+def _true_atomic_number(element: Any, name: str) -> int:
+    # A DummySpecies invents an atomic number for itself.
+    if type(element).__name__ == "DummySpecies":
+        raise UnknownElementError(name, f"species {str(element)!r}")
+    return element.Z
+
+
+def _sum_species(items: Iterable[tuple[Any, float]], name: str) -> dict[int, float]:
+    amounts: dict[int, float] = {}
+    for element, occupancy in items:  # two oxidation states of one element are one species here
+        z = _true_atomic_number(element, name)
+        amounts[z] = amounts.get(z, 0.0) + occupancy
+    return amounts
+
+
+def from_dict(entry: Mapping, name: str) -> Crystal:
+    """pymatgen's dict, read directly: nothing named in it is imported or executed."""
+    if "lattice" not in entry or "sites" not in entry:
+        raise UnsupportedObjectError(name, "a dict without lattice and sites")
+    properties = entry.get("properties") or {}
+    name = str(properties.get("material_id", name))
+    lattice = entry["lattice"]
+    try:
+        if isinstance(lattice, Mapping):
+            matrix = lattice.get("matrix")
+            if matrix is None:
+                matrix = lattice_from_parameters(*(float(lattice[key]) for key in _CELL))
+        else:
+            matrix = lattice
+    except (KeyError, TypeError, ValueError) as error:
+        raise LatticeError(name, f"lattice {lattice}") from error
+    species = []
+    coordinates = []
+    for site in entry["sites"]:
+        try:
+            amounts: dict[str, float] = {}
+            for part in site["species"]:
+                symbol = str(part["element"])
+                amounts[symbol] = amounts.get(symbol, 0.0) + float(part.get("occu", 1.0))
+            species.append(amounts)
+            coordinates.append(site["abc"])
+        except (KeyError, TypeError) as error:
+            raise UnsupportedObjectError(name, f"site {len(species)} without species or abc") from error
+    return make_crystal(species, np.array(coordinates, float).reshape(-1, 3), matrix, name)
+
+
+def from_ase(atoms: Any, name: str) -> Crystal:
+    """An ASE ``Atoms``, periodic in three dimensions."""
+    if not np.all(atoms.pbc):
+        raise LatticeError(
+            name,
+            f"pbc {list(map(bool, atoms.pbc))}",
+            "a crystal must be periodic in three dimensions",
+            "Set atoms.pbc = True if it is one.",
+        )
+    lattice = np.array(atoms.cell)
+    if abs(np.linalg.det(lattice)) < 1e-9:
+        raise LatticeError(name, f"cell vectors {lattice.tolist()}")
+    name = str(atoms.info.get("material_id", name))
+    return make_crystal(atoms.get_atomic_numbers(), atoms.get_scaled_positions(wrap=False), lattice, name)

@@ -1,0 +1,57 @@
+"""The declared policy for disorder: refuse, dominant species, or average by occupancy."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import numpy as np
+
+from .elements import symbols
+from .errors import DisorderError, EmptyStructureError
+from .graph import Crystal
+
+Disorder = Literal["refuse", "dominant", "average"]
+_POLICIES = ("refuse", "dominant", "average")
+
+
+def check_policy(policy: str) -> None:
+    """A ValueError for anything that is not a policy."""
+    if policy not in _POLICIES:
+        raise ValueError(f"disorder: {policy!r}; must be one of {', '.join(_POLICIES)}")
+
+
+def resolve_disorder(crystal: Crystal, policy: Disorder) -> Crystal:
+    """The crystal under a policy for partial and mixed occupancy.
+
+    Parameters
+    ----------
+    crystal : Crystal
+    policy : {"average", "dominant", "refuse"}
+        Keep occupancies; keep the majority species of every site that is at least half full; or raise.
+
+    Raises
+    ------
+    DisorderError
+        Under ``"refuse"``, if any site is not fully occupied by one species.
+
+    Examples
+    --------
+    >>> from deepchem_crystalssl.crystals.validation import make_crystal
+    >>> alloy = make_crystal([{"Cu": 0.75, "Au": 0.25}], [[0, 0, 0]], 2.8 * np.eye(3), "alloy")
+    >>> resolve_disorder(alloy, "dominant").formula
+    'Cu1'
+    """
+    occupancies = crystal.occupancies
+    if occupancies is None or policy == "average":
+        return crystal
+    totals = np.bincount(occupancies.site, occupancies.occupancy)
+    if policy == "refuse":
+        partial = np.flatnonzero((totals < 1.0) | (np.bincount(occupancies.site) > 1))
+        rows = occupancies.site == partial[0]
+        parts = zip(occupancies.occupancy[rows], occupancies.atomic_numbers[rows], strict=True)
+        site = " + ".join(f"{occupancy:g} {symbols()[z]}" for occupancy, z in parts)
+        raise DisorderError(crystal.material_id, f"{len(partial)} disordered sites, first {partial[0]}: {site}")
+    full = totals >= 0.5
+    if not full.any():
+        raise EmptyStructureError(crystal.material_id, "every site less than half occupied")
+    return Crystal(crystal.atomic_numbers[full], crystal.frac_coords[full], crystal.lattice, crystal.material_id)

@@ -1,0 +1,80 @@
+import numpy as np
+import pytest
+import torch
+
+from deepchem_crystalssl import structures_to_graphs
+from deepchem_crystalssl.nn.crystal_encoder import CrystalEncoder
+from deepchem_crystalssl.nn.message_passing import GraphBatch
+from deepchem_crystalssl.nn.xrd_encoder import XRDEncoder
+from deepchem_crystalssl.testing import permuted, recelled, rotated, supercell, translated
+
+
+@pytest.fixture(scope="module")
+def encoder():
+    torch.manual_seed(0)
+    return CrystalEncoder(width=32).eval()
+
+
+def embed(encoder, crystals):
+    with torch.no_grad():
+        return encoder(GraphBatch.from_graphs(structures_to_graphs(crystals))).numpy()
+
+
+def test_vector_does_not_depend_on_how_the_crystal_is_written(encoder, prototypes):
+    rng = np.random.default_rng(0)
+    for crystal in prototypes[::6]:
+        ways = [
+            crystal,
+            rotated(crystal, rng),
+            translated(crystal, rng),
+            permuted(crystal, rng)[0],
+            recelled(crystal, rng),
+            supercell(crystal)[0],
+        ]
+        vectors = embed(encoder, ways)
+        assert np.allclose(vectors, vectors[0], atol=1e-4), crystal
+
+
+def test_primitive_and_conventional_cell_have_one_vector(encoder, prototypes):
+    for crystal in prototypes[::12]:
+        structure = crystal.to_structure()
+        primitive = structure.get_primitive_structure(tolerance=1e-4)
+        vectors = embed(encoder, [structure, primitive])
+        assert np.allclose(vectors[0], vectors[1], atol=1e-3), crystal
+
+
+def test_batch_equals_single(encoder, prototypes):
+    batch = embed(encoder, prototypes[:20])
+    for crystal, vector in zip(prototypes[:20], batch, strict=True):
+        assert np.allclose(embed(encoder, crystal)[0], vector, atol=1e-5)
+
+
+def test_training_mode_changes_nothing(encoder, prototypes):
+    """No running statistics: the same crystal, the same vector, while training and after."""
+    evaluated = embed(encoder, prototypes[:5])
+    assert np.allclose(embed(encoder.train(), prototypes[:5]), evaluated, atol=1e-6)
+    encoder.eval()
+
+
+def test_different_crystals_have_different_vectors(encoder, prototypes):
+    vectors = embed(encoder, prototypes)
+    distance = np.linalg.norm(vectors[:, None] - vectors[None], axis=-1) + 10 * np.eye(len(vectors))
+    assert (distance.min(1) > 1e-5).mean() > 0.98  # a few prototypes differ in handedness only
+
+
+def test_site_vectors_of_every_layer(encoder, graphs):
+    batch = GraphBatch.from_graphs(graphs[:3])
+    layers = encoder.encode_sites(batch)
+    assert len(layers) == 4 and all(x.shape == (batch.total_sites, 32) for x in layers)
+    same = batch.atomic_numbers == batch.atomic_numbers[0]
+    assert torch.allclose(layers[0][same], layers[0][0].expand(int(same.sum()), -1))
+
+
+def test_xrd_encoder_batch_equals_single():
+    torch.manual_seed(0)
+    encoder = XRDEncoder(n_bins=1000, channels=8)
+    patterns = torch.rand(4, 1000)
+    out = encoder(patterns)
+    assert out.shape == (4, 128)
+    assert torch.allclose(encoder(patterns[2:3])[0], out[2], atol=1e-5)
+    assert torch.allclose(encoder.eval()(patterns), out, atol=1e-6)

@@ -1,0 +1,64 @@
+import json
+
+import pandas as pd
+import pytest
+from PIL import Image
+
+from deepchem_crystalssl.cli import main
+from deepchem_crystalssl.crystals.errors import NoCrystalsError
+from deepchem_crystalssl.demo import bundled_prototypes, crystal_system, run_demo
+
+
+def test_demo_on_a_folder_with_a_bad_file(structures, tmp_path, capsys):
+    for k, structure in enumerate(structures[:20]):
+        structure.to(filename=str(tmp_path / f"c{k:02}.cif"))
+    (tmp_path / "broken.cif").write_text("data_broken\nloop_\n_a\n_b\n1 2 3\n")
+    out = tmp_path / "out"
+    assert main(["demo", str(tmp_path), "-o", str(out), "--epochs", "2"]) == 0
+    printed = capsys.readouterr().out
+    assert "20 crystals, 1 left out, 5 held out" in printed and "recall@10" in printed
+    table = pd.read_parquet(out / "embeddings.parquet")
+    assert table["material_id"].tolist() == [f"c{k:02}" for k in range(20)]
+    assert len(table["embedding"][0]) == 128
+    assert pd.read_csv(out / "skipped.csv")["error"].tolist() == ["CIFSyntaxError"]
+    neighbors = pd.read_csv(out / "neighbors.csv")
+    assert len(neighbors) == 200 and (neighbors["material_id"] != neighbors["neighbor_id"]).all()
+    assert Image.open(out / "map.png").size[0] > 500
+    assert json.loads((out / "metrics.json").read_text())["held out"] == 5
+
+
+@pytest.mark.slow
+def test_demo_learns(tmp_path):
+    metrics = run_demo(output=tmp_path, progress=False)
+    assert metrics["crystals"] == 288 and metrics["left out"] == 0
+    assert metrics["recall@10"] > 0.45 > 0.3 > metrics["untrained recall@10"]
+    assert metrics["recall@1"] > 0.1 > 0.05 > metrics["untrained recall@1"]
+
+
+def test_too_few_crystals(structures, tmp_path):
+    with pytest.raises(NoCrystalsError, match="at least 8"):
+        run_demo(structures[:3], tmp_path)
+
+
+def test_command_line_says_what_is_wrong(tmp_path, capsys):
+    assert main(["demo", str(tmp_path), "-o", str(tmp_path / "o")]) == 2
+    assert "a folder without crystal files" in capsys.readouterr().err
+
+
+def test_version(capsys):
+    with pytest.raises(SystemExit, match="0"):
+        main(["--version"])
+    assert capsys.readouterr().out.startswith("crystalssl 0.")
+
+
+def test_crystal_systems_of_the_prototypes(structures, prototypes):
+    """spglib's system against the first letter of the Pearson symbol in the prototype's name."""
+    letters = {"triclinic": "a", "monoclinic": "m", "orthorhombic": "o", "tetragonal": "t", "trigonal": "h",
+               "hexagonal": "h", "cubic": "c"}  # fmt: skip
+    agree = [letters[crystal_system(c)] == c.material_id.split("_")[1][0] for c in prototypes]
+    assert sum(agree) >= 280
+
+
+def test_bundled_prototypes_are_real_and_named():
+    prototypes = bundled_prototypes()
+    assert len(prototypes) == 288 and len({c.chemical_system for c in prototypes}) > 150
