@@ -10,12 +10,13 @@ from pathlib import Path
 from typing import Any
 
 import deepchem as dc
-import matplotlib
 import numpy as np
 import pandas as pd
 import spglib
+from matplotlib import colormaps
+from matplotlib.figure import Figure
 from sklearn.manifold import TSNE
-from tqdm.auto import tqdm
+from tqdm import tqdm
 
 from .crystals.convert import to_crystal
 from .crystals.errors import NoCrystalsError, Report
@@ -26,8 +27,6 @@ from .crystals.xrd_grid import XRDGrid
 from .metrics import retrieval_recall
 from .models import CrystalSSLModel
 from .search import neighbor_table
-
-matplotlib.use("Agg")
 
 DEMO_GRID = XRDGrid(fwhm=0.4, n_bins=2500)
 HELD_OUT = 0.25
@@ -176,17 +175,15 @@ def crystal_system(crystal: Crystal, symprec: float = 0.01) -> str:
 
 def draw_map(vectors: np.ndarray, labels: list[str], path: Path, seed: int = 0) -> None:
     """Write a picture of the embeddings in the plane (t-SNE), one colour per label."""
-    from matplotlib import pyplot as plt
-
     points = TSNE(perplexity=min(30.0, (len(vectors) - 1) / 3), init="pca", random_state=seed).fit_transform(vectors)
-    figure, axes = plt.subplots(figsize=(7, 6), layout="constrained")
+    figure = Figure(figsize=(7, 6), layout="constrained")  # no pyplot: the caller's backend stays as it is
+    axes = figure.subplots()
     for color, label in enumerate(label for label in (*CRYSTAL_SYSTEMS, "unknown") if label in labels):
         chosen = np.array([other == label for other in labels])
         x, y = points[chosen].T
-        axes.scatter(x, y, s=14, color=plt.get_cmap("tab10")(color), label=f"{label} ({chosen.sum()})")
+        axes.scatter(x, y, s=14, color=colormaps["tab10"](color), label=f"{label} ({chosen.sum()})")
     axes.set(title=f"{len(vectors)} crystals, embedded without labels", xlabel="t-SNE 1", ylabel="t-SNE 2")
     axes.set_xticks([])
     axes.set_yticks([])
     axes.legend(title="crystal system", loc="center left", bbox_to_anchor=(1, 0.5), frameon=False)
     figure.savefig(path, dpi=150)
-    plt.close(figure)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -10,7 +11,7 @@ import torch
 from deepchem.data import Dataset
 from deepchem.models.torch_models.modular import ModularTorchModel
 from torch import Tensor, nn
-from tqdm.auto import tqdm
+from tqdm import tqdm
 
 from .crystals.disorder import Disorder
 from .crystals.errors import GridError, OnError, Report
@@ -136,6 +137,12 @@ class CrystalSSLModel(ModularTorchModel):
         }
         views["same"].fill_diagonal_(True)
         return torch.stack([objective(views, self._generator) for objective in self.objectives]).sum()
+
+    def fit_generator(self, *args: Any, **kwargs: Any) -> float:
+        """DeepChem's training loop."""
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "Converting a tensor with requires_grad=True")  # DeepChem logs that way
+            return super().fit_generator(*args, **kwargs)
 
     def embed(
         self,

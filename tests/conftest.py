@@ -2,13 +2,10 @@
 
 import warnings
 
-import matplotlib
 import pytest
 
 import deepchem_crystalssl as dcs
 from deepchem_crystalssl.demo import bundled_prototypes
-
-matplotlib.use("Agg")
 
 
 def pytest_addoption(parser):

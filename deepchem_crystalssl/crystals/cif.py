@@ -217,21 +217,21 @@ def _read_species(block: gemmi.cif.Block, n_sites: int, item: str) -> tuple[list
     texts = list(block.find_values("_atom_site_type_symbol")) or list(block.find_values("_atom_site_label"))
     if len(texts) != n_sites:
         raise UnknownElementError(item, f"{len(texts)} labels or type symbols for {n_sites} sites")
-    column = list(block.find_values("_atom_site_occupancy"))
-    occupancies = [1.0] * n_sites
-    for site, text in enumerate(column):
-        value = _number(text)
-        if not np.isnan(value):
-            occupancies[site] = value
-            if not 0.0 <= value <= 1.0 + OCCUPANCY_TOLERANCE:
-                raise OccupancyError(item, f"occupancy {text} of site {site} ({texts[site]})")
-    species = []
+    species = {text: _parse_species(text) for text in set(texts)}
     for site, text in enumerate(texts):
-        parts = _parse_mixture(text) or {_parse_element(text): 1.0}
-        if 0 in parts:
+        if 0 in species[text]:
             raise UnknownElementError(item, f"species {text!r} on site {site}")
-        species.append(parts)
-    return species, occupancies
+    column = list(block.find_values("_atom_site_occupancy")) or ["?"] * n_sites
+    numbers = {text: _number(text) for text in set(column)}
+    for site, text in enumerate(column):
+        if not (np.isnan(numbers[text]) or 0.0 <= numbers[text] <= 1.0 + OCCUPANCY_TOLERANCE):
+            raise OccupancyError(item, f"occupancy {text} of site {site} ({texts[site]})")
+    occupancy = {text: 1.0 if np.isnan(value) else value for text, value in numbers.items()}
+    return [species[text] for text in texts], [occupancy[text] for text in column]
+
+
+def _parse_species(text: str) -> dict[int, float]:
+    return _parse_mixture(text) or {_parse_element(text): 1.0}
 
 
 @lru_cache(maxsize=4096)
@@ -271,11 +271,11 @@ def _read_operations(block: gemmi.cif.Block, item: str) -> tuple[np.ndarray, np.
     magnetic = _values(block, _MAGNETIC_OPERATION_TAGS)
     if magnetic:
         centering = _values(block, _MAGNETIC_CENTERING_TAGS) or ["x,y,z,+1"]
-        return _combine(_parse_operations(magnetic, item), _parse_operations(centering, item))
+        return _combine(_parse_operations(tuple(magnetic), item), _parse_operations(tuple(centering), item))
     if name := _values(block, _MAGNETIC_NAME_TAGS):
         return _magnetic_group_operations(name[0], item)
     if operations := _values(block, _OPERATION_TAGS):
-        return _parse_operations(operations, item)
+        return _parse_operations(tuple(operations), item)
     group = _find_space_group(block)
     if group is None:
         named = _values(block, _NAME_TAGS + _HALL_TAGS + _NUMBER_TAGS)
@@ -303,19 +303,26 @@ def _find_space_group(block: gemmi.cif.Block) -> gemmi.GroupOps | None:
     return None
 
 
-def _parse_operations(texts: list[str], item: str) -> tuple[np.ndarray, np.ndarray]:
-    rotations, translations = np.empty((len(texts), 3, 3)), np.empty((len(texts), 3))
-    for k, text in enumerate(texts):
-        triplet = ",".join(text.split(",")[:3])  # a magnetic operation has a fourth part, time reversal
-        try:
-            operation = gemmi.Op(triplet)
-        except (ValueError, RuntimeError) as error:
-            raise SymmetryError(item, f"operation {text!r}") from error
-        rotations[k] = np.array(operation.rot) / gemmi.Op.DEN
-        translations[k] = np.array(operation.tran) / gemmi.Op.DEN
-        if abs(abs(np.linalg.det(rotations[k])) - 1) > 1e-6:
+def _parse_operations(texts: tuple[str, ...], item: str) -> tuple[np.ndarray, np.ndarray]:
+    for text in texts:
+        operation = _parse_operation(text)
+        if operation is None:
+            raise SymmetryError(item, f"operation {text!r}")
+        if abs(operation.det_rot()) != gemmi.Op.DEN**3:
             raise SymmetryError(item, f"operation {text!r}, which changes volumes")
-    return rotations, translations
+    operations = [_parse_operation(text) for text in texts]
+    return (
+        np.array([op.rot for op in operations if op]) / gemmi.Op.DEN,
+        np.array([op.tran for op in operations if op]) / gemmi.Op.DEN,
+    )
+
+
+@lru_cache(maxsize=4096)
+def _parse_operation(text: str) -> gemmi.Op | None:
+    try:
+        return gemmi.Op(",".join(text.split(",")[:3]))  # a magnetic operation has a fourth part, time reversal
+    except (ValueError, RuntimeError):
+        return None
 
 
 def _combine(

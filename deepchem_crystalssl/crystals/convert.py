@@ -54,18 +54,18 @@ def from_pymatgen(structure: Any, name: str) -> Crystal:
     name = str(structure.properties.get("material_id", name)) if getattr(structure, "properties", None) else name
     species: list[Any] = []
     for site in structure.sites:
-        items = list(site.species.items())
-        element, occupancy = items[0] if len(items) == 1 else (None, 0.0)
-        if occupancy == 1.0 and hasattr(element, "Z"):
-            species.append(_true_atomic_number(element, name))
-        else:
-            species.append(_sum_species(items, name))
+        parts = site.species
+        if len(parts) == 1:
+            ((element, occupancy),) = parts.items()
+            if occupancy == 1.0:
+                species.append(_atomic_number(element, name))
+                continue
+        species.append(_sum_species(parts.items(), name))
     return make_crystal(species, structure.frac_coords, structure.lattice.matrix, name)
 
 
-def _true_atomic_number(element: Any, name: str) -> int:
-    # A DummySpecies invents an atomic number for itself.
-    if type(element).__name__ == "DummySpecies":
+def _atomic_number(element: Any, name: str) -> int:
+    if type(element).__name__ == "DummySpecies":  # it invents an atomic number for itself
         raise UnknownElementError(name, f"species {str(element)!r}")
     return element.Z
 
@@ -73,7 +73,7 @@ def _true_atomic_number(element: Any, name: str) -> int:
 def _sum_species(items: Iterable[tuple[Any, float]], name: str) -> dict[int, float]:
     amounts: dict[int, float] = {}
     for element, occupancy in items:  # two oxidation states of one element are one species here
-        z = _true_atomic_number(element, name)
+        z = _atomic_number(element, name)
         amounts[z] = amounts.get(z, 0.0) + occupancy
     return amounts
 

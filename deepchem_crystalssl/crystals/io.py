@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from tqdm.auto import tqdm
+from tqdm import tqdm
 
 from .cif import read_cif
 from .convert import from_dict, from_pymatgen, is_one, to_crystal

@@ -157,8 +157,8 @@ def _to_graph(
     if isinstance(edges, CrystalInputError):
         raise edges
     neighbor, image, distance, first_edge = edges
-    if isolated_atoms == "raise" and (first_edge[1:] == first_edge[:-1]).any():
-        atom = int(np.argmin(np.diff(first_edge)))
+    if isolated_atoms == "raise" and not (degree := first_edge[1:] - first_edge[:-1]).all():
+        atom = int(np.argmin(degree))
         raise IsolatedAtomError(crystal.material_id, f"atom {atom} has no neighbour within {cutoff:g} Å")
     return CrystalGraph(
         crystal.atomic_numbers,
@@ -280,7 +280,9 @@ def nearest_shells(
     wide_image = np.empty((n_atoms, width, 3), np.int8)
     wide_distance = np.empty((n_atoms, width), np.float32)
     room = 64 * width
-    found_d = np.empty(room)
+    found_d = np.empty(room)  # squared distances as found, then their order, then sorted roots
+    order = np.empty(room, np.int32)
+    sorted_d = np.empty(room)
     found = np.empty((room, 4), np.int32)
     nearest = np.empty(max_neighbors)
     r_max = cutoff + _EDGE_OF_CUTOFF
@@ -302,7 +304,7 @@ def nearest_shells(
         if max(p, q, t) * r_max >= 120.0:
             status[s] = _TOO_THIN
             continue
-        r_start = min(r_max, 1.15 * (max_neighbors * volume / n_sites / 4.18879) ** (1 / 3) + 0.2)
+        r_start = min(r_max, 1.1 * (max_neighbors * volume / n_sites / 4.18879) ** (1 / 3))
 
         for i in range(n_sites):
             f0, f1, f2 = frac[begin + i]
@@ -372,26 +374,21 @@ def nearest_shells(
                 for k in range(n):
                     if found_d[k] > bound2:
                         continue
-                    dd = found_d[k]
-                    e0, e1, e2, e3 = found[k, 0], found[k, 1], found[k, 2], found[k, 3]
                     m = kept
-                    while m > 0 and found_d[m - 1] > dd:
-                        found_d[m] = found_d[m - 1]
-                        for c in range(4):
-                            found[m, c] = found[m - 1, c]
+                    while m > 0 and found_d[order[m - 1]] > found_d[k]:
+                        order[m] = order[m - 1]
                         m -= 1
-                    found_d[m] = dd
-                    found[m, 0], found[m, 1], found[m, 2], found[m, 3] = e0, e1, e2, e3
+                    order[m] = k
                     kept += 1
                 for k in range(kept):
-                    found_d[k] = np.sqrt(found_d[k])
+                    sorted_d[k] = np.sqrt(found_d[order[k]])
                 if kept < max_neighbors:
                     take = kept
                 else:
                     take = max_neighbors
-                    while take < kept and found_d[take] - found_d[take - 1] <= SHELL_GAP:
+                    while take < kept and sorted_d[take] - sorted_d[take - 1] <= SHELL_GAP:
                         take += 1
-                    if take < kept or found_d[take - 1] + SHELL_GAP < bound:
+                    if take < kept or sorted_d[take - 1] + SHELL_GAP < bound:
                         break  # the end of the shell was seen
                 if r >= r_max and bound >= r_max:
                     break  # all there is within the cutoff
@@ -406,10 +403,10 @@ def nearest_shells(
                 break
             count[begin + i] = take
             for k in range(take):
-                wide_distance[begin + i, k] = found_d[k]
-                wide_neighbor[begin + i, k] = found[k, 0]
+                wide_distance[begin + i, k] = sorted_d[k]
+                wide_neighbor[begin + i, k] = found[order[k], 0]
                 for c in range(3):
-                    wide_image[begin + i, k, c] = found[k, c + 1]
+                    wide_image[begin + i, k, c] = found[order[k], c + 1]
 
     first_edge = np.zeros(n_atoms + 1, np.int64)
     for i in range(n_atoms):
