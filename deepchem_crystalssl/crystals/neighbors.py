@@ -42,6 +42,7 @@ IsolatedAtoms = Literal["raise", "keep"]
 _MARGIN = 10 * SHELL_GAP  # beyond the last neighbour, to see where its shell ends
 _EDGE_OF_CUTOFF = 1e-6  # a shell exactly at the cutoff is in, whatever rounding says
 _CHUNK = 512  # crystals a worker takes at a time
+_MOST_IMAGES = 120  # an image is stored in one byte
 _OK, _OVERFLOW, _TOO_THIN = 0, 1, 2
 
 
@@ -131,9 +132,11 @@ def iterate_graphs(
     """Like :func:`structures_to_graphs`, lazily: memory stays flat however long the source is."""
     report = Report() if report is None else report
     reader = read_structures(structures, on_error=on_error, report=report, disorder=disorder, progress=progress)
-    find = partial(
-        {"numba": _find_compiled, "pymatgen": _find_with_pymatgen}[engine], cutoff=cutoff, max_neighbors=max_neighbors
-    )
+    engines = {"numba": _find_compiled, "pymatgen": _find_with_pymatgen}
+    for name, value, known in (("engine", engine, engines), ("isolated_atoms", isolated_atoms, ("raise", "keep"))):
+        if value not in known:
+            raise ValueError(f"{name}: {value!r}; must be one of {', '.join(known)}")
+    find = partial(engines[engine], cutoff=cutoff, max_neighbors=max_neighbors)
     for chunk, found in map_in_threads(find, _chunks(reader.enumerate()), n_threads):
         for (index, crystal), edges in zip(chunk, found, strict=True):
             try:
@@ -173,11 +176,8 @@ def _to_graph(
     )
 
 
-def _check_images(crystal: Crystal, cutoff: float) -> CrystalInputError | None:
-    """Images are stored in one byte: refuse a cell so thin that the cutoff reaches past 120 of them."""
-    reach = cutoff * np.sqrt((np.linalg.inv(crystal.lattice) ** 2).sum(0)).max()
-    if reach < 120:
-        return None
+def _too_thin(crystal: Crystal, cutoff: float) -> LatticeError:
+    reach = cutoff * _cells_per_angstrom(crystal.lattice).max()
     return LatticeError(crystal.material_id, f"the cutoff of {cutoff:g} Å reaches across {reach:.0f} cells")
 
 
@@ -202,7 +202,7 @@ def _find_compiled(
         crystals, first_site[:-1].tolist(), first_site[1:].tolist(), status.tolist(), strict=True
     ):
         if code == _TOO_THIN:
-            found.append(_check_images(crystal, cutoff) or LatticeError(crystal.material_id, "too thin a cell"))
+            found.append(_too_thin(crystal, cutoff))
             continue
         rows = first_edge[start : stop + 1]
         edges = slice(rows[0], rows[-1])
@@ -222,8 +222,8 @@ def _find_with_pymatgen(
 def _find_one_with_pymatgen(crystal: Crystal, cutoff: float, max_neighbors: int) -> _Edges | CrystalInputError:
     from pymatgen.optimization.neighbors import find_points_in_spheres
 
-    if error := _check_images(crystal, cutoff):
-        return error
+    if (cutoff + _EDGE_OF_CUTOFF) * _cells_per_angstrom(crystal.lattice).max() >= _MOST_IMAGES:
+        return _too_thin(crystal, cutoff)
     positions = np.ascontiguousarray(crystal.frac_coords @ crystal.lattice)
     center, neighbor, image, distance = find_points_in_spheres(
         positions,
@@ -273,152 +273,147 @@ def nearest_shells(
     first_edge : (A + 1,) int64
     neighbor, image, distance : (E,) int32, (E, 3) int8, (E,) float32
     """
-    n_atoms = len(frac)
     status = np.zeros(len(lattices), np.int64)
-    count = np.zeros(n_atoms, np.int64)
-    wide_neighbor = np.empty((n_atoms, width), np.int32)
-    wide_image = np.empty((n_atoms, width, 3), np.int8)
-    wide_distance = np.empty((n_atoms, width), np.float32)
+    first_edge = np.zeros(len(frac) + 1, np.int64)
+    neighbor = np.empty(len(frac) * width, np.int32)
+    image = np.empty((len(frac) * width, 3), np.int8)
+    distance = np.empty(len(frac) * width, np.float32)
     room = 64 * width
-    found_d = np.empty(room)  # squared distances as found, then their order, then sorted roots
-    order = np.empty(room, np.int32)
-    sorted_d = np.empty(room)
-    found = np.empty((room, 4), np.int32)
+    found = np.empty((room, 4), np.int32)  # neighbour and image, as they come
+    squared = np.empty(room)
+    order = np.empty(room, np.int64)
+    sorted_distance = np.empty(room)
     nearest = np.empty(max_neighbors)
     r_max = cutoff + _EDGE_OF_CUTOFF
+    n_edges = 0
 
     for s in range(len(lattices)):
         begin, end = first_site[s], first_site[s + 1]
-        n_sites = end - begin
-        a0, a1, a2 = lattices[s, 0]
-        b0, b1, b2 = lattices[s, 1]
-        c0, c1, c2 = lattices[s, 2]
-        u0, u1, u2 = b1 * c2 - b2 * c1, b2 * c0 - b0 * c2, b0 * c1 - b1 * c0
-        v0, v1, v2 = c1 * a2 - c2 * a1, c2 * a0 - c0 * a2, c0 * a1 - c1 * a0
-        w0, w1, w2 = a1 * b2 - a2 * b1, a2 * b0 - a0 * b2, a0 * b1 - a1 * b0
-        volume = abs(a0 * u0 + a1 * u1 + a2 * u2)
-        # Cells per Å along each direction: how many images a radius can reach.
-        p = np.sqrt(u0 * u0 + u1 * u1 + u2 * u2) / volume
-        q = np.sqrt(v0 * v0 + v1 * v1 + v2 * v2) / volume
-        t = np.sqrt(w0 * w0 + w1 * w1 + w2 * w2) / volume
-        if max(p, q, t) * r_max >= 120.0:
+        lattice, sites = lattices[s], frac[begin:end]
+        reach = _cells_per_angstrom(lattice)
+        if reach.max() * r_max >= _MOST_IMAGES:
             status[s] = _TOO_THIN
-            continue
-        r_start = min(r_max, 1.1 * (max_neighbors * volume / n_sites / 4.18879) ** (1 / 3))
-
-        for i in range(n_sites):
-            f0, f1, f2 = frac[begin + i]
-            r = r_start
-            margin = _MARGIN
+        volume = abs(np.linalg.det(lattice))
+        r_start = min(r_max, 1.1 * (max_neighbors * volume / len(sites) / 4.18879) ** (1 / 3))
+        for i in range(end - begin):
             take = 0
-            while True:
-                n = 0
-                n_nearest = 0
-                bound = r
-                bound2 = r * r
-                rp, rq, rt = r * p, r * q, r * t
-                for j in range(n_sites):
-                    d0 = frac[begin + j, 0] - f0
-                    d1 = frac[begin + j, 1] - f1
-                    d2 = frac[begin + j, 2] - f2
-                    lo0, hi0 = int(np.ceil(-d0 - rp)), int(np.floor(rp - d0))
-                    if lo0 > hi0:
-                        continue
-                    lo1, hi1 = int(np.ceil(-d1 - rq)), int(np.floor(rq - d1))
-                    if lo1 > hi1:
-                        continue
-                    lo2, hi2 = int(np.ceil(-d2 - rt)), int(np.floor(rt - d2))
-                    for m0 in range(lo0, hi0 + 1):
-                        g0 = d0 + m0
-                        for m1 in range(lo1, hi1 + 1):
-                            g1 = d1 + m1
-                            x0 = g0 * a0 + g1 * b0
-                            x1 = g0 * a1 + g1 * b1
-                            x2 = g0 * a2 + g1 * b2
-                            for m2 in range(lo2, hi2 + 1):
-                                g2 = d2 + m2
-                                y0 = x0 + g2 * c0
-                                y1 = x1 + g2 * c1
-                                y2 = x2 + g2 * c2
-                                dd = y0 * y0 + y1 * y1 + y2 * y2
-                                if dd > bound2:
-                                    continue
-                                if i == j and m0 == 0 and m1 == 0 and m2 == 0:
-                                    continue
-                                if n == room:  # only a crystal of thousands of tied atoms comes here
-                                    status[s] = _OVERFLOW
-                                    continue
-                                found_d[n] = dd
-                                found[n, 0], found[n, 1], found[n, 2], found[n, 3] = j, m0, m1, m2
-                                n += 1
-                                if n_nearest < max_neighbors:
-                                    k = n_nearest
-                                    n_nearest += 1
-                                elif dd < nearest[max_neighbors - 1]:
-                                    k = max_neighbors - 1
-                                else:
-                                    continue
-                                while k > 0 and nearest[k - 1] > dd:
-                                    nearest[k] = nearest[k - 1]
-                                    k -= 1
-                                nearest[k] = dd
-                                if n_nearest == max_neighbors:
-                                    reach = np.sqrt(nearest[max_neighbors - 1]) + margin
-                                    if reach < bound:
-                                        bound = reach
-                                        bound2 = reach * reach
-                if status[s] != _OK:
+            r, margin = r_start, _MARGIN
+            while status[s] == _OK:
+                n, bound = _collect(i, sites, lattice, reach, r, margin, found, squared, nearest)
+                if n == room:
+                    status[s] = _OVERFLOW
                     break
-                # Keep what the final bound still covers, sorted by distance.
-                kept = 0
-                for k in range(n):
-                    if found_d[k] > bound2:
-                        continue
-                    m = kept
-                    while m > 0 and found_d[order[m - 1]] > found_d[k]:
-                        order[m] = order[m - 1]
-                        m -= 1
-                    order[m] = k
-                    kept += 1
-                for k in range(kept):
-                    sorted_d[k] = np.sqrt(found_d[order[k]])
-                if kept < max_neighbors:
-                    take = kept
-                else:
-                    take = max_neighbors
-                    while take < kept and sorted_d[take] - sorted_d[take - 1] <= SHELL_GAP:
+                kept = _sort(squared, n, bound, order, sorted_distance)
+                take = min(kept, max_neighbors)
+                if kept >= max_neighbors:
+                    while take < kept and sorted_distance[take] - sorted_distance[take - 1] <= SHELL_GAP:
                         take += 1
-                    if take < kept or sorted_d[take - 1] + SHELL_GAP < bound:
+                    if take < kept or sorted_distance[take - 1] + SHELL_GAP < bound:
                         break  # the end of the shell was seen
-                if r >= r_max and bound >= r_max:
+                if bound >= r_max:
                     break  # all there is within the cutoff
                 if bound < r:
                     margin *= 4.0
                 else:
                     r = min(r_max, r * 1.3)
-            if status[s] != _OK:
-                break
             if take > width:
-                status[s] = _OVERFLOW
-                break
-            count[begin + i] = take
+                status[s], take = _OVERFLOW, 0
             for k in range(take):
-                wide_distance[begin + i, k] = sorted_d[k]
-                wide_neighbor[begin + i, k] = found[order[k], 0]
-                for c in range(3):
-                    wide_image[begin + i, k, c] = found[order[k], c + 1]
+                neighbor[n_edges + k] = found[order[k], 0]
+                distance[n_edges + k] = sorted_distance[k]
+                for axis in range(3):
+                    image[n_edges + k, axis] = found[order[k], axis + 1]
+            n_edges += take
+            first_edge[begin + i + 1] = n_edges
+    return status, first_edge, neighbor[:n_edges], image[:n_edges], distance[:n_edges]
 
-    first_edge = np.zeros(n_atoms + 1, np.int64)
-    for i in range(n_atoms):
-        first_edge[i + 1] = first_edge[i] + count[i]
-    neighbor = np.empty(first_edge[-1], np.int32)
-    image = np.empty((first_edge[-1], 3), np.int8)
-    distance = np.empty(first_edge[-1], np.float32)
-    for i in range(n_atoms):
-        for k in range(count[i]):
-            e = first_edge[i] + k
-            neighbor[e] = wide_neighbor[i, k]
-            distance[e] = wide_distance[i, k]
-            for c in range(3):
-                image[e, c] = wide_image[i, k, c]
-    return status, first_edge, neighbor, image, distance
+
+@njit(nogil=True, cache=True)
+def _cells_per_angstrom(lattice: np.ndarray) -> np.ndarray:
+    """How many cells one Å reaches across, along each cell vector: 1 / thickness."""
+    inverse = np.linalg.inv(lattice)
+    return np.sqrt((inverse * inverse).sum(axis=0))
+
+
+@njit(nogil=True, cache=True)
+def _collect(
+    i: int,
+    frac: np.ndarray,
+    lattice: np.ndarray,
+    reach: np.ndarray,
+    r: float,
+    margin: float,
+    found: np.ndarray,
+    squared: np.ndarray,
+    nearest: np.ndarray,
+) -> tuple[int, float]:
+    """Neighbours of site i within r, or, once enough are known, within the last needed one plus the margin.
+
+    Fills ``found`` and ``squared``; returns how many, and the distance within which they are complete.
+    """
+    a0, a1, a2 = lattice[0]
+    b0, b1, b2 = lattice[1]
+    c0, c1, c2 = lattice[2]
+    f0, f1, f2 = frac[i]
+    reach0, reach1, reach2 = r * reach[0], r * reach[1], r * reach[2]
+    enough = len(nearest)
+    n, n_nearest = 0, 0
+    bound, bound2 = r, r * r
+    for j in range(len(frac)):
+        d0, d1, d2 = frac[j, 0] - f0, frac[j, 1] - f1, frac[j, 2] - f2
+        low0, high0 = int(np.ceil(-d0 - reach0)), int(np.floor(reach0 - d0))
+        if low0 > high0:
+            continue
+        low1, high1 = int(np.ceil(-d1 - reach1)), int(np.floor(reach1 - d1))
+        if low1 > high1:
+            continue
+        low2, high2 = int(np.ceil(-d2 - reach2)), int(np.floor(reach2 - d2))
+        for m0 in range(low0, high0 + 1):
+            for m1 in range(low1, high1 + 1):
+                u, v = d0 + m0, d1 + m1
+                x0, x1, x2 = u * a0 + v * b0, u * a1 + v * b1, u * a2 + v * b2
+                for m2 in range(low2, high2 + 1):
+                    w = d2 + m2
+                    y0, y1, y2 = x0 + w * c0, x1 + w * c1, x2 + w * c2
+                    dd = y0 * y0 + y1 * y1 + y2 * y2
+                    if dd > bound2 or (i == j and m0 == 0 and m1 == 0 and m2 == 0):
+                        continue
+                    if n == len(squared):
+                        return n, bound
+                    squared[n] = dd
+                    found[n, 0], found[n, 1], found[n, 2], found[n, 3] = j, m0, m1, m2
+                    n += 1
+                    if n_nearest < enough:
+                        k = n_nearest
+                        n_nearest += 1
+                    elif dd < nearest[enough - 1]:
+                        k = enough - 1
+                    else:
+                        continue
+                    while k > 0 and nearest[k - 1] > dd:
+                        nearest[k] = nearest[k - 1]
+                        k -= 1
+                    nearest[k] = dd
+                    if n_nearest == enough:
+                        shrunk = np.sqrt(nearest[enough - 1]) + margin
+                        if shrunk < bound:
+                            bound, bound2 = shrunk, shrunk * shrunk
+    return n, bound
+
+
+@njit(nogil=True, cache=True)
+def _sort(squared: np.ndarray, n: int, bound: float, order: np.ndarray, sorted_distance: np.ndarray) -> int:
+    """Order the n squared distances within the bound (insertion: there are some twenty); returns how many."""
+    kept = 0
+    for k in range(n):
+        if squared[k] > bound * bound:
+            continue
+        m = kept
+        while m > 0 and squared[order[m - 1]] > squared[k]:
+            order[m] = order[m - 1]
+            m -= 1
+        order[m] = k
+        kept += 1
+    for k in range(kept):
+        sorted_distance[k] = np.sqrt(squared[order[k]])
+    return kept

@@ -188,7 +188,7 @@ def _draw_chunk(
     errors: list[CrystalInputError | None] = []
     for crystal, s, maximum in zip(crystals, species, top.tolist(), strict=True):
         error: CrystalInputError | None = None
-        if not maximum > 0.0:  # also true of NaN, the mark of an element without scattering factor
+        if not maximum > 0.0:  # also of NaN, the mark of an element without scattering factor
             heavy = [symbols()[z] for z in np.unique(s.atomic_numbers) if missing[z]]
             if heavy:
                 error = ScatteringFactorError(crystal.material_id, ", ".join(heavy))
@@ -199,7 +199,7 @@ def _draw_chunk(
     return patterns.astype(dtype, copy=False), errors
 
 
-@njit(nogil=True, cache=True, fastmath={"reassoc", "contract", "nsz"})
+@njit(nogil=True, cache=True)
 def powder_patterns(
     lattices: np.ndarray,
     first: np.ndarray,
@@ -227,117 +227,137 @@ def powder_patterns(
     lorentzian : Lorentzian fraction of the profile
     """
     patterns = np.zeros((len(lattices), n_bins))
-    two_pi = 2.0 * np.pi
     step = (two_theta_max - two_theta_min) / n_bins
-    per_step = 1.0 / step
-    sin_min, sin_max = np.sin(np.radians(two_theta_min) / 2), np.sin(np.radians(two_theta_max) / 2)
-    g2_min, g2_max = (2 * sin_min / wavelength) ** 2, (2 * sin_max / wavelength) ** 2
-    g_max = np.sqrt(g2_max)
-    rows_per_g2 = (factors.shape[1] - 1) / g2_max
-    last_row = factors.shape[1] - 2
-    degrees = 180.0 / np.pi
-
+    g_min = 2.0 * np.sin(np.radians(two_theta_min) / 2) / wavelength
+    g_max = 2.0 * np.sin(np.radians(two_theta_max) / 2) / wavelength
     for s in range(len(lattices)):
-        begin, end = first[s], first[s + 1]
-        n = end - begin
-        pattern = patterns[s]
-
-        # Reciprocal basis (no 2 pi) and the metric of h, k, l.
-        a, b, c = lattices[s, 0], lattices[s, 1], lattices[s, 2]
-        bc, ca, ab = np.cross(b, c), np.cross(c, a), np.cross(a, b)
-        volume = (a * bc).sum()
-        ra, rb, rc = bc / volume, ca / volume, ab / volume
-        g_hh, g_kk, g_ll = (ra * ra).sum(), (rb * rb).sum(), (rc * rc).sum()
-        g_hk, g_hl, g_kl = 2 * (ra * rb).sum(), 2 * (ra * rc).sum(), 2 * (rb * rc).sum()
-        h_max = int(g_max * np.sqrt((a * a).sum()) + 1e-9)
-        k_max = int(g_max * np.sqrt((b * b).sum()) + 1e-9)
-        l_max = int(g_max * np.sqrt((c * c).sum()) + 1e-9)
-
-        # Atoms in order of element: the sum over one element is one contiguous stretch.
-        order = np.argsort(atomic_numbers[begin:end], kind="mergesort")
-        n_species = 0
-        species = np.empty(n, np.int64)
-        start = np.empty(n + 1, np.int64)
-        x, y, z, weight = np.empty(n), np.empty(n), np.empty(n), np.empty(n)
-        for m in range(n):
-            j = begin + order[m]
-            if n_species == 0 or species[n_species - 1] != atomic_numbers[j]:
-                species[n_species] = atomic_numbers[j]
-                start[n_species] = m
-                n_species += 1
-            x[m], y[m], z[m] = two_pi * positions[j, 0], two_pi * positions[j, 1], two_pi * positions[j, 2]
-            weight[m] = occupancy[j]
-        start[n_species] = n
-
-        # Phase factors of k and l by table, of h directly (each is needed once).
-        y_re, y_im = np.empty((k_max + 1, n)), np.empty((k_max + 1, n))
-        for k in range(k_max + 1):
-            for m in range(n):
-                y_re[k, m], y_im[k, m] = np.cos(k * y[m]), np.sin(k * y[m])
-        z_re, z_im = np.empty((l_max + 1, n)), np.empty((l_max + 1, n))
-        for l in range(l_max + 1):
-            for m in range(n):
-                z_re[l, m], z_im[l, m] = np.cos(l * z[m]), np.sin(l * z[m])
-        h_re, h_im, hk_re, hk_im = np.empty(n), np.empty(n), np.empty(n), np.empty(n)
-
-        for h in range(h_max + 1):
-            for m in range(n):
-                h_re[m], h_im[m] = weight[m] * np.cos(h * x[m]), weight[m] * np.sin(h * x[m])
-            for k in range(-k_max if h > 0 else 0, k_max + 1):
-                # l range from g_ll l^2 + (g_hl h + g_kl k) l + g2_hk <= g2_max.
-                g2_hk = g_hh * h * h + g_hk * h * k + g_kk * k * k
-                half = 0.5 * (g_hl * h + g_kl * k)
-                inside = half * half - g_ll * (g2_hk - g2_max)
-                if inside < 0.0:
-                    continue
-                root = np.sqrt(inside)
-                l_low = int(np.ceil((-half - root) / g_ll))
-                l_high = int(np.floor((-half + root) / g_ll))
-                if h == 0 and k == 0:
-                    l_low = 1
-                l_low, l_high = max(l_low, -l_max), min(l_high, l_max)
-                if l_low > l_high:
-                    continue
-                sign = -1.0 if k < 0 else 1.0
-                for m in range(n):
-                    u, v = y_re[abs(k), m], sign * y_im[abs(k), m]
-                    hk_re[m] = h_re[m] * u - h_im[m] * v
-                    hk_im[m] = h_re[m] * v + h_im[m] * u
-                for l in range(l_low, l_high + 1):
-                    g2 = g2_hk + 2.0 * half * l + g_ll * l * l
-                    if g2 < g2_min or g2 > g2_max:
-                        continue
-                    row = min(int(g2 * rows_per_g2), last_row)
-                    t = g2 * rows_per_g2 - row
-                    re, im = 0.0, 0.0
-                    zr, zi = z_re[abs(l)], z_im[abs(l)]
-                    for e in range(n_species):
-                        cc, ss, cs, sc = 0.0, 0.0, 0.0, 0.0
-                        for m in range(start[e], start[e + 1]):
-                            cc += hk_re[m] * zr[m]
-                            ss += hk_im[m] * zi[m]
-                            cs += hk_re[m] * zi[m]
-                            sc += hk_im[m] * zr[m]
-                        f = factors[species[e], row] * (1.0 - t) + factors[species[e], row + 1] * t
-                        if l >= 0:
-                            re += f * (cc - ss)
-                            im += f * (cs + sc)
-                        else:
-                            re += f * (cc + ss)
-                            im += f * (sc - cs)
-                    sin2 = 0.25 * wavelength * wavelength * g2
-                    cos_2theta = 1.0 - 2.0 * sin2
-                    lorentz_polarization = (1.0 + cos_2theta * cos_2theta) / (sin2 * np.sqrt(1.0 - sin2))
-                    intensity = 2.0 * (re * re + im * im) * lorentz_polarization
-                    if intensity == 0.0:
-                        continue
-                    two_theta = 2.0 * degrees * np.arcsin(np.sqrt(sin2))
-                    at = (two_theta - two_theta_min) * per_step
-                    if fwhm <= 0.0:
-                        pattern[min(int(at), n_bins - 1)] += intensity
-                    else:
-                        _draw_peak(pattern, at - 0.5, intensity, fwhm * per_step, lorentzian, step)
+        rows = slice(first[s], first[s + 1])
+        g2, intensity = structure_factors(
+            lattices[s], atomic_numbers[rows], positions[rows], occupancy[rows], factors, g_min, g_max
+        )
+        for k in range(len(g2)):
+            sin2 = 0.25 * wavelength * wavelength * g2[k]  # sin^2 theta
+            cos_2theta = 1.0 - 2.0 * sin2
+            lorentz_polarization = (1.0 + cos_2theta * cos_2theta) / (sin2 * np.sqrt(1.0 - sin2))
+            area = 2.0 * intensity[k] * lorentz_polarization  # h and -h
+            at = (np.degrees(2.0 * np.arcsin(np.sqrt(sin2))) - two_theta_min) / step
+            if fwhm <= 0.0:
+                patterns[s, min(int(at), n_bins - 1)] += area
+            elif area > 0.0:
+                _draw_peak(patterns[s], at - 0.5, area, fwhm / step, lorentzian, step)
     return patterns
+
+
+@njit(nogil=True, cache=True, fastmath={"reassoc", "contract", "nsz"})
+def structure_factors(
+    lattice: np.ndarray,
+    atomic_numbers: np.ndarray,
+    positions: np.ndarray,
+    occupancy: np.ndarray,
+    factors: np.ndarray,
+    g_min: float,
+    g_max: float,
+) -> tuple[np.ndarray, np.ndarray]:
+    r"""Every reflection of half of reciprocal space with g_min <= \|g\| <= g_max.
+
+    Returns
+    -------
+    g2, intensity : (R,) float64
+        Squared length of the reciprocal vector (1/Å^2), and \|F\|^2 (electrons squared).
+    """
+    # Reciprocal basis (no 2 pi) as columns, its metric, and how far the indices can go.
+    reciprocal = np.linalg.inv(lattice)
+    metric = reciprocal.T @ reciprocal
+    lengths = np.sqrt((lattice * lattice).sum(axis=1))
+    h_max, k_max, l_max = int(g_max * lengths[0] + 1e-9), int(g_max * lengths[1] + 1e-9), int(g_max * lengths[2] + 1e-9)
+    g2_min, g2_max = g_min * g_min, g_max * g_max
+    rows_per_g2 = (factors.shape[1] - 1) / g2_max
+
+    # Atoms in order of element: the sum over one element is one contiguous stretch.
+    order = np.argsort(atomic_numbers, kind="mergesort")
+    z_sorted = atomic_numbers[order]
+    start = np.flatnonzero(np.append(True, np.append(z_sorted[1:] != z_sorted[:-1], True)))
+    species = z_sorted[start[:-1]]
+    weight = occupancy[order]
+    h_re, h_im = _phases(positions[order, 0], h_max)
+    k_re, k_im = _phases(positions[order, 1], k_max)
+    l_re, l_im = _phases(positions[order, 2], l_max)
+    hk_re, hk_im = np.empty(len(order)), np.empty(len(order))
+
+    room = int(2.2 * g_max**3 / abs(np.linalg.det(reciprocal))) + 64  # half a sphere holds 2.1 g^3 V of them
+    g2_of, intensity_of = np.empty(room), np.empty(room)
+    n = 0
+    for h in range(h_max + 1):
+        for k in range(-k_max if h > 0 else 0, k_max + 1):
+            # g^2 = a + 2 b l + c l^2 <= g2_max bounds l.
+            a = metric[0, 0] * h * h + 2.0 * metric[0, 1] * h * k + metric[1, 1] * k * k
+            b = metric[0, 2] * h + metric[1, 2] * k
+            c = metric[2, 2]
+            inside = b * b - c * (a - g2_max)
+            if inside < 0.0:
+                continue
+            l_low = max(int(np.ceil((-b - np.sqrt(inside)) / c)), -l_max)
+            l_high = min(int(np.floor((-b + np.sqrt(inside)) / c)), l_max)
+            if h == 0 and k == 0:
+                l_low = 1
+            if l_low > l_high:
+                continue
+            sign = -1.0 if k < 0 else 1.0
+            for m in range(len(order)):
+                u, v = k_re[abs(k), m], sign * k_im[abs(k), m]
+                hk_re[m] = weight[m] * (h_re[h, m] * u - h_im[h, m] * v)
+                hk_im[m] = weight[m] * (h_re[h, m] * v + h_im[h, m] * u)
+            for l in range(l_low, l_high + 1):
+                g2 = a + 2.0 * b * l + c * l * l
+                if g2 < g2_min or g2 > g2_max:
+                    continue
+                row = min(int(g2 * rows_per_g2), factors.shape[1] - 2)
+                part = g2 * rows_per_g2 - row
+                re, im = 0.0, 0.0
+                for e in range(len(species)):
+                    f = factors[species[e], row] * (1.0 - part) + factors[species[e], row + 1] * part
+                    x, y = _sum_phases(hk_re, hk_im, l_re, l_im, l, start[e], start[e + 1])
+                    re += f * x
+                    im += f * y
+                if n == room:
+                    room *= 2
+                    g2_of, intensity_of = _grown(g2_of, room), _grown(intensity_of, room)
+                g2_of[n], intensity_of[n] = g2, re * re + im * im
+                n += 1
+    return g2_of[:n], intensity_of[:n]
+
+
+@njit(nogil=True, cache=True)
+def _phases(x: np.ndarray, n_max: int) -> tuple[np.ndarray, np.ndarray]:
+    """Real and imaginary part of exp(2 pi i n x), n = 0..n_max: (n_max + 1, N) each."""
+    re, im = np.empty((n_max + 1, len(x))), np.empty((n_max + 1, len(x)))
+    for n in range(n_max + 1):
+        for m in range(len(x)):
+            re[n, m], im[n, m] = np.cos(2.0 * np.pi * n * x[m]), np.sin(2.0 * np.pi * n * x[m])
+    return re, im
+
+
+@njit(nogil=True, cache=True, fastmath={"reassoc", "contract", "nsz"})  # lets the sum run in vector registers
+def _sum_phases(
+    hk_re: np.ndarray, hk_im: np.ndarray, l_re: np.ndarray, l_im: np.ndarray, l: int, start: int, stop: int
+) -> tuple[float, float]:
+    """Sum over one element's atoms of the phase factors of hk times those of l."""
+    rr, ii, ri, ir = 0.0, 0.0, 0.0, 0.0
+    for m in range(start, stop):
+        rr += hk_re[m] * l_re[abs(l), m]
+        ii += hk_im[m] * l_im[abs(l), m]
+        ri += hk_re[m] * l_im[abs(l), m]
+        ir += hk_im[m] * l_re[abs(l), m]
+    if l < 0:
+        return rr + ii, ir - ri
+    return rr - ii, ir + ri
+
+
+@njit(nogil=True, cache=True)
+def _grown(values: np.ndarray, size: int) -> np.ndarray:
+    larger = np.empty(size)
+    larger[: len(values)] = values
+    return larger
 
 
 @njit(nogil=True, cache=True)
