@@ -32,6 +32,15 @@ DEMO_GRID = XRDGrid(fwhm=0.4, n_bins=2500)
 HELD_OUT = 0.25
 CRYSTAL_SYSTEMS = ("triclinic", "monoclinic", "orthorhombic", "tetragonal", "trigonal", "hexagonal", "cubic")
 _LAST_GROUP_OF_SYSTEM = (2, 15, 74, 142, 167, 194, 230)
+ANION_CLASSES = {
+    "oxide": {8},
+    "halide": {9, 17, 35, 53},
+    "chalcogenide": {16, 34, 52},
+    "pnictide": {7, 15, 33},
+    "hydride, boride, carbide, silicide": {1, 5, 6, 14},
+    "intermetallic or element": set(range(1, 119)),
+}
+"""Chemical classes by the anion a crystal holds; the first that applies."""
 
 
 def bundled_prototypes() -> list[Crystal]:
@@ -53,8 +62,8 @@ def run_demo(
 ) -> pd.Series:
     """Pretrain on crystals and show what was learned.
 
-    Writes ``embeddings.parquet`` (material_id, formula, crystal_system, embedding), ``neighbors.csv``, ``map.png``,
-    ``skipped.csv`` (what could not be used, and why) and ``metrics.json`` into ``output``.
+    Writes ``embeddings.parquet`` (material_id, formula, anion_class, crystal_system, embedding), ``neighbors.csv``,
+    ``map.png``, ``skipped.csv`` (what could not be used, and why) and ``metrics.json`` into ``output``.
 
     Parameters
     ----------
@@ -97,7 +106,7 @@ def run_demo(
     order = np.random.RandomState(seed).permutation(len(graphs))
     n_held_out = max(2, int(HELD_OUT * len(graphs)))
     held_out = [graphs[i] for i in order[:n_held_out]]
-    model = CrystalSSLModel(xrd_channels=32, grid=DEMO_GRID, batch_size=64, seed=seed, log_frequency=10**9)
+    model = CrystalSSLModel(xrd_channels=32, grid=DEMO_GRID, batch_size=32, seed=seed, log_frequency=10**9)
     patterns = simulate_xrd(held_out, DEMO_GRID, disorder="average", progress=False)
 
     def recall() -> dict[int, float]:
@@ -116,7 +125,7 @@ def run_demo(
     neighbors.insert(1, "formula", neighbors["material_id"].map(formulas))
     neighbors["neighbor_formula"] = neighbors["neighbor_id"].map(formulas)
     neighbors.to_csv(folder / "neighbors.csv", index=False)
-    draw_map(vectors, table["crystal_system"].tolist(), folder / "map.png", seed)
+    draw_map(vectors, table["anion_class"].tolist(), folder / "map.png", seed)
 
     metrics = pd.Series(
         {
@@ -148,14 +157,27 @@ def _train(model: CrystalSSLModel, graphs: list[CrystalGraph], epochs: int, seed
 
 
 def describe(crystals: list[CrystalGraph]) -> pd.DataFrame:
-    """material_id, formula and crystal_system of crystals, one row each."""
+    """material_id, formula, anion_class and crystal_system of crystals, one row each."""
     return pd.DataFrame(
         {
             "material_id": [crystal.material_id for crystal in crystals],
             "formula": [crystal.reduced_formula for crystal in crystals],
+            "anion_class": [anion_class(crystal) for crystal in crystals],
             "crystal_system": [crystal_system(crystal) for crystal in crystals],
         }
     )
+
+
+def anion_class(crystal: Crystal) -> str:
+    """The first of :data:`ANION_CLASSES` whose elements the crystal holds.
+
+    Examples
+    --------
+    >>> anion_class(bundled_prototypes()[0])
+    'chalcogenide'
+    """
+    elements = set(crystal.species.atomic_numbers.tolist())
+    return next(name for name, anions in ANION_CLASSES.items() if elements & anions)
 
 
 def crystal_system(crystal: Crystal, symprec: float = 0.01) -> str:
@@ -176,14 +198,14 @@ def crystal_system(crystal: Crystal, symprec: float = 0.01) -> str:
 def draw_map(vectors: np.ndarray, labels: list[str], path: Path, seed: int = 0) -> None:
     """Write a picture of the embeddings in the plane (t-SNE), one colour per label."""
     points = TSNE(perplexity=min(30.0, (len(vectors) - 1) / 3), init="pca", random_state=seed).fit_transform(vectors)
-    figure = Figure(figsize=(7, 6), layout="constrained")  # no pyplot: the caller's backend stays as it is
+    figure = Figure(figsize=(7, 7), layout="constrained")  # no pyplot: the caller's backend stays as it is
     axes = figure.subplots()
-    for color, label in enumerate(label for label in (*CRYSTAL_SYSTEMS, "unknown") if label in labels):
+    for color, label in enumerate(sorted(set(labels), key=labels.count, reverse=True)):
         chosen = np.array([other == label for other in labels])
         x, y = points[chosen].T
         axes.scatter(x, y, s=14, color=colormaps["tab10"](color), label=f"{label} ({chosen.sum()})")
     axes.set(title=f"{len(vectors)} crystals, embedded without labels", xlabel="t-SNE 1", ylabel="t-SNE 2")
     axes.set_xticks([])
     axes.set_yticks([])
-    axes.legend(title="crystal system", loc="center left", bbox_to_anchor=(1, 0.5), frameon=False)
+    figure.legend(loc="outside lower center", ncols=3, frameon=False)
     figure.savefig(path, dpi=150)

@@ -30,6 +30,7 @@ from .errors import (
 from .graph import Crystal, CrystalGraph
 from .io import read_structures
 from .threads import map_in_threads
+from .validation import cell_size
 
 CUTOFF = 8.0
 MAX_NEIGHBORS = 12
@@ -43,7 +44,6 @@ _MARGIN = 10 * SHELL_GAP  # beyond the last neighbour, to see where its shell en
 _EDGE_OF_CUTOFF = 1e-6  # a shell exactly at the cutoff is in, whatever rounding says
 _CHUNK = 512  # crystals a worker takes at a time
 _MOST_IMAGES = 120  # an image is stored in one byte
-_OK, _OVERFLOW, _TOO_THIN = 0, 1, 2
 
 
 def structures_to_graphs(
@@ -176,39 +176,51 @@ def _to_graph(
     )
 
 
-def _too_thin(crystal: Crystal, cutoff: float) -> LatticeError:
-    reach = cutoff * _cells_per_angstrom(crystal.lattice).max()
-    return LatticeError(crystal.material_id, f"the cutoff of {cutoff:g} Å reaches across {reach:.0f} cells")
+def _cells_per_angstrom(lattices: np.ndarray) -> np.ndarray:
+    """How many cells one Å reaches across, along each cell vector (1 / thickness): (..., 3, 3) to (..., 3)."""
+    return np.sqrt((np.linalg.inv(lattices) ** 2).sum(axis=-2))
+
+
+def _too_thin(crystal: Crystal, reach: np.ndarray, cutoff: float) -> LatticeError | None:
+    """An error if the cutoff reaches across more cells than a one-byte image can count."""
+    if reach.max() * cutoff < _MOST_IMAGES:
+        return None
+    return LatticeError(
+        crystal.material_id, f"the cutoff of {cutoff:g} Å reaches across {reach.max() * cutoff:.0f} cells"
+    )
 
 
 def _find_compiled(
     chunk: list[tuple[int, Crystal]], cutoff: float, max_neighbors: int
 ) -> list[_Edges | CrystalInputError]:
     crystals = [crystal for _, crystal in chunk]
+    lattices = np.stack([crystal.lattice for crystal in crystals])
+    reach = _cells_per_angstrom(lattices)
+    if reach.max() * cutoff >= _MOST_IMAGES:  # rare: leave the chunk to pymatgen, crystal by crystal
+        return _find_with_pymatgen(chunk, cutoff, max_neighbors)
     first_site = np.zeros(len(crystals) + 1, np.int64)
     np.cumsum([crystal.num_nodes for crystal in crystals], out=first_site[1:])
     frac = np.concatenate([crystal.frac_coords for crystal in crystals])
-    lattices = np.stack([crystal.lattice for crystal in crystals])
     width = 2 * max_neighbors + 8
     while True:
-        status, first_edge, neighbor, image, distance = nearest_shells(
-            lattices, frac, first_site, float(cutoff), max_neighbors, width
+        enough, first_edge, neighbor, image, distance = nearest_shells(
+            lattices, reach, frac, first_site, float(cutoff), max_neighbors, width
         )
-        if not (status == _OVERFLOW).any():
+        if enough:
             break
         width *= 2
     found: list[_Edges | CrystalInputError] = []
-    for crystal, start, stop, code in zip(
-        crystals, first_site[:-1].tolist(), first_site[1:].tolist(), status.tolist(), strict=True
-    ):
-        if code == _TOO_THIN:
-            found.append(_too_thin(crystal, cutoff))
-            continue
+    for start, stop in zip(first_site[:-1].tolist(), first_site[1:].tolist(), strict=True):
         rows = first_edge[start : stop + 1]
         edges = slice(rows[0], rows[-1])
         # Copies, so that one graph kept alive does not keep its whole chunk.
         found.append(
-            (neighbor[edges].copy(), image[edges].copy(), distance[edges].copy(), (rows - rows[0]).astype(np.int32))
+            (
+                neighbor[edges].copy(),
+                image[edges].copy(),
+                distance[edges].copy(),
+                (rows - rows[0]).astype(np.int32),
+            )
         )
     return found
 
@@ -222,8 +234,8 @@ def _find_with_pymatgen(
 def _find_one_with_pymatgen(crystal: Crystal, cutoff: float, max_neighbors: int) -> _Edges | CrystalInputError:
     from pymatgen.optimization.neighbors import find_points_in_spheres
 
-    if (cutoff + _EDGE_OF_CUTOFF) * _cells_per_angstrom(crystal.lattice).max() >= _MOST_IMAGES:
-        return _too_thin(crystal, cutoff)
+    if error := _too_thin(crystal, _cells_per_angstrom(crystal.lattice), cutoff):
+        return error
     positions = np.ascontiguousarray(crystal.frac_coords @ crystal.lattice)
     center, neighbor, image, distance = find_points_in_spheres(
         positions,
@@ -255,13 +267,20 @@ def _find_one_with_pymatgen(crystal: Crystal, cutoff: float, max_neighbors: int)
 
 @njit(nogil=True, cache=True)
 def nearest_shells(
-    lattices: np.ndarray, frac: np.ndarray, first_site: np.ndarray, cutoff: float, max_neighbors: int, width: int
-) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    lattices: np.ndarray,
+    reach: np.ndarray,
+    frac: np.ndarray,
+    first_site: np.ndarray,
+    cutoff: float,
+    max_neighbors: int,
+    width: int,
+) -> tuple[bool, np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     """Neighbours in whole shells, for many crystals: arrays in, compressed rows out.
 
     Parameters
     ----------
     lattices : (S, 3, 3) float64, Å
+    reach : (S, 3) float64, cells per Å along each cell vector
     frac : (A, 3) float64, all crystals concatenated, in [0, 1)
     first_site : (S + 1,) int64
     cutoff, max_neighbors : see :func:`structures_to_graphs`
@@ -269,11 +288,10 @@ def nearest_shells(
 
     Returns
     -------
-    status : (S,) int64
+    enough : bool, whether the room sufficed
     first_edge : (A + 1,) int64
     neighbor, image, distance : (E,) int32, (E, 3) int8, (E,) float32
     """
-    status = np.zeros(len(lattices), np.int64)
     first_edge = np.zeros(len(frac) + 1, np.int64)
     neighbor = np.empty(len(frac) * width, np.int32)
     image = np.empty((len(frac) * width, 3), np.int8)
@@ -290,19 +308,14 @@ def nearest_shells(
     for s in range(len(lattices)):
         begin, end = first_site[s], first_site[s + 1]
         lattice, sites = lattices[s], frac[begin:end]
-        reach = _cells_per_angstrom(lattice)
-        if reach.max() * r_max >= _MOST_IMAGES:
-            status[s] = _TOO_THIN
-        volume = abs(np.linalg.det(lattice))
-        r_start = min(r_max, 1.1 * (max_neighbors * volume / len(sites) / 4.18879) ** (1 / 3))
+        density = len(sites) / cell_size(lattice)[0]
+        r_start = min(r_max, 1.1 * (max_neighbors / density / 4.18879) ** (1 / 3))
         for i in range(end - begin):
-            take = 0
             r, margin = r_start, _MARGIN
-            while status[s] == _OK:
-                n, bound = _collect(i, sites, lattice, reach, r, margin, found, squared, nearest)
+            while True:
+                n, bound = _collect(i, sites, lattice, reach[s], r, margin, found, squared, nearest)
                 if n == room:
-                    status[s] = _OVERFLOW
-                    break
+                    return False, first_edge, neighbor, image, distance
                 kept = _sort(squared, n, bound, order, sorted_distance)
                 take = min(kept, max_neighbors)
                 if kept >= max_neighbors:
@@ -317,7 +330,7 @@ def nearest_shells(
                 else:
                     r = min(r_max, r * 1.3)
             if take > width:
-                status[s], take = _OVERFLOW, 0
+                return False, first_edge, neighbor, image, distance
             for k in range(take):
                 neighbor[n_edges + k] = found[order[k], 0]
                 distance[n_edges + k] = sorted_distance[k]
@@ -325,14 +338,7 @@ def nearest_shells(
                     image[n_edges + k, axis] = found[order[k], axis + 1]
             n_edges += take
             first_edge[begin + i + 1] = n_edges
-    return status, first_edge, neighbor[:n_edges], image[:n_edges], distance[:n_edges]
-
-
-@njit(nogil=True, cache=True)
-def _cells_per_angstrom(lattice: np.ndarray) -> np.ndarray:
-    """How many cells one Å reaches across, along each cell vector: 1 / thickness."""
-    inverse = np.linalg.inv(lattice)
-    return np.sqrt((inverse * inverse).sum(axis=0))
+    return True, first_edge, neighbor[:n_edges], image[:n_edges], distance[:n_edges]
 
 
 @njit(nogil=True, cache=True)

@@ -24,7 +24,7 @@ from numpy.typing import DTypeLike
 
 from .elements import N_ELEMENTS, atomic_number_of, scattering_parameters, symbols
 from .disorder import Disorder
-from .errors import CrystalInputError, NoReflectionsError, OnError, Report, ScatteringFactorError
+from .errors import CrystalInputError, NoReflectionsError, OnError, Report, ScatteringFactorError, UnknownElementError
 from .graph import Crystal
 from .io import read_structures
 from .threads import map_in_threads
@@ -141,6 +141,8 @@ def _scattering_table(grid: XRDGrid, debye_waller: Mapping[str, float] | float) 
     if isinstance(debye_waller, Mapping):
         displacement = np.zeros(N_ELEMENTS + 1)
         for symbol, value in debye_waller.items():
+            if symbol not in atomic_number_of():
+                raise UnknownElementError("debye_waller", f"species {symbol!r}")
             displacement[atomic_number_of()[symbol]] = value
     else:
         displacement = np.full(N_ELEMENTS + 1, float(debye_waller))
@@ -166,9 +168,11 @@ def _draw_chunk(
     atomic_numbers = np.concatenate([s.atomic_numbers for s in species])
     positions = np.concatenate([c.frac_coords[s.site] for c, s in zip(crystals, species, strict=True)])
     occupancy = np.concatenate([s.occupancy for s in species])
+    lattices = np.stack([crystal.lattice for crystal in crystals])
     lorentzian = {"gaussian": 0.0, "lorentzian": 1.0, "pseudo-voigt": float(grid.mixing)}[grid.profile]
     patterns = powder_patterns(
-        np.stack([crystal.lattice for crystal in crystals]),
+        np.linalg.norm(lattices, axis=2),
+        np.linalg.inv(lattices @ lattices.transpose(0, 2, 1)),
         first,
         atomic_numbers,
         positions,
@@ -201,7 +205,8 @@ def _draw_chunk(
 
 @njit(nogil=True, cache=True)
 def powder_patterns(
-    lattices: np.ndarray,
+    lengths: np.ndarray,
+    metrics: np.ndarray,
     first: np.ndarray,
     atomic_numbers: np.ndarray,
     positions: np.ndarray,
@@ -218,7 +223,8 @@ def powder_patterns(
 
     Parameters
     ----------
-    lattices : (S, 3, 3) float64, Å
+    lengths : (S, 3) float64, lengths of the cell vectors, Å
+    metrics : (S, 3, 3) float64, scalar products of the reciprocal vectors (no 2 pi), 1/Å^2
     first : (S + 1,) int64, rows of each crystal in the next three
     atomic_numbers, positions, occupancy : (M,), (M, 3), (M,)
     factors : (119, R), scattering factors on an even grid of s^2
@@ -226,14 +232,14 @@ def powder_patterns(
     two_theta_min, two_theta_max, n_bins, fwhm : degrees
     lorentzian : Lorentzian fraction of the profile
     """
-    patterns = np.zeros((len(lattices), n_bins))
+    patterns = np.zeros((len(lengths), n_bins))
     step = (two_theta_max - two_theta_min) / n_bins
     g_min = 2.0 * np.sin(np.radians(two_theta_min) / 2) / wavelength
     g_max = 2.0 * np.sin(np.radians(two_theta_max) / 2) / wavelength
-    for s in range(len(lattices)):
+    for s in range(len(lengths)):
         rows = slice(first[s], first[s + 1])
         g2, intensity = structure_factors(
-            lattices[s], atomic_numbers[rows], positions[rows], occupancy[rows], factors, g_min, g_max
+            lengths[s], metrics[s], atomic_numbers[rows], positions[rows], occupancy[rows], factors, g_min, g_max
         )
         for k in range(len(g2)):
             sin2 = 0.25 * wavelength * wavelength * g2[k]  # sin^2 theta
@@ -250,7 +256,8 @@ def powder_patterns(
 
 @njit(nogil=True, cache=True, fastmath={"reassoc", "contract", "nsz"})
 def structure_factors(
-    lattice: np.ndarray,
+    lengths: np.ndarray,
+    metric: np.ndarray,
     atomic_numbers: np.ndarray,
     positions: np.ndarray,
     occupancy: np.ndarray,
@@ -265,26 +272,26 @@ def structure_factors(
     g2, intensity : (R,) float64
         Squared length of the reciprocal vector (1/Å^2), and \|F\|^2 (electrons squared).
     """
-    # Reciprocal basis (no 2 pi) as columns, its metric, and how far the indices can go.
-    reciprocal = np.linalg.inv(lattice)
-    metric = reciprocal.T @ reciprocal
-    lengths = np.sqrt((lattice * lattice).sum(axis=1))
+    # An index is the product of g with a cell vector, and so at most their lengths'.
     h_max, k_max, l_max = int(g_max * lengths[0] + 1e-9), int(g_max * lengths[1] + 1e-9), int(g_max * lengths[2] + 1e-9)
     g2_min, g2_max = g_min * g_min, g_max * g_max
     rows_per_g2 = (factors.shape[1] - 1) / g2_max
 
     # Atoms in order of element: the sum over one element is one contiguous stretch.
-    order = np.argsort(atomic_numbers, kind="mergesort")
-    z_sorted = atomic_numbers[order]
-    start = np.flatnonzero(np.append(True, np.append(z_sorted[1:] != z_sorted[:-1], True)))
-    species = z_sorted[start[:-1]]
-    weight = occupancy[order]
+    order = np.argsort(atomic_numbers)
+    species, start, weight = atomic_numbers[order], np.zeros(len(order) + 1, np.int64), occupancy[order]
+    n_species = 0
+    for m in range(len(order)):
+        if m == 0 or species[n_species - 1] != atomic_numbers[order[m]]:
+            species[n_species], start[n_species] = atomic_numbers[order[m]], m
+            n_species += 1
+    start[n_species] = len(order)
     h_re, h_im = _phases(positions[order, 0], h_max)
     k_re, k_im = _phases(positions[order, 1], k_max)
     l_re, l_im = _phases(positions[order, 2], l_max)
     hk_re, hk_im = np.empty(len(order)), np.empty(len(order))
 
-    room = int(2.2 * g_max**3 / abs(np.linalg.det(reciprocal))) + 64  # half a sphere holds 2.1 g^3 V of them
+    room = 4096
     g2_of, intensity_of = np.empty(room), np.empty(room)
     n = 0
     for h in range(h_max + 1):
@@ -314,7 +321,7 @@ def structure_factors(
                 row = min(int(g2 * rows_per_g2), factors.shape[1] - 2)
                 part = g2 * rows_per_g2 - row
                 re, im = 0.0, 0.0
-                for e in range(len(species)):
+                for e in range(n_species):
                     f = factors[species[e], row] * (1.0 - part) + factors[species[e], row + 1] * part
                     x, y = _sum_phases(hk_re, hk_im, l_re, l_im, l, start[e], start[e + 1])
                     re += f * x

@@ -11,6 +11,7 @@ from deepchem_crystalssl.crystals.errors import (
     NoReflectionsError,
     Report,
     ScatteringFactorError,
+    UnknownElementError,
 )
 from deepchem_crystalssl.crystals.validation import make_crystal
 from deepchem_crystalssl.crystals.xrd_grid import WAVELENGTHS
@@ -60,6 +61,11 @@ def test_debye_waller_as_in_pymatgen(structures):
     sticks = XRDCalculator("CuKa", debye_waller_factors=factors).get_pattern(structures[0], two_theta_range=(10, 110))
     assert cosine(pattern, broaden(sticks, grid)) > 0.99999
     assert cosine(pattern, simulate_xrd(structures[0], grid, dtype=float)[0]) < 0.9999
+
+
+def test_debye_waller_of_no_element(structures):
+    with pytest.raises(UnknownElementError, match="Xy"):
+        simulate_xrd(structures[0], debye_waller={"Xy": 1.0})
 
 
 def test_structure_factor_by_hand():
