@@ -20,6 +20,7 @@ def _quiet_imports():
 with _quiet_imports():
     import deepchem as _deepchem  # noqa: F401
 
+from .crystals.errors import CrystalInputError, Report
 from .crystals.graph import Crystal, CrystalGraph
 from .crystals.io import read_structures
 from .crystals.measured import prepare_measured_pattern
@@ -34,9 +35,11 @@ from .version import __version__
 __all__ = [
     "__version__",
     "Crystal",
+    "CrystalInputError",
     "CrystalGraph",
     "CrystalGraphFeaturizer",
     "CrystalSSLModel",
+    "Report",
     "XRDFeaturizer",
     "XRDGrid",
     "prepare_measured_pattern",
