@@ -46,7 +46,7 @@ class CrystalSSLModel(ModularTorchModel):
         Width of the pattern encoder.
     grid : XRDGrid
         How patterns are drawn.
-    engine : {"auto", "dgl", "torch"}
+    engine : {"auto", "dgl", "torch", "fused"}
         Who does the message passing.
     seed : int
         Of the initial weights and of all draws of the objectives.

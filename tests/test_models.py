@@ -23,7 +23,7 @@ def dataset(graphs):
 def trained(dataset):
     np.random.seed(0)
     model = CrystalSSLModel(**SMALL, learning_rate=0.003)
-    model.fit(dataset, nb_epoch=60)
+    model.fit(dataset, nb_epoch=120)
     return model
 
 

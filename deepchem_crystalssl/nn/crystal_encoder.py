@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from ..crystals.elements import element_features
-from .layers import CrystalConvolution, GaussianExpansion, mlp
+from .layers import CrystalConvolution, mlp
 from .message_passing import GraphBatch, mean_over_sites, sum_species
 
 
@@ -38,18 +38,15 @@ class CrystalEncoder(nn.Module):
     def __init__(self, width: int = 64, n_layers: int = 3, hidden: int = 256, embedding_size: int = 128):
         super().__init__()
         self.register_buffer("element_features", torch.tensor(element_features()), persistent=False)
-        self.expand = GaussianExpansion()
         self.embed_elements = nn.Linear(self.element_features.shape[1], width)
-        n_edge = len(self.expand.centers)
-        self.convolutions = nn.ModuleList(CrystalConvolution(width, n_edge) for _ in range(n_layers))
+        self.convolutions = nn.ModuleList(CrystalConvolution(width) for _ in range(n_layers))
         self.head = mlp([width, hidden, embedding_size])
 
     def encode_sites(self, batch: GraphBatch) -> list[Tensor]:
         """Site vectors after every layer, each (A, width); the first knows only the element."""
-        edges = self.expand(batch.distance)
         layers = [sum_species(batch, self.embed_elements(self.element_features))]
         for convolution in self.convolutions:
-            layers.append(convolution(batch, layers[-1], edges))
+            layers.append(convolution(batch, layers[-1]))
         return layers
 
     def forward(self, batch: GraphBatch) -> Tensor:

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from .message_passing import GraphBatch, add_ends, sum_to_centers
+from .message_passing import TABLE_REACH, TABLE_ROWS, GraphBatch, gated_sum
 
 
 class GaussianExpansion(nn.Module):
@@ -41,35 +41,38 @@ class CrystalConvolution(nn.Module):
     r"""The crystal-graph convolution (Xie and Grossman 2018), with own neighbours as senders.
 
     .. math::
-        z_{ij} &= W_c x_i + W_n x_j + W_e e_{ij} + b \\
+        z_{ij} &= W_c x_i + W_n x_j + W_e e(d_{ij}) + b \\
         x_i &\leftarrow \mathrm{softplus}\Big(x_i + \mathrm{LN}\sum_{j \in N(i)}
                  \sigma(z^{\mathrm{gate}}_{ij}) \odot \mathrm{softplus}(z^{\mathrm{core}}_{ij})\Big)
 
     The linear map of the concatenated :math:`[x_i, x_j, e_{ij}]` is split, so that the atoms are mapped before
-    they are gathered: the same numbers for a twelfth of the work. Normalisation is per site (LayerNorm): running
-    statistics of a batch would differ between training and use.
+    they are gathered, and the edge's part :math:`W_e e(d)` is a table over distance, read by linear interpolation
+    between rows 0.01 Å apart. A hidden distance has a learned row of its own. Normalisation is per site (LayerNorm):
+    running statistics of a batch would differ between training and use.
 
     Parameters
     ----------
     width : int
         Size of the site vectors.
-    edge_width : int
-        Size of the edge vectors.
     """
 
-    def __init__(self, width: int, edge_width: int):
+    table_expansion: Tensor
+
+    def __init__(self, width: int):
         super().__init__()
+        expansion = GaussianExpansion()(torch.linspace(0.0, TABLE_REACH, TABLE_ROWS))
+        self.register_buffer("table_expansion", expansion, persistent=False)
         self.from_center = nn.Linear(width, 2 * width)
         self.from_neighbor = nn.Linear(width, 2 * width, bias=False)
-        self.from_edge = nn.Linear(edge_width, 2 * width, bias=False)
+        self.from_edge = nn.Linear(expansion.shape[1], 2 * width, bias=False)
+        self.hidden_edge = nn.Parameter(torch.zeros(2 * width))
         self.norm = nn.LayerNorm(width)
 
-    def forward(self, batch: GraphBatch, sites: Tensor, edges: Tensor) -> Tensor:
-        """(A, width) and (E, edge_width) to (A, width)."""
-        z = add_ends(batch, self.from_neighbor(sites), self.from_center(sites)) + self.from_edge(edges)
-        gate, core = z.chunk(2, dim=1)
-        messages = torch.sigmoid(gate) * F.softplus(core)
-        return F.softplus(sites + self.norm(sum_to_centers(batch, messages)))
+    def forward(self, batch: GraphBatch, sites: Tensor) -> Tensor:
+        """(A, width) to (A, width)."""
+        table = torch.cat([self.from_edge(self.table_expansion), self.hidden_edge.expand(2, -1)])
+        messages = gated_sum(batch, self.from_center(sites), self.from_neighbor(sites), table)
+        return F.softplus(sites + self.norm(messages))
 
 
 def mlp(widths: list[int]) -> nn.Sequential:

@@ -1,7 +1,8 @@
-"""The one door to DGL: a batch of crystals as a graph, and the two sums that message passing needs.
+"""The one door to DGL: a batch of crystals as a graph, and the sums that message passing needs.
 
-DGL's built-in kernels do the work where this build of DGL can run; plain torch, with equal results, where it cannot
-(another device, or DGL not installed).
+Three engines stand behind it, with equal results: DGL's built-in kernels, the engine of record; plain torch, where
+this build of DGL cannot run (another device, or not installed); and, for the plain convolution on a CPU, the
+compiled loop of :mod:`.fused_convolution`, which ``"auto"`` prefers.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 if TYPE_CHECKING:
     from ..crystals.graph import CrystalGraph
@@ -22,8 +24,18 @@ try:
     import dgl
 except ImportError:  # a DGL-free installation
     dgl = None
+try:
+    from .fused_convolution import FusedGatedSum
+except ImportError:  # no numba
+    FusedGatedSum = None  # type: ignore[assignment, misc]
 
-Engine = Literal["auto", "dgl", "torch"]
+Engine = Literal["auto", "dgl", "torch", "fused"]
+
+TABLE_REACH = 8.0
+"""Distances are looked up in tables of ``TABLE_ROWS`` rows from 0 to here, Å."""
+TABLE_ROWS = 801
+MASKED_ROW = TABLE_ROWS
+"""Row of an edge whose distance is hidden."""
 
 
 @dataclass(frozen=True)
@@ -42,8 +54,10 @@ class GraphBatch:
         (A,) int64; which crystal a site belongs to.
     num_sites : Tensor
         (B,) int64; sites of each crystal.
-    engine : {"auto", "dgl", "torch"}
+    engine : {"auto", "dgl", "torch", "fused"}
         Who computes the sums.
+    masked_edges : Tensor or None
+        (E,) bool; edges whose distance is hidden.
     """
 
     species_site: Tensor
@@ -55,9 +69,12 @@ class GraphBatch:
     crystal: Tensor
     num_sites: Tensor
     engine: Engine = "auto"
+    masked_edges: Tensor | None = None
 
     @classmethod
-    def from_graphs(cls, graphs: Sequence[CrystalGraph], engine: Engine = "auto") -> GraphBatch:
+    def from_graphs(
+        cls, graphs: Sequence[CrystalGraph], engine: Engine = "auto", masked_edges: Tensor | None = None
+    ) -> GraphBatch:
         """Concatenate records; no per-structure graph object is ever made."""
         num_sites = np.array([graph.num_nodes for graph in graphs])
         first_site = np.cumsum(num_sites) - num_sites
@@ -79,6 +96,7 @@ class GraphBatch:
             crystal=torch.repeat_interleave(torch.from_numpy(num_sites)),
             num_sites=torch.from_numpy(num_sites),
             engine=engine,
+            masked_edges=masked_edges,
         )
 
     def __len__(self) -> int:
@@ -106,6 +124,30 @@ class GraphBatch:
         """One DGL graph of the whole batch."""
         return dgl.graph((self.neighbor, self.center), num_nodes=self.total_sites)
 
+    @cached_property
+    def table_position(self) -> tuple[Tensor, Tensor]:
+        """Where each distance lies in a table over distance: row (E,) int64, and part (E,) of the way to the next."""
+        at = self.distance.clamp(0.0, TABLE_REACH) * ((TABLE_ROWS - 1) / TABLE_REACH)
+        row = at.floor().clamp(max=TABLE_ROWS - 2).long()
+        part = at - row
+        if self.masked_edges is not None:
+            row = row.masked_fill(self.masked_edges, MASKED_ROW)
+            part = part.masked_fill(self.masked_edges, 0.0)
+        return row, part
+
+    @cached_property
+    def compressed_edges(self) -> tuple[np.ndarray, ...]:
+        """For the compiled loop: first site of each crystal, first edge of each site, senders, table positions."""
+        degree = np.bincount(self.center.numpy(), minlength=self.total_sites)
+        row, part = self.table_position
+        return (
+            np.concatenate([[0], np.cumsum(self.num_sites.numpy())]),
+            np.concatenate([[0], np.cumsum(degree)]),
+            self.neighbor.numpy(),
+            row.numpy(),
+            part.numpy(),
+        )
+
 
 def _repeat(values: np.ndarray, counts: np.ndarray) -> Tensor:
     return torch.from_numpy(np.repeat(values, counts))
@@ -123,6 +165,40 @@ def sum_to_centers(batch: GraphBatch, messages: Tensor) -> Tensor:
     if batch.uses_dgl:
         return dgl.ops.copy_e_sum(batch.dgl_graph, messages)
     return messages.new_zeros(batch.total_sites, messages.shape[1]).index_add_(0, batch.center, messages)
+
+
+def read_table(batch: GraphBatch, table: Tensor) -> Tensor:
+    """A table over distance, interpolated at each edge: (R, F) to (E, F)."""
+    row, part = batch.table_position
+    weights = torch.stack([1.0 - part, part], dim=1).to(table.dtype)
+    return F.embedding_bag(torch.stack([row, row + 1], dim=1), table, per_sample_weights=weights, mode="sum")
+
+
+def gated_sum(batch: GraphBatch, center: Tensor, neighbor: Tensor, table: Tensor) -> Tensor:
+    r"""Gated messages of all neighbours, summed at each centre.
+
+    .. math:: m_i = \sum_{j \to i} \sigma(z^{\mathrm{gate}}_{ij}) \, \mathrm{softplus}(z^{\mathrm{core}}_{ij}),
+              \qquad z_{ij} = c_i + n_j + t(d_{ij})
+
+    Parameters
+    ----------
+    center, neighbor : Tensor
+        (A, 2F), what each site contributes as centre and as neighbour; gate first, core second.
+    table : Tensor
+        (TABLE_ROWS + 2, 2F), what a distance contributes; the last two rows are that of a hidden distance.
+
+    Returns
+    -------
+    Tensor
+        (A, F).
+    """
+    fits = FusedGatedSum is not None and center.device.type == "cpu" and center.dtype == torch.float32
+    if batch.engine == "fused" and not fits:
+        raise ValueError(f"engine: 'fused' needs numba, a CPU and float32, not {center.device.type} {center.dtype}")
+    if fits and batch.engine in ("auto", "fused"):
+        return FusedGatedSum.apply(center, neighbor, table, batch.compressed_edges)
+    gate, core = (add_ends(batch, neighbor, center) + read_table(batch, table)).chunk(2, dim=1)
+    return sum_to_centers(batch, torch.sigmoid(gate) * F.softplus(core))
 
 
 def mean_over_sites(batch: GraphBatch, values: Tensor) -> Tensor:
