@@ -27,6 +27,7 @@ from .crystals.measured import prepare_measured_pattern
 from .crystals.neighbors import structures_to_graphs
 from .crystals.xrd import simulate_xrd
 from .crystals.xrd_grid import XRDGrid
+from .datasets import CrystalStore
 from .featurizers import CrystalGraphFeaturizer, XRDFeaturizer
 from .models import CrystalSSLModel
 from .registry import register, register_on_import
@@ -39,6 +40,7 @@ __all__ = [
     "CrystalGraph",
     "CrystalGraphFeaturizer",
     "CrystalSSLModel",
+    "CrystalStore",
     "Report",
     "XRDFeaturizer",
     "XRDGrid",

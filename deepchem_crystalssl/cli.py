@@ -34,7 +34,22 @@ def build_parser() -> argparse.ArgumentParser:
     demo.add_argument("--epochs", type=int, default=60)
     demo.add_argument("--seed", type=int, default=0)
     demo.set_defaults(run=_demo)
+
+    featurize = commands.add_parser("featurize", help="write crystals into a store on disk, resumable")
+    featurize.add_argument("source", help="file, folder, glob or table of crystals")
+    featurize.add_argument("-o", "--output", type=Path, required=True, help="folder of the store")
+    featurize.add_argument("--disorder", choices=("refuse", "dominant", "average"), default="refuse")
+    featurize.set_defaults(run=_featurize)
     return parser
+
+
+def _featurize(options: argparse.Namespace) -> int:
+    from .datasets import CrystalStore
+
+    store = CrystalStore.write(options.source, options.output, disorder=options.disorder)
+    size = sum(path.stat().st_size for path in options.output.glob("*.arrow")) / len(store)
+    print(f"{len(store)} crystals in {options.output}/, {size:.0f} bytes each; skipped.csv names what was left out")
+    return 0
 
 
 def _demo(options: argparse.Namespace) -> int:

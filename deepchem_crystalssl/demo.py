@@ -29,6 +29,8 @@ from .models import CrystalSSLModel
 from .search import neighbor_table
 
 DEMO_GRID = XRDGrid(fwhm=0.4, n_bins=2500)
+DEMO_ENCODER = {"hidden": 256, "embedding_size": 128}
+DEMO_XRD_ENCODER = {"channels": 32, "hidden": 256}
 HELD_OUT = 0.25
 CRYSTAL_SYSTEMS = ("triclinic", "monoclinic", "orthorhombic", "tetragonal", "trigonal", "hexagonal", "cubic")
 _LAST_GROUP_OF_SYSTEM = (2, 15, 74, 142, 167, 194, 230)
@@ -106,7 +108,15 @@ def run_demo(
     order = np.random.RandomState(seed).permutation(len(graphs))
     n_held_out = max(2, int(HELD_OUT * len(graphs)))
     held_out = [graphs[i] for i in order[:n_held_out]]
-    model = CrystalSSLModel(xrd_channels=32, grid=DEMO_GRID, batch_size=32, seed=seed, log_frequency=10**9)
+    model = CrystalSSLModel(
+        "suzuki2022",
+        encoder=DEMO_ENCODER,
+        xrd_encoder=DEMO_XRD_ENCODER,
+        grid=DEMO_GRID,
+        batch_size=32,
+        seed=seed,
+        log_frequency=10**9,
+    )
     patterns = simulate_xrd(held_out, DEMO_GRID, disorder="average", progress=False)
 
     def recall() -> dict[int, float]:

@@ -1,15 +1,25 @@
+import subprocess
+import sys
+
 import deepchem as dc
 import numpy as np
 import pytest
 import torch
 
 from deepchem_crystalssl import CrystalSSLModel, XRDGrid, simulate_xrd
-from deepchem_crystalssl.crystals.errors import GridError, Report
+from deepchem_crystalssl.crystals.errors import CheckpointError, GridError, Report
 from deepchem_crystalssl.metrics import retrieval_recall
 from deepchem_crystalssl.pretext.objectives import CrystalXRDTriplet
+from deepchem_crystalssl.schedules import WarmUpCosine
 
 GRID = XRDGrid(n_bins=1000, fwhm=0.5)
-SMALL = dict(width=16, n_layers=2, embedding_size=24, xrd_channels=8, grid=GRID, batch_size=16)
+SMALL = dict(
+    objectives="suzuki2022",
+    encoder=dict(width=16, n_layers=2, hidden=64, embedding_size=24),
+    xrd_encoder=dict(channels=8, hidden=64),
+    grid=GRID,
+    batch_size=16,
+)
 
 
 @pytest.fixture(scope="module")
@@ -78,7 +88,8 @@ def test_patterns_on_another_grid(trained):
 
 
 def test_same_seed_same_weights_other_seed_others():
-    weights = [next(CrystalSSLModel(**SMALL, seed=s).model.parameters()) for s in (1, 1, 2)]
+    models = [CrystalSSLModel(**SMALL, seed=s).model for s in (1, 1, 2)]
+    weights = [torch.nn.utils.parameters_to_vector(model.parameters()) for model in models]
     assert torch.equal(weights[0], weights[1]) and not torch.equal(weights[0], weights[2])
 
 
@@ -116,11 +127,159 @@ def test_components_can_be_frozen_and_transferred(trained, dataset):
 
 
 def test_objectives_given_as_parts():
-    assert CrystalSSLModel([CrystalXRDTriplet(margin=0.5)], **SMALL).objectives[0].margin == 0.5
-    with pytest.raises(ValueError, match="suzuki2022"):
-        CrystalSSLModel("clip", **SMALL)
+    given = {**SMALL, "objectives": [CrystalXRDTriplet(margin=0.5)]}
+    assert CrystalSSLModel(**given).objectives[0].margin == 0.5
+    for wrong in ("clip", [], [CrystalXRDTriplet(), CrystalXRDTriplet()]):
+        with pytest.raises(ValueError, match="objectives"):
+            CrystalSSLModel(wrong)
 
 
 def test_bad_grid():
     with pytest.raises(GridError):
         CrystalSSLModel(**{**SMALL, "grid": XRDGrid(n_bins=0)})
+
+
+# Checkpoints
+
+
+def weights(model):
+    return torch.nn.utils.parameters_to_vector(model.model.parameters()).detach()
+
+
+def joint(folder, **changes):
+    options = {**SMALL, "objectives": "joint", "model_dir": str(folder), **changes}
+    return CrystalSSLModel(**options, optimizer=dc.models.optimizers.AdamW(WarmUpCosine(0.003, 12)))
+
+
+def test_resumed_run_is_the_uninterrupted_one(dataset, tmp_path):
+    whole = joint(tmp_path / "whole")
+    losses = []
+    whole.fit(dataset, nb_epoch=6, callbacks=lambda m, step: losses.append(sum(m.last_losses.values())))
+    parts = []
+    for epochs in (2, 3, 6):  # each time a new model, as after a kill
+        model = joint(tmp_path / "parts")
+        model.fit(
+            dataset, nb_epoch=epochs, restore=True, callbacks=lambda m, step: parts.append(sum(m.last_losses.values()))
+        )
+    assert losses == pytest.approx(parts, rel=1e-4) and len(parts) == 12
+    assert torch.allclose(weights(whole), weights(model), atol=1e-5)
+
+
+def test_killed_run_goes_on_to_the_same_end(tmp_path):
+    """kill -9 at a step between checkpoints: what was done since the last one is done again."""
+    code = (
+        "import os, sys, numpy as np, deepchem as dc, torch\n"
+        "torch.set_num_threads(1)\n"
+        "from deepchem_crystalssl import *\n"
+        "from deepchem_crystalssl.demo import bundled_prototypes\n"
+        "graphs = structures_to_graphs(bundled_prototypes()[:33])\n"
+        "X = np.empty(33, object); X[:] = graphs\n"
+        "small = dict(encoder=dict(width=8, n_layers=1, hidden=16, embedding_size=8),\n"
+        "             xrd_encoder=dict(channels=4, hidden=16), grid=XRDGrid(n_bins=500, fwhm=1.0), batch_size=16)\n"
+        "model = CrystalSSLModel('joint', **small, model_dir=sys.argv[1])\n"
+        "def stop(m, step):\n"
+        "    if step == int(sys.argv[2]): os.kill(os.getpid(), 9)\n"
+        "model.fit(dc.data.NumpyDataset(X), nb_epoch=5, restore=True, checkpoint_interval=3, callbacks=stop)\n"
+        "print(float(np.abs(model.embed(graphs)).sum()), model.get_global_step())\n"
+    )
+
+    def run(folder, stop):
+        return subprocess.run(
+            [sys.executable, "-c", code, str(tmp_path / folder), str(stop)], capture_output=True, text=True
+        )
+
+    whole = run("whole", -1).stdout.split()
+    for stop in (4, 7, 9):
+        assert run("killed", stop).returncode == -9
+    killed = run("killed", -1).stdout.split()
+    assert whole[1] == killed[1] == "10" and float(whole[0]) == pytest.approx(float(killed[0]), rel=1e-4)
+
+
+def test_checkpoint_before_fit(tmp_path):
+    model = joint(tmp_path)
+    model.save_checkpoint()
+    assert joint(tmp_path).get_checkpoints()
+
+
+def test_restore_of_components_brings_no_optimizer(trained, dataset, tmp_path):
+    trained.save_checkpoint(model_dir=str(tmp_path))
+    other = joint(tmp_path / "other", objectives="kong2024", encoder=SMALL["encoder"])
+    other.restore(components=["crystal_encoder"], model_dir=str(tmp_path))
+    assert np.allclose(other.embed(dataset), trained.embed(dataset), atol=1e-6)
+    assert not other._pytorch_optimizer.state_dict()["state"] and other.get_global_step() == 0
+    assert np.isfinite(other.fit(dataset, nb_epoch=1))
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        dict(objectives="suzuki2022"),
+        dict(grid=XRDGrid(n_bins=900)),
+        dict(encoder=dict(width=8, n_layers=2, hidden=64, embedding_size=24)),
+    ],
+)
+def test_checkpoint_of_another_configuration(tmp_path, change):
+    joint(tmp_path).save_checkpoint()
+    with pytest.raises(CheckpointError, match="this model has"):
+        joint(tmp_path, **change).restore()
+
+
+def test_no_checkpoint(tmp_path):
+    with pytest.raises(CheckpointError, match="no checkpoint"):
+        joint(tmp_path).restore()
+
+
+def test_short_runs_log_their_losses(dataset, tmp_path):
+    model, losses = joint(tmp_path), []
+    model.fit(dataset, nb_epoch=1, all_losses=losses)
+    assert len(losses) == 1 and set(model.last_losses) == {"crystal_xrd_infonce", "masked_sites", "descriptors"}
+
+
+def test_gradients_are_clipped(dataset, tmp_path):
+    still = joint(tmp_path / "a", max_gradient=1e-12)
+    before = weights(still)
+    still.fit(dataset, nb_epoch=1)
+    moved = joint(tmp_path / "b")
+    moved.fit(dataset, nb_epoch=1)
+    assert all(p.grad is None or p.grad.norm() <= 1e-11 for p in still.model.parameters())
+    assert not torch.equal(before, weights(moved))
+
+
+def test_warm_up_and_cosine():
+    schedule = WarmUpCosine(1.0, 100, warm_up=0.1)
+    rates = [schedule.factor(step) for step in range(120)]
+    assert rates[0] < 0.1 and np.argmax(rates) == 10 and rates[10] == pytest.approx(1.0)
+    assert (np.diff(rates[:11]) > 0).all() and (np.diff(rates[10:100]) < 0).all() and rates[-1] == pytest.approx(0.01)
+
+
+# Embedding by level and layer
+
+
+def test_levels_and_layers(trained, graphs):
+    sites = sum(g.num_nodes for g in graphs[:6])
+    assert trained.embed(graphs[:6], level="site").shape == (sites, 16)
+    assert trained.embed(graphs[:6], level="site", layers=[0, 1, 2]).shape == (sites, 48)
+    assert trained.embed(graphs[:6], layers=[0, 2]).shape == (6, 64)
+    assert trained.embed([], level="site").shape[0] == 0
+    with pytest.raises(ValueError, match="level"):
+        trained.embed(graphs[:2], level="atom")
+
+
+def test_crystal_vectors_have_unit_length(trained, graphs):
+    assert np.allclose(np.linalg.norm(trained.embed(graphs[:9]), axis=1), 1, atol=1e-5)
+
+
+def test_large_cells_are_embedded_alone(trained, graphs):
+    from deepchem_crystalssl.models import _batches_of_sites
+
+    batches = list(_batches_of_sites(iter(graphs[:50]), 60))
+    assert [g.material_id for b in batches for g in b] == [g.material_id for g in graphs[:50]]
+    assert all(len(b) == 1 or sum(g.num_nodes for g in b) <= 60 for b in batches)
+
+
+def test_objectives_without_patterns_train_no_pattern_encoder(dataset, tmp_path):
+    model = joint(tmp_path, objectives="kong2024")
+    model.fit(dataset, nb_epoch=1)
+    assert "xrd_encoder" not in model.components
+    with pytest.raises(ValueError, match="pattern encoder"):
+        model.embed_xrd(np.zeros(1000))

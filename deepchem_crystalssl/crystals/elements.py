@@ -100,6 +100,22 @@ def element_features() -> np.ndarray:
 
 
 @cache
+def element_groups_and_periods() -> tuple[np.ndarray, np.ndarray]:
+    """Group and period by atomic number, int64 (119,) each; the f block and row 0 have group 0.
+
+    Examples
+    --------
+    >>> group, period = element_groups_and_periods()
+    >>> int(group[26]), int(period[26])
+    (8, 4)
+    """
+    table = element_table()
+    group = np.concatenate([[0], table["group"].fillna(0).to_numpy()]).astype(np.int64)
+    period = np.concatenate([[0], table["period"].to_numpy()]).astype(np.int64)
+    return group, period
+
+
+@cache
 def scattering_parameters() -> np.ndarray:
     r"""Parameters of the X-ray atomic scattering factors.
 

@@ -199,6 +199,20 @@ class PatternRangeError(PatternError):
     remedy = "Check the wavelengths, or choose an XRDGrid for this range."
 
 
+class StoreError(CrystalInputError):
+    """A store of crystals that cannot be read or continued."""
+
+    rule = "a store is a folder with a manifest and all its shards"
+    remedy = "Write the store again with `crystalssl featurize`."
+
+
+class CheckpointError(CrystalInputError):
+    """A checkpoint that does not belong to the model."""
+
+    rule = "a checkpoint must come from a model of the same configuration"
+    remedy = "Build the model with the arguments in the folder's config.json."
+
+
 class Report(list[CrystalInputError]):
     """The bad items of one piece of bulk work, in order.
 

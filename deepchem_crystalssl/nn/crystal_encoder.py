@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import Literal
+
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from ..crystals.elements import element_features
-from .layers import CrystalConvolution, mlp
+from .layers import CrystalConvolution, head_widths, mlp
 from .message_passing import GraphBatch, mean_over_sites, sum_species
+
+Readout = Literal["mean", "mean_std"]
 
 
 class CrystalEncoder(nn.Module):
-    """Convolutions over nearest shells, then the mean over sites (after Suzuki et al. 2022).
+    """Convolutions over nearest shells, a readout over sites, and a head (after Suzuki et al. 2022).
 
     Parameters
     ----------
@@ -19,10 +25,13 @@ class CrystalEncoder(nn.Module):
         Size of a site vector.
     n_layers : int
         Number of convolutions.
-    hidden : int
-        Width of the layer after pooling.
+    hidden : int or sequence of int
+        Width of the head's hidden layer, or layers.
     embedding_size : int
         Size of the crystal vector.
+    readout : {"mean", "mean_std"}
+        What the head sees: the mean over sites of the last layer, as published; or mean and standard deviation over
+        sites of every layer, and the logarithm of the volume per site.
 
     Examples
     --------
@@ -35,20 +44,54 @@ class CrystalEncoder(nn.Module):
 
     element_features: Tensor
 
-    def __init__(self, width: int = 64, n_layers: int = 3, hidden: int = 256, embedding_size: int = 128):
+    def __init__(
+        self,
+        width: int = 64,
+        n_layers: int = 3,
+        hidden: int | Sequence[int] = 256,
+        embedding_size: int = 128,
+        readout: Readout = "mean",
+    ):
         super().__init__()
+        self.width = width
+        self.readout = readout
+        self.embedding_size = embedding_size
         self.register_buffer("element_features", torch.tensor(element_features()), persistent=False)
         self.embed_elements = nn.Linear(self.element_features.shape[1], width)
+        self.hidden_element = nn.Parameter(torch.zeros(width))
         self.convolutions = nn.ModuleList(CrystalConvolution(width) for _ in range(n_layers))
-        self.head = mlp([width, hidden, embedding_size])
+        self.pooled_size = width if readout == "mean" else 2 * width * (n_layers + 1) + 1
+        self.head = mlp(head_widths(self.pooled_size, hidden, embedding_size))
 
     def encode_sites(self, batch: GraphBatch) -> list[Tensor]:
         """Site vectors after every layer, each (A, width); the first knows only the element."""
-        layers = [sum_species(batch, self.embed_elements(self.element_features))]
+        sites = sum_species(batch, self.embed_elements(self.element_features))
+        if batch.masked_sites is not None:
+            sites = torch.where(batch.masked_sites[:, None], self.hidden_element, sites)
+        layers = [sites]
         for convolution in self.convolutions:
             layers.append(convolution(batch, layers[-1]))
         return layers
 
+    def pool(self, batch: GraphBatch, layers: list[Tensor]) -> Tensor:
+        """Crystal vectors from site vectors, before the head: the readout."""
+        if self.readout == "mean":
+            return mean_over_sites(batch, layers[-1])
+        assert batch.volume is not None
+        per_site = (batch.volume / batch.num_sites).log()[:, None]
+        return torch.cat([*(mean_and_std(batch, layer) for layer in layers), per_site], dim=1)
+
     def forward(self, batch: GraphBatch) -> Tensor:
-        """Crystal vectors, (B, embedding_size)."""
-        return self.head(mean_over_sites(batch, self.encode_sites(batch)[-1]))
+        """Crystal vectors of unit length, (B, embedding_size)."""
+        return self.project(self.pool(batch, self.encode_sites(batch)))
+
+    def project(self, pooled: Tensor) -> Tensor:
+        """From the readout into the space shared with patterns: the head, and unit length."""
+        return F.normalize(self.head(pooled), dim=1)
+
+
+def mean_and_std(batch: GraphBatch, values: Tensor) -> Tensor:
+    """Mean and standard deviation over the sites of each crystal, (A, F) to (B, 2F)."""
+    mean = mean_over_sites(batch, values)
+    variance = mean_over_sites(batch, (values - mean[batch.crystal]) ** 2)
+    return torch.cat([mean, (variance + 1e-6).sqrt()], dim=1)

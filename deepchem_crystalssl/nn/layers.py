@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -73,6 +75,11 @@ class CrystalConvolution(nn.Module):
         table = torch.cat([self.from_edge(self.table_expansion), self.hidden_edge.expand(2, -1)])
         messages = gated_sum(batch, self.from_center(sites), self.from_neighbor(sites), table)
         return F.softplus(sites + self.norm(messages))
+
+
+def head_widths(n_inputs: int, hidden: int | Sequence[int], n_outputs: int) -> list[int]:
+    """Widths of a head with one hidden layer, or several."""
+    return [n_inputs, *([hidden] if isinstance(hidden, int) else hidden), n_outputs]
 
 
 def mlp(widths: list[int]) -> nn.Sequential:

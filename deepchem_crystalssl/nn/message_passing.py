@@ -58,6 +58,10 @@ class GraphBatch:
         Who computes the sums.
     masked_edges : Tensor or None
         (E,) bool; edges whose distance is hidden.
+    masked_sites : Tensor or None
+        (A,) bool; sites whose element is hidden.
+    volume : Tensor or None
+        (B,) float32, Å^3.
     """
 
     species_site: Tensor
@@ -70,6 +74,8 @@ class GraphBatch:
     num_sites: Tensor
     engine: Engine = "auto"
     masked_edges: Tensor | None = None
+    masked_sites: Tensor | None = None
+    volume: Tensor | None = None
 
     @classmethod
     def from_graphs(
@@ -97,6 +103,7 @@ class GraphBatch:
             num_sites=torch.from_numpy(num_sites),
             engine=engine,
             masked_edges=masked_edges,
+            volume=torch.tensor([graph.volume for graph in graphs], dtype=torch.float32),
         )
 
     def __len__(self) -> int:

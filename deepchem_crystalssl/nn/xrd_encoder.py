@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
-from .layers import mlp
+from .layers import head_widths, mlp
 
 
 class XRDEncoder(nn.Module):
@@ -20,8 +23,8 @@ class XRDEncoder(nn.Module):
         Number of bins of a pattern.
     channels : int
         Width of the convolutions.
-    hidden : int
-        Width of the layer after them.
+    hidden : int or sequence of int
+        Width of the layer, or layers, after them.
     embedding_size : int
         Size of the vector.
 
@@ -31,7 +34,9 @@ class XRDEncoder(nn.Module):
     torch.Size([2, 128])
     """
 
-    def __init__(self, n_bins: int = 5000, channels: int = 80, hidden: int = 256, embedding_size: int = 128):
+    def __init__(
+        self, n_bins: int = 5000, channels: int = 80, hidden: int | Sequence[int] = 256, embedding_size: int = 128
+    ):
         super().__init__()
         self.n_bins = n_bins
         self.convolutions = nn.Sequential(
@@ -44,11 +49,11 @@ class XRDEncoder(nn.Module):
         )
         with torch.no_grad():
             n_features = self.convolutions(torch.zeros(1, 1, n_bins)).shape[1]
-        self.head = mlp([n_features, hidden, embedding_size])
+        self.head = mlp(head_widths(n_features, hidden, embedding_size))
 
     def forward(self, patterns: Tensor) -> Tensor:
-        """(B, n_bins) to (B, embedding_size)."""
-        return self.head(self.convolutions(patterns.clamp(min=0).sqrt()[:, None]))
+        """(B, n_bins) to vectors of unit length, (B, embedding_size)."""
+        return F.normalize(self.head(self.convolutions(patterns.clamp(min=0).sqrt()[:, None])), dim=1)
 
 
 def _block(n_in: int, n_out: int, kernel: int, stride: int, padding: int) -> list[nn.Module]:

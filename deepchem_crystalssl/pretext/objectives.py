@@ -1,45 +1,311 @@
-"""Pretext objectives: what a model is trained for when nothing is labelled."""
+"""Pretext objectives: what a model is trained for when nothing is labelled. Nothing here needs a calculation or a
+measurement: patterns, elements, distances and densities follow from the structure itself.
+
+An objective is a loss of what the encoders make of a batch, with a head of its own where it needs one.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Protocol
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any, Protocol
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+from torch.nn import functional as F
 
-from .losses import bidirectional_triplet_loss
+from ..crystals.elements import N_ELEMENTS, element_features, element_groups_and_periods
+from ..nn.crystal_encoder import CrystalEncoder, mean_and_std
+from ..nn.layers import mlp
+from ..nn.message_passing import GraphBatch, mean_over_sites, sum_species
+from ..nn.xrd_encoder import XRDEncoder
+from .losses import SamplingPolicy, bidirectional_triplet_loss, info_nce_loss, nt_xent_loss
+from .views import choose_sites, choose_species, edges_at, hide, random_view
+
+N_DISTANCE_BINS = 41
+
+
+@dataclass(frozen=True)
+class PretextBatch:
+    """A batch as the objectives see it; each encoding is computed once, when first asked for.
+
+    Attributes
+    ----------
+    graphs : GraphBatch
+    patterns : Tensor or None
+        (B, n_bins).
+    same : Tensor
+        (B, B) bool, which crystals of the batch are one.
+    crystal_encoder, xrd_encoder : modules
+    generator : torch.Generator
+        Source of every draw.
+    """
+
+    graphs: GraphBatch
+    patterns: Tensor | None
+    same: Tensor
+    crystal_encoder: CrystalEncoder
+    xrd_encoder: XRDEncoder | None
+    generator: torch.Generator
+
+    @cached_property
+    def site_layers(self) -> list[Tensor]:
+        """Site vectors after every layer."""
+        return self.crystal_encoder.encode_sites(self.graphs)
+
+    @cached_property
+    def pooled(self) -> Tensor:
+        """The readout, before the head."""
+        return self.crystal_encoder.pool(self.graphs, self.site_layers)
+
+    @cached_property
+    def crystal(self) -> Tensor:
+        """Crystal vectors (B, F)."""
+        return self.crystal_encoder.project(self.pooled)
+
+    @cached_property
+    def xrd(self) -> Tensor:
+        """Pattern vectors (B, F)."""
+        assert self.xrd_encoder is not None
+        return self.xrd_encoder(self.patterns)
 
 
 class Objective(Protocol):
-    """A named loss of a batch's views."""
+    """A named loss with, where it needs one, a head."""
 
     @property
     def name(self) -> str:
         """What the loss is called in logs."""
 
-    def __call__(self, views: Mapping[str, Tensor], generator: torch.Generator) -> Tensor:
-        """Scalar loss of ``views``: ``crystal`` (B, F) and ``xrd`` (B, F), ``same`` (B, B)."""
+    @property
+    def needs_patterns(self) -> bool:
+        """Whether the pattern encoder takes part."""
+
+    def build_head(self, crystal_encoder: CrystalEncoder) -> nn.Module:
+        """The head; an empty module if there is none."""
+
+    def __call__(self, batch: PretextBatch, head: Any) -> Tensor:
+        """Scalar loss."""
 
 
 @dataclass(frozen=True)
 class CrystalXRDTriplet:
-    """A crystal and its powder pattern meet in one space (Suzuki et al. 2022).
+    """A crystal and its powder pattern meet in one space, by triplets (Suzuki et al. 2022).
 
     Parameters
     ----------
     margin : float
-        Margin of the triplet loss.
+    policy : str
+        How negatives are drawn; see :func:`~deepchem_crystalssl.pretext.losses.bidirectional_triplet_loss`.
     """
 
     margin: float = 1.0
+    policy: SamplingPolicy = "non-easy"
     name: str = "crystal_xrd_triplet"
+    needs_patterns: bool = True
 
-    def __call__(self, views: Mapping[str, Tensor], generator: torch.Generator) -> Tensor:
-        """Bidirectional triplet loss of the views ``crystal`` and ``xrd``."""
-        return bidirectional_triplet_loss(views["crystal"], views["xrd"], self.margin, views["same"], generator)
+    def build_head(self, crystal_encoder: CrystalEncoder) -> nn.Module:
+        """No head."""
+        return nn.Identity()
+
+    def __call__(self, batch: PretextBatch, head: nn.Module) -> Tensor:
+        """Bidirectional triplet loss of the two views."""
+        return bidirectional_triplet_loss(
+            batch.crystal, batch.xrd, self.margin, batch.same, batch.generator, self.policy
+        )
 
 
-PRESETS: dict[str, tuple[Objective, ...]] = {"suzuki2022": (CrystalXRDTriplet(),)}
-"""Published methods by name."""
+class Temperature(nn.Module):
+    """A learned temperature, kept between 0.01 and 1."""
+
+    def __init__(self, start: float = 0.1):
+        super().__init__()
+        self.log = nn.Parameter(torch.tensor(start).log())
+
+    def forward(self) -> Tensor:
+        """The temperature."""
+        return self.log.clamp(-4.605, 0.0).exp()
+
+
+@dataclass(frozen=True)
+class CrystalXRDInfoNCE:
+    """A crystal and its powder pattern meet in one space, by InfoNCE with a learned temperature.
+
+    Parameters
+    ----------
+    temperature : float
+        Where it starts.
+    """
+
+    temperature: float = 0.1
+    name: str = "crystal_xrd_infonce"
+    needs_patterns: bool = True
+
+    def build_head(self, crystal_encoder: CrystalEncoder) -> nn.Module:
+        """The temperature."""
+        return Temperature(self.temperature)
+
+    def __call__(self, batch: PretextBatch, head: nn.Module) -> Tensor:
+        """Symmetric InfoNCE of the two views."""
+        return info_nce_loss(batch.crystal, batch.xrd, head(), batch.same)
+
+
+@dataclass(frozen=True)
+class MaskedSites:
+    """Guess hidden atoms and hidden distances from what surrounds them (after Kong et al. 2024).
+
+    A share of the sites is hidden, and with them the distance of every edge that touches one, in both directions. From
+    the last layer's site vectors, group, period and element of the hidden sites are predicted, and from the sum of both
+    ends' vectors the distance bin of the hidden edges. As published the edge input stayed visible, and the task read
+    its own answer.
+
+    Parameters
+    ----------
+    share : float
+        int(share N + 1) sites are hidden per crystal.
+    whole_species : bool
+        Hide all sites of one element instead, so that no equivalent atom gives it away.
+    elements : bool
+        Predict the element too, not only group and period.
+    edges : bool
+        Hide and predict distances too.
+    """
+
+    share: float = 0.15
+    whole_species: bool = False
+    elements: bool = True
+    edges: bool = True
+    name: str = "masked_sites"
+    needs_patterns: bool = False
+
+    def build_head(self, crystal_encoder: CrystalEncoder) -> nn.Module:
+        """One linear classifier per question."""
+        width = crystal_encoder.width
+        sizes = {"group": 19, "period": 8, "element": N_ELEMENTS + 1, "distance": N_DISTANCE_BINS}
+        return nn.ModuleDict({name: nn.Linear(width, size) for name, size in sizes.items()})
+
+    def losses(self, batch: PretextBatch, head: Any) -> dict[str, tuple[Tensor, Tensor]]:
+        """(logits, target) of every question asked."""
+        graphs = batch.graphs
+        chosen = (
+            choose_species(graphs, batch.generator)
+            if self.whole_species
+            else choose_sites(graphs, self.share, batch.generator)
+        )
+        hidden_edges = edges_at(graphs, chosen) if self.edges else None
+        sites = batch.crystal_encoder.encode_sites(hide(graphs, chosen, hidden_edges))[-1]
+        z = torch.zeros(graphs.total_sites, dtype=torch.long).scatter_(0, graphs.species_site, graphs.atomic_numbers)
+        group, period = element_groups_and_periods()
+        masked, number = sites[chosen], z[chosen]
+        answers = {
+            "group": (head["group"](masked), torch.as_tensor(group)[number]),
+            "period": (head["period"](masked), torch.as_tensor(period)[number]),
+        }
+        if self.elements:
+            answers["element"] = (head["element"](masked), number)
+        if hidden_edges is not None:
+            ends = sites[graphs.center[hidden_edges]] + sites[graphs.neighbor[hidden_edges]]
+            bins = (graphs.distance[hidden_edges] / 0.2).round().long().clamp(0, N_DISTANCE_BINS - 1)
+            answers["distance"] = (head["distance"](ends), bins)
+        return answers
+
+    def __call__(self, batch: PretextBatch, head: Any) -> Tensor:
+        """Sum of the cross-entropies."""
+        answers = self.losses(batch, head)
+        return torch.stack(
+            [F.cross_entropy(logits, target) for logits, target in answers.values() if len(target)]
+        ).sum()
+
+
+@dataclass(frozen=True)
+class TwoViews:
+    """Two partly hidden views of one crystal meet (Kong et al. 2024, NT-Xent).
+
+    Parameters
+    ----------
+    share : float
+        Of sites and of edges hidden in each view.
+    temperature : float
+    """
+
+    share: float = 0.2
+    temperature: float = 0.1
+    name: str = "two_views"
+    needs_patterns: bool = False
+
+    def build_head(self, crystal_encoder: CrystalEncoder) -> nn.Module:
+        """Projection head."""
+        width = crystal_encoder.width
+        return mlp([width, width, width])
+
+    def __call__(self, batch: PretextBatch, head: nn.Module) -> Tensor:
+        """NT-Xent of the projected means over sites."""
+        views = []
+        for _ in range(2):
+            view = random_view(batch.graphs, self.share, batch.generator)
+            views.append(head(mean_over_sites(view, batch.crystal_encoder.encode_sites(view)[-1])))
+        return nt_xent_loss(views[0], views[1], self.temperature, batch.same)
+
+
+@dataclass(frozen=True)
+class Descriptors:
+    """Predict what can be computed from the structure: element statistics, volume per site, distances, coordination.
+
+    Parameters
+    ----------
+    weight : float
+        Factor of the mean squared error.
+    """
+
+    weight: float = 1.0
+    name: str = "descriptors"
+    needs_patterns: bool = False
+
+    def build_head(self, crystal_encoder: CrystalEncoder) -> nn.Module:
+        """A linear map from the readout."""
+        return nn.Linear(crystal_encoder.pooled_size, 2 * element_features().shape[1] + 4)
+
+    def targets(self, graphs: GraphBatch) -> Tensor:
+        """(B, D): mean and spread of element features; log volume, distance and its spread, neighbours per site."""
+        features = sum_species(graphs, torch.as_tensor(element_features().copy()))
+        assert graphs.volume is not None
+        edge_crystal = graphs.crystal[graphs.center]
+        n_edges = torch.bincount(edge_crystal, minlength=len(graphs)).clamp(min=1)
+        mean = torch.zeros(len(graphs)).index_add_(0, edge_crystal, graphs.distance) / n_edges
+        square = torch.zeros(len(graphs)).index_add_(0, edge_crystal, graphs.distance**2) / n_edges
+        numbers = [
+            (graphs.volume / graphs.num_sites).log() - 3.0,
+            mean - 3.0,
+            (square - mean**2).clamp(min=0).sqrt(),
+            n_edges / graphs.num_sites / 12.0 - 1.0,
+        ]
+        return torch.cat([mean_and_std(graphs, features), torch.stack(numbers, 1)], dim=1)
+
+    def __call__(self, batch: PretextBatch, head: nn.Module) -> Tensor:
+        """Mean squared error."""
+        return self.weight * 10.0 * F.mse_loss(head(batch.pooled), self.targets(batch.graphs))
+
+
+@dataclass(frozen=True)
+class Preset:
+    """A complete recipe: objectives, and the encoder they were published or found with."""
+
+    objectives: tuple[Objective, ...]
+    encoder: Mapping[str, Any] = field(default_factory=dict)
+    xrd_encoder: Mapping[str, Any] = field(default_factory=dict)
+
+
+PRESETS: dict[str, Preset] = {
+    "suzuki2022": Preset(
+        (CrystalXRDTriplet(),),
+        {"hidden": (1024, 1024, 1024), "embedding_size": 1024},
+        {"hidden": (1024, 1024)},
+    ),
+    "kong2024": Preset((MaskedSites(),), {"n_layers": 5}),
+    "kong2024-contrastive": Preset((TwoViews(),), {"n_layers": 5}),
+    "joint": Preset(
+        (CrystalXRDInfoNCE(), MaskedSites(whole_species=True, edges=False), Descriptors()), {"readout": "mean_std"}
+    ),
+}
+"""Published methods, and ours, by name."""

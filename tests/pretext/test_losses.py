@@ -2,7 +2,6 @@ import numpy as np
 import torch
 
 from deepchem_crystalssl.pretext.losses import bidirectional_triplet_loss
-from deepchem_crystalssl.pretext.objectives import PRESETS, CrystalXRDTriplet
 
 
 def expected_loss(x, y, margin, same):
@@ -67,12 +66,3 @@ def test_descends():
         loss.backward()
         optimizer.step()
     assert loss < 0.1 and torch.cdist(x, y).argmin(1).tolist() == list(range(16))
-
-
-def test_preset_is_the_loss():
-    torch.manual_seed(0)
-    x, y = torch.randn(2, 3), torch.randn(2, 3)
-    (objective,) = PRESETS["suzuki2022"]
-    views = {"crystal": x, "xrd": y, "same": torch.eye(2, dtype=torch.bool)}
-    assert isinstance(objective, CrystalXRDTriplet)
-    assert torch.equal(objective(views, torch.Generator()), bidirectional_triplet_loss(x, y))

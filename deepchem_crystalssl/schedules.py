@@ -1,0 +1,39 @@
+"""Learning-rate schedules for DeepChem optimizers."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import torch
+from deepchem.models.optimizers import LearningRateSchedule
+
+
+class WarmUpCosine(LearningRateSchedule):
+    """Learning rate that rises linearly, then falls by half a cosine to a hundredth.
+
+    Parameters
+    ----------
+    learning_rate : float
+        At the top.
+    total_steps : int
+        Length of the whole training; later steps stay at the bottom.
+    warm_up : float
+        Share of the steps on the way up.
+    """
+
+    def __init__(self, learning_rate: float, total_steps: int, warm_up: float = 0.05):
+        self.initial_rate = learning_rate
+        self.total_steps = total_steps
+        self.warm_up = warm_up
+
+    def factor(self, step: int) -> float:
+        """Share of the top rate at a step."""
+        top = max(1.0, self.warm_up * self.total_steps)
+        if step < top:
+            return (step + 1) / (top + 1)
+        done = min(1.0, (step - top) / max(1.0, self.total_steps - top))
+        return 0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * done))
+
+    def _create_pytorch_schedule(self, optimizer: torch.optim.Optimizer) -> Any:
+        return torch.optim.lr_scheduler.LambdaLR(optimizer, self.factor)

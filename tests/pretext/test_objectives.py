@@ -1,0 +1,247 @@
+import numpy as np
+import pytest
+import torch
+from torch.nn import functional as F
+
+from deepchem_crystalssl import XRDGrid, simulate_xrd, structures_to_graphs
+from deepchem_crystalssl.nn.crystal_encoder import CrystalEncoder
+from deepchem_crystalssl.nn.message_passing import GraphBatch
+from deepchem_crystalssl.nn.xrd_encoder import XRDEncoder
+from deepchem_crystalssl.pretext.losses import (
+    SAMPLING_POLICIES,
+    barlow_twins_loss,
+    bidirectional_triplet_loss,
+    info_nce_loss,
+    nt_xent_loss,
+)
+from deepchem_crystalssl.pretext.objectives import PRESETS, MaskedSites, PretextBatch
+from deepchem_crystalssl.pretext.views import (
+    choose_sites,
+    choose_species,
+    edges_at,
+    hide,
+    random_view,
+    same_crystals,
+)
+from deepchem_crystalssl.testing import supercell
+
+
+@pytest.fixture
+def generator():
+    return torch.Generator().manual_seed(0)
+
+
+@pytest.fixture(scope="module")
+def batch(graphs):
+    return GraphBatch.from_graphs(graphs[:24])
+
+
+def pretext_batch(batch, generator, readout="mean", patterns=None):
+    torch.manual_seed(0)
+    patterns = torch.rand(len(batch), 500) if patterns is None else patterns
+    encoder = CrystalEncoder(width=16, n_layers=2, hidden=16, embedding_size=8, readout=readout)
+    xrd = XRDEncoder(500, channels=4, hidden=16, embedding_size=8)
+    return PretextBatch(batch, patterns, same_crystals(batch), encoder, xrd, generator)
+
+
+# Losses
+
+
+def test_info_nce_by_hand():
+    torch.manual_seed(0)
+    x, y = torch.randn(5, 3, dtype=torch.float64), torch.randn(5, 3, dtype=torch.float64)
+    s = (x / x.norm(dim=1, keepdim=True)).numpy() @ (y / y.norm(dim=1, keepdim=True)).numpy().T / 0.2
+    expected = (
+        -np.mean(
+            [
+                np.log(np.exp(s[i, i]) / np.exp(s[i]).sum()) + np.log(np.exp(s[i, i]) / np.exp(s[:, i]).sum())
+                for i in range(5)
+            ]
+        )
+        / 2
+    )
+    assert info_nce_loss(x, y, 0.2).item() == pytest.approx(expected)
+    assert info_nce_loss(y, x, 0.2).item() == pytest.approx(expected)
+
+
+def test_nt_xent_by_hand():
+    torch.manual_seed(0)
+    x, y = torch.randn(4, 3, dtype=torch.float64), torch.randn(4, 3, dtype=torch.float64)
+    z = torch.cat([x, y])
+    s = np.exp((F.normalize(z, dim=1) @ F.normalize(z, dim=1).T).numpy() / 0.1)
+    expected = -np.mean([np.log(s[i, (i + 4) % 8] / (s[i].sum() - s[i, i])) for i in range(8)])
+    assert nt_xent_loss(x, y).item() == pytest.approx(expected)
+    assert nt_xent_loss(y, x).item() == pytest.approx(expected)
+
+
+def test_barlow_twins_by_hand():
+    torch.manual_seed(0)
+    x, y = torch.randn(50, 3, dtype=torch.float64), torch.randn(50, 3, dtype=torch.float64)
+    c = np.corrcoef(x.numpy().T, y.numpy().T)[:3, 3:]
+    expected = ((1 - np.diag(c)) ** 2).sum() + 0.005 * ((c**2).sum() - (np.diag(c) ** 2).sum())
+    assert barlow_twins_loss(x, y).item() == pytest.approx(expected, rel=1e-4)
+    assert barlow_twins_loss(x, x).item() < 0.01 + barlow_twins_loss(x, y).item()
+
+
+@pytest.mark.parametrize("loss", [info_nce_loss, nt_xent_loss])
+def test_duplicates_are_no_negatives(loss):
+    x = F.normalize(torch.tensor([[1.0, 0.1], [1.0, 0.1], [-1.0, 0.3]]), dim=1)
+    same = torch.tensor([[1, 1, 0], [1, 1, 0], [0, 0, 1]], dtype=torch.bool)
+    assert loss(x, x, 0.1, same=same) < 0.01 < loss(x, x, 0.1)
+
+
+@pytest.mark.parametrize("policy", SAMPLING_POLICIES)
+def test_sampling_policies_choose_what_they_say(policy, generator):
+    torch.manual_seed(1)
+    x, y = torch.randn(12, 6), torch.randn(12, 6)
+    distance = torch.cdist(x, y)
+    positive = distance.diagonal()[:, None]
+    others = ~torch.eye(12, dtype=torch.bool)
+    allowed = {
+        "random": others,
+        "non-easy": others & (distance < positive + 1),
+        "semi-hard": others & (distance > positive) & (distance < positive + 1),
+        "hard": others & (distance == distance.masked_fill(~others, torch.inf).min(1, keepdim=True).values),
+        "distance-weighted": others,
+    }[policy]
+    # Bounds of the mean over anchors: every allowed negative at its nearest and at its farthest.
+    bounds = []
+    for d, ok in ((distance, allowed),):
+        terms = (d.diagonal()[:, None] - d + 1).clamp(min=0)
+        rows = ok.any(1)
+        bounds.append(
+            (
+                terms.masked_fill(~ok, torch.inf).min(1).values[rows].mean(),
+                terms.masked_fill(~ok, -torch.inf).max(1).values[rows].mean(),
+            )
+        )
+    from deepchem_crystalssl.pretext.losses import _triplet_loss
+
+    for _ in range(20):
+        value = _triplet_loss(distance, ~others, 1.0, generator, policy, 6)
+        assert bounds[0][0] - 1e-5 <= value <= bounds[0][1] + 1e-5
+    assert torch.isfinite(bidirectional_triplet_loss(x, y, policy=policy, generator=generator))
+
+
+def test_unknown_policy():
+    with pytest.raises(ValueError, match="policy"):
+        bidirectional_triplet_loss(torch.eye(2), torch.eye(2), policy="easy")
+
+
+def test_distance_weighting_prefers_near_negatives(generator):
+    torch.manual_seed(0)
+    x = F.normalize(torch.randn(200, 32), dim=1)
+    from deepchem_crystalssl.pretext.losses import _negative_chances
+
+    distance = torch.cdist(x, x)
+    chance = _negative_chances(distance, torch.eye(200, dtype=torch.bool), 1.0, "distance-weighted", 32)
+    mean = (chance * distance).sum() / chance.sum()
+    assert mean < distance[~torch.eye(200, dtype=torch.bool)].mean() and (chance.diagonal() == 0).all()
+
+
+# Views
+
+
+def test_chosen_sites_per_crystal(batch, generator):
+    chosen = choose_sites(batch, 0.15, generator)
+    counts = torch.bincount(batch.crystal[chosen], minlength=len(batch))
+    assert torch.equal(counts, torch.minimum((0.15 * batch.num_sites + 1).long(), batch.num_sites))
+    assert not torch.equal(chosen, choose_sites(batch, 0.15, generator))
+
+
+def test_chosen_species_are_whole(batch, generator):
+    chosen = choose_species(batch, generator)
+    for k in range(len(batch)):
+        inside = batch.crystal == k
+        hidden = set(batch.atomic_numbers[inside & chosen].tolist())
+        shown = set(batch.atomic_numbers[inside & ~chosen].tolist())
+        assert len(hidden) == 1
+        assert not hidden & shown or len(set(batch.atomic_numbers[inside].tolist())) == 1
+
+
+def test_hidden_inputs_are_truly_hidden(graphs, generator):
+    """Another element and another distance in the hidden place change nothing."""
+    batch = GraphBatch.from_graphs(graphs[:3])
+    chosen = choose_sites(batch, 0.3, generator)
+    edges = edges_at(batch, chosen)
+    torch.manual_seed(0)
+    encoder = CrystalEncoder(width=8, n_layers=2)
+    before = encoder.encode_sites(hide(batch, chosen, edges))[-1]
+    other = GraphBatch.from_graphs(graphs[:3])
+    other.atomic_numbers[chosen] = 92
+    other.distance[edges] = 1.234
+    after = encoder.encode_sites(hide(other, chosen, edges))[-1]
+    assert torch.equal(before, after)
+    assert not torch.allclose(encoder.encode_sites(batch)[-1], before)
+    assert not torch.allclose(encoder.encode_sites(other)[-1], after)
+
+
+def test_a_hidden_distance_is_hidden_on_its_way_back(batch, generator):
+    chosen = choose_sites(batch, 0.15, generator)
+    hidden = edges_at(batch, chosen)
+    assert (hidden == (chosen[batch.center] | chosen[batch.neighbor])).all() and hidden.any() and not hidden.all()
+
+
+def test_random_views_differ_and_leave_the_batch_alone(batch, generator):
+    one, two = random_view(batch, 0.2, generator), random_view(batch, 0.2, generator)
+    assert not torch.equal(one.masked_sites, two.masked_sites) and batch.masked_sites is None
+    assert 0.1 < one.masked_edges.float().mean() < 0.3
+
+
+def test_same_crystals_finds_duplicates_in_any_cell(prototypes):
+    crystals = [prototypes[0], prototypes[5], supercell(prototypes[0])[0], prototypes[9]]
+    same = same_crystals(GraphBatch.from_graphs(structures_to_graphs(crystals)))
+    expected = torch.eye(4, dtype=torch.bool)
+    expected[0, 2] = expected[2, 0] = True
+    assert torch.equal(same, expected)
+
+
+# Objectives
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_every_preset_descends(batch, graphs, name):
+    readout = PRESETS[name].encoder.get("readout", "mean")
+    patterns = torch.from_numpy(simulate_xrd(graphs[:24], XRDGrid(n_bins=500, fwhm=1.0)))
+    parts = pretext_batch(batch, torch.Generator().manual_seed(0), readout, patterns)
+    objectives = PRESETS[name].objectives
+    heads = [o.build_head(parts.crystal_encoder) for o in objectives]
+    modules = torch.nn.ModuleList([parts.crystal_encoder, parts.xrd_encoder, *heads])
+    optimizer = torch.optim.Adam(modules.parameters(), 0.01)
+    losses = []
+    for _ in range(100):
+        fresh = PretextBatch(
+            parts.graphs,
+            parts.patterns,
+            parts.same,
+            parts.crystal_encoder,
+            parts.xrd_encoder,
+            torch.Generator().manual_seed(0),
+        )
+        loss = sum(o(fresh, head) for o, head in zip(objectives, heads, strict=True))
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        losses.append(loss.item())
+    assert losses[-1] < 0.9 * losses[0] and np.isfinite(losses).all()
+
+
+def test_one_crystal_alone_is_safe(graphs):
+    batch = GraphBatch.from_graphs(graphs[:1])
+    for preset in PRESETS.values():
+        parts = pretext_batch(batch, torch.Generator().manual_seed(0), preset.encoder.get("readout", "mean"))
+        for objective in preset.objectives:
+            assert torch.isfinite(objective(parts, objective.build_head(parts.crystal_encoder)))
+
+
+def test_masked_task_cannot_read_its_answer(graphs):
+    """Trained on distances alone, hidden edges are guessed no better than by their frequencies; visible ones are."""
+    torch.manual_seed(0)
+    batch = GraphBatch.from_graphs(graphs[:16])
+    objective = MaskedSites(share=0.3)
+    parts = pretext_batch(batch, torch.Generator().manual_seed(0))
+    answers = objective.losses(parts, objective.build_head(parts.crystal_encoder))
+    assert set(answers) == {"group", "period", "element", "distance"}
+    logits, target = answers["distance"]
+    assert logits.shape == (len(target), 41) and target.max() <= 40
+    assert "distance" not in MaskedSites(edges=False).losses(parts, objective.build_head(parts.crystal_encoder))
