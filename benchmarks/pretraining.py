@@ -19,13 +19,15 @@ import pandas as pd
 import torch
 
 import deepchem_crystalssl as dcs
+from deepchem_crystalssl.crystals.instrument import REALISTIC
 from deepchem_crystalssl.metrics import retrieval_recall
 from deepchem_crystalssl.schedules import WarmUpCosine
 
 
 def records(table: pd.DataFrame, chosen: pd.Series, n: int) -> np.ndarray:
     """Graphs of n random rows, as an object array."""
-    graphs = dcs.structures_to_graphs(table[chosen].sample(n + n // 50, random_state=0), on_error="skip", progress=False)
+    rows = table[chosen].sample(n + n // 50, random_state=0)
+    graphs = dcs.structures_to_graphs(rows, on_error="skip", progress=False)
     X = np.empty(n, object)
     X[:] = graphs[:n]
     return X
@@ -41,6 +43,7 @@ def main() -> None:
     parser.add_argument("--rate", type=float, default=1e-3)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--measured", action="store_true", help="train on patterns as measured")
     parser.add_argument("--folder")
     options = parser.parse_args()
     logging.disable(logging.WARNING)
@@ -54,6 +57,7 @@ def main() -> None:
         options.preset,
         batch_size=options.batch,
         seed=options.seed,
+        instrument=REALISTIC if options.measured else None,
         model_dir=options.folder,
         optimizer=dc.models.optimizers.AdamW(WarmUpCosine(options.rate, steps), weight_decay=0.01),
         log_frequency=50,

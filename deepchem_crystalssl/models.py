@@ -19,14 +19,14 @@ from tqdm import tqdm
 
 from .crystals.disorder import Disorder
 from .crystals.errors import CheckpointError, GridError, OnError, Report
-from .crystals.graph import CrystalGraph
+from .crystals.instrument import Instrument, measure_patterns
 from .crystals.neighbors import iterate_graphs
 from .crystals.xrd import simulate_xrd
 from .crystals.xrd_grid import XRDGrid
 from .nn.crystal_encoder import CrystalEncoder, mean_and_std
-from .nn.message_passing import Engine, GraphBatch
+from .nn.message_passing import Engine, GraphBatch, batches_of_sites
 from .nn.xrd_encoder import XRDEncoder
-from .pretext.objectives import PRESETS, Objective, Preset, PretextBatch
+from .pretext.objectives import Objective, PretextBatch, resolve_objectives
 from .pretext.views import same_crystals
 
 Level = Literal["crystal", "site"]
@@ -57,6 +57,9 @@ class CrystalSSLModel(ModularTorchModel):
         Arguments of :class:`~deepchem_crystalssl.nn.xrd_encoder.XRDEncoder` (``channels``, ``hidden``), likewise.
     grid : XRDGrid
         How patterns are drawn.
+    instrument : Instrument, optional
+        Patterns as measured: every batch sees other instruments and samples, drawn from these ranges. By default the
+        clean pattern of the grid.
     engine : {"auto", "dgl", "torch", "fused"}
         Who does the message passing.
     max_gradient : float
@@ -90,6 +93,7 @@ class CrystalSSLModel(ModularTorchModel):
         encoder: dict[str, Any] | None = None,
         xrd_encoder: dict[str, Any] | None = None,
         grid: XRDGrid = XRDGrid(),
+        instrument: Instrument | None = None,
         engine: Engine = "auto",
         max_gradient: float = 5.0,
         seed: int = 0,
@@ -100,6 +104,7 @@ class CrystalSSLModel(ModularTorchModel):
         self.encoder_arguments = {**preset.encoder, **(encoder or {})}
         self.xrd_encoder_arguments = {**preset.xrd_encoder, **(xrd_encoder or {})}
         self.xrd_grid = grid.check()
+        self.instrument = instrument and instrument.check()
         self.engine: Engine = engine
         self.max_gradient = max_gradient
         self.seed = seed
@@ -244,9 +249,16 @@ class CrystalSSLModel(ModularTorchModel):
         graphs = list(batch[0][0])
         patterns = None
         if self.needs_patterns:
-            drawn = simulate_xrd(graphs, self.xrd_grid, disorder="average", progress=False)
+            if self.instrument is None:
+                drawn = simulate_xrd(graphs, self.xrd_grid, disorder="average", progress=False)
+            else:
+                drawn = measure_patterns(graphs, self.instrument, self.xrd_grid, seed=self._step_seed)
             patterns = torch.from_numpy(drawn).to(self.device)
         return (GraphBatch.from_graphs(graphs, self.engine).to(self.device), patterns), [], []
+
+    @property
+    def _step_seed(self) -> int:
+        return self.seed * 1_000_003 + getattr(self, "_global_step", 0)
 
     def loss_func(self, inputs: Any, labels: Any, weights: Any) -> Tensor:
         """Sum of the objectives' losses; labels and weights play no part."""
@@ -257,7 +269,7 @@ class CrystalSSLModel(ModularTorchModel):
             same=same_crystals(graphs),
             crystal_encoder=self.crystal_encoder,
             xrd_encoder=self.xrd_encoder,
-            generator=torch.Generator().manual_seed(self.seed * 1_000_003 + getattr(self, "_global_step", 0)),
+            generator=torch.Generator().manual_seed(self._step_seed),
         )
         losses = {o.name: o(batch, self.components[f"{o.name}_head"]) for o in self.objectives}
         self.last_losses = {name: float(loss.detach()) for name, loss in losses.items()}
@@ -280,6 +292,7 @@ class CrystalSSLModel(ModularTorchModel):
             "encoder": self.encoder_arguments,
             "xrd_encoder": self.xrd_encoder_arguments,
             "grid": asdict(self.xrd_grid),
+            "instrument": self.instrument and asdict(self.instrument),
         }
 
     def save_checkpoint(self, max_checkpoints_to_keep: int = 5, model_dir: str | None = None) -> None:
@@ -371,7 +384,7 @@ class CrystalSSLModel(ModularTorchModel):
         self.model.eval()
         vectors = [np.empty((0, self.crystal_encoder.embedding_size), np.float32)]
         with torch.no_grad():
-            for records in _batches_of_sites(graphs, _SITES_PER_BATCH):
+            for records in batches_of_sites(graphs, _SITES_PER_BATCH):
                 batch = GraphBatch.from_graphs(records, self.engine).to(self.device)
                 vectors.append(self._embed_batch(batch, level, layers).cpu().numpy())
         report.log()
@@ -418,28 +431,3 @@ class CrystalSSLModel(ModularTorchModel):
                 batch = torch.from_numpy(rows[start : start + 256]).to(self.device)
                 vectors.append(encoder(batch).cpu().numpy())
         return np.concatenate(vectors)
-
-
-def resolve_objectives(objectives: str | Sequence[Objective]) -> Preset:
-    """A preset by its name, or made of the objectives given."""
-    if not isinstance(objectives, str):
-        names = [objective.name for objective in objectives]
-        if not names or len(set(names)) < len(names):
-            raise ValueError(f"objectives: {names}; give at least one, and each its own name")
-        return Preset(tuple(objectives))
-    if objectives not in PRESETS:
-        raise ValueError(f"objectives: unknown preset {objectives!r}; known are {', '.join(PRESETS)}")
-    return PRESETS[objectives]
-
-
-def _batches_of_sites(graphs: Iterator[CrystalGraph], limit: int) -> Iterator[list[CrystalGraph]]:
-    batch: list[CrystalGraph] = []
-    n_sites = 0
-    for graph in graphs:
-        if batch and n_sites + graph.num_nodes > limit:
-            yield batch
-            batch, n_sites = [], 0
-        batch.append(graph)
-        n_sites += graph.num_nodes
-    if batch:
-        yield batch

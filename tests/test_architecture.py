@@ -16,7 +16,8 @@ LAYERS = (
     "__init__ version cli"
 ).split()
 CRYSTALS = (
-    "errors elements graph validation disorder convert cif io store threads neighbors xrd_grid xrd measured"
+    "errors elements graph validation disorder convert cif io store threads neighbors "
+    "xrd_grid diffraction xrd measured instrument"
 ).split()
 DOORS = {
     "deepchem": {"__init__.py", "featurizers.py", "datasets.py", "models.py", "schedules.py", "registry.py", "demo.py"},

@@ -8,6 +8,7 @@ import torch
 
 from deepchem_crystalssl import CrystalSSLModel, XRDGrid, simulate_xrd
 from deepchem_crystalssl.crystals.errors import CheckpointError, GridError, Report
+from deepchem_crystalssl.crystals.instrument import HARD
 from deepchem_crystalssl.metrics import retrieval_recall
 from deepchem_crystalssl.pretext.objectives import CrystalXRDTriplet
 from deepchem_crystalssl.schedules import WarmUpCosine
@@ -195,6 +196,16 @@ def test_killed_run_goes_on_to_the_same_end(tmp_path):
     assert whole[1] == killed[1] == "10" and float(whole[0]) == pytest.approx(float(killed[0]), rel=1e-4)
 
 
+def test_patterns_as_measured_differ_from_step_to_step(dataset, tmp_path):
+    model = joint(tmp_path, instrument=HARD)
+    model._ensure_built()
+    batch = ([dataset.X[:4]], [], [])
+    first, again = (model._prepare_batch(batch)[0][1] for _ in range(2))
+    model._global_step = 1
+    assert torch.equal(first, again) and not torch.equal(first, model._prepare_batch(batch)[0][1])
+    assert np.isfinite(model.fit(dataset, nb_epoch=1))
+
+
 def test_checkpoint_before_fit(tmp_path):
     model = joint(tmp_path)
     model.save_checkpoint()
@@ -270,9 +281,9 @@ def test_crystal_vectors_have_unit_length(trained, graphs):
 
 
 def test_large_cells_are_embedded_alone(trained, graphs):
-    from deepchem_crystalssl.models import _batches_of_sites
+    from deepchem_crystalssl.nn.message_passing import batches_of_sites
 
-    batches = list(_batches_of_sites(iter(graphs[:50]), 60))
+    batches = list(batches_of_sites(iter(graphs[:50]), 60))
     assert [g.material_id for b in batches for g in b] == [g.material_id for g in graphs[:50]]
     assert all(len(b) == 1 or sum(g.num_nodes for g in b) <= 60 for b in batches)
 

@@ -7,7 +7,7 @@ compiled loop of :mod:`.fused_convolution`, which ``"auto"`` prefers.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal
@@ -221,3 +221,17 @@ def sum_species(batch: GraphBatch, element_values: Tensor) -> Tensor:
         return values
     weighted = values * batch.occupancy[:, None]
     return weighted.new_zeros(batch.total_sites, values.shape[1]).index_add_(0, batch.species_site, weighted)
+
+
+def batches_of_sites(graphs: Iterable[CrystalGraph], limit: int) -> Iterator[list[CrystalGraph]]:
+    """Records in batches of at most so many sites, or of one: memory is bounded whatever the cells are."""
+    batch: list[CrystalGraph] = []
+    n_sites = 0
+    for graph in graphs:
+        if batch and n_sites + graph.num_nodes > limit:
+            yield batch
+            batch, n_sites = [], 0
+        batch.append(graph)
+        n_sites += graph.num_nodes
+    if batch:
+        yield batch

@@ -6,7 +6,7 @@ An objective is a loss of what the encoders make of a batch, with a head of its 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, Protocol
@@ -305,7 +305,21 @@ PRESETS: dict[str, Preset] = {
     "kong2024": Preset((MaskedSites(),), {"n_layers": 5}),
     "kong2024-contrastive": Preset((TwoViews(),), {"n_layers": 5}),
     "joint": Preset(
-        (CrystalXRDInfoNCE(), MaskedSites(whole_species=True, edges=False), Descriptors()), {"readout": "mean_std"}
+        (CrystalXRDInfoNCE(), MaskedSites(whole_species=True, edges=False), Descriptors()),
+        {"readout": "mean_std"},
+        {"channels": 32},
     ),
 }
 """Published methods, and ours, by name."""
+
+
+def resolve_objectives(objectives: str | Sequence[Objective]) -> Preset:
+    """A preset by its name, or made of the objectives given."""
+    if not isinstance(objectives, str):
+        names = [objective.name for objective in objectives]
+        if not names or len(set(names)) < len(names):
+            raise ValueError(f"objectives: {names}; give at least one, and each its own name")
+        return Preset(tuple(objectives))
+    if objectives not in PRESETS:
+        raise ValueError(f"objectives: unknown preset {objectives!r}; known are {', '.join(PRESETS)}")
+    return PRESETS[objectives]

@@ -1,0 +1,337 @@
+r"""Powder X-ray diffraction: crystals in, patterns on an angular grid out.
+
+Kinematic intensities of every reflection in range,
+
+.. math::
+    I_{hkl} = \Big|\sum_j o_j\, f_j(s)\, e^{-B_j s^2}\, e^{2\pi i\,\mathbf{h}\cdot\mathbf{x}_j}\Big|^2
+              \frac{1 + \cos^2 2\theta}{\sin^2\theta\,\cos\theta}, \qquad s = \frac{\sin\theta}{\lambda},
+
+summed over all :math:`hkl` (so multiplicities are counted, not looked up), drawn with a peak profile.
+The kernel walks half of reciprocal space (Friedel) and reads each phase factor as a product of three
+tabulated ones, so the inner loop is a handful of multiplications per atom.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+from numba import njit
+
+from .elements import N_ELEMENTS, atomic_number_of, scattering_parameters
+from .errors import UnknownElementError
+from .graph import Crystal
+from .xrd_grid import XRDGrid
+
+_N_SCATTERING = 4096  # rows of the interpolated scattering-factor table; error below 1e-6 electrons
+_GAUSSIAN_REACH = 3.0  # half width drawn, in FWHM: exp(-25)
+_LORENTZIAN_REACH = 25.0
+
+
+def scattering_table(grid: XRDGrid, debye_waller: Mapping[str, float] | float) -> np.ndarray:
+    """f_Z(s) exp(-B_Z s^2) on an even grid of s^2 up to the largest in range, (119, rows)."""
+    s2_max = (np.sin(np.radians(grid.two_theta_max) / 2) / grid.wavelength_angstrom) ** 2
+    if isinstance(debye_waller, Mapping):
+        displacement = np.zeros(N_ELEMENTS + 1)
+        for symbol, value in debye_waller.items():
+            if symbol not in atomic_number_of():
+                raise UnknownElementError("debye_waller", f"species {symbol!r}")
+            displacement[atomic_number_of()[symbol]] = value
+    else:
+        displacement = np.full(N_ELEMENTS + 1, float(debye_waller))
+    return _tabulate_scattering(float(s2_max), tuple(displacement.tolist()))
+
+
+@lru_cache(maxsize=8)  # 20 ms, as much as a hundred patterns
+def _tabulate_scattering(s2_max: float, displacement: tuple[float, ...]) -> np.ndarray:
+    s2 = np.linspace(0.0, s2_max, _N_SCATTERING)
+    a, b = scattering_parameters()[..., 0, None], scattering_parameters()[..., 1, None]
+    z = np.arange(N_ELEMENTS + 1)[:, None]
+    factors = z - 41.78214 * s2 * (a * np.exp(-b * s2)).sum(1)
+    return factors * np.exp(-np.array(displacement)[:, None] * s2)
+
+
+@dataclass(frozen=True)
+class Conditions:
+    """Under which each of S patterns is taken; one number per crystal.
+
+    Attributes
+    ----------
+    strain : (S,), relative change of all cell lengths
+    peaks : (S, 6), fwhm (degrees), Lorentzian fraction, zero shift (degrees), shift by sample displacement at
+        theta = 0 (degrees), standard deviation of the logarithm of intensities, March coefficient (1 is none)
+    axis : (S, 3), Miller indices of the preferred orientation
+    seed : (S,) int64, of the intensities' deviations
+    """
+
+    strain: np.ndarray
+    peaks: np.ndarray
+    axis: np.ndarray
+    seed: np.ndarray
+
+    @classmethod
+    def of_grid(cls, grid: XRDGrid, n: int) -> Conditions:
+        """The ideal instrument: only the grid's peak profile."""
+        lorentzian = {"gaussian": 0.0, "lorentzian": 1.0, "pseudo-voigt": float(grid.mixing)}[grid.profile]
+        peaks = np.tile([float(grid.fwhm), lorentzian, 0.0, 0.0, 0.0, 1.0], (n, 1))
+        return cls(np.zeros(n), peaks, np.tile([0.0, 0.0, 1.0], (n, 1)), np.zeros(n, np.int64))
+
+
+def compute_patterns(
+    crystals: Sequence[Crystal], grid: XRDGrid, factors: np.ndarray, conditions: Conditions
+) -> np.ndarray:
+    """Patterns before normalisation, (S, n_bins) float64; NaN for an element without scattering factor."""
+    species = [crystal.species for crystal in crystals]
+    first = np.zeros(len(crystals) + 1, np.int64)
+    np.cumsum([len(s.site) for s in species], out=first[1:])
+    lattices = np.stack([crystal.lattice for crystal in crystals]) * (1.0 + conditions.strain)[:, None, None]
+    return powder_patterns(
+        np.linalg.norm(lattices, axis=2),
+        np.linalg.inv(lattices @ lattices.transpose(0, 2, 1)),
+        first,
+        np.concatenate([s.atomic_numbers for s in species]),
+        np.concatenate([c.frac_coords[s.site] for c, s in zip(crystals, species, strict=True)]),
+        np.concatenate([s.occupancy for s in species]),
+        factors,
+        grid.wavelength_angstrom,
+        float(grid.two_theta_min),
+        float(grid.two_theta_max),
+        int(grid.n_bins),
+        conditions.peaks,
+        conditions.axis,
+        conditions.seed,
+    )
+
+
+@njit(nogil=True, cache=True, error_model="numpy")
+def powder_patterns(
+    lengths: np.ndarray,
+    metrics: np.ndarray,
+    first: np.ndarray,
+    atomic_numbers: np.ndarray,
+    positions: np.ndarray,
+    occupancy: np.ndarray,
+    factors: np.ndarray,
+    wavelength: float,
+    two_theta_min: float,
+    two_theta_max: float,
+    n_bins: int,
+    peaks: np.ndarray,
+    axis: np.ndarray,
+    seed: np.ndarray,
+) -> np.ndarray:
+    """Patterns of many crystals: arrays in, (S, n_bins) float64 out.
+
+    Parameters
+    ----------
+    lengths : (S, 3) float64, lengths of the cell vectors, Å
+    metrics : (S, 3, 3) float64, scalar products of the reciprocal vectors (no 2 pi), 1/Å^2
+    first : (S + 1,) int64, rows of each crystal in the next three
+    atomic_numbers, positions, occupancy : (M,), (M, 3), (M,)
+    factors : (119, R), scattering factors on an even grid of s^2
+    wavelength : Å
+    two_theta_min, two_theta_max : degrees
+    n_bins : int
+    peaks, axis, seed : see :class:`Conditions`
+    """
+    patterns = np.zeros((len(lengths), n_bins))
+    step = (two_theta_max - two_theta_min) / n_bins
+    g_min = 2.0 * np.sin(np.radians(two_theta_min) / 2) / wavelength
+    g_max = 2.0 * np.sin(np.radians(two_theta_max) / 2) / wavelength
+    for s in range(len(lengths)):
+        rows = slice(first[s], first[s + 1])
+        g2, intensity, hkl = structure_factors(
+            lengths[s], metrics[s], atomic_numbers[rows], positions[rows], occupancy[rows], factors, g_min, g_max
+        )
+        fwhm, lorentzian, zero_shift, displacement, deviation, march = peaks[s]
+        for k in range(len(g2)):
+            sin2 = 0.25 * wavelength * wavelength * g2[k]  # sin^2 theta
+            cos_2theta = 1.0 - 2.0 * sin2
+            lorentz_polarization = (1.0 + cos_2theta * cos_2theta) / (sin2 * np.sqrt(1.0 - sin2))
+            area = 2.0 * intensity[k] * lorentz_polarization  # h and -h
+            if march != 1.0:  # March-Dollase: more or fewer crystallites with the axis along the scattering vector
+                tilt = _squared_cosine(metrics[s], hkl[k], axis[s], g2[k])
+                area *= (march * march * tilt + (1.0 - tilt) / march) ** -1.5
+            if deviation > 0.0:
+                area *= np.exp(deviation * _normal_of(seed[s], g2[k]))
+            two_theta = np.degrees(2.0 * np.arcsin(np.sqrt(sin2)))
+            if displacement != 0.0:  # a displaced sample moves peaks by cos theta
+                two_theta -= displacement * np.sqrt(1.0 - sin2)
+            at = (two_theta + zero_shift - two_theta_min) / step
+            if fwhm <= 0.0:
+                if 0.0 <= at <= n_bins:
+                    patterns[s, min(int(at), n_bins - 1)] += area
+            elif area > 0.0:
+                _draw_peak(patterns[s], at - 0.5, area, fwhm / step, lorentzian, step)
+    return patterns
+
+
+@njit(nogil=True, cache=True, fastmath={"reassoc", "contract", "nsz"}, error_model="numpy")
+def structure_factors(
+    lengths: np.ndarray,
+    metric: np.ndarray,
+    atomic_numbers: np.ndarray,
+    positions: np.ndarray,
+    occupancy: np.ndarray,
+    factors: np.ndarray,
+    g_min: float,
+    g_max: float,
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    r"""Every reflection of half of reciprocal space with g_min <= \|g\| <= g_max.
+
+    Returns
+    -------
+    g2, intensity : (R,) float64
+        Squared length of the reciprocal vector (1/Å^2), and \|F\|^2 (electrons squared).
+    hkl : (R, 3) int32
+    """
+    # An index is the product of g with a cell vector, and so at most their lengths'.
+    h_max, k_max, l_max = int(g_max * lengths[0] + 1e-9), int(g_max * lengths[1] + 1e-9), int(g_max * lengths[2] + 1e-9)
+    g2_min, g2_max = g_min * g_min, g_max * g_max
+    rows_per_g2 = (factors.shape[1] - 1) / g2_max
+
+    # Atoms in order of element: the sum over one element is one contiguous stretch.
+    order = np.argsort(atomic_numbers)
+    species, start, weight = atomic_numbers[order], np.zeros(len(order) + 1, np.int64), occupancy[order]
+    n_species = 0
+    for m in range(len(order)):
+        if m == 0 or species[n_species - 1] != atomic_numbers[order[m]]:
+            species[n_species], start[n_species] = atomic_numbers[order[m]], m
+            n_species += 1
+    start[n_species] = len(order)
+    h_re, h_im = _phases(positions[order, 0], h_max)
+    k_re, k_im = _phases(positions[order, 1], k_max)
+    l_re, l_im = _phases(positions[order, 2], l_max)
+    hk_re, hk_im = np.empty(len(order)), np.empty(len(order))
+
+    room = 4096
+    g2_of, intensity_of, hkl_of = np.empty(room), np.empty(room), np.empty((room, 3), np.int32)
+    n = 0
+    for h in range(h_max + 1):
+        for k in range(-k_max if h > 0 else 0, k_max + 1):
+            # g^2 = a + 2 b l + c l^2 <= g2_max bounds l.
+            a = metric[0, 0] * h * h + 2.0 * metric[0, 1] * h * k + metric[1, 1] * k * k
+            b = metric[0, 2] * h + metric[1, 2] * k
+            c = metric[2, 2]
+            inside = b * b - c * (a - g2_max)
+            if inside < 0.0:
+                continue
+            l_low = max(int(np.ceil((-b - np.sqrt(inside)) / c)), -l_max)
+            l_high = min(int(np.floor((-b + np.sqrt(inside)) / c)), l_max)
+            if h == 0 and k == 0:
+                l_low = 1
+            if l_low > l_high:
+                continue
+            sign = -1.0 if k < 0 else 1.0
+            for m in range(len(order)):
+                u, v = k_re[abs(k), m], sign * k_im[abs(k), m]
+                hk_re[m] = weight[m] * (h_re[h, m] * u - h_im[h, m] * v)
+                hk_im[m] = weight[m] * (h_re[h, m] * v + h_im[h, m] * u)
+            for l in range(l_low, l_high + 1):
+                g2 = a + 2.0 * b * l + c * l * l
+                if g2 < g2_min or g2 > g2_max:
+                    continue
+                row = min(int(g2 * rows_per_g2), factors.shape[1] - 2)
+                part = g2 * rows_per_g2 - row
+                re, im = 0.0, 0.0
+                for e in range(n_species):
+                    f = factors[species[e], row] * (1.0 - part) + factors[species[e], row + 1] * part
+                    x, y = _sum_phases(hk_re, hk_im, l_re, l_im, l, start[e], start[e + 1])
+                    re += f * x
+                    im += f * y
+                if n == room:
+                    room *= 2
+                    g2_of, intensity_of = _grown(g2_of, room), _grown(intensity_of, room)
+                    hkl_of = _grown(hkl_of, room)
+                g2_of[n], intensity_of[n] = g2, re * re + im * im
+                hkl_of[n, 0], hkl_of[n, 1], hkl_of[n, 2] = h, k, l
+                n += 1
+    return g2_of[:n], intensity_of[:n], hkl_of[:n]
+
+
+@njit(nogil=True, cache=True, error_model="numpy")
+def _phases(x: np.ndarray, n_max: int) -> tuple[np.ndarray, np.ndarray]:
+    """Real and imaginary part of exp(2 pi i n x), n = 0..n_max: (n_max + 1, N) each."""
+    re, im = np.empty((n_max + 1, len(x))), np.empty((n_max + 1, len(x)))
+    for n in range(n_max + 1):
+        for m in range(len(x)):
+            re[n, m], im[n, m] = np.cos(2.0 * np.pi * n * x[m]), np.sin(2.0 * np.pi * n * x[m])
+    return re, im
+
+
+@njit(nogil=True, cache=True, fastmath={"reassoc", "contract", "nsz"}, error_model="numpy", inline="always")
+def _sum_phases(
+    hk_re: np.ndarray, hk_im: np.ndarray, l_re: np.ndarray, l_im: np.ndarray, l: int, start: int, stop: int
+) -> tuple[float, float]:
+    """Sum over one element's atoms of the phase factors of hk times those of l."""
+    rr, ii, ri, ir = 0.0, 0.0, 0.0, 0.0
+    for m in range(start, stop):
+        rr += hk_re[m] * l_re[abs(l), m]
+        ii += hk_im[m] * l_im[abs(l), m]
+        ri += hk_re[m] * l_im[abs(l), m]
+        ir += hk_im[m] * l_re[abs(l), m]
+    if l < 0:
+        return rr + ii, ir - ri
+    return rr - ii, ir + ri
+
+
+@njit(nogil=True, cache=True, error_model="numpy")
+def _squared_cosine(metric: np.ndarray, hkl: np.ndarray, axis: np.ndarray, g2: float) -> float:
+    """Of the angle between two reciprocal vectors, the first of squared length g2."""
+    product, axis2 = 0.0, 0.0
+    for x in range(3):
+        for y in range(3):
+            product += hkl[x] * metric[x, y] * axis[y]
+            axis2 += axis[x] * metric[x, y] * axis[y]
+    return product * product / (g2 * axis2)
+
+
+@njit(nogil=True, cache=True, error_model="numpy")
+def _normal_of(seed: int, g2: float) -> float:
+    """A standard normal number that depends on the seed and the length of a reciprocal vector only.
+
+    Reflections of equal spacing, which no powder pattern can tell apart, deviate together.
+    """
+    state = np.uint64(seed) * np.uint64(0x9E3779B97F4A7C15) + np.uint64(int(g2 * 1e7 + 0.5))
+    total = 0.0
+    for _ in range(12):  # the sum of twelve uniform numbers, less six
+        state = (state ^ (state >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+        state = (state ^ (state >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+        state = state ^ (state >> np.uint64(31))
+        total += float(state >> np.uint64(11)) / 9007199254740992.0
+        state += np.uint64(0x9E3779B97F4A7C15)
+    return total - 6.0
+
+
+@njit(nogil=True, cache=True, error_model="numpy")
+def _grown(values: np.ndarray, size: int) -> np.ndarray:
+    larger = np.empty((size, *values.shape[1:]), values.dtype)
+    larger[: len(values)] = values
+    return larger
+
+
+@njit(nogil=True, cache=True, error_model="numpy")
+def _draw_peak(pattern: np.ndarray, at: float, area: float, fwhm: float, lorentzian: float, step: float) -> None:
+    """Add one peak; ``at`` and ``fwhm`` in bins (bin centres at integers), height per degree."""
+    if lorentzian < 1.0:
+        alpha = 4.0 * np.log(2.0) / (fwhm * fwhm)
+        low = max(0, int(np.ceil(at - _GAUSSIAN_REACH * fwhm)))
+        high = min(len(pattern) - 1, int(np.floor(at + _GAUSSIAN_REACH * fwhm)))
+        # exp(-alpha x^2) at x0, x0 + 1, ...: each ratio is the last one times exp(-2 alpha).
+        x = low - at
+        height = (1.0 - lorentzian) * area * np.sqrt(alpha / np.pi) / step * np.exp(-alpha * x * x)
+        ratio, shrink = np.exp(-alpha * (2.0 * x + 1.0)), np.exp(-2.0 * alpha)
+        for i in range(low, high + 1):
+            pattern[i] += height
+            height *= ratio
+            ratio *= shrink
+    if lorentzian > 0.0:
+        low = max(0, int(np.ceil(at - _LORENTZIAN_REACH * fwhm)))
+        high = min(len(pattern) - 1, int(np.floor(at + _LORENTZIAN_REACH * fwhm)))
+        gamma = 0.5 * fwhm
+        top = lorentzian * area / (np.pi * gamma) / step
+        for i in range(low, high + 1):
+            x = (i - at) / gamma
+            pattern[i] += top / (1.0 + x * x)
