@@ -10,10 +10,28 @@ import numpy as np
 import pandas as pd
 from deepchem.data import Dataset, NumpyDataset
 
-from .crystals.disorder import Disorder
-from .crystals.errors import OnError, Report, StoreError
+from .crystals.errors import StoreError
 from .crystals.neighbors import CUTOFF, MAX_NEIGHBORS, structures_to_graphs
 from .crystals.store import RecordStore, write_records
+
+
+def with_own_randomness(iterator: Iterator[Any], seed: int) -> Iterator[Any]:
+    """Run an iterator that draws from NumPy's global generator on a seeded state of its own.
+
+    DeepChem shuffles with the global generator; nobody else's draws change, or are changed by, the shuffling.
+    """
+    own = np.random.RandomState(seed % 2**32).get_state()
+    while True:
+        outer = np.random.get_state()
+        np.random.set_state(own)
+        try:
+            item = next(iterator, None)
+            own = np.random.get_state()
+        finally:
+            np.random.set_state(outer)
+        if item is None:
+            return
+        yield item
 
 
 class CrystalStore(Dataset):
@@ -62,18 +80,12 @@ class CrystalStore(Dataset):
         self.indices = np.arange(len(self.records)) if indices is None else np.asarray(indices, np.int64)
 
     @classmethod
-    def write(
-        cls,
-        source: Any,
-        path: str | Path,
-        *,
-        disorder: Disorder = "refuse",
-        on_error: OnError = "skip",
-        report: Report | None = None,
-        progress: bool | None = None,
-    ) -> CrystalStore:
-        """Write the crystals of a source and open the store; goes on where an earlier call stopped."""
-        write_records(source, path, disorder=disorder, on_error=on_error, report=report, progress=progress)
+    def write(cls, source: Any, path: str | Path, **options: Any) -> CrystalStore:
+        """Write the crystals of a source and open the store; goes on where an earlier call stopped.
+
+        Takes the options of :func:`~deepchem_crystalssl.crystals.store.write_records`.
+        """
+        write_records(source, path, **options)
         return cls(path)
 
     def __len__(self) -> int:

@@ -16,7 +16,6 @@ import spglib
 from matplotlib import colormaps
 from matplotlib.figure import Figure
 from sklearn.manifold import TSNE
-from tqdm import tqdm
 
 from .crystals.convert import to_crystal
 from .crystals.errors import NoCrystalsError, Report
@@ -123,20 +122,12 @@ def run_demo(
         return retrieval_recall(model.embed_xrd(patterns), model.embed(held_out, disorder="average"), k=(1, 10))
 
     untrained = recall()
-    _train(model, [graphs[i] for i in order[n_held_out:]], epochs, seed, progress)
+    train = np.empty(len(graphs) - n_held_out, object)
+    train[:] = [graphs[i] for i in order[n_held_out:]]
+    model.fit(dc.data.NumpyDataset(train), nb_epoch=epochs, progress=progress, checkpoint_interval=0)
     trained = recall()
 
-    vectors = model.embed(graphs, disorder="average")
-    table = describe(graphs)
-    table["embedding"] = list(vectors)
-    table.to_parquet(folder / "embeddings.parquet", index=False)
-    neighbors = neighbor_table(vectors, table["material_id"].tolist())
-    formulas = dict(zip(table["material_id"], table["formula"], strict=True))
-    neighbors.insert(1, "formula", neighbors["material_id"].map(formulas))
-    neighbors["neighbor_formula"] = neighbors["neighbor_id"].map(formulas)
-    neighbors.to_csv(folder / "neighbors.csv", index=False)
-    draw_map(vectors, table["anion_class"].tolist(), folder / "map.png", seed)
-
+    _write_results(graphs, model.embed(graphs, disorder="average"), folder, seed)
     metrics = pd.Series(
         {
             "crystals": len(graphs),
@@ -153,17 +144,16 @@ def run_demo(
     return metrics
 
 
-def _train(model: CrystalSSLModel, graphs: list[CrystalGraph], epochs: int, seed: int, progress: bool | None) -> None:
-    X = np.empty(len(graphs), object)
-    X[:] = graphs
-    dataset = dc.data.NumpyDataset(X)
-    state = np.random.get_state()
-    np.random.seed(seed)  # DeepChem shuffles with the global generator
-    try:
-        for _ in tqdm(range(epochs), "pretraining", disable=None if progress is None else not progress, unit="epoch"):
-            model.fit(dataset, nb_epoch=1, checkpoint_interval=0)
-    finally:
-        np.random.set_state(state)
+def _write_results(graphs: list[CrystalGraph], vectors: np.ndarray, folder: Path, seed: int) -> None:
+    table = describe(graphs)
+    neighbors = neighbor_table(vectors, table["material_id"].tolist())
+    formulas = dict(zip(table["material_id"], table["formula"], strict=True))
+    neighbors.insert(1, "formula", neighbors["material_id"].map(formulas))
+    neighbors["neighbor_formula"] = neighbors["neighbor_id"].map(formulas)
+    neighbors.to_csv(folder / "neighbors.csv", index=False)
+    draw_map(vectors, table["anion_class"].tolist(), folder / "map.png", seed)
+    table["embedding"] = list(vectors)
+    table.to_parquet(folder / "embeddings.parquet", index=False)
 
 
 def describe(crystals: list[CrystalGraph]) -> pd.DataFrame:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Iterable
 from typing import Any
 
@@ -56,8 +57,9 @@ class _BulkFeaturizer(MaterialStructureFeaturizer):
     def _featurize(self, datapoint: Any, **kwargs: Any) -> Any:
         return self.featurize([datapoint])[0]
 
+    @abstractmethod
     def _compute(self, items: list[Crystal | CrystalInputError]) -> Iterable[Any]:
-        raise NotImplementedError
+        """The features of the good items, in order; errors go to ``self.report``."""
 
     def _assemble(self, n: int, results: dict[int, Any]) -> np.ndarray:
         features = np.empty(n, object)  # np.asarray would look inside the records, or fail on a ragged list

@@ -23,6 +23,7 @@ from .crystals.instrument import Instrument, measure_patterns
 from .crystals.neighbors import iterate_graphs
 from .crystals.xrd import simulate_xrd
 from .crystals.xrd_grid import XRDGrid
+from .datasets import with_own_randomness
 from .nn.crystal_encoder import CrystalEncoder, mean_and_std
 from .nn.message_passing import Engine, GraphBatch, batches_of_sites
 from .nn.xrd_encoder import XRDEncoder
@@ -216,20 +217,13 @@ class CrystalSSLModel(ModularTorchModel):
         for epoch in range(epochs):
             if (epoch + 1) * per_epoch <= done:
                 continue
-            state = np.random.get_state()
-            np.random.seed(
-                (self.seed * 1_000_003 + first + epoch) % 2**32
-            )  # DeepChem shuffles with the global generator
-            try:
-                batches = dataset.iterbatches(self.batch_size, deterministic=deterministic, pad_batches=False)
-                step = epoch * per_epoch
-                for X, _, _, _ in batches:
-                    if len(X) > 1:
-                        if step >= done:
-                            yield [X], [], []
-                        step += 1
-            finally:
-                np.random.set_state(state)
+            batches = dataset.iterbatches(self.batch_size, deterministic=deterministic, pad_batches=False)
+            step = epoch * per_epoch
+            for X, _, _, _ in with_own_randomness(batches, self.seed * 1_000_003 + first + epoch):
+                if len(X) > 1:
+                    if step >= done:
+                        yield [X], [], []
+                    step += 1
 
     def default_generator(
         self,
@@ -240,10 +234,11 @@ class CrystalSSLModel(ModularTorchModel):
         pad_batches: bool = False,
     ) -> Iterator[tuple[list, list, list]]:
         """Batches without padding: a repeated crystal would be its own negative. A last batch of one is left out."""
-        for _ in range(epochs):
-            for X, _, _, _ in dataset.iterbatches(self.batch_size, deterministic=deterministic, pad_batches=False):
-                if mode != "fit" or len(X) > 1:
-                    yield [X], [], []
+        if mode == "fit":
+            yield from self._batches(dataset, epochs, deterministic, done=0, first=0)
+            return
+        for X, _, _, _ in dataset.iterbatches(self.batch_size, epochs, deterministic=True, pad_batches=False):
+            yield [X], [], []
 
     def _prepare_batch(self, batch: tuple[Any, Any, Any]) -> tuple[Any, list, list]:
         graphs = list(batch[0][0])

@@ -73,3 +73,18 @@ def test_featurize_command(structures, tmp_path, capsys):
     assert "4 crystals" in capsys.readouterr().out
     assert CrystalStore(tmp_path / "store").ids.tolist() == ["c0", "c1", "c2", "c3"]
     assert "bad" in (tmp_path / "store" / "skipped.csv").read_text()
+
+
+def test_shuffling_neither_changes_nor_is_changed_by_the_global_generator(store):
+    model = CrystalSSLModel("kong2024", encoder=dict(width=8, n_layers=1), batch_size=16, seed=3)
+    orders = []
+    for global_seed in (0, 1):
+        np.random.seed(global_seed)
+        expected = np.random.RandomState(global_seed).rand(5)
+        drawn, ids = [], []
+        for batch, _, _ in model.default_generator(store, deterministic=False):
+            ids += [graph.material_id for graph in batch[0]]
+            drawn.append(np.random.rand())
+        assert drawn == expected[: len(drawn)].tolist()
+        orders.append(ids)
+    assert orders[0] == orders[1] != store.ids.tolist()

@@ -308,21 +308,33 @@ def _parse_operations(texts: tuple[str, ...], item: str) -> tuple[np.ndarray, np
         operation = _parse_operation(text)
         if operation is None:
             raise SymmetryError(item, f"operation {text!r}")
-        if abs(operation.det_rot()) != gemmi.Op.DEN**3:
+        if abs(abs(np.linalg.det(operation[0])) - 1.0) > 1e-6:
             raise SymmetryError(item, f"operation {text!r}, which changes volumes")
     operations = [_parse_operation(text) for text in texts]
-    return (
-        np.array([op.rot for op in operations if op]) / gemmi.Op.DEN,
-        np.array([op.tran for op in operations if op]) / gemmi.Op.DEN,
-    )
+    return np.array([op[0] for op in operations if op]), np.array([op[1] for op in operations if op])
 
 
 @lru_cache(maxsize=4096)
-def _parse_operation(text: str) -> gemmi.Op | None:
+def _parse_operation(text: str) -> tuple[np.ndarray, np.ndarray] | None:
+    triplet = ",".join(text.split(",")[:3])  # a magnetic operation has a fourth part, time reversal
     try:
-        return gemmi.Op(",".join(text.split(",")[:3]))  # a magnetic operation has a fourth part, time reversal
+        operation = gemmi.Op(triplet)
     except (ValueError, RuntimeError):
+        return _parse_unusual_operation(triplet)
+    return np.array(operation.rot) / gemmi.Op.DEN, np.array(operation.tran) / gemmi.Op.DEN
+
+
+def _parse_unusual_operation(triplet: str) -> tuple[np.ndarray, np.ndarray] | None:
+    """An operation with a translation such as 5/17, which gemmi's twenty-fourths cannot hold."""
+    from pymatgen.core.operations import SymmOp
+
+    if not re.fullmatch(r"[-+xyzXYZ\d/.\s]+(,[-+xyzXYZ\d/.\s]+){2}", triplet):
         return None
+    try:
+        operation = SymmOp.from_xyz_str(triplet)
+    except (ValueError, ZeroDivisionError, IndexError):
+        return None
+    return operation.rotation_matrix, operation.translation_vector
 
 
 def _combine(

@@ -80,7 +80,7 @@ def read_structures(
     Raises
     ------
     NoCrystalsError
-        When iterated, if the source does not exist or holds no crystal, whatever ``on_error`` says.
+        When iterated, if the source does not exist or is a folder without crystal files, whatever ``on_error`` says.
     CrystalInputError
         A typed error for a bad item, if ``on_error`` is "raise".
 
@@ -358,6 +358,8 @@ def _read_table(path: Path) -> Iterator[pd.DataFrame]:
         raise UnsupportedFileError(str(path), f"broken parquet ({error})") from error
     wanted = {*_STRUCTURE_COLUMNS, *_ID_COLUMNS, "atomic_numbers", "frac_coords", "lattice", "cell"}
     columns = [c for c in table.schema_arrow.names if c in wanted]
+    if not wanted.intersection(_STRUCTURE_COLUMNS) & set(columns) and "atomic_numbers" not in columns:
+        columns = table.schema_arrow.names  # a column named by the caller, or an error that lists them all
     for batch in table.iter_batches(_TABLE_BATCH, columns=columns or None):
         yield batch.to_pandas()
 

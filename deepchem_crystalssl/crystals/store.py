@@ -1,15 +1,15 @@
 """Crystals on disk: sharded Arrow files, memory-mapped, written once and resumable.
 
-A record takes about 13 bytes per site and 100 for the rest. Edges are not kept: the kernel builds them some thirty
-times faster than a model trains on them, and they would take ten times the room. Fractional coordinates are
-fixed-point numbers of 32 bits, good to 10^-9 Å.
+A record takes about 13 bytes per site and 100 for the rest. Edges are not kept: the kernel builds them far faster
+than a model trains on them, and at 11 bytes each they would take most of the room. Fractional coordinates are
+fixed-point numbers of 32 bits, good to 10^-9 of a cell vector.
 """
 
 from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -84,10 +84,10 @@ def write_records(
             continue
         batch.append(crystal)
         if len(batch) == SHARD_SIZE:
-            _add_shard(folder, manifest, batch, position + 1, report)
+            _add_shard(folder, manifest, batch, position + 1)
             batch = []
     if batch:
-        _add_shard(folder, manifest, batch, position + 1, report)
+        _add_shard(folder, manifest, batch, position + 1)
     if not manifest["shards"]:
         raise NoCrystalsError(str(source), report.summary())
     manifest["complete"] = True
@@ -97,7 +97,7 @@ def write_records(
     return sum(shard["crystals"] for shard in manifest["shards"])
 
 
-def _add_shard(folder: Path, manifest: dict, crystals: list[Crystal], consumed: int, report: Report) -> None:
+def _add_shard(folder: Path, manifest: dict, crystals: list[Crystal], consumed: int) -> None:
     name = f"shard-{len(manifest['shards']):05d}.arrow"
     temporary = folder / (name + ".part")
     with pa.OSFile(str(temporary), "wb") as sink, pa.ipc.new_file(sink, _SCHEMA) as writer:
@@ -231,7 +231,7 @@ class RecordStore:
     def __iter__(self) -> Iterator[Crystal]:
         return (self[k] for k in range(len(self)))
 
-    def records(self, indices: Iterable[int] | Sequence[int]) -> list[Crystal]:
+    def records(self, indices: Iterable[int]) -> list[Crystal]:
         """The crystals at some positions."""
         return [self[int(k)] for k in indices]
 

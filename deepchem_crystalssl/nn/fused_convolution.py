@@ -4,7 +4,7 @@ r"""The gated sum of a crystal convolution as one compiled loop, with its own ba
           \qquad z_e = c_i + n_j + t(d_e)
 
 :math:`t` is read from a table over distance by linear interpolation. Sigmoid and softplus are rational functions good
-to float32 (a libm call per edge and channel would cost ten times the rest), so that the loop over channels runs in
+to float32, so that the loop over channels needs no library call and runs in
 vector registers.
 """
 

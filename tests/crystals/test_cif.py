@@ -117,6 +117,11 @@ def test_space_group_by_name_or_number(name, number, prototype):
             rows="C C 0.3333 0.6667 0.1\nN N 0.1 0.2 0.3",
         ),
         cif(symmetry="_symmetry_space_group_name_H-M 'P 1'"),
+        cif(symmetry="loop_\n_symmetry_equiv_pos_as_xyz\nx,y,z\n-x+5/17,-y+4/17,-z+10/17", rows="C C 0.1 0.2 0.3"),
+        cif(
+            symmetry="loop_\n_symmetry_equiv_pos_as_xyz\n'x, y, z'\n'-x+5/17, -y+4/17, -z+10/17'",
+            rows="C C 0.1 0.2 0.3",
+        ),
         cif(rows="Si Si 1.5 -0.25 7"),
     ],
 )

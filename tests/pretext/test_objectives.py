@@ -199,8 +199,8 @@ def test_same_crystals_finds_duplicates_in_any_cell(prototypes):
 # Objectives
 
 
-@pytest.mark.parametrize("name", PRESETS)
-def test_every_preset_descends(batch, graphs, name):
+@pytest.mark.parametrize("name", sorted(set(PRESETS) - {"suzuki2022"}))  # the triplet descends in test_losses
+def test_presets_descend(batch, graphs, name):
     readout = PRESETS[name].encoder.get("readout", "mean")
     patterns = torch.from_numpy(simulate_xrd(graphs[:24], XRDGrid(n_bins=500, fwhm=1.0)))
     parts = pretext_batch(batch, torch.Generator().manual_seed(0), readout, patterns)
@@ -234,8 +234,7 @@ def test_one_crystal_alone_is_safe(graphs):
             assert torch.isfinite(objective(parts, objective.build_head(parts.crystal_encoder)))
 
 
-def test_masked_task_cannot_read_its_answer(graphs):
-    """Trained on distances alone, hidden edges are guessed no better than by their frequencies; visible ones are."""
+def test_masked_questions_and_their_answers(graphs):
     torch.manual_seed(0)
     batch = GraphBatch.from_graphs(graphs[:16])
     objective = MaskedSites(share=0.3)
