@@ -18,7 +18,7 @@ myst_enable_extensions = ["dollarmath", "colon_fence"]
 myst_heading_anchors = 2
 nb_execution_mode = "force"
 nb_execution_raise_on_error = True
-nb_execution_timeout = 300
+nb_execution_timeout = 1800  # a busy machine can be many times slower
 nb_merge_streams = True
 
 autodoc_typehints = "none"
