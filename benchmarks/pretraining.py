@@ -44,6 +44,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--measured", action="store_true", help="train on patterns as measured")
+    parser.add_argument("--mixed-precision", action="store_true")
     parser.add_argument("--folder")
     options = parser.parse_args()
     logging.disable(logging.WARNING)
@@ -58,6 +59,7 @@ def main() -> None:
         batch_size=options.batch,
         seed=options.seed,
         instrument=REALISTIC if options.measured else None,
+        mixed_precision=options.mixed_precision,
         model_dir=options.folder,
         optimizer=dc.models.optimizers.AdamW(WarmUpCosine(options.rate, steps), weight_decay=0.01),
         log_frequency=50,
@@ -67,9 +69,7 @@ def main() -> None:
     def recall() -> str:
         if not model.needs_patterns:
             return "no pattern encoder"
-        found = retrieval_recall(model.embed_xrd(patterns), model.embed(unseen), (1, 5, 10))
-        spread = 1.96 * (found[1] * (1 - found[1]) / len(unseen)) ** 0.5
-        return f"recall@1/5/10 {found[1]:.3f}/{found[5]:.3f}/{found[10]:.3f} (@1 +- {spread:.3f})"
+        return str(retrieval_recall(model.embed_xrd(patterns), model.embed(unseen), (1, 5, 10)))
 
     print(f"{options.preset}, untrained: {recall()}", flush=True)
     start = time.perf_counter()

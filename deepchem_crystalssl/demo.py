@@ -23,7 +23,7 @@ from .crystals.graph import Crystal, CrystalGraph
 from .crystals.neighbors import structures_to_graphs
 from .crystals.xrd import simulate_xrd
 from .crystals.xrd_grid import XRDGrid
-from .metrics import retrieval_recall
+from .metrics import RetrievalRecall, retrieval_recall
 from .models import CrystalSSLModel
 from .search import neighbor_table
 
@@ -118,7 +118,7 @@ def run_demo(
     )
     patterns = simulate_xrd(held_out, DEMO_GRID, disorder="average", progress=False)
 
-    def recall() -> dict[int, float]:
+    def recall() -> RetrievalRecall:
         return retrieval_recall(model.embed_xrd(patterns), model.embed(held_out, disorder="average"), k=(1, 10))
 
     untrained = recall()

@@ -2,40 +2,38 @@
 
 from __future__ import annotations
 
-import json
-import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any, Literal, cast
+from typing import Any, cast
 
 import numpy as np
 import torch
 from deepchem.data import Dataset
 from deepchem.models.optimizers import AdamW
-from deepchem.models.torch_models.modular import ModularTorchModel
 from torch import Tensor, nn
-from tqdm import tqdm
 
+from .checkpoints import read_config
 from .crystals.disorder import Disorder
-from .crystals.errors import CheckpointError, GridError, OnError, Report
-from .crystals.instrument import Instrument, measure_patterns
+from .crystals.errors import OnError, Report
+from .crystals.instrument import Instrument, try_patterns
 from .crystals.neighbors import iterate_graphs
-from .crystals.xrd import simulate_xrd
 from .crystals.xrd_grid import XRDGrid
-from .datasets import with_own_randomness
-from .nn.crystal_encoder import CrystalEncoder, mean_and_std
-from .nn.message_passing import Engine, GraphBatch, batches_of_sites
+from .embedding import Level, embed_graphs, embed_patterns
+from .metrics import duplicate_groups
+from .monitor import validation_metrics
+from .nn.crystal_encoder import CrystalEncoder
+from .nn.message_passing import Engine, GraphBatch
+from .nn.property_head import Components, Task, property_head, property_loss
 from .nn.xrd_encoder import XRDEncoder
 from .pretext.objectives import Objective, PretextBatch, resolve_objectives
 from .pretext.views import same_crystals
+from .training import ResumableModel
 
-Level = Literal["crystal", "site"]
-_SITES_PER_BATCH = 20_000  # when embedding: bounds memory, whatever the cells are
-_CONFIG = "config.json"
+_VALIDATION_SEED = 5
 
 
-class CrystalSSLModel(ModularTorchModel):
+class CrystalSSLModel(ResumableModel):
     """Self-supervised pretraining on crystals and their powder patterns, as a DeepChem model.
 
     One encoder looks at a crystal's graph, another, where the objectives ask for it, at its powder pattern, simulated
@@ -61,6 +59,14 @@ class CrystalSSLModel(ModularTorchModel):
     instrument : Instrument, optional
         Patterns as measured: every batch sees other instruments and samples, drawn from these ranges. By default the
         clean pattern of the grid.
+    task : {"pretraining", "regression", "classification"}
+        Anything but pretraining puts a head for labels on the crystal encoder, as DeepChem's own pretrainers do: give
+        it the encoder's weights by ``load_from_pretrained(pretrained, components=["crystal_encoder"])``.
+    n_tasks, n_classes : int
+        Columns of the labels; classes of each, for classification.
+    mixed_precision : bool
+        Pattern encoder and heads compute in bfloat16, where the device is fast at it; sums over neighbours, losses and
+        weights stay in float32.
     engine : {"auto", "dgl", "torch", "fused"}
         Who does the message passing.
     max_gradient : float
@@ -95,28 +101,72 @@ class CrystalSSLModel(ModularTorchModel):
         xrd_encoder: dict[str, Any] | None = None,
         grid: XRDGrid = XRDGrid(),
         instrument: Instrument | None = None,
+        task: Task = "pretraining",
+        n_tasks: int = 1,
+        n_classes: int = 2,
+        mixed_precision: bool = False,
         engine: Engine = "auto",
         max_gradient: float = 5.0,
         seed: int = 0,
         **kwargs: Any,
     ):
+        if task not in ("pretraining", "regression", "classification"):
+            raise ValueError(f"task: {task!r}; must be 'pretraining', 'regression' or 'classification'")
         preset = resolve_objectives(objectives)
         self.objectives = preset.objectives
         self.encoder_arguments = {**preset.encoder, **(encoder or {})}
         self.xrd_encoder_arguments = {**preset.xrd_encoder, **(xrd_encoder or {})}
         self.xrd_grid = grid.check()
         self.instrument = instrument and instrument.check()
+        self.task, self.n_tasks, self.n_classes = task, n_tasks, n_classes
+        self.mixed_precision = mixed_precision
         self.engine: Engine = engine
-        self.max_gradient = max_gradient
-        self.seed = seed
-        self.last_losses: dict[str, float] = {}
+        self.needs_labels = task != "pretraining"
+        self.min_batch = 1 if self.needs_labels else 2  # alone, a crystal has no negative
+        self.left_out = Report()
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             components = self.build_components()
         self.components = components
         if "optimizer" not in kwargs:
             kwargs["optimizer"] = AdamW(kwargs.pop("learning_rate", 0.001), weight_decay=0.01)
-        super().__init__(self.build_model(), components, **kwargs)
+        kwargs.setdefault("output_types", ["prediction", "loss"] if task == "classification" else ["prediction"])
+        super().__init__(self.build_model(), components, seed=seed, max_gradient=max_gradient, **kwargs)
+
+    def untrained(self, seed: int = 0) -> CrystalSSLModel:
+        """A model of the same configuration with random weights: the control of every measure."""
+        return CrystalSSLModel(
+            self.objectives,
+            encoder=self.encoder_arguments,
+            xrd_encoder=self.xrd_encoder_arguments,
+            grid=self.xrd_grid,
+            instrument=self.instrument,
+            task=self.task,
+            n_tasks=self.n_tasks,
+            n_classes=self.n_classes,
+            engine=self.engine,
+            seed=seed,
+            device=self.device,
+        )
+
+    @classmethod
+    def from_folder(cls, folder: str | Path, **kwargs: Any) -> CrystalSSLModel:
+        """The model trained or saved in a folder, from its configuration and newest checkpoint.
+
+        Parameters
+        ----------
+        folder : str or Path
+        **kwargs
+            Constructor arguments that the checkpoint does not bind: ``engine``, ``device``, ``batch_size``, ...
+
+        Raises
+        ------
+        CheckpointError
+            If the folder holds no model.
+        """
+        model = cls(**{**read_config(folder), "model_dir": str(folder), **kwargs})
+        model.restore(model_dir=str(folder))
+        return model
 
     @property
     def crystal_encoder(self) -> CrystalEncoder:
@@ -131,156 +181,102 @@ class CrystalSSLModel(ModularTorchModel):
     @property
     def needs_patterns(self) -> bool:
         """Whether any objective looks at patterns."""
-        return any(objective.needs_patterns for objective in self.objectives)
+        return self.task == "pretraining" and any(objective.needs_patterns for objective in self.objectives)
 
     def build_components(self) -> dict[str, nn.Module]:
         """Encoders and heads, by the names under which they can be transferred and frozen."""
-        crystal_encoder = CrystalEncoder(**self.encoder_arguments)
-        components: dict[str, nn.Module] = {"crystal_encoder": crystal_encoder}
+        encoder = CrystalEncoder(**self.encoder_arguments)
+        components: dict[str, nn.Module] = {"crystal_encoder": encoder}
+        if self.task != "pretraining":
+            components["property_head"] = property_head(encoder, self.task, self.n_tasks, self.n_classes)
+            return components
         if self.needs_patterns:
             components["xrd_encoder"] = XRDEncoder(
-                self.xrd_grid.n_bins, embedding_size=crystal_encoder.embedding_size, **self.xrd_encoder_arguments
+                self.xrd_grid.n_bins, embedding_size=encoder.embedding_size, **self.xrd_encoder_arguments
             )
         for objective in self.objectives:
-            components[f"{objective.name}_head"] = objective.build_head(crystal_encoder)
+            components[f"{objective.name}_head"] = objective.build_head(encoder)
         return components
 
     def build_model(self) -> nn.Module:
         """The components as one module."""
-        return nn.ModuleDict(self.components)
-
-    def _ensure_built(self) -> None:
-        if self._built:
-            return
-        super()._ensure_built()
-        parameters = [p for group in self._pytorch_optimizer.param_groups for p in group["params"]]
-        self._pytorch_optimizer.register_step_pre_hook(
-            lambda *_: (nn.utils.clip_grad_norm_(parameters, self.max_gradient), None)[1]
-        )
+        return Components(self.components, self.task, self.n_tasks)
 
     # Training
 
-    def fit(
-        self,
-        dataset: Dataset,
-        nb_epoch: int = 10,
-        *,
-        restore: bool = False,
-        progress: bool | None = None,
-        **kwargs: Any,
-    ) -> float:
-        """Train.
+    def validate(self, dataset: Dataset) -> dict[str, float]:
+        """Mean loss on crystals not trained on, and in pretraining what their vectors tell.
 
-        Parameters
-        ----------
-        dataset : dc.data.Dataset
-            Crystal graphs; labels and weights are ignored.
-        nb_epoch : int
-            Passes over the data. With ``restore=True`` the total, of which the interrupted run has done a part.
-        restore : bool
-            Go on from the newest checkpoint in ``model_dir``, if there is one.
-        progress : bool, optional
-            Progress bar with the losses; by default on a terminal only.
-        **kwargs
-            As DeepChem's ``fit``: ``checkpoint_interval``, ``max_checkpoints_to_keep``, ``callbacks``, ``all_losses``.
-
-        Returns
-        -------
-        float
-            Mean loss over the last logging interval.
+        Every call sees the same patterns and hides the same atoms.
         """
-        deterministic = kwargs.pop("deterministic", False)
-        if restore and self.get_checkpoints():
-            self.restore()
-        self._ensure_built()
-        done = self._global_step if restore else 0
-        first = 0 if restore else self._global_step
-        batches = self._batches(dataset, nb_epoch, deterministic, done, first)
-        bar = tqdm(batches, "pretraining", self._count_batches(dataset) * nb_epoch, initial=done,
-                   disable=None if progress is None else not progress, delay=1.0)  # fmt: skip
-        return self.fit_generator(self._report_losses(bar), **kwargs)
-
-    def _report_losses(self, bar: tqdm) -> Iterator[tuple[list, list, list]]:
-        for batch in bar:
-            yield batch
-            bar.set_postfix({name: f"{loss:.3f}" for name, loss in self.last_losses.items()}, refresh=False)
-
-    def _count_batches(self, dataset: Dataset) -> int:
-        full, rest = divmod(len(dataset), self.batch_size)
-        return full + (rest > 1)
-
-    def _batches(
-        self, dataset: Dataset, epochs: int, deterministic: bool, done: int, first: int
-    ) -> Iterator[tuple[list, list, list]]:
-        """Batches without padding; a last batch of one is left out. Starts after the ``done`` first ones."""
-        per_epoch = self._count_batches(dataset)
-        for epoch in range(epochs):
-            if (epoch + 1) * per_epoch <= done:
-                continue
-            batches = dataset.iterbatches(self.batch_size, deterministic=deterministic, pad_batches=False)
-            step = epoch * per_epoch
-            for X, _, _, _ in with_own_randomness(batches, self.seed * 1_000_003 + first + epoch):
-                if len(X) > 1:
-                    if step >= done:
-                        yield [X], [], []
-                    step += 1
-
-    def default_generator(
-        self,
-        dataset: Dataset,
-        epochs: int = 1,
-        mode: str = "fit",
-        deterministic: bool = True,
-        pad_batches: bool = False,
-    ) -> Iterator[tuple[list, list, list]]:
-        """Batches without padding: a repeated crystal would be its own negative. A last batch of one is left out."""
-        if mode == "fit":
-            yield from self._batches(dataset, epochs, deterministic, done=0, first=0)
-            return
-        for X, _, _, _ in dataset.iterbatches(self.batch_size, epochs, deterministic=True, pad_batches=False):
-            yield [X], [], []
+        total, count = 0.0, 0
+        self.model.eval()
+        with torch.no_grad():
+            for batch in self._without_padding(dataset.iterbatches(self.batch_size, deterministic=True)):
+                loss = self._loss(*self._prepare(batch, _VALIDATION_SEED), _VALIDATION_SEED)
+                total, count = total + float(loss) * len(batch[0][0]), count + len(batch[0][0])
+        numbers = {"loss": total / max(count, 1)}
+        if self.task != "pretraining":
+            return numbers
+        graphs, patterns = list(dataset.X), None
+        if self.needs_patterns:
+            drawn, errors = try_patterns(graphs, self.xrd_grid, self.instrument, _VALIDATION_SEED)
+            kept = [k for k, error in enumerate(errors) if error is None]
+            graphs, patterns = [graphs[k] for k in kept], self.embed_xrd(drawn[kept], progress=False)
+        vectors = embed_graphs(self.crystal_encoder, graphs, engine=self.engine, device=self.device)
+        return numbers | validation_metrics(vectors, patterns, duplicate_groups(graphs))
 
     def _prepare_batch(self, batch: tuple[Any, Any, Any]) -> tuple[Any, list, list]:
-        graphs = list(batch[0][0])
-        patterns = None
-        if self.needs_patterns:
-            if self.instrument is None:
-                drawn = simulate_xrd(graphs, self.xrd_grid, disorder="average", progress=False)
-            else:
-                drawn = measure_patterns(graphs, self.instrument, self.xrd_grid, seed=self._step_seed)
-            patterns = torch.from_numpy(drawn).to(self.device)
-        return (GraphBatch.from_graphs(graphs, self.engine).to(self.device), patterns), [], []
+        return self._prepare(batch, self.step_seed)
 
-    @property
-    def _step_seed(self) -> int:
-        return self.seed * 1_000_003 + getattr(self, "_global_step", 0)
+    def _prepare(self, batch: tuple[Any, Any, Any], seed: int) -> tuple[Any, list, list]:
+        X, y, w = batch
+        graphs, patterns = list(X[0]), None
+        labels, weights = (
+            [torch.as_tensor(np.asarray(v), dtype=torch.float32, device=self.device) for v in values or []]
+            for values in (y, w)
+        )
+        if self.needs_patterns:
+            drawn, errors = try_patterns(graphs, self.xrd_grid, self.instrument, seed)
+            if any(errors):
+                drawn, graphs = self._leave_out(drawn, graphs, errors)
+            patterns = torch.from_numpy(drawn).to(self.device)
+        return (GraphBatch.from_graphs(graphs, self.engine).to(self.device), patterns), labels, weights
+
+    def _leave_out(self, patterns: np.ndarray, graphs: list, errors: list) -> tuple[np.ndarray, list]:
+        """A crystal without pattern costs itself alone, and is reported once."""
+        known = {error.item for error in self.left_out}
+        self.left_out.extend(error for error in errors if error is not None and error.item not in known)
+        kept = [k for k, error in enumerate(errors) if error is None]
+        if not kept:
+            raise next(error for error in errors if error is not None)
+        return patterns[kept], [graphs[k] for k in kept]
 
     def loss_func(self, inputs: Any, labels: Any, weights: Any) -> Tensor:
-        """Sum of the objectives' losses; labels and weights play no part."""
+        """Sum of the objectives' losses, in which labels and weights play no part; or the loss of the labels."""
+        return self._loss(inputs, labels, weights, self.step_seed)
+
+    def _loss(self, inputs: Any, labels: Any, weights: Any, seed: int) -> Tensor:
         graphs, patterns = inputs
-        batch = PretextBatch(
-            graphs=graphs,
-            patterns=patterns,
-            same=same_crystals(graphs),
-            crystal_encoder=self.crystal_encoder,
-            xrd_encoder=self.xrd_encoder,
-            generator=torch.Generator().manual_seed(self._step_seed),
-        )
-        losses = {o.name: o(batch, self.components[f"{o.name}_head"]) for o in self.objectives}
-        self.last_losses = {name: float(loss.detach()) for name, loss in losses.items()}
+        if self.task != "pretraining":
+            losses = {str(self.task): property_loss(self.model(inputs), labels[0], weights[0], self.task)}
+        else:
+            batch = PretextBatch(
+                graphs=graphs,
+                patterns=patterns,
+                same=same_crystals(graphs),
+                crystal_encoder=self.crystal_encoder,
+                xrd_encoder=self.xrd_encoder,
+                generator=torch.Generator().manual_seed(seed),
+                mixed_precision=self.mixed_precision,
+            )
+            losses = {o.name: o(batch, self.components[f"{o.name}_head"]) for o in self.objectives}
+        self._losses = {name: loss.detach() for name, loss in losses.items()}
         return torch.stack(list(losses.values())).sum()
-
-    def fit_generator(self, *args: Any, **kwargs: Any) -> float:
-        """DeepChem's training loop."""
-        with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", "Converting a tensor with requires_grad=True")  # DeepChem logs that way
-            return super().fit_generator(*args, **kwargs)
-
-    # Checkpoints
 
     @property
     def config(self) -> dict[str, Any]:
-        """What a checkpoint must agree with: objectives, encoders, grid."""
+        """What a checkpoint must agree with: objectives, encoders, grid, task."""
         return {
             "class": type(self).__name__,
             "objectives": [{"class": type(o).__name__, **vars(o)} for o in self.objectives],
@@ -288,55 +284,10 @@ class CrystalSSLModel(ModularTorchModel):
             "xrd_encoder": self.xrd_encoder_arguments,
             "grid": asdict(self.xrd_grid),
             "instrument": self.instrument and asdict(self.instrument),
+            "task": self.task,
+            "n_tasks": self.n_tasks,
+            "n_classes": self.n_classes,
         }
-
-    def save_checkpoint(self, max_checkpoints_to_keep: int = 5, model_dir: str | None = None) -> None:
-        """Save weights, optimizer, step and configuration; also before the first fit."""
-        self._ensure_built()
-        super().save_checkpoint(max_checkpoints_to_keep, model_dir)
-        Path(model_dir or self.model_dir, _CONFIG).write_text(json.dumps(self.config, indent=2))
-
-    def restore(
-        self, components: list[str] | None = None, checkpoint: str | None = None, model_dir: str | None = None
-    ) -> None:
-        """Load a checkpoint: everything, to go on training, or the weights of some components only.
-
-        Parameters
-        ----------
-        components : list of str, optional
-            Load only these, without the optimizer's state, which belongs to a full restore.
-        checkpoint, model_dir : str, optional
-            By default the newest checkpoint of this model's folder.
-
-        Raises
-        ------
-        CheckpointError
-            If there is none, or it was written by a model of another configuration.
-        """
-        folder = Path(model_dir or self.model_dir)
-        if checkpoint is None:
-            checkpoints = sorted(self.get_checkpoints(str(folder)))
-            if not checkpoints:
-                raise CheckpointError(str(folder), "no checkpoint", remedy="Train first, or name the folder.")
-            checkpoint = checkpoints[0]
-        config = Path(checkpoint).parent / _CONFIG
-        if components is None and config.exists():
-            stored, ours = json.loads(config.read_text()), json.loads(json.dumps(self.config))
-            differing = [key for key in ours if stored.get(key) != ours[key]]
-            if differing:
-                key = differing[0]
-                raise CheckpointError(checkpoint, f"{key} = {stored.get(key)}, this model has {ours[key]}")
-        self._ensure_built()
-        data = torch.load(checkpoint, map_location=self.device, weights_only=True)
-        for name in components if components is not None else self.components:
-            if name not in data or name not in self.components:
-                raise CheckpointError(checkpoint, f"no component {name!r}")
-            self.components[name].load_state_dict(data[name])
-        if components is None:
-            self._pytorch_optimizer.load_state_dict(data["optimizer_state_dict"])
-            self._global_step = data["global_step"]
-            if self._lr_schedule is not None:
-                self._lr_schedule.last_epoch = self._global_step
 
     # Use
 
@@ -371,27 +322,12 @@ class CrystalSSLModel(ModularTorchModel):
         numpy.ndarray
             float32, in order, bad items left out: (n, F), or for sites (sum of N, F), crystal after crystal.
         """
-        if level not in ("crystal", "site"):
-            raise ValueError(f"level: {level!r}; must be 'crystal' or 'site'")
-        source = structures.X if isinstance(structures, Dataset) else structures
+        source = _records(structures) if isinstance(structures, Dataset) else structures
         report = Report() if report is None else report
         graphs = iterate_graphs(source, disorder=disorder, on_error=on_error, report=report, progress=progress)
-        self.model.eval()
-        vectors = [np.empty((0, self.crystal_encoder.embedding_size), np.float32)]
-        with torch.no_grad():
-            for records in batches_of_sites(graphs, _SITES_PER_BATCH):
-                batch = GraphBatch.from_graphs(records, self.engine).to(self.device)
-                vectors.append(self._embed_batch(batch, level, layers).cpu().numpy())
+        vectors = embed_graphs(self.crystal_encoder, graphs, level, layers, self.engine, self.device)
         report.log()
-        return np.concatenate(vectors[1:] or vectors)
-
-    def _embed_batch(self, batch: GraphBatch, level: Level, layers: Sequence[int] | None) -> Tensor:
-        encoder = self.crystal_encoder
-        if level == "crystal" and layers is None:
-            return encoder(batch)
-        sites = encoder.encode_sites(batch)
-        chosen = [sites[k] for k in ([-1] if layers is None else layers)]
-        return torch.cat(chosen if level == "site" else [mean_and_std(batch, x) for x in chosen], dim=1)
+        return vectors
 
     def embed_xrd(self, patterns: Any, progress: bool | None = None) -> np.ndarray:
         """Pattern vectors.
@@ -407,22 +343,12 @@ class CrystalSSLModel(ModularTorchModel):
         numpy.ndarray
             float32 (n, embedding_size).
         """
-        encoder = self.xrd_encoder
-        if encoder is None:
+        if self.xrd_encoder is None:
             raise ValueError("objectives: none of them trains a pattern encoder; use 'joint' or 'suzuki2022'")
-        rows = np.atleast_2d(np.asarray(patterns, np.float32))
-        if rows.shape[1] != self.xrd_grid.n_bins:
-            raise GridError(
-                "patterns",
-                f"{rows.shape[1]} bins",
-                f"the model's grid has {self.xrd_grid.n_bins} bins",
-                "Draw or prepare the patterns on model.xrd_grid.",
-            )
-        self.model.eval()
-        vectors = [np.empty((0, self.crystal_encoder.embedding_size), np.float32)]
-        disable = None if progress is None else not progress
-        with torch.no_grad():
-            for start in tqdm(range(0, len(rows), 256), "patterns", disable=disable, delay=1.0):
-                batch = torch.from_numpy(rows[start : start + 256]).to(self.device)
-                vectors.append(encoder(batch).cpu().numpy())
-        return np.concatenate(vectors)
+        return embed_patterns(self.xrd_encoder, patterns, self.xrd_grid, self.device, progress)
+
+
+def _records(dataset: Dataset) -> Iterator[Any]:
+    """The records of a dataset, with flat memory."""
+    for X, _, _, _ in dataset.iterbatches(256, deterministic=True, pad_batches=False):
+        yield from X

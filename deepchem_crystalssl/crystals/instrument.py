@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from .diffraction import Conditions, compute_patterns, scattering_table
-from .errors import GridError
+from .errors import CrystalInputError, GridError
 from .graph import Crystal
 from .xrd import pattern_error
 from .xrd_grid import XRDGrid
@@ -142,16 +142,37 @@ def measure_patterns(
     ScatteringFactorError, NoReflectionsError
         If a crystal has no pattern.
     """
+    patterns, errors = try_patterns(crystals, grid, instrument, seed)
+    for error in errors:
+        if error is not None:
+            raise error
+    return patterns
+
+
+def try_patterns(
+    crystals: Sequence[Crystal], grid: XRDGrid = XRDGrid(), instrument: Instrument | None = None, seed: int = 0
+) -> tuple[np.ndarray, list[CrystalInputError | None]]:
+    """As :func:`measure_patterns`, but a crystal without a pattern gets a row of zeros and its error.
+
+    Without an instrument, the ideal patterns with the grid's own peak profile.
+    """
     rng = np.random.default_rng(seed)
     n = len(crystals)
-    conditions = instrument.check().draw(n, rng)
-    patterns = compute_patterns(crystals, grid.check(), scattering_table(grid, 0.0), conditions)
+    conditions = Conditions.of_grid(grid.check(), n) if instrument is None else instrument.check().draw(n, rng)
+    patterns = compute_patterns(crystals, grid, scattering_table(grid, 0.0), conditions)
     top = patterns.max(axis=1)
-    for crystal, maximum in zip(crystals, top.tolist(), strict=True):
-        if error := pattern_error(crystal, maximum, grid):
-            raise error
+    errors = [pattern_error(crystal, maximum, grid) for crystal, maximum in zip(crystals, top.tolist(), strict=True)]
+    top = np.where(top > 0.0, top, 1.0)
     patterns /= top[:, None]
-    x = np.linspace(-1, 1, grid.n_bins)
+    if instrument is not None:
+        _disturb(patterns, instrument, rng)
+    return patterns.astype(np.float32, copy=False), errors
+
+
+def _disturb(patterns: np.ndarray, instrument: Instrument, rng: np.random.Generator) -> None:
+    """Background, noise and missing ranges, in place; the highest point is 1 again."""
+    n, n_bins = patterns.shape
+    x = np.linspace(-1, 1, n_bins)
     if instrument.background > 0:
         patterns += instrument.background * rng.uniform(0, 1, (n, 1)) * _smooth_backgrounds(x, n, rng)
     if instrument.noise > 0:
@@ -160,7 +181,7 @@ def measure_patterns(
     if instrument.missing > 0:
         low, high = rng.uniform(0, instrument.missing, (2, n, 1))
         patterns[(x < -1 + 2 * low) | (x > 1 - 2 * high)] = 0.0
-    return (patterns / np.maximum(patterns.max(axis=1, keepdims=True), 1e-12)).astype(np.float32)
+    patterns /= np.maximum(patterns.max(axis=1, keepdims=True), 1e-12)
 
 
 def _smooth_backgrounds(x: np.ndarray, n: int, rng: np.random.Generator) -> np.ndarray:

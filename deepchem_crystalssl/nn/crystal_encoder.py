@@ -32,6 +32,8 @@ class CrystalEncoder(nn.Module):
     readout : {"mean", "mean_std"}
         What the head sees: the mean over sites of the last layer, as published; or mean and standard deviation over
         sites of every layer, and the logarithm of the volume per site.
+    unit_length : bool
+        Whether crystal vectors have length 1; as published they have any.
 
     Examples
     --------
@@ -51,10 +53,12 @@ class CrystalEncoder(nn.Module):
         hidden: int | Sequence[int] = 256,
         embedding_size: int = 128,
         readout: Readout = "mean",
+        unit_length: bool = True,
     ):
         super().__init__()
         self.width = width
         self.readout = readout
+        self.unit_length = unit_length
         self.embedding_size = embedding_size
         self.register_buffer("element_features", torch.tensor(element_features()), persistent=False)
         self.embed_elements = nn.Linear(self.element_features.shape[1], width)
@@ -82,12 +86,13 @@ class CrystalEncoder(nn.Module):
         return torch.cat([*(mean_and_std(batch, layer) for layer in layers), per_site], dim=1)
 
     def forward(self, batch: GraphBatch) -> Tensor:
-        """Crystal vectors of unit length, (B, embedding_size)."""
+        """Crystal vectors, (B, embedding_size)."""
         return self.project(self.pool(batch, self.encode_sites(batch)))
 
     def project(self, pooled: Tensor) -> Tensor:
-        """From the readout into the space shared with patterns: the head, and unit length."""
-        return F.normalize(self.head(pooled), dim=1)
+        """From the readout into the space shared with patterns."""
+        vectors = self.head(pooled).float()
+        return F.normalize(vectors, dim=1) if self.unit_length else vectors
 
 
 def mean_and_std(batch: GraphBatch, values: Tensor) -> Tensor:

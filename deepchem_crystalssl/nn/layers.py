@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from .message_passing import TABLE_REACH, TABLE_ROWS, GraphBatch, gated_sum
+from .normalization import BatchRenorm
 
 
 class GaussianExpansion(nn.Module):
@@ -44,13 +45,14 @@ class CrystalConvolution(nn.Module):
 
     .. math::
         z_{ij} &= W_c x_i + W_n x_j + W_e e(d_{ij}) + b \\
-        x_i &\leftarrow \mathrm{softplus}\Big(x_i + \mathrm{LN}\sum_{j \in N(i)}
+        x_i &\leftarrow \mathrm{softplus}\Big(x_i + \mathrm{BRN}\sum_{j \in N(i)}
                  \sigma(z^{\mathrm{gate}}_{ij}) \odot \mathrm{softplus}(z^{\mathrm{core}}_{ij})\Big)
 
     The linear map of the concatenated :math:`[x_i, x_j, e_{ij}]` is split, so that the atoms are mapped before
     they are gathered, and the edge's part :math:`W_e e(d)` is a table over distance, read by linear interpolation
-    between rows 0.01 Å apart. A hidden distance has a learned row of its own. Normalisation is per site (LayerNorm):
-    running statistics of a batch would differ between training and use.
+    between rows 0.01 Å apart. A hidden distance has a learned row of its own. BRN is
+    :class:`~deepchem_crystalssl.nn.normalization.BatchRenorm` over sites, in the place of their BatchNorm, whose running
+    statistics ruin the result.
 
     Parameters
     ----------
@@ -68,7 +70,7 @@ class CrystalConvolution(nn.Module):
         self.from_neighbor = nn.Linear(width, 2 * width, bias=False)
         self.from_edge = nn.Linear(expansion.shape[1], 2 * width, bias=False)
         self.hidden_edge = nn.Parameter(torch.zeros(2 * width))
-        self.norm = nn.LayerNorm(width)
+        self.norm = BatchRenorm(width)
 
     def forward(self, batch: GraphBatch, sites: Tensor) -> Tensor:
         """(A, width) to (A, width)."""
@@ -83,8 +85,8 @@ def head_widths(n_inputs: int, hidden: int | Sequence[int], n_outputs: int) -> l
 
 
 def mlp(widths: list[int]) -> nn.Sequential:
-    """Linear layers with LayerNorm and SiLU between them, none after the last."""
+    """Linear layers with normalisation and SiLU between them, none after the last."""
     layers: list[nn.Module] = []
     for n_in, n_out in zip(widths[:-2], widths[1:-1], strict=True):
-        layers += [nn.Linear(n_in, n_out), nn.LayerNorm(n_out), nn.SiLU()]
+        layers += [nn.Linear(n_in, n_out), BatchRenorm(n_out), nn.SiLU()]
     return nn.Sequential(*layers, nn.Linear(widths[-2], widths[-1]))

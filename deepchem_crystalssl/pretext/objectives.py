@@ -6,7 +6,7 @@ An objective is a loss of what the encoders make of a batch, with a head of its 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, Protocol
@@ -21,7 +21,7 @@ from ..nn.layers import mlp
 from ..nn.message_passing import GraphBatch, mean_over_sites, sum_species
 from ..nn.xrd_encoder import XRDEncoder
 from .losses import SamplingPolicy, bidirectional_triplet_loss, info_nce_loss, nt_xent_loss
-from .views import choose_sites, choose_species, edges_at, hide, random_view
+from .views import choose_sites, choose_species, edges_at, hide, random_view, site_elements
 
 N_DISTANCE_BINS = 41
 
@@ -40,6 +40,8 @@ class PretextBatch:
     crystal_encoder, xrd_encoder : modules
     generator : torch.Generator
         Source of every draw.
+    mixed_precision : bool
+        Whether pattern encoder and crystal head compute in bfloat16.
     """
 
     graphs: GraphBatch
@@ -48,6 +50,7 @@ class PretextBatch:
     crystal_encoder: CrystalEncoder
     xrd_encoder: XRDEncoder | None
     generator: torch.Generator
+    mixed_precision: bool = False
 
     @cached_property
     def site_layers(self) -> list[Tensor]:
@@ -62,13 +65,18 @@ class PretextBatch:
     @cached_property
     def crystal(self) -> Tensor:
         """Crystal vectors (B, F)."""
-        return self.crystal_encoder.project(self.pooled)
+        with self._autocast():
+            return self.crystal_encoder.project(self.pooled)
 
     @cached_property
     def xrd(self) -> Tensor:
         """Pattern vectors (B, F)."""
         assert self.xrd_encoder is not None
-        return self.xrd_encoder(self.patterns)
+        with self._autocast():
+            return self.xrd_encoder(self.patterns)
+
+    def _autocast(self) -> torch.autocast:
+        return torch.autocast(self.graphs.crystal.device.type, torch.bfloat16, enabled=self.mixed_precision)
 
 
 class Objective(Protocol):
@@ -195,13 +203,9 @@ class MaskedSites:
         )
         hidden_edges = edges_at(graphs, chosen) if self.edges else None
         sites = batch.crystal_encoder.encode_sites(hide(graphs, chosen, hidden_edges))[-1]
-        z = torch.zeros(graphs.total_sites, dtype=torch.long).scatter_(0, graphs.species_site, graphs.atomic_numbers)
-        group, period = element_groups_and_periods()
-        masked, number = sites[chosen], z[chosen]
-        answers = {
-            "group": (head["group"](masked), torch.as_tensor(group)[number]),
-            "period": (head["period"](masked), torch.as_tensor(period)[number]),
-        }
+        masked, number = sites[chosen], site_elements(graphs)[chosen]
+        group, period = (torch.as_tensor(x, device=number.device)[number] for x in element_groups_and_periods())
+        answers = {"group": (head["group"](masked), group), "period": (head["period"](masked), period)}
         if self.elements:
             answers["element"] = (head["element"](masked), number)
         if hidden_edges is not None:
@@ -268,12 +272,12 @@ class Descriptors:
 
     def targets(self, graphs: GraphBatch) -> Tensor:
         """(B, D): mean and spread of element features; log volume, distance and its spread, neighbours per site."""
-        features = sum_species(graphs, torch.as_tensor(element_features().copy()))
         assert graphs.volume is not None
+        features = sum_species(graphs, torch.tensor(element_features(), device=graphs.volume.device))
         edge_crystal = graphs.crystal[graphs.center]
         n_edges = torch.bincount(edge_crystal, minlength=len(graphs)).clamp(min=1)
-        mean = torch.zeros(len(graphs)).index_add_(0, edge_crystal, graphs.distance) / n_edges
-        square = torch.zeros(len(graphs)).index_add_(0, edge_crystal, graphs.distance**2) / n_edges
+        mean = torch.zeros_like(graphs.volume).index_add_(0, edge_crystal, graphs.distance) / n_edges
+        square = torch.zeros_like(graphs.volume).index_add_(0, edge_crystal, graphs.distance**2) / n_edges
         numbers = [
             (graphs.volume / graphs.num_sites).log() - 3.0,
             mean - 3.0,
@@ -285,6 +289,12 @@ class Descriptors:
     def __call__(self, batch: PretextBatch, head: nn.Module) -> Tensor:
         """Mean squared error."""
         return self.weight * 10.0 * F.mse_loss(head(batch.pooled), self.targets(batch.graphs))
+
+
+OBJECTIVES: dict[str, Callable[..., Objective]] = {
+    cls.__name__: cls for cls in (CrystalXRDTriplet, CrystalXRDInfoNCE, MaskedSites, TwoViews, Descriptors)
+}
+"""Objectives by the name a configuration gives them."""
 
 
 @dataclass(frozen=True)
@@ -299,8 +309,8 @@ class Preset:
 PRESETS: dict[str, Preset] = {
     "suzuki2022": Preset(
         (CrystalXRDTriplet(),),
-        {"hidden": (1024, 1024, 1024), "embedding_size": 1024},
-        {"hidden": (1024, 1024)},
+        {"hidden": (1024, 1024, 1024), "embedding_size": 1024, "unit_length": False},
+        {"hidden": (1024, 1024), "power": 1.0, "unit_length": False},
     ),
     "kong2024": Preset((MaskedSites(),), {"n_layers": 5}),
     "kong2024-contrastive": Preset((TwoViews(),), {"n_layers": 5}),

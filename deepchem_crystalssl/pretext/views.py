@@ -10,6 +10,12 @@ from torch import Tensor
 from ..nn.message_passing import GraphBatch
 
 
+def site_elements(batch: GraphBatch) -> Tensor:
+    """Atomic number of each site, (A,); of a mixed site, of one of its species."""
+    z = torch.zeros_like(batch.crystal)
+    return z.scatter_(0, batch.species_site, batch.atomic_numbers)
+
+
 def choose_sites(batch: GraphBatch, share: float, generator: torch.Generator) -> Tensor:
     """Random sites, int(share N + 1) of each crystal's N (Kong et al. 2024).
 
@@ -26,7 +32,7 @@ def choose_sites(batch: GraphBatch, share: float, generator: torch.Generator) ->
         (A,) bool.
     """
     counts = (share * batch.num_sites + 1).long().clamp(max=batch.num_sites)
-    return _smallest_per_crystal(batch, torch.rand(batch.total_sites, generator=generator), counts)
+    return _smallest_per_crystal(batch, _draw(batch.total_sites, generator, batch), counts)
 
 
 def choose_species(batch: GraphBatch, generator: torch.Generator) -> Tensor:
@@ -34,11 +40,9 @@ def choose_species(batch: GraphBatch, generator: torch.Generator) -> Tensor:
 
     A crystal of one element keeps one random site visible, if it has more than one.
     """
-    z = torch.zeros(batch.total_sites, dtype=torch.long).scatter_(0, batch.species_site, batch.atomic_numbers)
-    drawn = _smallest_per_crystal(
-        batch, torch.rand(batch.total_sites, generator=generator), torch.ones_like(batch.num_sites)
-    )
-    chosen_element = torch.zeros(len(batch), dtype=torch.long)
+    z = site_elements(batch)
+    drawn = _smallest_per_crystal(batch, _draw(batch.total_sites, generator, batch), torch.ones_like(batch.num_sites))
+    chosen_element = torch.zeros_like(batch.num_sites)
     chosen_element[batch.crystal[drawn]] = z[drawn]
     chosen = z == chosen_element[batch.crystal]
     everything = torch.bincount(batch.crystal[chosen], minlength=len(batch)) == batch.num_sites
@@ -46,12 +50,17 @@ def choose_species(batch: GraphBatch, generator: torch.Generator) -> Tensor:
     return chosen & ~kept
 
 
+def _draw(n: int, generator: torch.Generator, batch: GraphBatch) -> Tensor:
+    """Uniform numbers, drawn on the CPU: the same on every device."""
+    return torch.rand(n, generator=generator).to(batch.crystal.device)
+
+
 def _smallest_per_crystal(batch: GraphBatch, scores: Tensor, counts: Tensor) -> Tensor:
     """The counts[k] sites of lowest score of each crystal k, (A,) bool."""
-    order = torch.argsort(scores + 2.0 * batch.crystal)  # scores lie in [0, 1): crystals stay together
+    order = torch.argsort(scores.double() + 2.0 * batch.crystal)  # scores lie in [0, 1): crystals stay together
     first = torch.cumsum(batch.num_sites, 0) - batch.num_sites
-    rank = torch.arange(batch.total_sites) - first[batch.crystal]
-    chosen = torch.zeros(batch.total_sites, dtype=torch.bool)
+    rank = torch.arange(batch.total_sites, device=first.device) - first[batch.crystal]
+    chosen = torch.zeros_like(batch.crystal, dtype=torch.bool)
     chosen[order[rank < counts[batch.crystal]]] = True
     return chosen
 
@@ -72,23 +81,32 @@ def random_view(batch: GraphBatch, share: float, generator: torch.Generator) -> 
     Kong et al. put the crystal's mean vector in their place; a learned token is put here. Their supercell is left out:
     this encoder gives a crystal and its supercell one vector.
     """
-    sites = torch.rand(batch.total_sites, generator=generator) < share
-    edges = torch.rand(len(batch.distance), generator=generator) < share
+    sites = _draw(batch.total_sites, generator, batch) < share
+    edges = _draw(len(batch.distance), generator, batch) < share
     return hide(batch, sites, edges)
 
 
-def same_crystals(batch: GraphBatch, tolerance: float = 1e-4) -> Tensor:
-    """Which crystals of a batch are one, (B, B) bool: equal mean element, volume per site and mean distances.
+SAME_TOLERANCE = 1e-4
+"""Two crystals are one if all their :func:`invariants` agree to this part."""
 
-    Told by numbers that do not depend on the cell, so that a crystal and its supercell count as one.
-    """
+
+def invariants(batch: GraphBatch) -> Tensor:
+    """Numbers that do not depend on the cell, (B, 5): element and volume per site, moments of the distances."""
     assert batch.volume is not None
-    z = torch.zeros(len(batch)).index_add_(
-        0, batch.crystal[batch.species_site], batch.atomic_numbers.float() ** 1.5 * batch.occupancy
-    )
+    device = batch.volume.device
+    z = batch.atomic_numbers.double()
+    owner = batch.crystal[batch.species_site]
+    chemistry = [torch.zeros(len(batch), dtype=torch.double, device=device) for _ in range(2)]
+    for sums, power in zip(chemistry, (1.0, 2.5), strict=True):
+        sums.index_add_(0, owner, z**power * batch.occupancy)
     edge_crystal = batch.crystal[batch.center]
-    distances = [torch.zeros(len(batch)).index_add_(0, edge_crystal, batch.distance**k) for k in (1, 3)]
-    numbers = torch.stack([z, batch.volume, *distances], 1) / batch.num_sites[:, None]
-    scale = numbers.abs().amax(1).clamp(min=1e-6)
-    difference = (numbers[:, None] - numbers[None]).abs().amax(2)
-    return difference <= tolerance * torch.minimum(scale[:, None], scale[None])
+    distances = [torch.zeros(len(batch), dtype=torch.double, device=device) for _ in range(2)]
+    for sums, power in zip(distances, (1, 3), strict=True):
+        sums.index_add_(0, edge_crystal, batch.distance.double() ** power)
+    return torch.stack([*chemistry, batch.volume.double(), *distances], 1) / batch.num_sites[:, None]
+
+
+def same_crystals(batch: GraphBatch, tolerance: float = SAME_TOLERANCE) -> Tensor:
+    """Which crystals of a batch are one, (B, B) bool; a crystal and its supercell count as one."""
+    numbers = invariants(batch).clamp(min=1e-12).log()
+    return (numbers[:, None] - numbers[None]).abs().amax(2) <= tolerance

@@ -165,7 +165,7 @@ def test_hidden_inputs_are_truly_hidden(graphs, generator):
     chosen = choose_sites(batch, 0.3, generator)
     edges = edges_at(batch, chosen)
     torch.manual_seed(0)
-    encoder = CrystalEncoder(width=8, n_layers=2)
+    encoder = CrystalEncoder(width=8, n_layers=2).eval()
     before = encoder.encode_sites(hide(batch, chosen, edges))[-1]
     other = GraphBatch.from_graphs(graphs[:3])
     other.atomic_numbers[chosen] = 92

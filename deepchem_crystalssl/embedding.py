@@ -1,0 +1,86 @@
+"""Encoders in use: records and patterns in, vectors out, with memory bounded whatever the cells are."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Literal
+
+import numpy as np
+import torch
+from torch import Tensor
+from tqdm import tqdm
+
+from .crystals.errors import GridError
+from .crystals.graph import CrystalGraph
+from .crystals.xrd_grid import XRDGrid
+from .nn.crystal_encoder import CrystalEncoder, mean_and_std
+from .nn.message_passing import Engine, GraphBatch, batches_of_sites
+from .nn.xrd_encoder import XRDEncoder
+
+Level = Literal["crystal", "site"]
+_SITES_PER_BATCH = 5_000
+_PATTERNS_PER_BATCH = 256
+
+
+def embed_graphs(
+    encoder: CrystalEncoder,
+    graphs: Iterable[CrystalGraph],
+    level: Level = "crystal",
+    layers: Sequence[int] | None = None,
+    engine: Engine = "auto",
+    device: torch.device | str = "cpu",
+) -> np.ndarray:
+    """Vectors of crystals or sites, float32; see :meth:`~deepchem_crystalssl.CrystalSSLModel.embed`."""
+    if level not in ("crystal", "site"):
+        raise ValueError(f"level: {level!r}; must be 'crystal' or 'site'")
+    depth = len(encoder.convolutions)
+    wrong = [k for k in layers or () if not -depth - 1 <= k <= depth]
+    if wrong or (layers is not None and not len(layers)):
+        raise ValueError(f"layers: {list(layers or ())}; choose from 0 (the element) to {depth} (the last)")
+    encoder.eval()
+    vectors = [np.empty((0, _size(encoder, level, layers)), np.float32)]
+    with torch.inference_mode():
+        for records in batches_of_sites(graphs, _SITES_PER_BATCH):
+            batch = GraphBatch.from_graphs(records, engine).to(device)
+            vectors.append(_embed(encoder, batch, level, layers).float().cpu().numpy())
+    return np.concatenate(vectors)
+
+
+def _size(encoder: CrystalEncoder, level: Level, layers: Sequence[int] | None) -> int:
+    if level == "crystal" and layers is None:
+        return encoder.embedding_size
+    return encoder.width * len([-1] if layers is None else layers) * (1 if level == "site" else 2)
+
+
+def _embed(encoder: CrystalEncoder, batch: GraphBatch, level: Level, layers: Sequence[int] | None) -> Tensor:
+    if level == "crystal" and layers is None:
+        return encoder(batch)
+    sites = encoder.encode_sites(batch)
+    chosen = [sites[k] for k in ([-1] if layers is None else layers)]
+    return torch.cat(chosen if level == "site" else [mean_and_std(batch, x) for x in chosen], dim=1)
+
+
+def embed_patterns(
+    encoder: XRDEncoder,
+    patterns: np.ndarray,
+    grid: XRDGrid,
+    device: torch.device | str = "cpu",
+    progress: bool | None = None,
+) -> np.ndarray:
+    """Vectors of patterns drawn on the grid, float32 (n, embedding_size); one pattern may come as a row."""
+    rows = np.atleast_2d(np.asarray(patterns, np.float32))
+    if rows.shape[1] != grid.n_bins:
+        raise GridError(
+            "patterns",
+            f"{rows.shape[1]} bins",
+            f"the model's grid has {grid.n_bins} bins",
+            "Draw or prepare the patterns on model.xrd_grid.",
+        )
+    encoder.eval()
+    vectors = [np.empty((0, encoder.embedding_size), np.float32)]
+    starts = range(0, len(rows), _PATTERNS_PER_BATCH)
+    with torch.inference_mode():
+        for start in tqdm(starts, "patterns", disable=None if progress is None else not progress, delay=1.0):
+            batch = torch.from_numpy(rows[start : start + _PATTERNS_PER_BATCH]).to(device)
+            vectors.append(encoder(batch).float().cpu().numpy())
+    return np.concatenate(vectors)

@@ -1,0 +1,67 @@
+"""Normalisation that does the same in training and in use."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+
+class BatchRenorm(nn.Module):
+    r"""Batch renormalisation (Ioffe 2017): features normalised by running statistics, in training as in use.
+
+    .. math:: y = \gamma \Big(\frac{x - \mu_B}{\sigma_B} r + d\Big) + \beta,
+              \qquad r = \sigma_B / \sigma, \quad d = (\mu_B - \mu) / \sigma
+
+    With r and d free, this is :math:`\gamma (x - \mu) / \sigma + \beta`: what the network sees while it learns is what
+    it sees afterwards. They carry no gradient and are clipped, so that a drift of the running :math:`\mu, \sigma` cannot
+    run away; the gradient is that of BatchNorm. BatchNorm itself, which learns with the batch's statistics and is used
+    with the running ones, loses most of a contrastive encoder's recall on the way.
+
+    Statistics do not move when the weights are frozen, nor in a batch of one row, which has none.
+
+    Parameters
+    ----------
+    n_features : int
+    momentum : float
+        Weight of a new batch in the running statistics; the first batches count alike.
+    max_scale, max_shift : float
+        Limits of r (and 1 / r) and of d.
+
+    Examples
+    --------
+    >>> BatchRenorm(3)(torch.randn(8, 3)).mean(0).abs().max() < 1e-5
+    tensor(True)
+    """
+
+    mean: Tensor
+    variance: Tensor
+    n_batches: Tensor
+
+    def __init__(self, n_features: int, momentum: float = 0.05, max_scale: float = 3.0, max_shift: float = 5.0):
+        super().__init__()
+        self.momentum = momentum
+        self.max_scale = max_scale
+        self.max_shift = max_shift
+        self.eps = 1e-5
+        self.weight = nn.Parameter(torch.ones(n_features))
+        self.bias = nn.Parameter(torch.zeros(n_features))
+        self.register_buffer("mean", torch.zeros(n_features))
+        self.register_buffer("variance", torch.ones(n_features))
+        self.register_buffer("n_batches", torch.zeros((), dtype=torch.int64))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, F) or (B, F, L) to the same."""
+        rows = x.numel() // x.shape[1]
+        if not self.training or not self.weight.requires_grad or rows < 2:
+            return F.batch_norm(x, self.mean, self.variance, self.weight, self.bias, eps=self.eps)
+        with torch.no_grad():
+            mean, variance = (v.float() for v in torch.batch_norm_update_stats(x, None, None, 0.0))  # biased, one pass
+            self.n_batches += 1
+            share = (1.0 / self.n_batches).clamp(min=self.momentum)
+            self.mean += share * (mean - self.mean)
+            self.variance += share * (variance - self.variance)
+            std = (self.variance + self.eps).sqrt()
+            r = ((variance + self.eps).sqrt() / std).clamp(1 / self.max_scale, self.max_scale)
+            d = ((mean - self.mean) / std).clamp(-self.max_shift, self.max_shift)
+        return F.batch_norm(x, None, None, self.weight * r, self.weight * d + self.bias, training=True, eps=self.eps)

@@ -1,0 +1,308 @@
+"""Training a person can live with: what every DeepChem model of this package shares."""
+
+from __future__ import annotations
+
+import pickle
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from deepchem.data import Dataset
+from deepchem.models.torch_models.modular import ModularTorchModel
+from torch import Tensor, nn
+from tqdm import tqdm
+
+from .checkpoints import check_config, write_config
+from .crystals.errors import CheckpointError, NoCrystalsError
+from .datasets import with_own_randomness
+from .monitor import TrainingLog
+
+_BEST = "best"
+_LOG = "training_log.jsonl"
+
+
+class ResumableModel(ModularTorchModel):
+    """A DeepChem model that resumes, validates, stops early, logs, clips, and knows its checkpoints' configuration.
+
+    A subclass calls ``super().__init__(seed=..., max_gradient=..., **deepchem)`` after its components are built, and
+    has ``config``, ``validate``, ``loss_func`` and ``_prepare_batch``. It draws only from generators seeded by
+    ``step_seed``: then a run resumed at any step goes on as if it had not stopped.
+
+    Attributes
+    ----------
+    min_batch : int
+        A smaller last batch is left out.
+    needs_labels : bool
+        Whether labels and weights go with the batches.
+    """
+
+    min_batch = 1
+    needs_labels = True
+
+    def __init__(self, *args: Any, seed: int = 0, max_gradient: float = 5.0, **kwargs: Any):
+        self.seed = seed
+        self.max_gradient = max_gradient
+        self._losses: dict[str, Tensor] = {}
+        super().__init__(*args, **kwargs)
+
+    @property
+    def config(self) -> dict[str, Any]:
+        """What a checkpoint must agree with; constructor arguments, as JSON can hold them."""
+        raise NotImplementedError
+
+    def validate(self, dataset: Dataset) -> dict[str, float]:
+        """Numbers on data not trained on: ``recall@1``, the more the better, or ``loss``, the less the better."""
+        raise NotImplementedError
+
+    @property
+    def last_losses(self) -> dict[str, float]:
+        """The losses of the last step, by name."""
+        return {name: float(loss) for name, loss in self._losses.items()}
+
+    @property
+    def training_log(self) -> TrainingLog:
+        """What training wrote down, in ``model_dir``."""
+        return TrainingLog(Path(self.model_dir, _LOG))
+
+    @property
+    def step_seed(self) -> int:
+        """Seed of everything drawn in the step to come."""
+        return self.seed * 1_000_003 + getattr(self, "_global_step", 0)
+
+    def _ensure_built(self) -> None:
+        if self._built:
+            return
+        super()._ensure_built()
+        parameters = [p for group in self._pytorch_optimizer.param_groups for p in group["params"]]
+        self._pytorch_optimizer.register_step_pre_hook(
+            lambda *_: (nn.utils.clip_grad_norm_(parameters, self.max_gradient), None)[1]
+        )
+
+    # Training
+
+    def fit(
+        self,
+        dataset: Dataset,
+        nb_epoch: int = 10,
+        *,
+        restore: bool = False,
+        validation: Dataset | None = None,
+        patience: int | None = None,
+        progress: bool | None = None,
+        callbacks: Callable | Sequence[Callable] = (),
+        **kwargs: Any,
+    ) -> float:
+        """Train.
+
+        Losses go to ``training_log.jsonl`` in ``model_dir`` every ``log_frequency`` steps and at the end of each epoch,
+        the numbers of a validation once per epoch; :attr:`training_log` reads them.
+
+        Parameters
+        ----------
+        dataset : dc.data.Dataset
+            Crystal graphs; labels and weights are ignored in pretraining.
+        nb_epoch : int
+            Passes over the data. With ``restore=True`` the total, of which the interrupted run has done a part.
+        restore : bool
+            Go on from the newest checkpoint in ``model_dir``, if there is one.
+        validation : dc.data.Dataset, optional
+            Crystals to measure on after each epoch, as :func:`~deepchem_crystalssl.monitor.validation_metrics` does: a
+            few thousand, of chemical systems not trained on.
+        patience : int, optional
+            Stop after so many epochs without a better recall@1 (or, without patterns or with labels, a lower loss)
+            on the validation crystals, and return to the best weights, which lie in ``model_dir/best``.
+        progress : bool, optional
+            Progress bar with the losses; by default on a terminal only.
+        callbacks : callable or sequence of callable
+            Called as ``f(model, step)`` after every step.
+        **kwargs
+            As DeepChem's ``fit``: ``checkpoint_interval``, ``max_checkpoints_to_keep``, ``all_losses``.
+
+        Returns
+        -------
+        float
+            Mean loss over the last logging interval.
+        """
+        if patience is not None and validation is None:
+            raise ValueError("patience: stopping early needs validation=, the crystals to measure on")
+        deterministic = kwargs.pop("deterministic", False)
+        if restore and self.get_checkpoints():
+            self.restore()
+        self._ensure_built()
+        log, per_epoch = self.training_log, self._count_batches(dataset)
+        if not per_epoch:
+            raise NoCrystalsError(
+                "dataset",
+                f"{len(dataset)} crystals",
+                f"training needs at least {self.min_batch}",
+                "Give it more crystals.",
+            )
+        done = self._global_step if restore else 0
+        first = 0 if restore else self._global_step
+        log.rewind(self._global_step)
+        epochs = self._epochs(dataset, nb_epoch, deterministic, done, first)
+        bar = tqdm(desc="training", total=per_epoch * nb_epoch, initial=done,
+                   disable=None if progress is None else not progress, delay=1.0)  # fmt: skip
+
+        def batches() -> Iterator[tuple[list, list, list]]:
+            for epoch in epochs:
+                for batch in epoch:
+                    yield batch
+                    bar.update()
+                self._write_means(log)
+                if validation is not None and not self._validate(validation, log, patience):
+                    return
+
+        def after_step(model: Any, step: int, **_: Any) -> None:
+            log.add(self._losses)
+            if step % self.log_frequency == 0:
+                bar.set_postfix({name: f"{loss:.3f}" for name, loss in self.last_losses.items()}, refresh=False)
+                self._write_means(log)
+
+        given = [callbacks] if callable(callbacks) else list(callbacks)
+        with bar:
+            loss = self.fit_generator(batches(), callbacks=[after_step, *given], **kwargs)
+        if patience is not None and Path(self.model_dir, _BEST).exists():
+            self.restore(components=list(self.components), model_dir=str(Path(self.model_dir, _BEST)))
+        return loss
+
+    def _write_means(self, log: TrainingLog) -> None:
+        log.write_means(self._global_step, learning_rate=self._pytorch_optimizer.param_groups[0]["lr"])
+
+    def _validate(self, validation: Dataset, log: TrainingLog, patience: int | None) -> bool:
+        """Measure on unseen crystals; whether to go on."""
+        numbers = self.validate(validation)
+        log.write_validation(self._global_step, numbers)
+        self.model.train()
+        if patience is None:
+            return True
+        name, sign = ("recall@1", 1.0) if "recall@1" in numbers else ("loss", -1.0)
+        scores = [sign * value for _, value in log.scores(name)]
+        best = int(np.argmax(scores))
+        if best == len(scores) - 1:
+            self.save_checkpoint(1, str(Path(self.model_dir, _BEST)))
+        return len(scores) - 1 - best < patience
+
+    def _count_batches(self, dataset: Dataset) -> int:
+        full, rest = divmod(len(dataset), self.batch_size)
+        return full + (rest >= max(1, self.min_batch))
+
+    def _epochs(
+        self, dataset: Dataset, epochs: int, deterministic: bool, done: int, first: int
+    ) -> Iterator[Iterator[tuple[list, list, list]]]:
+        """The batches of each epoch, without padding; the ``done`` first ones are passed over."""
+        per_epoch = self._count_batches(dataset)
+        for epoch in range(epochs):
+            if (epoch + 1) * per_epoch > done:
+                batches = dataset.iterbatches(self.batch_size, deterministic=deterministic, pad_batches=False)
+                own = with_own_randomness(batches, self.seed * 1_000_003 + first + epoch)
+                yield self._without_padding(own, max(0, done - epoch * per_epoch))
+
+    def _without_padding(self, batches: Iterator[tuple], done: int = 0) -> Iterator[tuple[list, list, list]]:
+        for k, (X, y, w, _) in enumerate(batches):
+            if k >= done and len(X) >= self.min_batch:
+                yield [X], [y] if self.needs_labels else [], [w] if self.needs_labels else []
+
+    def default_generator(
+        self,
+        dataset: Dataset,
+        epochs: int = 1,
+        mode: str = "fit",
+        deterministic: bool = True,
+        pad_batches: bool = False,
+    ) -> Iterator[tuple[list, list, list]]:
+        """Batches without padding."""
+        if mode == "fit":
+            for epoch in self._epochs(dataset, epochs, deterministic, done=0, first=0):
+                yield from epoch
+        else:
+            for X, y, w, _ in dataset.iterbatches(self.batch_size, epochs, deterministic=True, pad_batches=False):
+                yield [X], [y], [w]
+
+    def fit_generator(self, *args: Any, **kwargs: Any) -> float:
+        """DeepChem's training loop."""
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "Converting a tensor with requires_grad=True")  # DeepChem logs that way
+            return super().fit_generator(*args, **kwargs)
+
+    # Checkpoints
+
+    def save_checkpoint(self, max_checkpoints_to_keep: int = 5, model_dir: str | None = None) -> None:
+        """Save weights, optimizer, step and configuration; also before the first fit."""
+        self._ensure_built()
+        super().save_checkpoint(max_checkpoints_to_keep, model_dir)
+        write_config(model_dir or self.model_dir, self.config)
+
+    def restore(
+        self, components: list[str] | None = None, checkpoint: str | None = None, model_dir: str | None = None
+    ) -> None:
+        """Load a checkpoint: everything, to go on training, or the weights of some components only.
+
+        Parameters
+        ----------
+        components : list of str, optional
+            Load only these, without the optimizer's state, which belongs to a full restore.
+        checkpoint, model_dir : str, optional
+            By default the newest checkpoint of this model's folder.
+
+        Raises
+        ------
+        CheckpointError
+            If there is none, or it was written by a model of another configuration.
+        """
+        folder = str(model_dir or self.model_dir)
+        if checkpoint is None:
+            checkpoints = sorted(self.get_checkpoints(folder)) if Path(folder).is_dir() else []
+            if not checkpoints:
+                raise CheckpointError(folder, "no checkpoint", remedy="Train first, or name the folder.")
+            checkpoint = checkpoints[0]
+        if components is None:
+            check_config(checkpoint, self.config)
+        self._ensure_built()
+        try:
+            data = torch.load(checkpoint, map_location=self.device, weights_only=True)
+        except (pickle.UnpicklingError, RuntimeError, EOFError) as error:
+            raise CheckpointError(str(checkpoint), f"cannot be read: {str(error)[:200]}") from error
+        for name in components if components is not None else self.components:
+            if name not in data or name not in self.components:
+                raise CheckpointError(checkpoint, f"no component {name!r}")
+            self.components[name].load_state_dict(data[name])
+        if components is None:
+            self._pytorch_optimizer.load_state_dict(data["optimizer_state_dict"])
+            self._global_step = data["global_step"]
+            if self._lr_schedule is not None:
+                self._lr_schedule.last_epoch = self._global_step
+
+    def load_from_pretrained(
+        self, source_model: Any = None, components: list[str] | None = None, **kwargs: Any
+    ) -> None:
+        """Take over the weights of another model's components, from the model or from its checkpoint.
+
+        Parameters
+        ----------
+        source_model : CrystalSSLModel, optional
+            Instead of a checkpoint.
+        components : list of str, optional
+            By default all that both models have.
+        **kwargs
+            ``checkpoint`` or ``model_dir``, as in :meth:`restore`.
+
+        Raises
+        ------
+        CheckpointError
+            If a component is missing, or built with other arguments.
+        """
+        if source_model is None:
+            self.restore(components if components is not None else list(self.components), **kwargs)
+            return
+        shared = [name for name in self.components if name in source_model.components]
+        for name in shared if components is None else components:
+            if name not in shared:
+                raise CheckpointError("source_model", f"no component {name!r}; both have {', '.join(shared)}")
+            try:
+                self.components[name].load_state_dict(source_model.components[name].state_dict())
+            except RuntimeError as error:
+                raise CheckpointError("source_model", f"another {name}: {error}") from error
