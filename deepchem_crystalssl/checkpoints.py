@@ -37,17 +37,12 @@ def read_config(folder: str | Path) -> dict[str, Any]:
         arguments = {name: config[name] for name in ("encoder", "xrd_encoder", "task", "n_tasks", "n_classes")}
         arguments["objectives"] = [_objective(dict(fields)) for fields in config["objectives"]]
         arguments["grid"] = XRDGrid(**config["grid"])
-        instrument = config["instrument"] and {k: _hashable(v) for k, v in config["instrument"].items()}
-        arguments["instrument"] = instrument and Instrument(**instrument)
+        arguments["instrument"] = config["instrument"] and Instrument.from_dict(config["instrument"])
     except (KeyError, TypeError) as error:
         raise CheckpointError(
             str(path), f"a configuration this version cannot read ({error})", remedy="Update the package."
         ) from error
     return arguments
-
-
-def _hashable(value: Any) -> Any:
-    return tuple(value) if isinstance(value, list) else value
 
 
 def _objective(fields: dict[str, Any]) -> Objective:

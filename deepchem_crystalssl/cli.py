@@ -40,6 +40,30 @@ def build_parser() -> argparse.ArgumentParser:
     featurize.add_argument("-o", "--output", type=Path, required=True, help="folder of the store")
     featurize.add_argument("--disorder", choices=("refuse", "dominant", "average"), default="refuse")
     featurize.set_defaults(run=_featurize)
+
+    pretrain = commands.add_parser("pretrain", help="train a model on a store, resumable")
+    pretrain.add_argument("store", type=Path, help="folder written by featurize")
+    pretrain.add_argument("-o", "--output", type=Path, required=True, help="folder of the model")
+    pretrain.add_argument("--recipe", type=Path, help="TOML or YAML file of settings; options given here go first")
+    pretrain.add_argument("--preset", help="joint (default), suzuki2022, kong2024, kong2024-contrastive")
+    pretrain.add_argument("--epochs", type=int)
+    pretrain.add_argument("--batch-size", type=int)
+    pretrain.add_argument("--learning-rate", type=float)
+    pretrain.add_argument("--validation", type=float, help="share of crystals to measure on, by chemical system")
+    pretrain.add_argument("--patience", type=int, help="epochs without progress before stopping")
+    pretrain.add_argument("--instrument", help="patterns to train on: none (default), clean, realistic, hard")
+    pretrain.add_argument("--mixed-precision", action="store_true", default=None)
+    pretrain.add_argument("--device")
+    pretrain.add_argument("--seed", type=int)
+    pretrain.set_defaults(run=_pretrain)
+
+    evaluate = commands.add_parser("evaluate", help="measure a model on a store, beside controls")
+    evaluate.add_argument("model", type=Path, help="folder of the model")
+    evaluate.add_argument("store", type=Path, help="folder written by featurize; crystals the model has not seen")
+    evaluate.add_argument("--instrument", default="none", help="patterns to look up: none, clean, realistic, hard")
+    evaluate.add_argument("--labels", type=Path, help="CSV with a column material_id; the others are probed")
+    evaluate.add_argument("-o", "--output", type=Path, help="write the table as CSV too")
+    evaluate.set_defaults(run=_evaluate)
     return parser
 
 
@@ -49,6 +73,30 @@ def _featurize(options: argparse.Namespace) -> int:
     store = CrystalStore.write(options.source, options.output, disorder=options.disorder)
     size = sum(path.stat().st_size for path in options.output.glob("*.arrow")) / len(store)
     print(f"{len(store)} crystals in {options.output}/, {size:.0f} bytes each; skipped.csv names what was left out")
+    return 0
+
+
+def _pretrain(options: argparse.Namespace) -> int:
+    from .recipes import RECIPE, pretrain, read_recipe
+
+    recipe = read_recipe(options.recipe) if options.recipe else {}
+    recipe |= {name: value for name, value in vars(options).items() if name in RECIPE and value is not None}
+    model, numbers = pretrain(options.store, options.output, **recipe)
+    for name, value in numbers.items():
+        print(f"{name:20s} {value:.4f}")
+    print(f"{len(model.left_out)} crystals left out; model and training_log.jsonl in {options.output}/")
+    return 0
+
+
+def _evaluate(options: argparse.Namespace) -> int:
+    from .recipes import evaluate, read_labels
+
+    labels = read_labels(options.labels) if options.labels else None
+    table = evaluate(options.model, options.store, options.instrument, labels)
+    print(table.to_string(float_format="{:.3f}".format, na_rep=""))
+    print(f"{table.attrs['crystals']} crystals, {table.attrs['duplicates']} of them duplicates; 95 % intervals")
+    if options.output:
+        table.to_csv(options.output)
     return 0
 
 

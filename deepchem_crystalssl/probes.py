@@ -109,10 +109,10 @@ def cross_validate(
         np.abs(predicted - y) if task == "regression" else (predicted != y).astype(float)
         for predicted in (cross_val_predict(m, x, y, groups=groups, cv=splitter) for m in (model, constant))
     )
-    return Probe(float(wrong.mean()), _interval(wrong, groups), float(blind.mean()), len(y), n_groups)
+    return Probe(float(wrong.mean()), interval_of_mean(wrong, groups), float(blind.mean()), len(y), n_groups)
 
 
-def _interval(values: np.ndarray, groups: np.ndarray, draws: int = 1000) -> tuple[float, float]:
+def interval_of_mean(values: np.ndarray, groups: np.ndarray, draws: int = 1000) -> tuple[float, float]:
     """95 % interval of the mean, groups drawn with replacement."""
     labels = np.unique(groups, return_inverse=True)[1]
     sums, counts = np.bincount(labels, values), np.bincount(labels)

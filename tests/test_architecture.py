@@ -13,7 +13,7 @@ FILES = sorted(ROOT.rglob("*.py"))
 # Lower layers first; a file may import from its own layer and those before it.
 LAYERS = (
     "crystals nn pretext embedding metrics probes search datasets featurizers schedules monitor checkpoints training "
-    "models registry demo testing __init__ version cli"
+    "models recipes registry demo testing __init__ version cli"
 ).split()
 CRYSTALS = (
     "errors elements graph validation disorder convert cif io store threads neighbors "
@@ -26,6 +26,7 @@ DOORS = {
         "datasets.py",
         "models.py",
         "training.py",
+        "recipes.py",
         "schedules.py",
         "registry.py",
         "demo.py",

@@ -213,6 +213,13 @@ class CheckpointError(CrystalInputError):
     remedy = "Build the model with the arguments in the folder's config.json."
 
 
+class RecipeError(CrystalInputError):
+    """A recipe that says what a training cannot do."""
+
+    rule = "a recipe is a table of known settings with values in range"
+    remedy = "See the settings in deepchem_crystalssl.recipes.RECIPE."
+
+
 class Report(list[CrystalInputError]):
     """The bad items of one piece of bulk work, in order.
 

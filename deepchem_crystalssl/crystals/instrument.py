@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -61,6 +62,12 @@ class Instrument:
     background: float = 0.0
     noise: float = 0.0
     missing: float = 0.0
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Instrument:
+        """From what JSON, TOML or YAML can hold: a range is a list there."""
+        plain: dict[str, Any] = {key: tuple(v) if isinstance(v, list) else v for key, v in values.items()}
+        return cls(**plain)
 
     def check(self) -> Instrument:
         """The instrument itself, or a GridError that names the parameter."""

@@ -32,6 +32,8 @@ class CrystalEncoder(nn.Module):
     readout : {"mean", "mean_std"}
         What the head sees: the mean over sites of the last layer, as published; or mean and standard deviation over
         sites of every layer, and the logarithm of the volume per site.
+    angles : bool
+        Whether the convolutions see the angles between neighbours, not only distances.
     unit_length : bool
         Whether crystal vectors have length 1; as published they have any.
 
@@ -53,6 +55,7 @@ class CrystalEncoder(nn.Module):
         hidden: int | Sequence[int] = 256,
         embedding_size: int = 128,
         readout: Readout = "mean",
+        angles: bool = False,
         unit_length: bool = True,
     ):
         super().__init__()
@@ -63,7 +66,7 @@ class CrystalEncoder(nn.Module):
         self.register_buffer("element_features", torch.tensor(element_features()), persistent=False)
         self.embed_elements = nn.Linear(self.element_features.shape[1], width)
         self.hidden_element = nn.Parameter(torch.zeros(width))
-        self.convolutions = nn.ModuleList(CrystalConvolution(width) for _ in range(n_layers))
+        self.convolutions = nn.ModuleList(CrystalConvolution(width, angles) for _ in range(n_layers))
         self.pooled_size = width if readout == "mean" else 2 * width * (n_layers + 1) + 1
         self.head = mlp(head_widths(self.pooled_size, hidden, embedding_size))
 

@@ -1,4 +1,4 @@
-r"""The gated sum of a crystal convolution as one compiled loop, with its own backward: no edge tensor is ever stored.
+r"""The sums of a crystal convolution as compiled loops, with their own backward: no edge tensor is ever stored.
 
 .. math:: m_i = \sum_{e: j \to i} \sigma(z^{\mathrm{gate}}_e)\, \mathrm{softplus}(z^{\mathrm{core}}_e),
           \qquad z_e = c_i + n_j + t(d_e)
@@ -47,6 +47,31 @@ class FusedGatedSum(torch.autograd.Function):
             first_site, _backward, *arrays, first_edge, sender, row, part, out, d_center, d_neighbor
         )
         return torch.from_numpy(d_center), torch.from_numpy(d_neighbor), torch.from_numpy(sum(tables)), None
+
+
+class FusedDirectedSum(torch.autograd.Function):
+    """Autograd node of the sums over directions; float32, CPU. The harmonics carry no gradient."""
+
+    @staticmethod
+    def forward(ctx: Any, neighbor: Tensor, table: Tensor, harmonics: Tensor, edges: tuple[np.ndarray, ...]) -> Tensor:
+        """(A, C), (R, C), (E, M) and the edges' arrays to (A, M, C)."""
+        arrays = [x.detach().contiguous().numpy() for x in (neighbor, table, harmonics)]
+        first_site, first_edge, sender, row, part = edges
+        out = np.zeros((len(neighbor), harmonics.shape[1], neighbor.shape[1]), np.float32)
+        _for_each_part(first_site, _directed_forward, *arrays, first_edge, sender, row, part, out)
+        ctx.save_for_backward(neighbor, table, harmonics)
+        ctx.edges = edges
+        return torch.from_numpy(out)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, Tensor, None, None]:
+        """Gradients of values and table."""
+        arrays = [x.detach().contiguous().numpy() for x in ctx.saved_tensors]
+        first_site, first_edge, sender, row, part = ctx.edges
+        out = gradients[0].contiguous().numpy()
+        d_neighbor = np.zeros_like(arrays[0])
+        tables = _for_each_part(first_site, _directed_backward, *arrays, first_edge, sender, row, part, out, d_neighbor)
+        return torch.from_numpy(d_neighbor), torch.from_numpy(sum(tables)), None, None
 
 
 def _for_each_part(first_site: np.ndarray, function: Any, *arrays: np.ndarray) -> list:
@@ -161,4 +186,65 @@ def _backward(
                 d_table[r + 1, f] += d_g * t
                 d_table[r, h] += d_c * (one - t)
                 d_table[r + 1, h] += d_c * t
+    return d_table
+
+
+@njit(nogil=True, cache=True, fastmath=_FAST, error_model="numpy")
+def _directed_forward(
+    begin: int,
+    end: int,
+    neighbor: np.ndarray,
+    table: np.ndarray,
+    harmonics: np.ndarray,
+    first_edge: np.ndarray,
+    sender: np.ndarray,
+    row: np.ndarray,
+    part: np.ndarray,
+    out: np.ndarray,
+) -> None:
+    n_channels, n_harmonics = neighbor.shape[1], harmonics.shape[1]
+    value = np.empty(n_channels, np.float32)
+    for i in range(begin, end):
+        for e in range(first_edge[i], first_edge[i + 1]):
+            j, r, t = sender[e], row[e], part[e]
+            for c in range(n_channels):
+                value[c] = neighbor[j, c] * (table[r, c] + t * (table[r + 1, c] - table[r, c]))
+            for m in range(n_harmonics):
+                y = harmonics[e, m]
+                for c in range(n_channels):
+                    out[i, m, c] += y * value[c]
+
+
+@njit(nogil=True, cache=True, fastmath=_FAST, error_model="numpy")
+def _directed_backward(
+    begin: int,
+    end: int,
+    neighbor: np.ndarray,
+    table: np.ndarray,
+    harmonics: np.ndarray,
+    first_edge: np.ndarray,
+    sender: np.ndarray,
+    row: np.ndarray,
+    part: np.ndarray,
+    out: np.ndarray,
+    d_neighbor: np.ndarray,
+) -> np.ndarray:
+    n_channels, n_harmonics = neighbor.shape[1], harmonics.shape[1]
+    one = np.float32(1.0)
+    d_table = np.zeros_like(table)
+    d_value = np.empty(n_channels, np.float32)
+    for i in range(begin, end):
+        for e in range(first_edge[i], first_edge[i + 1]):
+            j, r, t = sender[e], row[e], part[e]
+            for c in range(n_channels):
+                d_value[c] = np.float32(0.0)
+            for m in range(n_harmonics):
+                y = harmonics[e, m]
+                for c in range(n_channels):
+                    d_value[c] += y * out[i, m, c]
+            for c in range(n_channels):
+                d_neighbor[j, c] += d_value[c] * (table[r, c] + t * (table[r + 1, c] - table[r, c]))
+                slope = d_value[c] * neighbor[j, c]
+                d_table[r, c] += slope * (one - t)
+                d_table[r + 1, c] += slope * t
     return d_table

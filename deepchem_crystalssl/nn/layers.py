@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from .message_passing import TABLE_REACH, TABLE_ROWS, GraphBatch, gated_sum
+from .message_passing import TABLE_REACH, TABLE_ROWS, GraphBatch, directed_sum, gated_sum
 from .normalization import BatchRenorm
 
 
@@ -51,18 +51,19 @@ class CrystalConvolution(nn.Module):
     The linear map of the concatenated :math:`[x_i, x_j, e_{ij}]` is split, so that the atoms are mapped before
     they are gathered, and the edge's part :math:`W_e e(d)` is a table over distance, read by linear interpolation
     between rows 0.01 Å apart. A hidden distance has a learned row of its own. BRN is
-    :class:`~deepchem_crystalssl.nn.normalization.BatchRenorm` over sites, in the place of their BatchNorm, whose running
-    statistics ruin the result.
+    :class:`~deepchem_crystalssl.nn.normalization.BatchRenorm` over sites, in the place of their BatchNorm.
 
     Parameters
     ----------
     width : int
         Size of the site vectors.
+    angles : bool
+        Whether :class:`AngularMoments` of the neighbourhood are added to the messages.
     """
 
     table_expansion: Tensor
 
-    def __init__(self, width: int):
+    def __init__(self, width: int, angles: bool = False):
         super().__init__()
         expansion = GaussianExpansion()(torch.linspace(0.0, TABLE_REACH, TABLE_ROWS))
         self.register_buffer("table_expansion", expansion, persistent=False)
@@ -71,12 +72,55 @@ class CrystalConvolution(nn.Module):
         self.from_edge = nn.Linear(expansion.shape[1], 2 * width, bias=False)
         self.hidden_edge = nn.Parameter(torch.zeros(2 * width))
         self.norm = BatchRenorm(width)
+        self.angular = AngularMoments(width) if angles else None
 
     def forward(self, batch: GraphBatch, sites: Tensor) -> Tensor:
         """(A, width) to (A, width)."""
         table = torch.cat([self.from_edge(self.table_expansion), self.hidden_edge.expand(2, -1)])
-        messages = gated_sum(batch, self.from_center(sites), self.from_neighbor(sites), table)
-        return F.softplus(sites + self.norm(messages))
+        messages = self.norm(gated_sum(batch, self.from_center(sites), self.from_neighbor(sites), table))
+        if self.angular is not None:
+            messages = messages + self.angular(batch, sites, self.table_expansion)
+        return F.softplus(sites + messages)
+
+
+class AngularMoments(nn.Module):
+    r"""The angles between a site's neighbours, at the cost of its edges and not of its pairs of edges.
+
+    .. math::
+        a_i^{lmc} &= \sum_{j \in N(i)} Y_{lm}(\hat r_{ij}) \, t_c(d_{ij}) \, (W_n x_j)_c \\
+        p_i^{lc} &= \Big(\sum_m (a_i^{lmc})^2\Big)^{1/2}
+                 = \Big(\sum_{j,k \in N(i)} t_c t'_c \, (W_n x_j)_c (W_n x_k)_c \,
+                   P_l(\cos\theta_{jik})\Big)^{1/2}
+
+    The second equality is the addition theorem of spherical harmonics: every pair of neighbours enters by the Legendre
+    polynomials of its angle, and no rotation changes the sum. (The power spectrum of Bartók et al. 2013, with learned
+    radial functions and learned chemistry.) Edges whose distance is hidden take no part.
+
+    Parameters
+    ----------
+    width : int
+        Size of the site vectors.
+    channels : int
+        C.
+    max_degree : int
+        Largest l, up to 4; the least is 1.
+    """
+
+    def __init__(self, width: int, channels: int = 16, max_degree: int = 4):
+        super().__init__()
+        self.max_degree = max_degree
+        self.from_neighbor = nn.Linear(width, channels, bias=False)
+        self.from_edge = nn.Linear(GaussianExpansion().centers.shape[0], channels, bias=False)
+        self.norm = BatchRenorm(channels * max_degree)
+        self.mix = nn.Linear(channels * max_degree, width, bias=False)
+
+    def forward(self, batch: GraphBatch, sites: Tensor, table_expansion: Tensor) -> Tensor:
+        """(A, width) to (A, width)."""
+        table = F.pad(self.from_edge(table_expansion), (0, 0, 0, 2))
+        moments = directed_sum(batch, self.from_neighbor(sites), table, self.max_degree)
+        degrees = moments.square().split([2 * degree + 1 for degree in range(1, self.max_degree + 1)], dim=1)
+        powers = torch.cat([degree.sum(1) for degree in degrees], dim=1)
+        return self.mix(self.norm((powers + 1e-4).sqrt()))
 
 
 def head_widths(n_inputs: int, hidden: int | Sequence[int], n_outputs: int) -> list[int]:

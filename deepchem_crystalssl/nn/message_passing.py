@@ -17,6 +17,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from .harmonics import spherical_harmonics
+
 if TYPE_CHECKING:
     from ..crystals.graph import CrystalGraph
 
@@ -25,9 +27,9 @@ try:
 except ImportError:  # a DGL-free installation
     dgl = None
 try:
-    from .fused_convolution import FusedGatedSum
+    from .fused_convolution import FusedDirectedSum, FusedGatedSum
 except ImportError:  # no numba
-    FusedGatedSum = None  # type: ignore[assignment, misc]
+    FusedDirectedSum = FusedGatedSum = None  # type: ignore[assignment, misc]
 
 Engine = Literal["auto", "dgl", "torch", "fused"]
 
@@ -62,6 +64,8 @@ class GraphBatch:
         (A,) bool; sites whose element is hidden.
     volume : Tensor or None
         (B,) float32, Å^3.
+    direction : Tensor or None
+        (E, 3) float32, unit vectors from centre to neighbour.
     """
 
     species_site: Tensor
@@ -76,6 +80,7 @@ class GraphBatch:
     masked_edges: Tensor | None = None
     masked_sites: Tensor | None = None
     volume: Tensor | None = None
+    direction: Tensor | None = None
 
     @classmethod
     def from_graphs(
@@ -92,18 +97,25 @@ class GraphBatch:
         def tensor(parts: Any, dtype: torch.dtype) -> Tensor:
             return torch.from_numpy(np.concatenate(parts)).to(dtype)
 
+        neighbor = tensor([graph.neighbor for graph in graphs], torch.int64) + _repeat(first_site, num_edges)
+        center = torch.repeat_interleave(torch.from_numpy(degree))
+        positions = tensor([graph.frac_coords for graph in graphs], torch.float64)
+        steps = positions[neighbor] - positions[center] + tensor([graph.image for graph in graphs], torch.float64)
+        lattices = torch.from_numpy(np.stack([graph.lattice for graph in graphs]))
+        vectors = torch.einsum("ea,eab->eb", steps, lattices[_repeat(np.arange(len(graphs)), num_edges)])
         return cls(
             species_site=tensor([s.site for s in species], torch.int64) + _repeat(first_site, rows),
             atomic_numbers=tensor([s.atomic_numbers for s in species], torch.int64),
             occupancy=tensor([s.occupancy for s in species], torch.float32),
-            neighbor=tensor([graph.neighbor for graph in graphs], torch.int64) + _repeat(first_site, num_edges),
-            center=torch.repeat_interleave(torch.from_numpy(degree)),
+            neighbor=neighbor,
+            center=center,
             distance=tensor([graph.distance for graph in graphs], torch.float32),
             crystal=torch.repeat_interleave(torch.from_numpy(num_sites)),
             num_sites=torch.from_numpy(num_sites),
             engine=engine,
             masked_edges=masked_edges,
             volume=torch.tensor([graph.volume for graph in graphs], dtype=torch.float32),
+            direction=F.normalize(vectors, dim=1).float(),
         )
 
     def __len__(self) -> int:
@@ -141,6 +153,15 @@ class GraphBatch:
             row = row.masked_fill(self.masked_edges, MASKED_ROW)
             part = part.masked_fill(self.masked_edges, 0.0)
         return row, part
+
+    def harmonics(self, max_degree: int) -> Tensor:
+        """Spherical harmonics of the edges' directions, (E, M); zero where the distance is hidden."""
+        cache: dict[int, Tensor] = self.__dict__.setdefault("_harmonics", {})
+        if max_degree not in cache:
+            assert self.direction is not None
+            values = spherical_harmonics(self.direction, max_degree)
+            cache[max_degree] = values if self.masked_edges is None else values * ~self.masked_edges[:, None]
+        return cache[max_degree]
 
     @cached_property
     def compressed_edges(self) -> tuple[np.ndarray, ...]:
@@ -199,13 +220,47 @@ def gated_sum(batch: GraphBatch, center: Tensor, neighbor: Tensor, table: Tensor
     Tensor
         (A, F).
     """
-    fits = FusedGatedSum is not None and center.device.type == "cpu" and center.dtype == torch.float32
-    if batch.engine == "fused" and not fits:
-        raise ValueError(f"engine: 'fused' needs numba, a CPU and float32, not {center.device.type} {center.dtype}")
-    if fits and batch.engine in ("auto", "fused"):
+    if _fused(batch, center):
         return FusedGatedSum.apply(center, neighbor, table, batch.compressed_edges)
     gate, core = (add_ends(batch, neighbor, center) + read_table(batch, table)).chunk(2, dim=1)
     return sum_to_centers(batch, torch.sigmoid(gate) * F.softplus(core))
+
+
+def directed_sum(batch: GraphBatch, neighbor: Tensor, table: Tensor, max_degree: int) -> Tensor:
+    r"""What lies in which direction: neighbours' values on spherical harmonics, summed at each centre.
+
+    .. math:: a_i^{mc} = \sum_{j \to i} Y_m(\hat r_{ij}) \, t_c(d_{ij}) \, n_{jc}
+
+    Parameters
+    ----------
+    neighbor : Tensor
+        (A, C).
+    table : Tensor
+        (TABLE_ROWS + 2, C), the weight of a distance.
+    max_degree : int
+        Of the harmonics.
+
+    Returns
+    -------
+    Tensor
+        (A, M, C), M = (max_degree + 1)^2 - 1.
+    """
+    harmonics = batch.harmonics(max_degree)
+    if _fused(batch, neighbor):
+        return FusedDirectedSum.apply(neighbor, table, harmonics, batch.compressed_edges)
+    weights = harmonics[:, :, None].to(table.dtype) * read_table(batch, table)[:, None]
+    if batch.uses_dgl:
+        return dgl.ops.u_mul_e_sum(batch.dgl_graph, neighbor[:, None], weights)
+    messages = neighbor[batch.neighbor][:, None] * weights
+    return messages.new_zeros(batch.total_sites, *messages.shape[1:]).index_add_(0, batch.center, messages)
+
+
+def _fused(batch: GraphBatch, values: Tensor) -> bool:
+    """Whether the compiled loop does a sum."""
+    fits = FusedGatedSum is not None and values.device.type == "cpu" and values.dtype == torch.float32
+    if batch.engine == "fused" and not fits:
+        raise ValueError(f"engine: 'fused' needs numba, a CPU and float32, not {values.device.type} {values.dtype}")
+    return fits and batch.engine in ("auto", "fused")
 
 
 def mean_over_sites(batch: GraphBatch, values: Tensor) -> Tensor:

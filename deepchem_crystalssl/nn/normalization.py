@@ -14,9 +14,9 @@ class BatchRenorm(nn.Module):
               \qquad r = \sigma_B / \sigma, \quad d = (\mu_B - \mu) / \sigma
 
     With r and d free, this is :math:`\gamma (x - \mu) / \sigma + \beta`: what the network sees while it learns is what
-    it sees afterwards. They carry no gradient and are clipped, so that a drift of the running :math:`\mu, \sigma` cannot
-    run away; the gradient is that of BatchNorm. BatchNorm itself, which learns with the batch's statistics and is used
-    with the running ones, loses most of a contrastive encoder's recall on the way.
+    it sees afterwards. They carry no gradient and are clipped, so that a drift of the running :math:`\mu, \sigma`
+    cannot run away; the gradient is that of BatchNorm. BatchNorm itself, which learns with the batch's statistics and
+    is used with the running ones, loses most of a contrastive encoder's recall on the way.
 
     Statistics do not move when the weights are frozen, nor in a batch of one row, which has none.
 
@@ -24,7 +24,8 @@ class BatchRenorm(nn.Module):
     ----------
     n_features : int
     momentum : float
-        Weight of a new batch in the running statistics; the first batches count alike.
+        Weight of a new batch in the running statistics; the first batches count alike. It is large, for while weights
+        move fast, statistics that lag behind them shift what every layer sees.
     max_scale, max_shift : float
         Limits of r (and 1 / r) and of d.
 
@@ -38,7 +39,7 @@ class BatchRenorm(nn.Module):
     variance: Tensor
     n_batches: Tensor
 
-    def __init__(self, n_features: int, momentum: float = 0.05, max_scale: float = 3.0, max_shift: float = 5.0):
+    def __init__(self, n_features: int, momentum: float = 0.3, max_scale: float = 3.0, max_shift: float = 5.0):
         super().__init__()
         self.momentum = momentum
         self.max_scale = max_scale

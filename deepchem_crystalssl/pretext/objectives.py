@@ -17,11 +17,11 @@ from torch.nn import functional as F
 
 from ..crystals.elements import N_ELEMENTS, element_features, element_groups_and_periods
 from ..nn.crystal_encoder import CrystalEncoder, mean_and_std
-from ..nn.layers import mlp
-from ..nn.message_passing import GraphBatch, mean_over_sites, sum_species
+from ..nn.layers import GaussianExpansion, mlp
+from ..nn.message_passing import GraphBatch, mean_over_sites, sum_species, sum_to_centers
 from ..nn.xrd_encoder import XRDEncoder
-from .losses import SamplingPolicy, bidirectional_triplet_loss, info_nce_loss, nt_xent_loss
-from .views import choose_sites, choose_species, edges_at, hide, random_view, site_elements
+from .losses import SamplingPolicy, barlow_twins_loss, bidirectional_triplet_loss, info_nce_loss, nt_xent_loss
+from .views import choose_sites, choose_species, displaced, edges_at, hide, random_view, site_elements
 
 N_DISTANCE_BINS = 41
 
@@ -291,8 +291,113 @@ class Descriptors:
         return self.weight * 10.0 * F.mse_loss(head(batch.pooled), self.targets(batch.graphs))
 
 
+@dataclass(frozen=True)
+class BarlowTwins:
+    """Two partly hidden views of one crystal agree, feature by feature, and no two features say the same.
+
+    (Zbontar et al. 2021; for crystals Magar et al. 2022.) It needs no negatives.
+
+    Parameters
+    ----------
+    share : float
+        Of sites and of edges hidden in each view.
+    weight : float
+        Factor of the loss per feature.
+    """
+
+    share: float = 0.1
+    weight: float = 1.0
+    name: str = "barlow_twins"
+    needs_patterns: bool = False
+
+    def build_head(self, crystal_encoder: CrystalEncoder) -> nn.Module:
+        """Projection head."""
+        return mlp([crystal_encoder.width, 128, 128])
+
+    def __call__(self, batch: PretextBatch, head: nn.Module) -> Tensor:
+        """Redundancy reduction of the projected means over sites."""
+        views = []
+        for _ in range(2):
+            view = random_view(batch.graphs, self.share, batch.generator)
+            views.append(head(mean_over_sites(view, batch.crystal_encoder.encode_sites(view)[-1])))
+        return self.weight * barlow_twins_loss(views[0], views[1]) / views[0].shape[1]
+
+
+@dataclass(frozen=True)
+class DenoisedDistances:
+    """Sites are moved at random; from the moved crystal, guess how much longer each edge became.
+
+    Denoising of coordinates (Zaidi et al. 2023), in the form an encoder of distances can answer.
+
+    Parameters
+    ----------
+    sigma : float
+        Standard deviation of the shift along each axis, Å.
+    """
+
+    sigma: float = 0.1
+    name: str = "denoised_distances"
+    needs_patterns: bool = False
+
+    def build_head(self, crystal_encoder: CrystalEncoder) -> nn.Module:
+        """A small network over both ends and the distance seen."""
+        return nn.ModuleDict({"expand": GaussianExpansion(), "guess": mlp([crystal_encoder.width + 41, 64, 1])})
+
+    def __call__(self, batch: PretextBatch, head: Any) -> Tensor:
+        """Mean squared error, in units of the shift."""
+        view, change = displaced(batch.graphs, self.sigma, batch.generator)
+        if not len(change):
+            return change.sum()
+        sites = batch.crystal_encoder.encode_sites(view)[-1]
+        ends = sites[view.center] + sites[view.neighbor]
+        guess = head["guess"](torch.cat([ends, head["expand"](view.distance)], dim=1))[:, 0]
+        return F.mse_loss(guess, change / self.sigma)
+
+
+@dataclass(frozen=True)
+class SiteDescriptors:
+    """Predict of every site what can be computed: its own and its neighbours' elements, their distances and number.
+
+    Parameters
+    ----------
+    weight : float
+        Factor of the mean squared error.
+    """
+
+    weight: float = 1.0
+    name: str = "site_descriptors"
+    needs_patterns: bool = False
+
+    def build_head(self, crystal_encoder: CrystalEncoder) -> nn.Module:
+        """A linear map from the last layer's site vectors."""
+        return nn.Linear(crystal_encoder.width, 2 * element_features().shape[1] + 3)
+
+    def targets(self, graphs: GraphBatch) -> Tensor:
+        """(A, D): own features; mean of the neighbours'; mean distance, its spread, number of neighbours."""
+        own = sum_species(graphs, torch.tensor(element_features(), device=graphs.distance.device))
+        number = torch.bincount(graphs.center, minlength=graphs.total_sites).clamp(min=1)
+        around = sum_to_centers(graphs, own[graphs.neighbor]) / number[:, None]
+        moments = sum_to_centers(graphs, torch.stack([graphs.distance, graphs.distance**2], 1)) / number[:, None]
+        spread = (moments[:, 1] - moments[:, 0] ** 2).clamp(min=0).sqrt()
+        return torch.cat([own, around, torch.stack([moments[:, 0] - 3.0, spread, number / 12.0 - 1.0], 1)], dim=1)
+
+    def __call__(self, batch: PretextBatch, head: Any) -> Tensor:
+        """Mean squared error."""
+        return self.weight * 10.0 * F.mse_loss(head(batch.site_layers[-1]), self.targets(batch.graphs))
+
+
 OBJECTIVES: dict[str, Callable[..., Objective]] = {
-    cls.__name__: cls for cls in (CrystalXRDTriplet, CrystalXRDInfoNCE, MaskedSites, TwoViews, Descriptors)
+    cls.__name__: cls
+    for cls in (
+        CrystalXRDTriplet,
+        CrystalXRDInfoNCE,
+        MaskedSites,
+        TwoViews,
+        BarlowTwins,
+        DenoisedDistances,
+        Descriptors,
+        SiteDescriptors,
+    )
 }
 """Objectives by the name a configuration gives them."""
 

@@ -86,6 +86,25 @@ def random_view(batch: GraphBatch, share: float, generator: torch.Generator) -> 
     return hide(batch, sites, edges)
 
 
+def displaced(batch: GraphBatch, sigma: float, generator: torch.Generator) -> tuple[GraphBatch, Tensor]:
+    """A view in which every site is moved at random, and how much longer that makes each edge, (E,) Å.
+
+    To first order: the part of the two ends' shift along the edge. Periodic images of a site move together.
+
+    Parameters
+    ----------
+    batch : GraphBatch
+    sigma : float
+        Standard deviation of the shift along each axis, Å.
+    generator : torch.Generator
+    """
+    assert batch.direction is not None
+    shift = sigma * torch.randn(batch.total_sites, 3, generator=generator).to(batch.distance.device)
+    change = ((shift[batch.neighbor] - shift[batch.center]) * batch.direction).sum(1)
+    change = torch.maximum(change, -0.5 * batch.distance)  # a distance stays one
+    return replace(batch, distance=batch.distance + change), change
+
+
 SAME_TOLERANCE = 1e-4
 """Two crystals are one if all their :func:`invariants` agree to this part."""
 

@@ -9,10 +9,10 @@ from deepchem_crystalssl.nn.xrd_encoder import XRDEncoder
 from deepchem_crystalssl.testing import permuted, recelled, rotated, supercell, translated
 
 
-@pytest.fixture(scope="module")
-def encoder():
+@pytest.fixture(scope="module", params=[dict(), dict(angles=True, readout="mean_std")], ids=["published", "angles"])
+def encoder(request):
     torch.manual_seed(0)
-    return CrystalEncoder(width=32).eval()
+    return CrystalEncoder(width=32, **request.param).eval()
 
 
 def embed(encoder, crystals):

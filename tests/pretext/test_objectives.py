@@ -1,9 +1,12 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 from torch.nn import functional as F
 
 from deepchem_crystalssl import XRDGrid, simulate_xrd, structures_to_graphs
+from deepchem_crystalssl.crystals.elements import element_features
 from deepchem_crystalssl.nn.crystal_encoder import CrystalEncoder
 from deepchem_crystalssl.nn.message_passing import GraphBatch
 from deepchem_crystalssl.nn.xrd_encoder import XRDEncoder
@@ -14,10 +17,21 @@ from deepchem_crystalssl.pretext.losses import (
     info_nce_loss,
     nt_xent_loss,
 )
-from deepchem_crystalssl.pretext.objectives import PRESETS, MaskedSites, PretextBatch
+from deepchem_crystalssl.pretext.objectives import (
+    OBJECTIVES,
+    PRESETS,
+    BarlowTwins,
+    CrystalXRDInfoNCE,
+    DenoisedDistances,
+    Descriptors,
+    MaskedSites,
+    PretextBatch,
+    SiteDescriptors,
+)
 from deepchem_crystalssl.pretext.views import (
     choose_sites,
     choose_species,
+    displaced,
     edges_at,
     hide,
     random_view,
@@ -226,11 +240,60 @@ def test_presets_descend(batch, graphs, name):
     assert losses[-1] < 0.9 * losses[0] and np.isfinite(losses).all()
 
 
+OTHERS = [BarlowTwins(), DenoisedDistances(), SiteDescriptors(), Descriptors(), CrystalXRDInfoNCE()]
+
+
+@pytest.mark.parametrize("objective", OTHERS, ids=lambda o: o.name)
+def test_each_objective_descends_alone(batch, graphs, objective):
+    patterns = torch.from_numpy(simulate_xrd(graphs[:24], XRDGrid(n_bins=500, fwhm=1.0)))
+    parts = pretext_batch(batch, torch.Generator().manual_seed(0), "mean_std", patterns)
+    head = objective.build_head(parts.crystal_encoder)
+    optimizer = torch.optim.Adam(
+        torch.nn.ModuleList([parts.crystal_encoder, parts.xrd_encoder, head]).parameters(), 0.01
+    )
+    losses = []
+    for _ in range(80):
+        loss = objective(replace(parts, generator=torch.Generator().manual_seed(0)), head)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        losses.append(loss.item())
+    assert losses[-1] < 0.8 * losses[0] and np.isfinite(losses).all()
+    assert OBJECTIVES[type(objective).__name__](**vars(objective)) == objective
+
+
+def test_moved_sites_change_distances_as_they_should(graphs):
+    """To first order, the distances of the crystal really moved; the same on the way back."""
+    graph = graphs[7]
+    batch = GraphBatch.from_graphs([graph])
+    view, change = displaced(batch, 1e-3, torch.Generator().manual_seed(3))
+    shift = 1e-3 * torch.randn(graph.num_nodes, 3, generator=torch.Generator().manual_seed(3)).double().numpy()
+    j, i = graph.edge_index
+    steps = (graph.frac_coords[j] + graph.image - graph.frac_coords[i]) @ graph.lattice + shift[j] - shift[i]
+    assert np.allclose(np.linalg.norm(steps, axis=1), view.distance, atol=1e-5)
+    assert change.abs().max() > 1e-4 and torch.equal(batch.distance + change, view.distance)
+    violent = displaced(batch, 100.0, torch.Generator().manual_seed(3))[0]
+    assert (violent.distance > 0).all()
+
+
+def test_site_descriptors_by_hand(graphs):
+    batch = GraphBatch.from_graphs(graphs[3:6])
+    targets = SiteDescriptors().targets(batch)
+    graph = graphs[4]
+    first = graphs[3].num_nodes
+    for i in range(graph.num_nodes):
+        mine = graph.edge_index[1] == i
+        features = element_features()[graph.atomic_numbers]
+        d = graph.distance[mine]
+        expected = [features[i], features[graph.edge_index[0][mine]].mean(0), [d.mean() - 3, d.std(), len(d) / 12 - 1]]
+        assert np.allclose(targets[first + i], np.concatenate(expected), atol=2e-3)
+
+
 def test_one_crystal_alone_is_safe(graphs):
     batch = GraphBatch.from_graphs(graphs[:1])
     for preset in PRESETS.values():
         parts = pretext_batch(batch, torch.Generator().manual_seed(0), preset.encoder.get("readout", "mean"))
-        for objective in preset.objectives:
+        for objective in (*preset.objectives, *OTHERS):
             assert torch.isfinite(objective(parts, objective.build_head(parts.crystal_encoder)))
 
 

@@ -1,0 +1,135 @@
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from deepchem_crystalssl import CrystalSSLModel, CrystalStore
+from deepchem_crystalssl.cli import main
+from deepchem_crystalssl.crystals.errors import CheckpointError, RecipeError, StoreError
+from deepchem_crystalssl.recipes import evaluate, pretrain, read_recipe
+
+TOML = """
+preset = "joint"
+epochs = 2
+batch_size = 16
+validation = 0.25
+[encoder]
+width = 16
+[xrd_encoder]
+channels = 4
+[grid]
+n_bins = 1000
+fwhm = 0.5
+[instrument]
+strain = 0.01
+fwhm = [0.2, 0.4]
+"""
+YAML = """
+preset: kong2024
+epochs: 1
+batch_size: 16
+encoder: {width: 8, n_layers: 1}
+"""
+
+
+@pytest.fixture(scope="module")
+def store(structures, tmp_path_factory):
+    return CrystalStore.write(structures[:64], tmp_path_factory.mktemp("store"))
+
+
+def test_command_line_from_recipe_to_table(store, tmp_path, capsys):
+    recipe = tmp_path / "recipe.toml"
+    recipe.write_text(TOML)
+    folder = tmp_path / "model"
+    assert main(["pretrain", str(store.path), "-o", str(folder), "--recipe", str(recipe), "--epochs", "3"]) == 0
+    assert "recall@1" in capsys.readouterr().out
+    model = CrystalSSLModel.from_folder(folder)
+    assert model.instrument.fwhm == (0.2, 0.4) and model.xrd_grid.n_bins == 1000
+    steps = model.get_global_step()
+    assert main(["pretrain", str(store.path), "-o", str(folder), "--recipe", str(recipe), "--epochs", "3"]) == 0
+    assert CrystalSSLModel.from_folder(folder).get_global_step() == steps  # done already: nothing is done again
+    labels = pd.DataFrame({"material_id": store.ids, "volume": [g.volume / g.num_nodes for g in store.X]})
+    labels.to_csv(tmp_path / "labels.csv", index=False)
+    capsys.readouterr()
+    options = ["--labels", str(tmp_path / "labels.csv"), "-o", str(tmp_path / "table.csv"), "--instrument", "realistic"]
+    assert main(["evaluate", str(folder), str(store.path), *options]) == 0
+    assert "volume, linear (MAE)" in capsys.readouterr().out
+    table = pd.read_csv(tmp_path / "table.csv", index_col="measure")
+    assert {"model", "low", "high", "random encoder", "shuffled pairs", "constant"} == set(table)
+    assert table.loc["volume, linear (MAE)", "model"] < table.loc["volume, linear (MAE)", "constant"]
+
+
+def test_yaml_and_no_validation(store, tmp_path):
+    recipe = tmp_path / "recipe.yaml"
+    recipe.write_text(YAML)
+    model, numbers = pretrain(store, tmp_path / "model", **{**read_recipe(recipe), "validation": 0})
+    assert numbers == {} and model.encoder_arguments["width"] == 8
+
+
+def test_validation_keeps_chemical_systems_apart(store, tmp_path):
+    from deepchem_crystalssl.recipes import _split
+
+    train, unseen = _split(store, 0.3, 0)
+    assert not set(train.groups) & set(unseen.groups) and len(train) + len(unseen) == len(store)
+
+
+def test_controls_know_nothing(store, tmp_path):
+    model = CrystalSSLModel("joint", encoder=dict(width=16), xrd_encoder=dict(channels=8), batch_size=32)
+    model.fit(store, nb_epoch=40)
+    table = evaluate(model, store)
+    recall = table.loc["xrd to crystal recall@1"]
+    assert recall["model"] > 0.5 > 0.15 > max(recall["random encoder"], recall["shuffled pairs"])
+    assert recall["low"] < recall["model"] <= recall["high"]
+    assert np.isfinite(evaluate(CrystalSSLModel("kong2024"), store)["model"]).all()
+
+
+@pytest.mark.parametrize(
+    "name, text, message",
+    [
+        ("a.toml", "epochs = ", "Invalid"),
+        ("a.yaml", "- 1\n- 2", "not a table"),
+        ("a.toml", "epoch = 3", "'epoch' is no setting"),
+        ("a.yaml", "!!python/object/apply:os.system ['true']", "could not determine a constructor"),
+    ],
+)
+def test_bad_recipes(tmp_path, name, text, message):
+    (tmp_path / name).write_text(text)
+    with pytest.raises(RecipeError, match=message):
+        read_recipe(tmp_path / name)
+    with pytest.raises(RecipeError):
+        read_recipe(tmp_path / "missing.toml")
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"preset": "clip"},
+        {"validation": 1.5},
+        {"instrument": "perfect"},
+        {"encoder": {"depth": 3}},
+        {"speed": 1},
+        {"grid": {"bins": 2}},
+    ],
+)
+def test_bad_settings(store, tmp_path, settings):
+    with pytest.raises(RecipeError):
+        pretrain(store, tmp_path, **settings)
+
+
+def test_bad_folders(store, tmp_path, capsys):
+    with pytest.raises(StoreError):
+        pretrain(tmp_path, tmp_path / "model")
+    with pytest.raises(CheckpointError):
+        evaluate(tmp_path, store)
+    assert main(["evaluate", str(tmp_path), str(store.path)]) == 2
+    assert "config.json" in capsys.readouterr().err
+
+
+def test_another_configuration_does_not_overwrite(store, tmp_path):
+    small = dict(encoder=dict(width=8), xrd_encoder=dict(channels=4), epochs=1, batch_size=32)
+    pretrain(store, tmp_path, **small)
+    before = json.loads((tmp_path / "config.json").read_text())
+    with pytest.raises(CheckpointError, match="this model has"):
+        pretrain(store, tmp_path, **{**small, "preset": "kong2024"})
+    assert json.loads((tmp_path / "config.json").read_text()) == before
