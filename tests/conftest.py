@@ -5,6 +5,7 @@ import warnings
 import pytest
 
 import deepchem_crystalssl as dcs
+from deepchem_crystalssl.nn import message_passing
 from deepchem_crystalssl.demo import bundled_prototypes
 
 
@@ -13,11 +14,12 @@ def pytest_addoption(parser):
 
 
 def pytest_collection_modifyitems(config, items):
-    if config.getoption("--slow"):
-        return
+    skipped = {} if config.getoption("--slow") else {"slow": "slow; run with --slow"}
+    if message_passing.dgl is None:  # the tests run once more with tests/without_dgl first on the path
+        skipped["needs_dgl"] = "dgl is not importable"
     for item in items:
-        if "slow" in item.keywords:
-            item.add_marker(pytest.mark.skip(reason="slow; run with --slow"))
+        for keyword in skipped.keys() & item.keywords.keys():
+            item.add_marker(pytest.mark.skip(reason=skipped[keyword]))
 
 
 @pytest.fixture(scope="session")

@@ -58,6 +58,7 @@ def test_pretraining_from_the_store(store):
     assert np.isfinite(model.fit(store, nb_epoch=1)) and model.embed(store.select(range(5))).shape == (5, 8)
 
 
+@pytest.mark.needs_dgl
 def test_cgcnn_model_trains_from_the_store(store):
     names = np.unique(store.ids)
     labels = pd.DataFrame({"y": np.linspace(-1, 1, len(names))}, index=names)

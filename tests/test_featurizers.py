@@ -133,6 +133,7 @@ def test_datasets_in_memory_and_on_disk(structures, tmp_path):
         assert np.array_equal(original.edge_index, stored.edge_index) and not stored.distance.flags.writeable
 
 
+@pytest.mark.needs_dgl
 def test_cgcnn_model_trains_as_is_from_disk(structures, tmp_path):
     """DeepChem's own graph model, its default arguments, through a DiskDataset."""
     chosen = structures[:16]
@@ -145,6 +146,7 @@ def test_cgcnn_model_trains_as_is_from_disk(structures, tmp_path):
     assert model.evaluate(dataset, [dc.metrics.Metric(dc.metrics.mae_score)])["mae_score"] < 0.7 * first
 
 
+@pytest.mark.needs_dgl
 def test_cgcnn_model_takes_the_plain_records(graphs):
     X = np.empty(4, object)
     X[:] = graphs[:4]

@@ -99,10 +99,11 @@ class GraphBatch:
 
         neighbor = tensor([graph.neighbor for graph in graphs], torch.int64) + _repeat(first_site, num_edges)
         center = torch.repeat_interleave(torch.from_numpy(degree))
-        positions = tensor([graph.frac_coords for graph in graphs], torch.float64)
-        steps = positions[neighbor] - positions[center] + tensor([graph.image for graph in graphs], torch.float64)
-        lattices = torch.from_numpy(np.stack([graph.lattice for graph in graphs]))
-        vectors = torch.einsum("ea,eab->eb", steps, lattices[_repeat(np.arange(len(graphs)), num_edges)])
+        lattices = torch.from_numpy(np.stack([graph.lattice for graph in graphs])).float()
+        owner = _repeat(np.arange(len(graphs)), num_sites)
+        sites = _to_cartesian(tensor([graph.frac_coords for graph in graphs], torch.float32), lattices, owner)
+        images = tensor([graph.image for graph in graphs], torch.float32)
+        vectors = _to_cartesian(images, lattices, owner[center]) + sites[neighbor] - sites[center]
         return cls(
             species_site=tensor([s.site for s in species], torch.int64) + _repeat(first_site, rows),
             atomic_numbers=tensor([s.atomic_numbers for s in species], torch.int64),
@@ -110,12 +111,12 @@ class GraphBatch:
             neighbor=neighbor,
             center=center,
             distance=tensor([graph.distance for graph in graphs], torch.float32),
-            crystal=torch.repeat_interleave(torch.from_numpy(num_sites)),
+            crystal=owner,
             num_sites=torch.from_numpy(num_sites),
             engine=engine,
             masked_edges=masked_edges,
             volume=torch.tensor([graph.volume for graph in graphs], dtype=torch.float32),
-            direction=F.normalize(vectors, dim=1).float(),
+            direction=F.normalize(vectors, dim=1),
         )
 
     def __len__(self) -> int:
@@ -179,6 +180,10 @@ class GraphBatch:
 
 def _repeat(values: np.ndarray, counts: np.ndarray) -> Tensor:
     return torch.from_numpy(np.repeat(values, counts))
+
+
+def _to_cartesian(fractional: Tensor, lattices: Tensor, owner: Tensor) -> Tensor:
+    return torch.einsum("na,nab->nb", fractional, lattices[owner])
 
 
 def add_ends(batch: GraphBatch, neighbor_values: Tensor, center_values: Tensor) -> Tensor:

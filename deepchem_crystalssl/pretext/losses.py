@@ -62,12 +62,20 @@ def bidirectional_triplet_loss(
     """
     if policy not in SAMPLING_POLICIES:
         raise ValueError(f"policy: {policy!r}; must be one of {', '.join(SAMPLING_POLICIES)}")
-    distance = torch.cdist(crystals, patterns, compute_mode="donot_use_mm_for_euclid_dist")
+    distance = _distances(crystals, patterns)
     same = _itself(distance) if same is None else same
     n_dims = crystals.shape[1]
     forward = _triplet_loss(distance, same, margin, generator, policy, n_dims)
     backward = _triplet_loss(distance.T, same.T, margin, generator, policy, n_dims)
     return (forward + backward) / 2
+
+
+def _distances(x: Tensor, y: Tensor) -> Tensor:
+    """Euclidean distances by one matrix product, about a common centre, where less cancels."""
+    center = y.detach().mean(0)
+    x, y = x - center, y - center
+    squared = x.square().sum(1)[:, None] + y.square().sum(1) - 2 * x @ y.T
+    return squared.clamp(min=1e-12).sqrt()
 
 
 def _triplet_loss(

@@ -65,8 +65,9 @@ class PretextBatch:
     @cached_property
     def crystal(self) -> Tensor:
         """Crystal vectors (B, F)."""
+        pooled = self.pooled  # outside: sums over neighbours stay in float32
         with self._autocast():
-            return self.crystal_encoder.project(self.pooled)
+            return self.crystal_encoder.project(pooled)
 
     @cached_property
     def xrd(self) -> Tensor:

@@ -124,6 +124,7 @@ def test_to_structure_and_back(prototypes):
         assert np.allclose(structure.frac_coords, crystal.frac_coords)
 
 
+@pytest.mark.needs_dgl
 def test_graph_data_interface(graphs):
     """What DeepChem's GraphData offers, with our edge direction."""
     graph = graphs[0]
