@@ -23,6 +23,7 @@ import argparse
 import json
 import logging
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -53,13 +54,18 @@ from deepchem_crystalssl.pretext.views import same_crystals
 from deepchem_crystalssl.probes import interval_of_mean
 from deepchem_crystalssl.schedules import WarmUpCosine
 
-INFONCE, MASKED, DESCRIPTORS = CrystalXRDInfoNCE(), MaskedSites(whole_species=True, edges=False), Descriptors()
-OURS: dict[str, Any] = {"encoder": {"readout": "mean_std"}, "xrd_encoder": {"channels": 32}, "rate": 3e-3}
+INFONCE, DESCRIPTORS = CrystalXRDInfoNCE(temperature=0.05), Descriptors()
+MASKED = MaskedSites(whole_species=True, edges=False, crystals=0.5)
 
 
-def ours(*objectives: Objective, **encoder: Any) -> dict[str, Any]:
+def ours(*objectives: Objective, channels: int = 32, **encoder: Any) -> dict[str, Any]:
     """A variant of the joint preset with other parts."""
-    return {**OURS, "objectives": list(objectives), "encoder": {**OURS["encoder"], **encoder}}
+    return {
+        "objectives": list(objectives or (INFONCE, MASKED, DESCRIPTORS)),
+        "encoder": {"readout": "mean_std", "angles": True, **encoder},
+        "xrd_encoder": {"channels": channels},
+        "rate": 3e-3,
+    }
 
 
 VARIANTS: dict[str, dict[str, Any]] = {
@@ -72,15 +78,17 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "descriptors": ours(DESCRIPTORS),
     "infonce+masked": ours(INFONCE, MASKED),
     "infonce+descriptors": ours(INFONCE, DESCRIPTORS),
-    "infonce+masked+descriptors": ours(INFONCE, MASKED, DESCRIPTORS),
-    "masked distances too": ours(INFONCE, MaskedSites(whole_species=True), DESCRIPTORS),
-    "random sites masked": ours(INFONCE, MaskedSites(edges=False), DESCRIPTORS),
+    "masked distances too": ours(INFONCE, replace(MASKED, edges=True), DESCRIPTORS),
+    "random sites masked": ours(INFONCE, replace(MASKED, whole_species=False), DESCRIPTORS),
+    "every crystal masked": ours(INFONCE, replace(MASKED, crystals=1.0), DESCRIPTORS),
     "+two views": ours(INFONCE, MASKED, DESCRIPTORS, TwoViews()),
     "+barlow twins": ours(INFONCE, MASKED, DESCRIPTORS, BarlowTwins()),
     "+denoising": ours(INFONCE, MASKED, DESCRIPTORS, DenoisedDistances()),
     "+site descriptors": ours(INFONCE, MASKED, DESCRIPTORS, SiteDescriptors()),
-    "+angles": ours(INFONCE, MASKED, DESCRIPTORS, angles=True),
-    "mean readout": ours(INFONCE, MASKED, DESCRIPTORS, readout="mean"),
+    "temperature 0.1": ours(replace(INFONCE, temperature=0.1), MASKED, DESCRIPTORS),
+    "no angles": ours(angles=False),
+    "mean readout": ours(readout="mean"),
+    "wide pattern encoder": ours(channels=64),
 }
 
 

@@ -1,8 +1,15 @@
-"""Self-supervised learning on crystals, for DeepChem and matminer."""
+"""Self-supervised learning on crystals, for DeepChem and matminer.
+
+Where DeepChem is not installed, only the networks and pretext objectives can be imported, from ``nn`` and ``pretext``;
+they need torch alone.
+"""
 
 import logging
 import os
 from contextlib import contextmanager
+from importlib.util import find_spec
+
+from .version import __version__
 
 
 @contextmanager
@@ -17,21 +24,23 @@ def _quiet_imports():
         logging.disable(before)
 
 
-with _quiet_imports():
-    import deepchem as _deepchem  # noqa: F401
+if find_spec("deepchem") is not None:
+    with _quiet_imports():
+        import deepchem as _deepchem  # noqa: F401
 
-from .crystals.errors import CrystalInputError, Report
-from .crystals.graph import Crystal, CrystalGraph
-from .crystals.io import read_structures
-from .crystals.measured import prepare_measured_pattern
-from .crystals.neighbors import structures_to_graphs
-from .crystals.xrd import simulate_xrd
-from .crystals.xrd_grid import XRDGrid
-from .datasets import CrystalStore
-from .featurizers import CrystalGraphFeaturizer, XRDFeaturizer
-from .models import CrystalSSLModel
-from .registry import register, register_on_import
-from .version import __version__
+    from .crystals.errors import CrystalInputError, Report
+    from .crystals.graph import Crystal, CrystalGraph
+    from .crystals.io import read_structures
+    from .crystals.measured import prepare_measured_pattern
+    from .crystals.neighbors import structures_to_graphs
+    from .crystals.xrd import simulate_xrd
+    from .crystals.xrd_grid import XRDGrid
+    from .datasets import CrystalStore
+    from .featurizers import CrystalGraphFeaturizer, XRDFeaturizer
+    from .models import CrystalSSLModel
+    from .registry import register, register_on_import
+
+    register_on_import()
 
 __all__ = [
     "__version__",
@@ -50,5 +59,3 @@ __all__ = [
     "simulate_xrd",
     "structures_to_graphs",
 ]
-
-register_on_import()

@@ -8,6 +8,8 @@ import deepchem_crystalssl as dcs
 from deepchem_crystalssl.nn import message_passing
 from deepchem_crystalssl.demo import bundled_prototypes
 
+collect_ignore = ["without_dgl"]
+
 
 def pytest_addoption(parser):
     parser.addoption("--slow", action="store_true", help="run the slow tests too")

@@ -7,11 +7,11 @@ lit. ``tools/build_element_tables.py`` writes it and names the sources.
 
 from __future__ import annotations
 
+import csv
 from functools import cache
 from importlib.resources import files
 
 import numpy as np
-import pandas as pd
 
 N_ELEMENTS = 118
 N_ELEMENT_FEATURES = 92
@@ -28,27 +28,36 @@ _SUBSHELL_CAPACITY = {"s_electrons": 2, "p_electrons": 6, "d_electrons": 10, "f_
 
 
 @cache
-def element_table() -> pd.DataFrame:
-    """Attributes of the elements, indexed by atomic number.
+def element_table() -> dict[str, np.ndarray]:
+    """Attributes of the elements by column; row k belongs to atomic number k + 1.
 
     Returns
     -------
-    pandas.DataFrame
-        118 rows; columns carry their unit in the name.
+    dict from str to numpy.ndarray
+        118 rows each; columns carry their unit in the name. Text for symbol and block, else float64, NaN if unknown.
 
     Examples
     --------
-    >>> element_table().loc[26:28, "symbol"].tolist()
+    >>> element_table()["symbol"][25:28].tolist()
     ['Fe', 'Co', 'Ni']
     """
-    with files(__package__).joinpath("data", "elements.csv").open() as handle:
-        return pd.read_csv(handle, index_col="atomic_number", keep_default_na=False, na_values=[""])
+    return {
+        name: column if name in ("symbol", "block") else np.where(column == "", "nan", column).astype(float)
+        for name, column in _read_csv("elements.csv").items()
+    }
+
+
+def _read_csv(name: str) -> dict[str, np.ndarray]:
+    """Columns of a bundled table, as text."""
+    with files(__package__).joinpath("data", name).open() as handle:
+        header, *rows = csv.reader(handle)
+    return dict(zip(header, np.array(rows).T, strict=True))
 
 
 @cache
 def symbols() -> tuple[str, ...]:
     """Element symbols by atomic number; ``symbols()[0]`` is ``"X"``, no element."""
-    return ("X", *element_table()["symbol"])
+    return ("X", *element_table()["symbol"].tolist())
 
 
 @cache
@@ -83,14 +92,14 @@ def element_features() -> np.ndarray:
     """
     table = element_table()
     one_hots = [
-        table["group"].to_numpy()[:, None] == np.arange(1, 19),
-        table["period"].to_numpy()[:, None] == np.arange(1, 8),
-        table["block"].to_numpy()[:, None] == np.array(list("spdf")),
+        table["group"][:, None] == np.arange(1, 19),
+        table["period"][:, None] == np.arange(1, 8),
+        table["block"][:, None] == np.array(list("spdf")),
     ]
-    filling = [table[name].to_numpy()[:, None] / n for name, n in _SUBSHELL_CAPACITY.items()]
+    filling = [table[name][:, None] / n for name, n in _SUBSHELL_CAPACITY.items()]
     binned = []
     for name, n_bins, transform in _BINNED:
-        x = transform(table[name].to_numpy(float))
+        x = transform(table[name])
         centers = np.linspace(np.nanmin(x), np.nanmax(x), n_bins)
         binned.append(np.nan_to_num(np.exp(-(((x[:, None] - centers) / (centers[1] - centers[0])) ** 2))))
     features = np.zeros((N_ELEMENTS + 1, N_ELEMENT_FEATURES), np.float32)
@@ -110,8 +119,8 @@ def element_groups_and_periods() -> tuple[np.ndarray, np.ndarray]:
     (8, 4)
     """
     table = element_table()
-    group = np.concatenate([[0], table["group"].fillna(0).to_numpy()]).astype(np.int64)
-    period = np.concatenate([[0], table["period"].to_numpy()]).astype(np.int64)
+    group = np.concatenate([[0], np.nan_to_num(table["group"])]).astype(np.int64)
+    period = np.concatenate([[0], table["period"]]).astype(np.int64)
     return group, period
 
 
@@ -128,9 +137,8 @@ def scattering_parameters() -> np.ndarray:
     numpy.ndarray
         float64 of shape (119, 4, 2): a_k (Å^2) and b_k (Å^2); NaN where not tabulated (Z > 98).
     """
-    with files(__package__).joinpath("data", "scattering_factors.csv").open() as handle:
-        table = pd.read_csv(handle, index_col="atomic_number")
+    z, *columns = (column.astype(float) for column in _read_csv("scattering_factors.csv").values())
     parameters = np.full((N_ELEMENTS + 1, 4, 2), np.nan)
-    parameters[table.index] = table.to_numpy().reshape(-1, 4, 2)
+    parameters[z.astype(int)] = np.stack(columns, axis=1).reshape(-1, 4, 2)
     parameters.flags.writeable = False
     return parameters

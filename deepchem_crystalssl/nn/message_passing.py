@@ -127,6 +127,19 @@ class GraphBatch:
         tensors: dict[str, Any] = {k: value.to(device) for k, value in vars(self).items() if isinstance(value, Tensor)}
         return replace(self, **tensors)
 
+    def head(self, n: int) -> GraphBatch:
+        """The first n crystals."""
+        n_sites = int(self.num_sites[:n].sum())
+        n_edges = int((self.center < n_sites).sum())
+        n_species = int((self.species_site < n_sites).sum())
+        lengths = dict.fromkeys(("species_site", "atomic_numbers", "occupancy"), n_species)
+        lengths |= dict.fromkeys(("neighbor", "center", "distance", "direction", "masked_edges"), n_edges)
+        lengths |= {"crystal": n_sites, "masked_sites": n_sites, "num_sites": n, "volume": n}
+        parts: dict[str, Any] = {
+            k: value[: lengths[k]] for k, value in vars(self).items() if k in lengths and value is not None
+        }
+        return replace(self, **parts)
+
     @property
     def total_sites(self) -> int:
         """Number of sites A of all crystals together."""

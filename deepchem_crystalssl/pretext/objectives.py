@@ -179,12 +179,15 @@ class MaskedSites:
         Predict the element too, not only group and period.
     edges : bool
         Hide and predict distances too.
+    crystals : float
+        Share of the batch's crystals that are asked; each costs a second pass through the encoder.
     """
 
     share: float = 0.15
     whole_species: bool = False
     elements: bool = True
     edges: bool = True
+    crystals: float = 1.0
     name: str = "masked_sites"
     needs_patterns: bool = False
 
@@ -196,7 +199,9 @@ class MaskedSites:
 
     def losses(self, batch: PretextBatch, head: Any) -> dict[str, tuple[Tensor, Tensor]]:
         """(logits, target) of every question asked."""
-        graphs = batch.graphs
+        graphs = (
+            batch.graphs if self.crystals == 1.0 else batch.graphs.head(max(1, int(self.crystals * len(batch.graphs))))
+        )
         chosen = (
             choose_species(graphs, batch.generator)
             if self.whole_species
@@ -421,8 +426,12 @@ PRESETS: dict[str, Preset] = {
     "kong2024": Preset((MaskedSites(),), {"n_layers": 5}),
     "kong2024-contrastive": Preset((TwoViews(),), {"n_layers": 5}),
     "joint": Preset(
-        (CrystalXRDInfoNCE(), MaskedSites(whole_species=True, edges=False), Descriptors()),
-        {"readout": "mean_std"},
+        (
+            CrystalXRDInfoNCE(temperature=0.05),
+            MaskedSites(whole_species=True, edges=False, crystals=0.5),
+            Descriptors(),
+        ),
+        {"readout": "mean_std", "angles": True},
         {"channels": 32},
     ),
 }

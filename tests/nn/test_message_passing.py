@@ -87,3 +87,12 @@ def test_dgl_asked_for_but_absent(graphs, monkeypatch):
 def test_a_batch_moves_between_devices(graphs):
     batch = GraphBatch.from_graphs(graphs[:2]).to("meta")
     assert batch.center.device.type == batch.occupancy.device.type == "meta" and not batch.uses_dgl
+
+
+def test_head_is_a_batch_of_the_first(graphs):
+    whole, first = GraphBatch.from_graphs(graphs[:12]), GraphBatch.from_graphs(graphs[:5])
+    head = whole.head(5)
+    assert len(head) == 5
+    for name, value in vars(first).items():
+        if isinstance(value, torch.Tensor):
+            assert torch.equal(getattr(head, name), value), name
