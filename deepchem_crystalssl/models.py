@@ -192,7 +192,10 @@ class CrystalSSLModel(ResumableModel):
             return components
         if self.needs_patterns:
             components["xrd_encoder"] = XRDEncoder(
-                self.xrd_grid.n_bins, embedding_size=encoder.embedding_size, **self.xrd_encoder_arguments
+                self.xrd_grid.n_bins,
+                embedding_size=encoder.embedding_size,
+                two_theta=(self.xrd_grid.two_theta_min, self.xrd_grid.two_theta_max),
+                **self.xrd_encoder_arguments,
             )
         for objective in self.objectives:
             components[f"{objective.name}_head"] = objective.build_head(encoder)

@@ -6,7 +6,9 @@ import sys
 CODE = """
 import sys
 
-ABSENT = "deepchem dgl pymatgen matminer sklearn pandas scipy numba pyarrow gemmi spglib matplotlib tqdm yaml monty".split()
+ABSENT = (
+    "deepchem dgl pymatgen matminer sklearn pandas scipy numba pyarrow gemmi spglib matplotlib tqdm yaml monty"
+).split()
 
 
 class Absent:

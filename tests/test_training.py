@@ -318,3 +318,34 @@ def test_three_lines_in_a_new_process_without_network(tmp_path):
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.stdout.strip().endswith("(20, 128)"), done.stderr[-800:]
+
+
+# What DeepChem users do
+
+
+def test_fit_generator_and_callbacks(train):
+    model, steps = CrystalSSLModel("joint", **SMALL), []
+    model.fit_generator(model.default_generator(train, epochs=2), callbacks=lambda model, step: steps.append(step))
+    assert steps == list(range(1, 9))
+    more = []
+    model.fit(train, nb_epoch=1, callbacks=[lambda m, step: more.append(step), lambda m, step: more.append(-step)])
+    assert more == [9, -9, 10, -10, 11, -11, 12, -12]
+
+
+def test_fit_in_order_is_the_same_every_time(train):
+    losses = [CrystalSSLModel("joint", **SMALL).fit(train, nb_epoch=1, deterministic=True) for _ in range(2)]
+    assert losses[0] == losses[1]
+
+
+def test_weights_come_from_a_checkpoint_folder_too(train, tmp_path):
+    pretrained = CrystalSSLModel("joint", **SMALL, model_dir=str(tmp_path))
+    pretrained.fit(train, nb_epoch=1)
+    model = CrystalSSLModel("joint", **SMALL, task="regression")
+    model.load_from_pretrained(model_dir=str(tmp_path), components=["crystal_encoder"])
+    assert np.allclose(model.embed(train), pretrained.embed(train), atol=1e-6) and model.get_global_step() == 0
+
+
+def test_predict_embedding_of_a_pretrained_model(train):
+    """DeepChem's predict gives the crystal vectors."""
+    model = CrystalSSLModel("joint", **SMALL)
+    assert np.allclose(model.predict(train), model.embed(train), atol=1e-5)

@@ -24,8 +24,8 @@ class BatchRenorm(nn.Module):
     ----------
     n_features : int
     momentum : float
-        Weight of a new batch in the running statistics; the first batches count alike. It is large, for while weights
-        move fast, statistics that lag behind them shift what every layer sees.
+        What a batch forgets of those before it. It is large, for while weights move fast, statistics that lag behind
+        them shift what every layer sees. Rows count alike: the small last batch of an epoch weighs little.
     max_scale, max_shift : float
         Limits of r (and 1 / r) and of d.
 
@@ -37,7 +37,7 @@ class BatchRenorm(nn.Module):
 
     mean: Tensor
     variance: Tensor
-    n_batches: Tensor
+    n_rows: Tensor
 
     def __init__(self, n_features: int, momentum: float = 0.3, max_scale: float = 3.0, max_shift: float = 5.0):
         super().__init__()
@@ -49,7 +49,7 @@ class BatchRenorm(nn.Module):
         self.bias = nn.Parameter(torch.zeros(n_features))
         self.register_buffer("mean", torch.zeros(n_features))
         self.register_buffer("variance", torch.ones(n_features))
-        self.register_buffer("n_batches", torch.zeros((), dtype=torch.int64))
+        self.register_buffer("n_rows", torch.zeros(()))
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, F) or (B, F, L) to the same."""
@@ -58,8 +58,8 @@ class BatchRenorm(nn.Module):
             return F.batch_norm(x, self.mean, self.variance, self.weight, self.bias, eps=self.eps)
         with torch.no_grad():
             mean, variance = (v.float() for v in torch.batch_norm_update_stats(x, None, None, 0.0))  # biased, one pass
-            self.n_batches += 1
-            share = (1.0 / self.n_batches).clamp(min=self.momentum)
+            self.n_rows.mul_(1.0 - self.momentum).add_(rows)
+            share = rows / self.n_rows
             self.mean += share * (mean - self.mean)
             self.variance += share * (variance - self.variance)
             std = (self.variance + self.eps).sqrt()

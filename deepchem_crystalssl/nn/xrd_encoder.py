@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
@@ -10,6 +12,8 @@ from torch.nn import functional as F
 
 from .layers import head_widths, mlp
 from .normalization import BatchRenorm
+
+Axis = Literal["two_theta", "log_q"]
 
 
 class XRDEncoder(nn.Module):
@@ -30,6 +34,11 @@ class XRDEncoder(nn.Module):
         Size of the vector.
     power : float
         Intensities enter raised to it: the square root lets weak reflections speak, 1 is as published.
+    axis : {"two_theta", "log_q"}
+        Whether the network slides along the angle, as published, or along the logarithm of the scattering vector,
+        :class:`LogScatteringVector`.
+    two_theta : (float, float)
+        First and last angle of the patterns, degrees.
     unit_length : bool
         Whether vectors have length 1; as published they have any.
 
@@ -46,6 +55,8 @@ class XRDEncoder(nn.Module):
         hidden: int | Sequence[int] = 256,
         embedding_size: int = 128,
         power: float = 0.5,
+        axis: Axis = "two_theta",
+        two_theta: tuple[float, float] = (10.0, 110.0),
         unit_length: bool = True,
     ):
         super().__init__()
@@ -53,6 +64,9 @@ class XRDEncoder(nn.Module):
         self.embedding_size = embedding_size
         self.power = power
         self.unit_length = unit_length
+        if axis not in ("two_theta", "log_q"):
+            raise ValueError(f"axis: {axis!r}; must be 'two_theta' or 'log_q'")
+        self.rebin = LogScatteringVector(n_bins, *two_theta) if axis == "log_q" else nn.Identity()
         self.convolutions = nn.Sequential(
             *_block(1, channels, kernel=50, stride=5, padding=10),
             *_block(channels, channels, kernel=10, stride=5, padding=5),
@@ -67,9 +81,41 @@ class XRDEncoder(nn.Module):
 
     def forward(self, patterns: Tensor) -> Tensor:
         """(B, n_bins) to (B, embedding_size)."""
-        intensities = patterns.clamp(min=0) ** self.power
+        intensities = self.rebin(patterns.clamp(min=0)) ** self.power
         vectors = self.head(self.convolutions(intensities[:, None])).float()
         return F.normalize(vectors, dim=1) if self.unit_length else vectors
+
+
+class LogScatteringVector(nn.Module):
+    r"""Patterns over two-theta, binned anew over :math:`\ln q`, :math:`q \propto \sin\theta`.
+
+    There, an isotropic strain shifts all peaks alike, :math:`\ln q \to \ln q - \epsilon`: what a convolution is made to
+    look past. Intensity is kept: what a bin holds is shared among those it overlaps.
+
+    Parameters
+    ----------
+    n_bins : int
+        Of the patterns, before and after.
+    two_theta_min, two_theta_max : float
+        Degrees.
+    """
+
+    position: Tensor
+
+    def __init__(self, n_bins: int, two_theta_min: float, two_theta_max: float):
+        super().__init__()
+        first, last = (math.log(math.sin(math.radians(angle / 2))) for angle in (two_theta_min, two_theta_max))
+        angle = 2 * torch.rad2deg(torch.asin(torch.linspace(first, last, n_bins + 1, dtype=torch.float64).exp()))
+        position = (angle - two_theta_min) / (two_theta_max - two_theta_min) * n_bins
+        self.register_buffer("position", position.clamp(0, n_bins).float(), persistent=False)
+
+    def forward(self, patterns: Tensor) -> Tensor:
+        """(B, n_bins) to (B, n_bins)."""
+        below = F.pad(patterns.double().cumsum(1), (1, 0))
+        left = self.position.floor().long().clamp(max=patterns.shape[1] - 1)
+        part = self.position - left
+        held = below[:, left] + part * (below[:, left + 1] - below[:, left])
+        return held.diff(dim=1).to(patterns.dtype).clamp(min=0)
 
 
 def _block(n_in: int, n_out: int, kernel: int, stride: int, padding: int) -> list[nn.Module]:

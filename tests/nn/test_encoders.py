@@ -1,11 +1,12 @@
 import numpy as np
 import pytest
 import torch
+from pymatgen.core import Lattice, Structure
 
-from deepchem_crystalssl import structures_to_graphs
+from deepchem_crystalssl import XRDGrid, simulate_xrd, structures_to_graphs
 from deepchem_crystalssl.nn.crystal_encoder import CrystalEncoder
 from deepchem_crystalssl.nn.message_passing import GraphBatch
-from deepchem_crystalssl.nn.xrd_encoder import XRDEncoder
+from deepchem_crystalssl.nn.xrd_encoder import LogScatteringVector, XRDEncoder
 from deepchem_crystalssl.testing import permuted, recelled, rotated, supercell, translated
 
 
@@ -87,3 +88,25 @@ def test_xrd_encoder_batch_equals_single():
     assert torch.allclose(encoder(patterns[2:3])[0], out[2], atol=1e-5)
     lengths = XRDEncoder(1000, 8, unit_length=False, power=1.0).eval()(patterns).norm(dim=1)
     assert torch.allclose(out.norm(dim=1), torch.ones(4)) and not torch.allclose(lengths, torch.ones(4), atol=1e-3)
+
+
+def test_strain_shifts_a_pattern_over_the_logarithm_of_q():
+    """All peaks by the same number of bins, where over two-theta each moves by another."""
+    crystal = Structure.from_spacegroup("Fm-3m", Lattice.cubic(5.64), ["Na", "Cl"], [[0, 0, 0], [0.5, 0.5, 0.5]])
+    grid = XRDGrid(fwhm=0.3)
+    strained = crystal.copy().apply_strain(0.01, inplace=False)
+    patterns = torch.from_numpy(simulate_xrd([crystal, strained], grid))
+    rebin = LogScatteringVector(grid.n_bins, grid.two_theta_min, grid.two_theta_max)
+    over_q = rebin(patterns)
+    assert torch.allclose(over_q.sum(1), patterns.sum(1), rtol=1e-4)
+    step = np.log(np.sin(np.radians(55)) / np.sin(np.radians(5))) / grid.n_bins
+    shift = round(np.log(1.01) / step)
+
+    def similarity(a, b, moved):
+        return torch.cosine_similarity(a, torch.roll(b, moved), dim=0)
+
+    assert similarity(*over_q, shift) > 0.96 > 0.9 > max(similarity(*patterns, k) for k in range(0, 60))
+    encoder = XRDEncoder(channels=8, axis="log_q").eval()
+    assert encoder(patterns).shape == (2, 128)
+    with pytest.raises(ValueError, match="axis"):
+        XRDEncoder(axis="q")

@@ -49,5 +49,18 @@ def test_a_drift_is_clipped():
     norm = BatchRenorm(1)
     norm(torch.randn(100, 1))
     norm.momentum = 0.0
-    norm.n_batches += 10**9
+    norm.n_rows += 10**12
     assert norm(1000.0 + torch.randn(100, 1)).abs().max() < 3 * 4 + 5
+
+
+def test_statistics_are_means_over_rows_that_fade():
+    """A short last batch must not take over: of an epoch's last 32 crystals after batches of 256, say."""
+    torch.manual_seed(0)
+    norm, sizes = BatchRenorm(2, momentum=0.3), (64, 64, 64, 4)
+    batches = [torch.randn(n, 2) + k for k, n in enumerate(sizes)]
+    for x in batches:
+        norm(x)
+    weights = torch.tensor([n * 0.7 ** (len(sizes) - 1 - k) for k, n in enumerate(sizes)])
+    means = torch.stack([x.mean(0) for x in batches])
+    assert torch.allclose(norm.mean, (weights[:, None] * means).sum(0) / weights.sum(), atol=1e-5)
+    assert weights[-1] / weights.sum() < 0.05
