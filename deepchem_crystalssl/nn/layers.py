@@ -106,7 +106,7 @@ class AngularMoments(nn.Module):
         Largest l, up to 4; the least is 1.
     """
 
-    def __init__(self, width: int, channels: int = 16, max_degree: int = 4):
+    def __init__(self, width: int, channels: int = 8, max_degree: int = 4):
         super().__init__()
         self.max_degree = max_degree
         self.from_neighbor = nn.Linear(width, channels, bias=False)
