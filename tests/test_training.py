@@ -232,7 +232,7 @@ def test_weights_of_another_shape_or_name_are_refused(train):
         model.load_from_pretrained(wider, components=["crystal_encoder"])
     with pytest.raises(CheckpointError, match="no component"):
         model.load_from_pretrained(wider, components=["encoder"])
-    heads_differ = CrystalSSLModel("kong2024", encoder={**SMALL["encoder"], "readout": "mean_std"})
+    heads_differ = CrystalSSLModel("kong2024", encoder={**SMALL["encoder"], "readout": "mean_std", "angles": True})
     heads_differ.load_from_pretrained(model)  # what both have
 
 
