@@ -249,7 +249,9 @@ class CrystalSSLModel(ResumableModel):
     def _leave_out(self, patterns: np.ndarray, graphs: list, errors: list) -> tuple[np.ndarray, list]:
         """A crystal without pattern costs itself alone, and is reported once."""
         known = {error.item for error in self.left_out}
-        self.left_out.extend(error for error in errors if error is not None and error.item not in known)
+        for error in errors:
+            if error is not None and error.item not in known:
+                self.left_out.handle(error, "warn")
         kept = [k for k, error in enumerate(errors) if error is None]
         if not kept:
             raise next(error for error in errors if error is not None)

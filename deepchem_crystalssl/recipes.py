@@ -201,7 +201,9 @@ def evaluate(
     for column, encoder in (("model", trained), ("random encoder", trained.untrained(seed))):
         vectors = embed_graphs(encoder.crystal_encoder, graphs, engine=encoder.engine, device=encoder.device)
         layers = list(range(len(encoder.crystal_encoder.convolutions) + 1))
-        pooled = embed_graphs(encoder.crystal_encoder, graphs, layers=layers, engine=encoder.engine)
+        pooled = embed_graphs(
+            encoder.crystal_encoder, graphs, layers=layers, engine=encoder.engine, device=encoder.device
+        )
         numbers = {"spread": spread(vectors), "uniformity": uniformity(vectors)}
         if patterns is not None:
             seen = encoder.embed_xrd(patterns, progress=False)

@@ -244,7 +244,8 @@ def test_a_crystal_without_pattern_costs_itself_alone(train, unseen, tmp_path):
     odd = [*list(train.X[:20]), *fcc("Es"), *fcc("Po", a=1.0)]
     grid = XRDGrid(two_theta_max=60.0, n_bins=1000, fwhm=0.5)
     model = CrystalSSLModel("joint", **{**SMALL, "grid": grid}, model_dir=str(tmp_path))
-    loss = model.fit(numpy_dataset(odd), nb_epoch=2, validation=numpy_dataset(odd))
+    with pytest.warns(UserWarning, match="Es"):
+        loss = model.fit(numpy_dataset(odd), nb_epoch=2, validation=numpy_dataset(odd))
     assert np.isfinite(loss) and sorted(type(e).__name__ for e in model.left_out) == [
         "NoReflectionsError",
         "ScatteringFactorError",

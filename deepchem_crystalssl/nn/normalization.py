@@ -15,8 +15,8 @@ class BatchRenorm(nn.Module):
 
     With r and d free, this is :math:`\gamma (x - \mu) / \sigma + \beta`: what the network sees while it learns is what
     it sees afterwards. They carry no gradient and are clipped, so that a drift of the running :math:`\mu, \sigma`
-    cannot run away; the gradient is that of BatchNorm. BatchNorm itself, which learns with the batch's statistics and
-    is used with the running ones, loses most of a contrastive encoder's recall on the way.
+    cannot run away; the gradient is that of BatchNorm, which itself learns with the batch's statistics and is
+    used with the running ones.
 
     Statistics do not move when the weights are frozen, nor in a batch of one row, which has none.
 

@@ -199,9 +199,7 @@ class MaskedSites:
 
     def losses(self, batch: PretextBatch, head: Any) -> dict[str, tuple[Tensor, Tensor]]:
         """(logits, target) of every question asked."""
-        graphs = (
-            batch.graphs if self.crystals == 1.0 else batch.graphs.head(max(1, int(self.crystals * len(batch.graphs))))
-        )
+        graphs = batch.graphs.head(max(1, int(self.crystals * len(batch.graphs))))
         chosen = (
             choose_species(graphs, batch.generator)
             if self.whole_species
@@ -251,11 +249,14 @@ class TwoViews:
 
     def __call__(self, batch: PretextBatch, head: nn.Module) -> Tensor:
         """NT-Xent of the projected means over sites."""
-        views = []
-        for _ in range(2):
-            view = random_view(batch.graphs, self.share, batch.generator)
-            views.append(head(mean_over_sites(view, batch.crystal_encoder.encode_sites(view)[-1])))
-        return nt_xent_loss(views[0], views[1], self.temperature, batch.same)
+        one, other = (_projected_view(batch, head, self.share) for _ in range(2))
+        return nt_xent_loss(one, other, self.temperature, batch.same)
+
+
+def _projected_view(batch: PretextBatch, head: nn.Module, share: float) -> Tensor:
+    """The mean over sites of a partly hidden view, after a projection head."""
+    view = random_view(batch.graphs, share, batch.generator)
+    return head(mean_over_sites(view, batch.crystal_encoder.encode_sites(view)[-1]))
 
 
 @dataclass(frozen=True)
@@ -322,11 +323,8 @@ class BarlowTwins:
 
     def __call__(self, batch: PretextBatch, head: nn.Module) -> Tensor:
         """Redundancy reduction of the projected means over sites."""
-        views = []
-        for _ in range(2):
-            view = random_view(batch.graphs, self.share, batch.generator)
-            views.append(head(mean_over_sites(view, batch.crystal_encoder.encode_sites(view)[-1])))
-        return self.weight * barlow_twins_loss(views[0], views[1]) / views[0].shape[1]
+        one, other = (_projected_view(batch, head, self.share) for _ in range(2))
+        return self.weight * barlow_twins_loss(one, other) / one.shape[1]
 
 
 @dataclass(frozen=True)
@@ -347,7 +345,9 @@ class DenoisedDistances:
 
     def build_head(self, crystal_encoder: CrystalEncoder) -> nn.Module:
         """A small network over both ends and the distance seen."""
-        return nn.ModuleDict({"expand": GaussianExpansion(), "guess": mlp([crystal_encoder.width + 41, 64, 1])})
+        expand = GaussianExpansion()
+        guess = mlp([crystal_encoder.width + len(expand.centers), 64, 1])
+        return nn.ModuleDict({"expand": expand, "guess": guess})
 
     def __call__(self, batch: PretextBatch, head: Any) -> Tensor:
         """Mean squared error, in units of the shift."""
