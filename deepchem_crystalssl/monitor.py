@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -101,3 +102,45 @@ class TrainingLog:
         """(step, value) of a validation number, in order."""
         rows = [json.loads(line) for line in self._lines()]
         return [(row["step"], row[f"validation {name}"]) for row in rows if f"validation {name}" in row]
+
+
+@dataclass(frozen=True)
+class EarlyStopping:
+    """When a training has learned enough, judged by the validations in its log.
+
+    The score is recall@1, or the loss, the less the better, where nothing is retrieved.
+
+    Parameters
+    ----------
+    log : TrainingLog
+    patience : int, optional
+        Validations without a better one before it is over; None is without end.
+    since : int
+        Earlier steps in the log belong to another run.
+    """
+
+    log: TrainingLog
+    patience: int | None = None
+    since: int = 0
+
+    @property
+    def _scores(self) -> dict[int, float]:
+        """The better, the higher; by step."""
+        scores = self.log.scores("recall@1") or [(step, -loss) for step, loss in self.log.scores("loss")]
+        return {step: score for step, score in scores if step > self.since}
+
+    @property
+    def best_step(self) -> int | None:
+        """The step of the best validation, the first of equals; None before the first."""
+        scores = self._scores
+        return max(scores, key=scores.__getitem__, default=None)
+
+    @property
+    def is_over(self) -> bool:
+        """Whether the last ``patience`` validations were no better than one before them."""
+        best = self.best_step
+        return (
+            best is not None
+            and self.patience is not None
+            and len([s for s in self._scores if s > best]) >= self.patience
+        )

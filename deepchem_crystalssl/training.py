@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import pickle
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from deepchem.data import Dataset
 from deepchem.models.torch_models.modular import ModularTorchModel
@@ -18,13 +18,13 @@ from tqdm import tqdm
 from .checkpoints import check_config, write_config
 from .crystals.errors import CheckpointError, NoCrystalsError
 from .datasets import with_own_randomness
-from .monitor import TrainingLog
+from .monitor import EarlyStopping, TrainingLog
 
 _BEST = "best"
 _LOG = "training_log.jsonl"
 
 
-class ResumableModel(ModularTorchModel):
+class ResumableModel(ModularTorchModel, ABC):
     """A DeepChem model that resumes, validates, stops early, logs, clips, and knows its checkpoints' configuration.
 
     A subclass calls ``super().__init__(seed=..., max_gradient=..., **deepchem)`` after its components are built, and
@@ -49,13 +49,13 @@ class ResumableModel(ModularTorchModel):
         super().__init__(*args, **kwargs)
 
     @property
+    @abstractmethod
     def config(self) -> dict[str, Any]:
         """What a checkpoint must agree with; constructor arguments, as JSON can hold them."""
-        raise NotImplementedError
 
+    @abstractmethod
     def validate(self, dataset: Dataset) -> dict[str, float]:
         """Numbers on data not trained on: ``recall@1``, the more the better, or ``loss``, the less the better."""
-        raise NotImplementedError
 
     @property
     def last_losses(self) -> dict[str, float]:
@@ -113,7 +113,8 @@ class ResumableModel(ModularTorchModel):
             few thousand, of chemical systems not trained on.
         patience : int, optional
             Stop after so many epochs without a better recall@1 (or, without patterns or with labels, a lower loss)
-            on the validation crystals, and return to the best weights, which lie in ``model_dir/best``.
+            on the validation crystals, and return to the best weights. They lie in ``model_dir/best`` whenever there
+            is a validation; at the end they are the newest checkpoint too.
         progress : bool, optional
             Progress bar with the losses; by default on a terminal only.
         callbacks : callable or sequence of callable
@@ -132,7 +133,7 @@ class ResumableModel(ModularTorchModel):
         if restore and self.get_checkpoints():
             self.restore()
         self._ensure_built()
-        log, per_epoch = self.training_log, self._count_batches(dataset)
+        per_epoch = self._count_batches(dataset)
         if not per_epoch:
             raise NoCrystalsError(
                 "dataset",
@@ -141,50 +142,51 @@ class ResumableModel(ModularTorchModel):
                 "Give it more crystals.",
             )
         done = self._global_step if restore else 0
-        first = 0 if restore else self._global_step
+        first = self._global_step - done
+        log = self.training_log
         log.rewind(self._global_step)
+        stopping = EarlyStopping(log, patience, since=first)
         epochs = self._epochs(dataset, nb_epoch, deterministic, done, first)
         bar = tqdm(desc="training", total=per_epoch * nb_epoch, initial=done,
                    disable=None if progress is None else not progress, delay=1.0)  # fmt: skip
 
-        def batches() -> Iterator[tuple[list, list, list]]:
-            for epoch in epochs:
-                for batch in epoch:
-                    yield batch
-                    bar.update()
-                self._write_means(log)
-                if validation is not None and not self._validate(validation, log, patience):
-                    return
-
         def after_step(model: Any, step: int, **_: Any) -> None:
             log.add(self._losses)
+            bar.update()
             if step % self.log_frequency == 0:
                 bar.set_postfix({name: f"{loss:.3f}" for name, loss in self.last_losses.items()}, refresh=False)
                 self._write_means(log)
 
         given = [callbacks] if callable(callbacks) else list(callbacks)
         with bar:
-            loss = self.fit_generator(batches(), callbacks=[after_step, *given], **kwargs)
-        if patience is not None and Path(self.model_dir, _BEST).exists():
+            batches = self._validated(epochs, validation, log, stopping)
+            loss = self.fit_generator(batches, callbacks=[after_step, *given], **kwargs)
+        if patience is not None and stopping.best_step not in (None, self._global_step):
             self.restore(components=list(self.components), model_dir=str(Path(self.model_dir, _BEST)))
+            self.save_checkpoint(kwargs.get("max_checkpoints_to_keep", 5))
         return loss
+
+    def _validated(
+        self,
+        epochs: Iterable[Iterable[tuple[list, list, list]]],
+        validation: Dataset | None,
+        log: TrainingLog,
+        stopping: EarlyStopping,
+    ) -> Iterator[tuple[list, list, list]]:
+        """The batches of the epochs, measuring after each on unseen crystals, until it is enough."""
+        for epoch in epochs:
+            if stopping.is_over:
+                return
+            yield from epoch
+            self._write_means(log)
+            if validation is not None:
+                log.write_validation(self._global_step, self.validate(validation))
+                self.model.train()
+                if stopping.best_step == self._global_step:
+                    self.save_checkpoint(1, str(Path(self.model_dir, _BEST)))
 
     def _write_means(self, log: TrainingLog) -> None:
         log.write_means(self._global_step, learning_rate=self._pytorch_optimizer.param_groups[0]["lr"])
-
-    def _validate(self, validation: Dataset, log: TrainingLog, patience: int | None) -> bool:
-        """Measure on unseen crystals; whether to go on."""
-        numbers = self.validate(validation)
-        log.write_validation(self._global_step, numbers)
-        self.model.train()
-        if patience is None:
-            return True
-        name, sign = ("recall@1", 1.0) if "recall@1" in numbers else ("loss", -1.0)
-        scores = [sign * value for _, value in log.scores(name)]
-        best = int(np.argmax(scores))
-        if best == len(scores) - 1:
-            self.save_checkpoint(1, str(Path(self.model_dir, _BEST)))
-        return len(scores) - 1 - best < patience
 
     def _count_batches(self, dataset: Dataset) -> int:
         full, rest = divmod(len(dataset), self.batch_size)
@@ -253,28 +255,16 @@ class ResumableModel(ModularTorchModel):
         CheckpointError
             If there is none, or it was written by a model of another configuration.
         """
-        folder = str(model_dir or self.model_dir)
-        if checkpoint is None:
-            checkpoints = sorted(self.get_checkpoints(folder)) if Path(folder).is_dir() else []
-            if not checkpoints:
-                raise CheckpointError(folder, "no checkpoint", remedy="Train first, or name the folder.")
-            checkpoint = checkpoints[0]
-        if components is None:
-            check_config(checkpoint, self.config)
-        self._ensure_built()
-        try:
-            data = torch.load(checkpoint, map_location=self.device, weights_only=True)
-        except (pickle.UnpicklingError, RuntimeError, EOFError) as error:
-            raise CheckpointError(str(checkpoint), f"cannot be read: {str(error)[:200]}") from error
-        for name in components if components is not None else self.components:
-            if name not in data or name not in self.components:
-                raise CheckpointError(checkpoint, f"no component {name!r}")
-            self.components[name].load_state_dict(data[name])
-        if components is None:
-            self._pytorch_optimizer.load_state_dict(data["optimizer_state_dict"])
-            self._global_step = data["global_step"]
-            if self._lr_schedule is not None:
-                self._lr_schedule.last_epoch = self._global_step
+        path, data = self._read_checkpoint(checkpoint, model_dir)
+        if components is not None:
+            self._take_over(data, components, path)
+            return
+        check_config(path, self.config)
+        self._take_over(data, self.components, path)
+        self._pytorch_optimizer.load_state_dict(data["optimizer_state_dict"])
+        self._global_step = data["global_step"]
+        if self._lr_schedule is not None:
+            self._lr_schedule.last_epoch = self._global_step
 
     def load_from_pretrained(
         self, source_model: Any = None, components: list[str] | None = None, **kwargs: Any
@@ -296,13 +286,36 @@ class ResumableModel(ModularTorchModel):
             If a component is missing, or built with other arguments.
         """
         if source_model is None:
-            self.restore(components if components is not None else list(self.components), **kwargs)
-            return
-        shared = [name for name in self.components if name in source_model.components]
-        for name in shared if components is None else components:
-            if name not in shared:
-                raise CheckpointError("source_model", f"no component {name!r}; both have {', '.join(shared)}")
+            source, states = self._read_checkpoint(kwargs.get("checkpoint"), kwargs.get("model_dir"))
+        else:
+            source = "source_model"
+            states = {name: component.state_dict() for name, component in source_model.components.items()}
+        shared = [name for name in self.components if name in states]
+        self._take_over(states, shared if components is None else components, source)
+
+    def _read_checkpoint(
+        self, checkpoint: str | Path | None, model_dir: str | Path | None
+    ) -> tuple[str, dict[str, Any]]:
+        """A checkpoint, by default the newest, and what is in it."""
+        if checkpoint is None:
+            folder = str(model_dir or self.model_dir)
+            checkpoints = sorted(self.get_checkpoints(folder)) if Path(folder).is_dir() else []
+            if not checkpoints:
+                raise CheckpointError(folder, "no checkpoint", remedy="Train first, or name the folder.")
+            checkpoint = checkpoints[0]
+        self._ensure_built()
+        try:
+            return str(checkpoint), torch.load(checkpoint, map_location=self.device, weights_only=True)
+        except (pickle.UnpicklingError, RuntimeError, EOFError, OSError) as error:
+            raise CheckpointError(str(checkpoint), f"cannot be read: {str(error)[:200]}") from error
+
+    def _take_over(self, states: Mapping[str, Any], names: Iterable[str], source: str) -> None:
+        """Load the weights of these components."""
+        for name in names:
+            if name not in states or name not in self.components:
+                both = ", ".join(known for known in self.components if known in states)
+                raise CheckpointError(source, f"no component {name!r}", remedy=f"Both have {both or 'none'}.")
             try:
-                self.components[name].load_state_dict(source_model.components[name].state_dict())
+                self.components[name].load_state_dict(states[name])
             except RuntimeError as error:
-                raise CheckpointError("source_model", f"another {name}: {error}") from error
+                raise CheckpointError(source, f"another {name}: {error}") from error

@@ -96,17 +96,47 @@ def test_log_forgets_what_a_killed_run_wrote_after_its_checkpoint(tmp_path):
     assert log.to_frame().to_dict("list") == {"step": [1.0, 2.0], "a": [2.0, 2.0]}
 
 
-def test_early_stopping_returns_to_the_best(train, unseen, tmp_path):
-    model = CrystalSSLModel("joint", **SMALL, model_dir=str(tmp_path), learning_rate=0.0)  # never better again
-    model.fit(train, nb_epoch=30, validation=unseen, patience=2)
-    steps = [step for step, _ in model.training_log.scores("recall@1")]
-    assert len(steps) < 15 and (tmp_path / "best" / "checkpoint1.pt").exists()
-    learning = CrystalSSLModel("kong2024", encoder=SMALL["encoder"], batch_size=16, model_dir=str(tmp_path / "k"))
-    learning.fit(train, nb_epoch=4, validation=unseen, patience=4)
-    losses = [loss for _, loss in learning.training_log.scores("loss")]
-    assert learning.validate(unseen)["loss"] == pytest.approx(min(losses), abs=1e-4)
+def scored(monkeypatch, model, values, name="loss"):
+    """The model's validations give these numbers, one after the other."""
+    numbers = iter(values)
+    monkeypatch.setattr(model, "validate", lambda dataset: {name: next(numbers)})
+    return model
+
+
+def encoder_weights(model):
+    return torch.nn.utils.parameters_to_vector(model.crystal_encoder.parameters()).detach().clone()
+
+
+def kong(folder, **arguments):
+    return CrystalSSLModel("kong2024", encoder=SMALL["encoder"], batch_size=16, model_dir=str(folder), **arguments)
+
+
+@pytest.mark.parametrize("name, sign", [("loss", 1), ("recall@1", -1)])
+def test_early_stopping_returns_to_the_best(train, unseen, tmp_path, monkeypatch, name, sign):
+    weights = {}  # after each step
+    model = scored(monkeypatch, kong(tmp_path), [sign * x for x in (5.0, 3.0, 4.0, 3.0, 3.5, 1.0)], name)
+    model.fit(train, nb_epoch=30, validation=unseen, patience=3,
+              callbacks=lambda m, step: weights.update({step: encoder_weights(m)}))  # fmt: skip
+    assert sorted(weights)[-1] == 20 and not torch.equal(weights[20], weights[8])
+    assert torch.equal(encoder_weights(model), weights[8])  # of equals the first
+    assert torch.equal(encoder_weights(CrystalSSLModel.from_folder(tmp_path)), weights[8])
+    again = scored(monkeypatch, kong(tmp_path), [])
+    again.fit(train, nb_epoch=30, validation=unseen, patience=3, restore=True)
+    assert again.get_global_step() == 20 and torch.equal(encoder_weights(again), weights[8])
+
+
+def test_a_run_of_its_own_has_patience_of_its_own(train, unseen, tmp_path, monkeypatch):
+    model = scored(monkeypatch, kong(tmp_path), [1.0, 2.0, 5.0, 4.0, 6.0, 6.0])
+    model.fit(train, nb_epoch=2, validation=unseen)
+    at_best = {}
+    model.fit(train, nb_epoch=9, validation=unseen, patience=2,
+              callbacks=lambda m, step: at_best.update({step: encoder_weights(m)}))  # fmt: skip
+    assert sorted(at_best)[-1] == 24 and torch.equal(encoder_weights(model), at_best[16])
+
+
+def test_patience_needs_crystals_to_measure_on(train):
     with pytest.raises(ValueError, match="validation="):
-        model.fit(train, patience=3)
+        CrystalSSLModel("joint", **SMALL).fit(train, patience=3)
 
 
 def test_validation_metrics_know_collapse():
@@ -225,7 +255,7 @@ def test_a_checkpoint_that_would_run_code_is_refused(tmp_path):
     assert not (tmp_path / "ran").exists()
 
 
-def test_weights_of_another_shape_or_name_are_refused(train):
+def test_weights_of_another_shape_or_name_are_refused(tmp_path):
     model = CrystalSSLModel("joint", **SMALL)
     wider = CrystalSSLModel("joint", **{**SMALL, "encoder": dict(width=24)})
     with pytest.raises(CheckpointError, match="another crystal_encoder"):
@@ -234,6 +264,15 @@ def test_weights_of_another_shape_or_name_are_refused(train):
         model.load_from_pretrained(wider, components=["encoder"])
     heads_differ = CrystalSSLModel("kong2024", encoder={**SMALL["encoder"], "readout": "mean_std", "angles": True})
     heads_differ.load_from_pretrained(model)  # what both have
+    assert torch.equal(encoder_weights(heads_differ), encoder_weights(model))
+    model.save_checkpoint(model_dir=str(tmp_path))
+    heads_differ = CrystalSSLModel("kong2024", encoder={**SMALL["encoder"], "readout": "mean_std", "angles": True})
+    heads_differ.load_from_pretrained(model_dir=str(tmp_path))
+    assert torch.equal(encoder_weights(heads_differ), encoder_weights(model))
+    with pytest.raises(CheckpointError, match="another crystal_encoder"):
+        wider.restore(components=["crystal_encoder"], model_dir=str(tmp_path))
+    with pytest.raises(CheckpointError, match="cannot be read"):
+        model.restore(checkpoint=str(tmp_path / "nothing.pt"))
 
 
 # Crystals and datasets at the edge
