@@ -39,6 +39,7 @@ import deepchem_crystalssl as dcs
 from deepchem_crystalssl.crystals.instrument import REALISTIC, try_patterns
 from deepchem_crystalssl.metrics import duplicate_groups, retrieval_recall
 from deepchem_crystalssl.nn.message_passing import GraphBatch
+from deepchem_crystalssl.pretext.batch import PretextBatch
 from deepchem_crystalssl.pretext.objectives import (
     BarlowTwins,
     CrystalXRDInfoNCE,
@@ -46,7 +47,6 @@ from deepchem_crystalssl.pretext.objectives import (
     Descriptors,
     MaskedSites,
     Objective,
-    PretextBatch,
     SiteDescriptors,
     TwoViews,
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -26,7 +27,9 @@ from .nn.crystal_encoder import CrystalEncoder
 from .nn.message_passing import Engine, GraphBatch
 from .nn.property_head import Components, Task, property_head, property_loss
 from .nn.xrd_encoder import XRDEncoder
-from .pretext.objectives import Objective, PretextBatch, resolve_objectives
+from .pretext.batch import PretextBatch
+from .pretext.objectives import Objective
+from .pretext.presets import resolve_objectives
 from .pretext.views import same_crystals
 from .training import ResumableModel
 
@@ -119,6 +122,11 @@ class CrystalSSLModel(ResumableModel):
         self.xrd_grid = grid.check()
         self.instrument = instrument and instrument.check()
         self.task, self.n_tasks, self.n_classes = task, n_tasks, n_classes
+        if task == "pretraining" and not self.needs_patterns and (self.xrd_encoder_arguments or instrument):
+            names = ", ".join(objective.name for objective in self.objectives)
+            warnings.warn(
+                f"xrd_encoder and instrument play no part: no objective ({names}) looks at patterns", stacklevel=2
+            )
         self.mixed_precision = mixed_precision
         self.engine: Engine = engine
         self.needs_labels = task != "pretraining"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tomllib
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -195,48 +195,71 @@ def evaluate(
         patterns, errors = try_patterns(graphs, trained.xrd_grid, _instrument(instrument), seed)
         kept = [k for k, error in enumerate(errors) if error is None]
         graphs, patterns, systems = [graphs[k] for k in kept], patterns[kept], systems[kept]
-    groups = duplicate_groups(graphs)
-    shuffled = np.random.RandomState(seed).permutation(len(graphs))
-    table: dict[str, dict[str, float]] = {}
-    for column, encoder in (("model", trained), ("random encoder", trained.untrained(seed))):
-        vectors = embed_graphs(encoder.crystal_encoder, graphs, engine=encoder.engine, device=encoder.device)
-        layers = list(range(len(encoder.crystal_encoder.convolutions) + 1))
-        pooled = embed_graphs(
-            encoder.crystal_encoder, graphs, layers=layers, engine=encoder.engine, device=encoder.device
-        )
-        numbers = {"spread": spread(vectors), "uniformity": uniformity(vectors)}
-        if patterns is not None:
-            seen = encoder.embed_xrd(patterns, progress=False)
-            numbers["alignment"] = alignment(vectors, seen)
-            for way, query, gallery in (("xrd to crystal", seen, vectors), ("crystal to xrd", vectors, seen)):
-                found = retrieval_recall(query, gallery, (1, 5, 10), groups)
-                for k in found:
-                    numbers[f"{way} recall@{k}"] = found[k]
-                    if column == "model":
-                        chance = retrieval_recall(query[shuffled], gallery, (k,), groups)[k]
-                        low, high = found.interval[k]
-                        table[f"{way} recall@{k}"] = {"low": low, "high": high, "shuffled pairs": chance}
-        for name, values in _labels_of(labels, graphs).items():
-            known = np.isfinite(values)
-            if len(set(systems[known])) < 2:
-                continue
-            for kind, probe in (("linear", linear_probe), ("nearest neighbours", nearest_neighbor_probe)):
-                result = probe(pooled[known], values[known], systems[known])
-                numbers[f"{name}, {kind} (MAE)"] = result.error
-                if column == "model":
-                    low, high = result.interval
-                    table[f"{name}, {kind} (MAE)"] = {"low": low, "high": high, "constant": result.baseline}
-        for name, value in numbers.items():
-            table.setdefault(name, {})[column] = value
-    frame = pd.DataFrame(table).T.rename_axis("measure")
-    order = [c for c in ("model", "low", "high", "random encoder", "shuffled pairs", "constant") if c in frame]
-    frame = frame[order]
+    seen = _Seen(graphs, patterns, duplicate_groups(graphs), systems, _labels_of(labels, graphs))
+    table = _measure(trained, seen)
+    table["random encoder"] = _measure(trained.untrained(seed), seen)["model"]
+    if patterns is not None:
+        shuffled = replace(seen, patterns=np.random.RandomState(seed).permutation(patterns))
+        table["shuffled pairs"] = _recalls(trained, shuffled)["model"]
+    order = ("model", "low", "high", "random encoder", "shuffled pairs", "constant")
+    frame = table.rename_axis("measure")[[column for column in order if column in table]]
     frame.attrs = {
         "crystals": len(graphs),
-        "duplicates": len(graphs) - len(set(groups)),
+        "duplicates": len(graphs) - len(set(seen.duplicates)),
         "grid": asdict(trained.xrd_grid),
     }
     return frame
+
+
+@dataclass(frozen=True)
+class _Seen:
+    """Crystals to measure on, and what is known of them."""
+
+    graphs: list
+    patterns: np.ndarray | None
+    duplicates: np.ndarray
+    systems: np.ndarray
+    labels: dict[str, np.ndarray]
+
+
+def _measure(model: CrystalSSLModel, seen: _Seen) -> pd.DataFrame:
+    """One row per measure: model, low, high, constant."""
+    vectors = embed_graphs(model.crystal_encoder, seen.graphs, engine=model.engine, device=model.device)
+    rows = {"spread": {"model": spread(vectors)}, "uniformity": {"model": uniformity(vectors)}}
+    table = pd.DataFrame(rows).T
+    if seen.patterns is not None:
+        table = pd.concat([table, _recalls(model, seen)])
+    return pd.concat([table, _probes(model, seen)]) if seen.labels else table
+
+
+def _recalls(model: CrystalSSLModel, seen: _Seen) -> pd.DataFrame:
+    """Both ways between patterns and crystals."""
+    vectors = embed_graphs(model.crystal_encoder, seen.graphs, engine=model.engine, device=model.device)
+    patterns = model.embed_xrd(seen.patterns, progress=False)
+    rows = {"alignment": {"model": alignment(vectors, patterns)}}
+    for way, query, gallery in (("xrd to crystal", patterns, vectors), ("crystal to xrd", vectors, patterns)):
+        found = retrieval_recall(query, gallery, (1, 5, 10), seen.duplicates)
+        for k in found:
+            low, high = found.interval[k]
+            rows[f"{way} recall@{k}"] = {"model": found[k], "low": low, "high": high}
+    return pd.DataFrame(rows).T
+
+
+def _probes(model: CrystalSSLModel, seen: _Seen) -> pd.DataFrame:
+    """Labels, from the vectors of all layers."""
+    layers = list(range(len(model.crystal_encoder.convolutions) + 1))
+    pooled = embed_graphs(model.crystal_encoder, seen.graphs, layers=layers, engine=model.engine, device=model.device)
+    rows = {}
+    for name, values in seen.labels.items():
+        known = np.isfinite(values)
+        if len(set(seen.systems[known])) < 2:
+            continue
+        for kind, probe in (("linear", linear_probe), ("nearest neighbours", nearest_neighbor_probe)):
+            result = probe(pooled[known], values[known], seen.systems[known])
+            low, high = result.interval
+            rows[f"{name}, {kind} (MAE)"] = {"model": result.error, "low": low, "high": high}
+            rows[f"{name}, {kind} (MAE)"]["constant"] = result.baseline
+    return pd.DataFrame(rows).T
 
 
 def read_labels(path: str | Path) -> pd.DataFrame:

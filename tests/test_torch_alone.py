@@ -25,7 +25,9 @@ importlib.util.find_spec = lambda name, *rest: None if name in ABSENT else find_
 
 import torch
 from deepchem_crystalssl.nn import crystal_encoder, layers, message_passing, property_head, xrd_encoder
-from deepchem_crystalssl.pretext import losses, objectives, views
+from deepchem_crystalssl.pretext import views
+from deepchem_crystalssl.pretext.batch import PretextBatch
+from deepchem_crystalssl.pretext.presets import PRESETS
 
 batch = message_passing.GraphBatch(
     species_site=torch.arange(4), atomic_numbers=torch.tensor([11, 17, 12, 8]), occupancy=torch.ones(4),
@@ -33,10 +35,10 @@ batch = message_passing.GraphBatch(
     crystal=torch.tensor([0, 0, 1, 1]), num_sites=torch.tensor([2, 2]), volume=torch.tensor([45.0, 19.0]),
     direction=torch.tensor([[1.0, 0, 0], [-1.0, 0, 0], [0, 1.0, 0], [0, -1.0, 0]]),
 )
-for name, preset in objectives.PRESETS.items():
+for name, preset in PRESETS.items():
     encoder = crystal_encoder.CrystalEncoder(**preset.encoder)
     xrd = xrd_encoder.XRDEncoder(embedding_size=encoder.embedding_size, **preset.xrd_encoder)
-    parts = objectives.PretextBatch(
+    parts = PretextBatch(
         batch, torch.rand(2, 5000), views.same_crystals(batch), encoder, xrd, torch.Generator()
     )
     torch.stack([objective(parts, objective.build_head(encoder)) for objective in preset.objectives]).sum().backward()

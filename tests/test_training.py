@@ -15,6 +15,8 @@ from deepchem_crystalssl import CrystalSSLModel, CrystalStore, XRDGrid, structur
 from deepchem_crystalssl.crystals.errors import CheckpointError, CrystalInputError, StoreError
 from deepchem_crystalssl.monitor import TrainingLog, validation_metrics
 
+pytestmark = pytest.mark.filterwarnings("ignore:xrd_encoder and instrument play no part")
+
 SMALL = dict(
     encoder=dict(width=16, n_layers=2, hidden=64, embedding_size=24),
     xrd_encoder=dict(channels=8, hidden=64),
@@ -322,6 +324,11 @@ def test_a_batch_of_one_crystal_twice_has_no_negatives():
         model = CrystalSSLModel(preset, **{**SMALL, "grid": XRDGrid(n_bins=1000)})
         model.fit(data, nb_epoch=2)
         assert all(torch.isfinite(p).all() for p in model.model.parameters())
+
+
+def test_options_that_play_no_part_are_said():
+    with pytest.warns(UserWarning, match="masked_sites"):
+        CrystalSSLModel("kong2024", xrd_encoder=dict(channels=8))
 
 
 def test_layers_that_are_not_there(graphs):

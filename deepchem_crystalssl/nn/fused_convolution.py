@@ -29,9 +29,8 @@ class FusedGatedSum(torch.autograd.Function):
     def forward(ctx: Any, center: Tensor, neighbor: Tensor, table: Tensor, edges: tuple[np.ndarray, ...]) -> Tensor:
         """(A, 2F), (A, 2F), (R, 2F) and the edges' arrays to (A, F)."""
         arrays = [x.detach().contiguous().numpy() for x in (center, neighbor, table)]
-        first_site, first_edge, sender, row, part = edges
         out = np.empty((len(center), center.shape[1] // 2), np.float32)
-        _for_each_part(first_site, _forward, *arrays, first_edge, sender, row, part, out)
+        _for_each_part(edges, _forward, *arrays, out)
         ctx.save_for_backward(center, neighbor, table)
         ctx.edges = edges
         return torch.from_numpy(out)
@@ -40,12 +39,9 @@ class FusedGatedSum(torch.autograd.Function):
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, Tensor, Tensor, None]:
         """Gradients of the three inputs; the edges' values are computed anew."""
         arrays = [x.detach().contiguous().numpy() for x in ctx.saved_tensors]
-        first_site, first_edge, sender, row, part = ctx.edges
         out = gradients[0].contiguous().numpy()
         d_center, d_neighbor = np.zeros_like(arrays[0]), np.zeros_like(arrays[1])
-        tables = _for_each_part(
-            first_site, _backward, *arrays, first_edge, sender, row, part, out, d_center, d_neighbor
-        )
+        tables = _for_each_part(ctx.edges, _backward, *arrays, out, d_center, d_neighbor)
         return torch.from_numpy(d_center), torch.from_numpy(d_neighbor), torch.from_numpy(sum(tables)), None
 
 
@@ -56,9 +52,8 @@ class FusedDirectedSum(torch.autograd.Function):
     def forward(ctx: Any, neighbor: Tensor, table: Tensor, harmonics: Tensor, edges: tuple[np.ndarray, ...]) -> Tensor:
         """(A, C), (R, C), (E, M) and the edges' arrays to (A, M, C)."""
         arrays = [x.detach().contiguous().numpy() for x in (neighbor, table, harmonics)]
-        first_site, first_edge, sender, row, part = edges
         out = np.zeros((len(neighbor), harmonics.shape[1], neighbor.shape[1]), np.float32)
-        _for_each_part(first_site, _directed_forward, *arrays, first_edge, sender, row, part, out)
+        _for_each_part(edges, _directed_forward, *arrays, out)
         ctx.save_for_backward(neighbor, table, harmonics)
         ctx.edges = edges
         return torch.from_numpy(out)
@@ -67,22 +62,22 @@ class FusedDirectedSum(torch.autograd.Function):
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, Tensor, None, None]:
         """Gradients of values and table."""
         arrays = [x.detach().contiguous().numpy() for x in ctx.saved_tensors]
-        first_site, first_edge, sender, row, part = ctx.edges
         out = gradients[0].contiguous().numpy()
         d_neighbor = np.zeros_like(arrays[0])
-        tables = _for_each_part(first_site, _directed_backward, *arrays, first_edge, sender, row, part, out, d_neighbor)
+        tables = _for_each_part(ctx.edges, _directed_backward, *arrays, out, d_neighbor)
         return torch.from_numpy(d_neighbor), torch.from_numpy(sum(tables)), None, None
 
 
-def _for_each_part(first_site: np.ndarray, function: Any, *arrays: np.ndarray) -> list:
+def _for_each_part(edges: tuple[np.ndarray, ...], function: Any, *arrays: np.ndarray) -> list:
     """Run over whole crystals, one part per thread: edges never leave a crystal, so no two threads add to one row."""
+    first_site, *rows = edges
     n_parts = max(1, min(torch.get_num_threads(), os.cpu_count() or 1, len(first_site) - 1))
     cuts = np.searchsorted(first_site, np.linspace(0, first_site[-1], n_parts + 1))
     ranges = [(int(first_site[a]), int(first_site[b])) for a, b in zip(cuts[:-1], cuts[1:], strict=True)]
     if n_parts == 1:
-        return [function(*ranges[0], *arrays)]
+        return [function(*ranges[0], *rows, *arrays)]
     with ThreadPoolExecutor(n_parts) as pool:  # made anew: a pool kept would not survive a fork
-        return list(pool.map(lambda r: function(*r, *arrays), ranges))
+        return list(pool.map(lambda r: function(*r, *rows, *arrays), ranges))
 
 
 @njit(nogil=True, cache=True, fastmath=_FAST, error_model="numpy", inline="always")
@@ -126,13 +121,13 @@ def _softplus(x: np.float32, half_tanh: np.float32) -> np.float32:
 def _forward(
     begin: int,
     end: int,
-    center: np.ndarray,
-    neighbor: np.ndarray,
-    table: np.ndarray,
     first_edge: np.ndarray,
     sender: np.ndarray,
     row: np.ndarray,
     part: np.ndarray,
+    center: np.ndarray,
+    neighbor: np.ndarray,
+    table: np.ndarray,
     out: np.ndarray,
 ) -> None:
     width = out.shape[1]
@@ -153,13 +148,13 @@ def _forward(
 def _backward(
     begin: int,
     end: int,
-    center: np.ndarray,
-    neighbor: np.ndarray,
-    table: np.ndarray,
     first_edge: np.ndarray,
     sender: np.ndarray,
     row: np.ndarray,
     part: np.ndarray,
+    center: np.ndarray,
+    neighbor: np.ndarray,
+    table: np.ndarray,
     out: np.ndarray,
     d_center: np.ndarray,
     d_neighbor: np.ndarray,
@@ -193,13 +188,13 @@ def _backward(
 def _directed_forward(
     begin: int,
     end: int,
-    neighbor: np.ndarray,
-    table: np.ndarray,
-    harmonics: np.ndarray,
     first_edge: np.ndarray,
     sender: np.ndarray,
     row: np.ndarray,
     part: np.ndarray,
+    neighbor: np.ndarray,
+    table: np.ndarray,
+    harmonics: np.ndarray,
     out: np.ndarray,
 ) -> None:
     n_channels, n_harmonics = neighbor.shape[1], harmonics.shape[1]
@@ -219,13 +214,13 @@ def _directed_forward(
 def _directed_backward(
     begin: int,
     end: int,
-    neighbor: np.ndarray,
-    table: np.ndarray,
-    harmonics: np.ndarray,
     first_edge: np.ndarray,
     sender: np.ndarray,
     row: np.ndarray,
     part: np.ndarray,
+    neighbor: np.ndarray,
+    table: np.ndarray,
+    harmonics: np.ndarray,
     out: np.ndarray,
     d_neighbor: np.ndarray,
 ) -> np.ndarray:

@@ -6,9 +6,8 @@ An objective is a loss of what the encoders make of a batch, with a head of its 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
-from functools import cached_property
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 import torch
@@ -19,65 +18,11 @@ from ..crystals.elements import N_ELEMENTS, element_features, element_groups_and
 from ..nn.crystal_encoder import CrystalEncoder, mean_and_std
 from ..nn.layers import GaussianExpansion, mlp
 from ..nn.message_passing import GraphBatch, mean_over_sites, sum_species, sum_to_centers
-from ..nn.xrd_encoder import XRDEncoder
+from .batch import PretextBatch
 from .losses import SamplingPolicy, barlow_twins_loss, bidirectional_triplet_loss, info_nce_loss, nt_xent_loss
 from .views import choose_sites, choose_species, displaced, edges_at, hide, random_view, site_elements
 
 N_DISTANCE_BINS = 41
-
-
-@dataclass(frozen=True)
-class PretextBatch:
-    """A batch as the objectives see it; each encoding is computed once, when first asked for.
-
-    Attributes
-    ----------
-    graphs : GraphBatch
-    patterns : Tensor or None
-        (B, n_bins).
-    same : Tensor
-        (B, B) bool, which crystals of the batch are one.
-    crystal_encoder, xrd_encoder : modules
-    generator : torch.Generator
-        Source of every draw.
-    mixed_precision : bool
-        Whether pattern encoder and crystal head compute in bfloat16.
-    """
-
-    graphs: GraphBatch
-    patterns: Tensor | None
-    same: Tensor
-    crystal_encoder: CrystalEncoder
-    xrd_encoder: XRDEncoder | None
-    generator: torch.Generator
-    mixed_precision: bool = False
-
-    @cached_property
-    def site_layers(self) -> list[Tensor]:
-        """Site vectors after every layer."""
-        return self.crystal_encoder.encode_sites(self.graphs)
-
-    @cached_property
-    def pooled(self) -> Tensor:
-        """The readout, before the head."""
-        return self.crystal_encoder.pool(self.graphs, self.site_layers)
-
-    @cached_property
-    def crystal(self) -> Tensor:
-        """Crystal vectors (B, F)."""
-        pooled = self.pooled  # outside: sums over neighbours stay in float32
-        with self._autocast():
-            return self.crystal_encoder.project(pooled)
-
-    @cached_property
-    def xrd(self) -> Tensor:
-        """Pattern vectors (B, F)."""
-        assert self.xrd_encoder is not None
-        with self._autocast():
-            return self.xrd_encoder(self.patterns)
-
-    def _autocast(self) -> torch.autocast:
-        return torch.autocast(self.graphs.crystal.device.type, torch.bfloat16, enabled=self.mixed_precision)
 
 
 class Objective(Protocol):
@@ -406,45 +351,3 @@ OBJECTIVES: dict[str, Callable[..., Objective]] = {
     )
 }
 """Objectives by the name a configuration gives them."""
-
-
-@dataclass(frozen=True)
-class Preset:
-    """A complete recipe: objectives, and the encoder they were published or found with."""
-
-    objectives: tuple[Objective, ...]
-    encoder: Mapping[str, Any] = field(default_factory=dict)
-    xrd_encoder: Mapping[str, Any] = field(default_factory=dict)
-
-
-PRESETS: dict[str, Preset] = {
-    "suzuki2022": Preset(
-        (CrystalXRDTriplet(),),
-        {"hidden": (1024, 1024, 1024), "embedding_size": 1024, "unit_length": False},
-        {"hidden": (1024, 1024), "power": 1.0, "unit_length": False},
-    ),
-    "kong2024": Preset((MaskedSites(),), {"n_layers": 5}),
-    "kong2024-contrastive": Preset((TwoViews(),), {"n_layers": 5}),
-    "joint": Preset(
-        (
-            CrystalXRDInfoNCE(temperature=0.05),
-            MaskedSites(whole_species=True, edges=False, crystals=0.5),
-            Descriptors(),
-        ),
-        {"readout": "mean_std", "angles": True},
-        {"channels": 32},
-    ),
-}
-"""Published methods, and ours, by name."""
-
-
-def resolve_objectives(objectives: str | Sequence[Objective]) -> Preset:
-    """A preset by its name, or made of the objectives given."""
-    if not isinstance(objectives, str):
-        names = [objective.name for objective in objectives]
-        if not names or len(set(names)) < len(names):
-            raise ValueError(f"objectives: {names}; give at least one, and each its own name")
-        return Preset(tuple(objectives))
-    if objectives not in PRESETS:
-        raise ValueError(f"objectives: unknown preset {objectives!r}; known are {', '.join(PRESETS)}")
-    return PRESETS[objectives]

@@ -17,17 +17,17 @@ from deepchem_crystalssl.pretext.losses import (
     info_nce_loss,
     nt_xent_loss,
 )
+from deepchem_crystalssl.pretext.batch import PretextBatch
 from deepchem_crystalssl.pretext.objectives import (
     OBJECTIVES,
-    PRESETS,
     BarlowTwins,
     CrystalXRDInfoNCE,
     DenoisedDistances,
     Descriptors,
     MaskedSites,
-    PretextBatch,
     SiteDescriptors,
 )
+from deepchem_crystalssl.pretext.presets import PRESETS
 from deepchem_crystalssl.pretext.views import (
     choose_sites,
     choose_species,

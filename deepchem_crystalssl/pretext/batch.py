@@ -1,0 +1,67 @@
+"""What the pretext objectives look at."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import torch
+from torch import Tensor
+
+from ..nn.crystal_encoder import CrystalEncoder
+from ..nn.message_passing import GraphBatch
+from ..nn.xrd_encoder import XRDEncoder
+
+
+@dataclass(frozen=True)
+class PretextBatch:
+    """A batch as the objectives see it; each encoding is computed once, when first asked for.
+
+    Attributes
+    ----------
+    graphs : GraphBatch
+    patterns : Tensor or None
+        (B, n_bins).
+    same : Tensor
+        (B, B) bool, which crystals of the batch are one.
+    crystal_encoder, xrd_encoder : modules
+    generator : torch.Generator
+        Source of every draw.
+    mixed_precision : bool
+        Whether pattern encoder and crystal head compute in bfloat16.
+    """
+
+    graphs: GraphBatch
+    patterns: Tensor | None
+    same: Tensor
+    crystal_encoder: CrystalEncoder
+    xrd_encoder: XRDEncoder | None
+    generator: torch.Generator
+    mixed_precision: bool = False
+
+    @cached_property
+    def site_layers(self) -> list[Tensor]:
+        """Site vectors after every layer."""
+        return self.crystal_encoder.encode_sites(self.graphs)
+
+    @cached_property
+    def pooled(self) -> Tensor:
+        """The readout, before the head."""
+        return self.crystal_encoder.pool(self.graphs, self.site_layers)
+
+    @cached_property
+    def crystal(self) -> Tensor:
+        """Crystal vectors (B, F)."""
+        pooled = self.pooled  # outside: sums over neighbours stay in float32
+        with self._autocast():
+            return self.crystal_encoder.project(pooled)
+
+    @cached_property
+    def xrd(self) -> Tensor:
+        """Pattern vectors (B, F)."""
+        assert self.xrd_encoder is not None
+        with self._autocast():
+            return self.xrd_encoder(self.patterns)
+
+    def _autocast(self) -> torch.autocast:
+        return torch.autocast(self.graphs.crystal.device.type, torch.bfloat16, enabled=self.mixed_precision)

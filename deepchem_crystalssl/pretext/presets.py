@@ -1,0 +1,51 @@
+"""The published methods, and ours: which objectives, on which encoders."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from .objectives import CrystalXRDInfoNCE, CrystalXRDTriplet, Descriptors, MaskedSites, Objective, TwoViews
+
+
+@dataclass(frozen=True)
+class Preset:
+    """A complete recipe: objectives, and the encoder they were published or found with."""
+
+    objectives: tuple[Objective, ...]
+    encoder: Mapping[str, Any] = field(default_factory=dict)
+    xrd_encoder: Mapping[str, Any] = field(default_factory=dict)
+
+
+PRESETS: dict[str, Preset] = {
+    "suzuki2022": Preset(
+        (CrystalXRDTriplet(),),
+        {"hidden": (1024, 1024, 1024), "embedding_size": 1024, "unit_length": False},
+        {"hidden": (1024, 1024), "power": 1.0, "unit_length": False},
+    ),
+    "kong2024": Preset((MaskedSites(),), {"n_layers": 5}),
+    "kong2024-contrastive": Preset((TwoViews(),), {"n_layers": 5}),
+    "joint": Preset(
+        (
+            CrystalXRDInfoNCE(temperature=0.05),
+            MaskedSites(whole_species=True, edges=False, crystals=0.5),
+            Descriptors(),
+        ),
+        {"readout": "mean_std", "angles": True},
+        {"channels": 32},
+    ),
+}
+"""Published methods, and ours, by name."""
+
+
+def resolve_objectives(objectives: str | Sequence[Objective]) -> Preset:
+    """A preset by its name, or made of the objectives given."""
+    if not isinstance(objectives, str):
+        names = [objective.name for objective in objectives]
+        if not names or len(set(names)) < len(names):
+            raise ValueError(f"objectives: {names}; give at least one, and each its own name")
+        return Preset(tuple(objectives))
+    if objectives not in PRESETS:
+        raise ValueError(f"objectives: unknown preset {objectives!r}; known are {', '.join(PRESETS)}")
+    return PRESETS[objectives]
