@@ -52,7 +52,7 @@ from deepchem_crystalssl.pretext.objectives import (
 )
 from deepchem_crystalssl.pretext.views import same_crystals
 from deepchem_crystalssl.probes import interval_of_mean
-from deepchem_crystalssl.schedules import WarmUpCosine
+from deepchem_crystalssl.optimizers import FusedAdamW, WarmUpCosine
 
 INFONCE, DESCRIPTORS = CrystalXRDInfoNCE(temperature=0.05), Descriptors()
 MASKED = MaskedSites(whole_species=True, edges=False, crystals=0.5)
@@ -194,7 +194,7 @@ def guesses(model: dcs.CrystalSSLModel, objective: MaskedSites, unseen: list) ->
 def build(variant: dict[str, Any], seed: int, steps: int, batch: int, folder: Path | None) -> dcs.CrystalSSLModel:
     """The model of a variant."""
     settings = dict(variant)
-    optimizer = dc.models.optimizers.AdamW(WarmUpCosine(settings.pop("rate"), steps), weight_decay=0.01)
+    optimizer = FusedAdamW(WarmUpCosine(settings.pop("rate"), steps), weight_decay=0.01)
     return dcs.CrystalSSLModel(
         settings.pop("objectives"),
         **settings,

@@ -11,7 +11,6 @@ from typing import Any, cast
 import numpy as np
 import torch
 from deepchem.data import Dataset
-from deepchem.models.optimizers import AdamW
 from torch import Tensor, nn
 
 from .checkpoints import read_config
@@ -27,6 +26,7 @@ from .nn.crystal_encoder import CrystalEncoder
 from .nn.message_passing import Engine, GraphBatch
 from .nn.property_head import Components, Task, property_head, property_loss
 from .nn.xrd_encoder import XRDEncoder
+from .optimizers import FusedAdamW
 from .pretext.batch import PretextBatch
 from .pretext.objectives import Objective
 from .pretext.presets import resolve_objectives
@@ -137,7 +137,7 @@ class CrystalSSLModel(ResumableModel):
             components = self.build_components()
         self.components = components
         if "optimizer" not in kwargs:
-            kwargs["optimizer"] = AdamW(kwargs.pop("learning_rate", 0.001), weight_decay=0.01)
+            kwargs["optimizer"] = FusedAdamW(kwargs.pop("learning_rate", 0.001), weight_decay=0.01)
         kwargs.setdefault("output_types", ["prediction", "loss"] if task == "classification" else ["prediction"])
         super().__init__(self.build_model(), components, seed=seed, max_gradient=max_gradient, **kwargs)
 

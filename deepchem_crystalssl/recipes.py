@@ -11,7 +11,6 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import yaml
-from deepchem.models.optimizers import AdamW
 from sklearn.model_selection import GroupShuffleSplit
 
 from .crystals.errors import RecipeError
@@ -22,7 +21,7 @@ from .embedding import embed_graphs
 from .metrics import alignment, duplicate_groups, retrieval_recall, spread, uniformity
 from .models import CrystalSSLModel
 from .probes import linear_probe, nearest_neighbor_probe
-from .schedules import WarmUpCosine
+from .optimizers import FusedAdamW, WarmUpCosine
 
 INSTRUMENTS = {"none": None, "clean": CLEAN, "realistic": REALISTIC, "hard": HARD}
 """Instruments by name; "none" draws the grid's own profile."""
@@ -122,7 +121,7 @@ def pretrain(
             batch_size=settings["batch_size"],
             model_dir=str(output),
             log_frequency=50,
-            optimizer=AdamW(WarmUpCosine(settings["learning_rate"], steps), weight_decay=0.01),
+            optimizer=FusedAdamW(WarmUpCosine(settings["learning_rate"], steps), weight_decay=0.01),
         )
     except (TypeError, ValueError) as error:
         raise RecipeError("recipe", str(error)) from error

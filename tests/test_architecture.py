@@ -12,7 +12,7 @@ FILES = sorted(ROOT.rglob("*.py"))
 
 # Lower layers first; a file may import from its own layer and those before it.
 LAYERS = (
-    "crystals nn pretext embedding metrics probes search datasets featurizers schedules monitor checkpoints training "
+    "crystals nn pretext embedding metrics probes search datasets featurizers optimizers monitor checkpoints training "
     "models recipes registry demo testing __init__ version cli"
 ).split()
 CRYSTALS = (
@@ -26,8 +26,7 @@ DOORS = {
         "datasets.py",
         "models.py",
         "training.py",
-        "recipes.py",
-        "schedules.py",
+        "optimizers.py",
         "registry.py",
         "demo.py",
     },

@@ -11,7 +11,7 @@ from deepchem_crystalssl.crystals.errors import CheckpointError, GridError, Repo
 from deepchem_crystalssl.crystals.instrument import HARD
 from deepchem_crystalssl.metrics import retrieval_recall
 from deepchem_crystalssl.pretext.objectives import CrystalXRDTriplet
-from deepchem_crystalssl.schedules import WarmUpCosine
+from deepchem_crystalssl.optimizers import WarmUpCosine
 
 GRID = XRDGrid(n_bins=1000, fwhm=0.5)
 SMALL = dict(

@@ -126,6 +126,7 @@ def test_bad_folders(store, tmp_path, capsys):
     assert "config.json" in capsys.readouterr().err
 
 
+@pytest.mark.filterwarnings("ignore:xrd_encoder and instrument")
 def test_another_configuration_does_not_overwrite(store, tmp_path):
     small = dict(encoder=dict(width=8), xrd_encoder=dict(channels=4), epochs=1, batch_size=32)
     pretrain(store, tmp_path, **small)

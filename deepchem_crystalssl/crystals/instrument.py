@@ -170,10 +170,10 @@ def try_patterns(
     top = patterns.max(axis=1)
     errors = [pattern_error(crystal, maximum, grid) for crystal, maximum in zip(crystals, top.tolist(), strict=True)]
     top = np.where(top > 0.0, top, 1.0)
-    patterns /= top[:, None]
+    patterns = (patterns / top[:, None]).astype(np.float32)
     if instrument is not None:
         _disturb(patterns, instrument, rng)
-    return patterns.astype(np.float32, copy=False), errors
+    return patterns, errors
 
 
 def _disturb(patterns: np.ndarray, instrument: Instrument, rng: np.random.Generator) -> None:
@@ -183,7 +183,9 @@ def _disturb(patterns: np.ndarray, instrument: Instrument, rng: np.random.Genera
     if instrument.background > 0:
         patterns += instrument.background * rng.uniform(0, 1, (n, 1)) * _smooth_backgrounds(x, n, rng)
     if instrument.noise > 0:
-        patterns += rng.uniform(0, instrument.noise, (n, 1)) * rng.standard_normal(patterns.shape)
+        noise = rng.standard_normal(patterns.shape, np.float32)
+        noise *= rng.uniform(0, instrument.noise, (n, 1)).astype(np.float32)
+        patterns += noise
     np.clip(patterns, 0.0, None, out=patterns)
     if instrument.missing > 0:
         low, high = rng.uniform(0, instrument.missing, (2, n, 1))

@@ -1,12 +1,21 @@
-"""Learning-rate schedules for DeepChem optimizers."""
+"""How weights are changed: DeepChem optimizers and learning-rate schedules."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from typing import Any
 
 import torch
-from deepchem.models.optimizers import LearningRateSchedule
+from deepchem.models.optimizers import AdamW, LearningRateSchedule
+
+
+class FusedAdamW(AdamW):
+    """DeepChem's AdamW, all weights in one pass over memory."""
+
+    def _create_pytorch_optimizer(self, params: Iterable[torch.nn.Parameter]) -> torch.optim.Optimizer:
+        optimizer = super()._create_pytorch_optimizer(params)
+        return torch.optim.AdamW([{**group, "fused": True} for group in optimizer.param_groups], fused=True)
 
 
 class WarmUpCosine(LearningRateSchedule):
