@@ -91,6 +91,7 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "no angles": ours(angles=False),
     "mean readout": ours(readout="mean"),
     "wide pattern encoder": ours(channels=64),
+    "patterns over log q": ours() | {"xrd_encoder": {"channels": 32, "axis": "log_q"}},
 }
 
 
@@ -210,7 +211,8 @@ def run(
     name: str, seed: int, data: Data, options: argparse.Namespace, instrument: dcs.crystals.instrument.Instrument | None
 ) -> dict[str, float]:
     """Train one variant, or read what it gave."""
-    folder = options.output / f"{name.replace(' ', '_')}-{options.samples}-{seed}"
+    kind = "-measured" if options.measured else ""
+    folder = options.output / f"{name.replace(' ', '_')}{kind}-{options.samples}-{seed}"
     done = folder / "measured.json"
     if done.exists():
         return json.loads(done.read_text())

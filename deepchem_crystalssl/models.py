@@ -282,6 +282,7 @@ class CrystalSSLModel(ResumableModel):
                 xrd_encoder=self.xrd_encoder,
                 generator=torch.Generator().manual_seed(seed),
                 mixed_precision=self.mixed_precision,
+                views_alone=all(objective.only_views for objective in self.objectives),
             )
             losses = {o.name: o(batch, self.components[f"{o.name}_head"]) for o in self.objectives}
         self._losses = {name: loss.detach() for name, loss in losses.items()}

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -45,6 +48,7 @@ class BatchRenorm(nn.Module):
         self.max_scale = max_scale
         self.max_shift = max_shift
         self.eps = 1e-5
+        self.statistics_move = True
         self.weight = nn.Parameter(torch.ones(n_features))
         self.bias = nn.Parameter(torch.zeros(n_features))
         self.register_buffer("mean", torch.zeros(n_features))
@@ -58,11 +62,25 @@ class BatchRenorm(nn.Module):
             return F.batch_norm(x, self.mean, self.variance, self.weight, self.bias, eps=self.eps)
         with torch.no_grad():
             mean, variance = (v.float() for v in torch.batch_norm_update_stats(x, None, None, 0.0))  # biased, one pass
-            self.n_rows.mul_(1.0 - self.momentum).add_(rows)
-            share = rows / self.n_rows
-            self.mean += share * (mean - self.mean)
-            self.variance += share * (variance - self.variance)
+            if self.statistics_move:
+                self.n_rows.mul_(1.0 - self.momentum).add_(rows)
+                share = rows / self.n_rows
+                self.mean += share * (mean - self.mean)
+                self.variance += share * (variance - self.variance)
             std = (self.variance + self.eps).sqrt()
             r = ((variance + self.eps).sqrt() / std).clamp(1 / self.max_scale, self.max_scale)
             d = ((mean - self.mean) / std).clamp(-self.max_shift, self.max_shift)
         return F.batch_norm(x, None, None, self.weight * r, self.weight * d + self.bias, training=True, eps=self.eps)
+
+
+@contextmanager
+def statistics_kept(module: nn.Module) -> Iterator[None]:
+    """Within, what passes through a module does not move its running statistics."""
+    norms = [part for part in module.modules() if isinstance(part, BatchRenorm)]
+    for norm in norms:
+        norm.statistics_move = False
+    try:
+        yield
+    finally:
+        for norm in norms:
+            norm.statistics_move = True

@@ -118,5 +118,23 @@ class LogScatteringVector(nn.Module):
         return held.diff(dim=1).to(patterns.dtype).clamp(min=0)
 
 
+class OneChannelConvolution(nn.Conv1d):
+    """A convolution of one channel, whose kernel is a whole number of strides long.
+
+    The same sum, written with the bins of one stride as channels: several times faster, since the libraries' fast ways
+    are for inputs of several channels.
+    """
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, 1, n_bins) to (B, F, L); contiguous parts give a contiguous whole, which the next layers read fast."""
+        stride, padding = self.stride[0], int(self.padding[0])
+        padded = F.pad(x[:, 0], (padding, padding))
+        n = padded.shape[1] // stride
+        bins = padded[:, : n * stride].unflatten(1, (n, stride)).transpose(1, 2).contiguous()
+        kernel = self.weight[:, 0].unflatten(1, (-1, stride)).transpose(1, 2).contiguous()
+        return F.conv1d(bins, kernel, self.bias)
+
+
 def _block(n_in: int, n_out: int, kernel: int, stride: int, padding: int) -> list[nn.Module]:
-    return [nn.Conv1d(n_in, n_out, kernel, stride, padding), BatchRenorm(n_out), nn.ReLU()]
+    convolution = OneChannelConvolution if n_in == 1 else nn.Conv1d
+    return [convolution(n_in, n_out, kernel, stride, padding), BatchRenorm(n_out), nn.ReLU()]

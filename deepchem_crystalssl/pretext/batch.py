@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -10,6 +11,7 @@ from torch import Tensor
 
 from ..nn.crystal_encoder import CrystalEncoder
 from ..nn.message_passing import GraphBatch
+from ..nn.normalization import statistics_kept
 from ..nn.xrd_encoder import XRDEncoder
 
 
@@ -29,6 +31,8 @@ class PretextBatch:
         Source of every draw.
     mixed_precision : bool
         Whether pattern encoder and crystal head compute in bfloat16.
+    views_alone : bool
+        Whether no objective looks at the whole crystals.
     """
 
     graphs: GraphBatch
@@ -38,11 +42,21 @@ class PretextBatch:
     xrd_encoder: XRDEncoder | None
     generator: torch.Generator
     mixed_precision: bool = False
+    views_alone: bool = True
 
     @cached_property
     def site_layers(self) -> list[Tensor]:
         """Site vectors after every layer."""
         return self.crystal_encoder.encode_sites(self.graphs)
+
+    def encode_view(self, view: GraphBatch) -> Tensor:
+        """Last site vectors of crystals with something hidden or moved.
+
+        Where the whole crystals are looked at too, only these move the running statistics, for they are what the
+        encoder is used on.
+        """
+        with nullcontext() if self.views_alone else statistics_kept(self.crystal_encoder):
+            return self.crystal_encoder.encode_sites(view)[-1]
 
     @cached_property
     def pooled(self) -> Tensor:

@@ -36,6 +36,10 @@ class Objective(Protocol):
     def needs_patterns(self) -> bool:
         """Whether the pattern encoder takes part."""
 
+    @property
+    def only_views(self) -> bool:
+        """Whether the crystals are seen with something hidden or moved only."""
+
     def build_head(self, crystal_encoder: CrystalEncoder) -> nn.Module:
         """The head; an empty module if there is none."""
 
@@ -58,6 +62,7 @@ class CrystalXRDTriplet:
     policy: SamplingPolicy = "non-easy"
     name: str = "crystal_xrd_triplet"
     needs_patterns: bool = True
+    only_views: bool = False
 
     def build_head(self, crystal_encoder: CrystalEncoder) -> nn.Module:
         """No head."""
@@ -95,6 +100,7 @@ class CrystalXRDInfoNCE:
     temperature: float = 0.1
     name: str = "crystal_xrd_infonce"
     needs_patterns: bool = True
+    only_views: bool = False
 
     def build_head(self, crystal_encoder: CrystalEncoder) -> nn.Module:
         """The temperature."""
@@ -135,6 +141,7 @@ class MaskedSites:
     crystals: float = 1.0
     name: str = "masked_sites"
     needs_patterns: bool = False
+    only_views: bool = True
 
     def build_head(self, crystal_encoder: CrystalEncoder) -> nn.Module:
         """One linear classifier per question."""
@@ -151,7 +158,7 @@ class MaskedSites:
             else choose_sites(graphs, self.share, batch.generator)
         )
         hidden_edges = edges_at(graphs, chosen) if self.edges else None
-        sites = batch.crystal_encoder.encode_sites(hide(graphs, chosen, hidden_edges))[-1]
+        sites = batch.encode_view(hide(graphs, chosen, hidden_edges))
         masked, number = sites[chosen], site_elements(graphs)[chosen]
         group, period = (torch.as_tensor(x, device=number.device)[number] for x in element_groups_and_periods())
         answers = {"group": (head["group"](masked), group), "period": (head["period"](masked), period)}
@@ -186,6 +193,7 @@ class TwoViews:
     temperature: float = 0.1
     name: str = "two_views"
     needs_patterns: bool = False
+    only_views: bool = True
 
     def build_head(self, crystal_encoder: CrystalEncoder) -> nn.Module:
         """Projection head."""
@@ -201,7 +209,7 @@ class TwoViews:
 def _projected_view(batch: PretextBatch, head: nn.Module, share: float) -> Tensor:
     """The mean over sites of a partly hidden view, after a projection head."""
     view = random_view(batch.graphs, share, batch.generator)
-    return head(mean_over_sites(view, batch.crystal_encoder.encode_sites(view)[-1]))
+    return head(mean_over_sites(view, batch.encode_view(view)))
 
 
 @dataclass(frozen=True)
@@ -217,6 +225,7 @@ class Descriptors:
     weight: float = 1.0
     name: str = "descriptors"
     needs_patterns: bool = False
+    only_views: bool = False
 
     def build_head(self, crystal_encoder: CrystalEncoder) -> nn.Module:
         """A linear map from the readout."""
@@ -261,6 +270,7 @@ class BarlowTwins:
     weight: float = 1.0
     name: str = "barlow_twins"
     needs_patterns: bool = False
+    only_views: bool = True
 
     def build_head(self, crystal_encoder: CrystalEncoder) -> nn.Module:
         """Projection head."""
@@ -287,6 +297,7 @@ class DenoisedDistances:
     sigma: float = 0.1
     name: str = "denoised_distances"
     needs_patterns: bool = False
+    only_views: bool = True
 
     def build_head(self, crystal_encoder: CrystalEncoder) -> nn.Module:
         """A small network over both ends and the distance seen."""
@@ -299,7 +310,7 @@ class DenoisedDistances:
         view, change = displaced(batch.graphs, self.sigma, batch.generator)
         if not len(change):
             return change.sum()
-        sites = batch.crystal_encoder.encode_sites(view)[-1]
+        sites = batch.encode_view(view)
         ends = sites[view.center] + sites[view.neighbor]
         guess = head["guess"](torch.cat([ends, head["expand"](view.distance)], dim=1))[:, 0]
         return F.mse_loss(guess, change / self.sigma)
@@ -318,6 +329,7 @@ class SiteDescriptors:
     weight: float = 1.0
     name: str = "site_descriptors"
     needs_patterns: bool = False
+    only_views: bool = False
 
     def build_head(self, crystal_encoder: CrystalEncoder) -> nn.Module:
         """A linear map from the last layer's site vectors."""

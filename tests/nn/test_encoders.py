@@ -6,7 +6,7 @@ from pymatgen.core import Lattice, Structure
 from deepchem_crystalssl import XRDGrid, simulate_xrd, structures_to_graphs
 from deepchem_crystalssl.nn.crystal_encoder import CrystalEncoder
 from deepchem_crystalssl.nn.message_passing import GraphBatch
-from deepchem_crystalssl.nn.xrd_encoder import LogScatteringVector, XRDEncoder
+from deepchem_crystalssl.nn.xrd_encoder import LogScatteringVector, OneChannelConvolution, XRDEncoder
 from deepchem_crystalssl.testing import permuted, recelled, rotated, supercell, translated
 
 
@@ -75,6 +75,20 @@ def test_site_vectors_of_every_layer(encoder, graphs):
     assert len(layers) == 4 and all(x.shape == (batch.total_sites, 32) for x in layers)
     same = batch.atomic_numbers == batch.atomic_numbers[0]
     assert torch.allclose(layers[0][same], layers[0][0].expand(int(same.sum()), -1))
+
+
+@pytest.mark.parametrize("n_bins", [5000, 1003])
+def test_the_first_convolution_is_torchs(n_bins):
+    ours, theirs = OneChannelConvolution(1, 6, 50, 5, 10), torch.nn.Conv1d(1, 6, 50, 5, 10)
+    theirs.load_state_dict(ours.state_dict())
+    x = torch.rand(3, 1, n_bins)
+    out, expected = ours(x), theirs(x)
+    assert out.shape == expected.shape and torch.allclose(out, expected, atol=1e-6)
+    weights = torch.rand_like(out)
+    for layer, y in ((ours, out), (theirs, expected)):
+        (y * weights).sum().backward()
+    assert torch.allclose(ours.weight.grad, theirs.weight.grad, rtol=1e-4, atol=1e-3)
+    assert torch.allclose(ours.bias.grad, theirs.bias.grad, rtol=1e-4)
 
 
 def test_xrd_encoder_batch_equals_single():

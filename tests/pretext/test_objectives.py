@@ -58,6 +58,19 @@ def pretext_batch(batch, generator, readout="mean", patterns=None):
     return PretextBatch(batch, patterns, same_crystals(batch), encoder, xrd, generator)
 
 
+def test_only_whole_crystals_move_the_statistics_where_they_are_looked_at(batch, generator):
+    """Crystals with something hidden are not what the encoder is used on."""
+    means = []
+    for objectives in ([Descriptors()], [Descriptors(), MaskedSites(whole_species=True)], [MaskedSites()]):
+        parts = pretext_batch(batch, generator)
+        parts = replace(parts, views_alone=all(objective.only_views for objective in objectives))
+        for objective in objectives:
+            objective(parts, objective.build_head(parts.crystal_encoder))
+        means.append(parts.crystal_encoder.convolutions[-1].norm.mean.clone())
+    whole, both, views = means
+    assert torch.equal(whole, both) and views.abs().max() > 0 and not torch.allclose(whole, views, atol=1e-3)
+
+
 # Losses
 
 
