@@ -83,6 +83,7 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "random sites and distances masked": ours(INFONCE, MaskedSites(), DESCRIPTORS),
     "every crystal masked": ours(INFONCE, replace(MASKED, crystals=1.0), DESCRIPTORS),
     "four layers": ours(n_layers=4),
+    "+long range": ours(long_range=True),
     "+two views": ours(INFONCE, MASKED, DESCRIPTORS, TwoViews()),
     "+barlow twins": ours(INFONCE, MASKED, DESCRIPTORS, BarlowTwins()),
     "+denoising": ours(INFONCE, MASKED, DESCRIPTORS, DenoisedDistances()),

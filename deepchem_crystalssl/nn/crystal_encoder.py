@@ -12,6 +12,7 @@ from torch.nn import functional as F
 from ..crystals.elements import element_features
 from .layers import CrystalConvolution, head_widths, mlp
 from .message_passing import GraphBatch, mean_over_sites, sum_species
+from .structure_factor import StructureFactorReadout
 
 Readout = Literal["mean", "mean_std"]
 
@@ -34,6 +35,8 @@ class CrystalEncoder(nn.Module):
         sites of every layer, and the logarithm of the volume per site.
     angles : bool
         Whether the convolutions see the angles between neighbours, not only distances.
+    long_range : bool
+        Whether the head sees a :class:`~deepchem_crystalssl.nn.structure_factor.StructureFactorReadout` too.
     unit_length : bool
         Whether crystal vectors have length 1; as published they have any.
 
@@ -56,6 +59,7 @@ class CrystalEncoder(nn.Module):
         embedding_size: int = 128,
         readout: Readout = "mean",
         angles: bool = False,
+        long_range: bool = False,
         unit_length: bool = True,
     ):
         super().__init__()
@@ -68,6 +72,8 @@ class CrystalEncoder(nn.Module):
         self.hidden_element = nn.Parameter(torch.zeros(width))
         self.convolutions = nn.ModuleList(CrystalConvolution(width, angles) for _ in range(n_layers))
         self.pooled_size = width if readout == "mean" else 2 * width * (n_layers + 1) + 1
+        self.long_range = StructureFactorReadout(width) if long_range else None
+        self.pooled_size += self.long_range.size if self.long_range is not None else 0
         self.head = mlp(head_widths(self.pooled_size, hidden, embedding_size))
 
     def encode_sites(self, batch: GraphBatch) -> list[Tensor]:
@@ -83,10 +89,13 @@ class CrystalEncoder(nn.Module):
     def pool(self, batch: GraphBatch, layers: list[Tensor]) -> Tensor:
         """Crystal vectors from site vectors, before the head: the readout."""
         if self.readout == "mean":
-            return mean_over_sites(batch, layers[-1])
-        assert batch.volume is not None
-        per_site = (batch.volume / batch.num_sites).log()[:, None]
-        return torch.cat([*(mean_and_std(batch, layer) for layer in layers), per_site], dim=1)
+            parts = [mean_over_sites(batch, layers[-1])]
+        else:
+            assert batch.volume is not None
+            parts = [*(mean_and_std(batch, layer) for layer in layers), (batch.volume / batch.num_sites).log()[:, None]]
+        if self.long_range is not None:
+            parts.append(self.long_range(batch, layers[-1]))
+        return torch.cat(parts, dim=1)
 
     def forward(self, batch: GraphBatch) -> Tensor:
         """Crystal vectors, (B, embedding_size)."""

@@ -11,6 +11,7 @@ vector registers.
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -71,13 +72,23 @@ class FusedDirectedSum(torch.autograd.Function):
 def _for_each_part(edges: tuple[np.ndarray, ...], function: Any, *arrays: np.ndarray) -> list:
     """Run over whole crystals, one part per thread: edges never leave a crystal, so no two threads add to one row."""
     first_site, *rows = edges
+    ranges = [(int(first_site[a]), int(first_site[b])) for a, b in split_crystals(first_site)]
+    return in_threads(lambda begin, end: function(begin, end, *rows, *arrays), ranges)
+
+
+def split_crystals(first_site: np.ndarray) -> list[tuple[int, int]]:
+    """Ranges of crystals with about as many sites each, one per thread."""
     n_parts = max(1, min(torch.get_num_threads(), os.cpu_count() or 1, len(first_site) - 1))
     cuts = np.searchsorted(first_site, np.linspace(0, first_site[-1], n_parts + 1))
-    ranges = [(int(first_site[a]), int(first_site[b])) for a, b in zip(cuts[:-1], cuts[1:], strict=True)]
-    if n_parts == 1:
-        return [function(*ranges[0], *rows, *arrays)]
-    with ThreadPoolExecutor(n_parts) as pool:  # made anew: a pool kept would not survive a fork
-        return list(pool.map(lambda r: function(*r, *rows, *arrays), ranges))
+    return [(int(a), int(b)) for a, b in zip(cuts[:-1], cuts[1:], strict=True)]
+
+
+def in_threads(function: Callable[[int, int], Any], ranges: list[tuple[int, int]]) -> list:
+    """What a compiled loop gives for each range, in order."""
+    if len(ranges) == 1:
+        return [function(*ranges[0])]
+    with ThreadPoolExecutor(len(ranges)) as pool:  # made anew: a pool kept would not survive a fork
+        return list(pool.map(lambda part: function(*part), ranges))
 
 
 @njit(nogil=True, cache=True, fastmath=_FAST, error_model="numpy", inline="always")

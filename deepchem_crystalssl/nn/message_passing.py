@@ -7,6 +7,7 @@ compiled loop of :mod:`.fused_convolution`, which ``"auto"`` prefers.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -28,8 +29,9 @@ except ImportError:  # a DGL-free installation
     dgl = None
 try:
     from .fused_convolution import FusedDirectedSum, FusedGatedSum
+    from .fused_structure_factor import FusedShellSum
 except ImportError:  # no numba
-    FusedDirectedSum = FusedGatedSum = None  # type: ignore[assignment, misc]
+    FusedDirectedSum = FusedGatedSum = FusedShellSum = None  # type: ignore[assignment, misc]
 
 Engine = Literal["auto", "dgl", "torch", "fused"]
 
@@ -66,6 +68,8 @@ class GraphBatch:
         (B,) float32, Å^3.
     direction : Tensor or None
         (E, 3) float32, unit vectors from centre to neighbour.
+    frac_coords, lattice : Tensor or None
+        (A, 3), (B, 3, 3) float32, rows are cell vectors, Å.
     """
 
     species_site: Tensor
@@ -81,6 +85,8 @@ class GraphBatch:
     masked_sites: Tensor | None = None
     volume: Tensor | None = None
     direction: Tensor | None = None
+    frac_coords: Tensor | None = None
+    lattice: Tensor | None = None
 
     @classmethod
     def from_graphs(
@@ -101,7 +107,8 @@ class GraphBatch:
         center = torch.repeat_interleave(torch.from_numpy(degree))
         lattices = torch.from_numpy(np.stack([graph.lattice for graph in graphs])).float()
         owner = _repeat(np.arange(len(graphs)), num_sites)
-        sites = _to_cartesian(tensor([graph.frac_coords for graph in graphs], torch.float32), lattices, owner)
+        frac_coords = tensor([graph.frac_coords for graph in graphs], torch.float32)
+        sites = _to_cartesian(frac_coords, lattices, owner)
         images = tensor([graph.image for graph in graphs], torch.float32)
         vectors = _to_cartesian(images, lattices, owner[center]) + sites[neighbor] - sites[center]
         return cls(
@@ -117,6 +124,8 @@ class GraphBatch:
             masked_edges=masked_edges,
             volume=torch.tensor([graph.volume for graph in graphs], dtype=torch.float32),
             direction=F.normalize(vectors, dim=1),
+            frac_coords=frac_coords,
+            lattice=lattices,
         )
 
     def __len__(self) -> int:
@@ -135,6 +144,7 @@ class GraphBatch:
         lengths = dict.fromkeys(("species_site", "atomic_numbers", "occupancy"), n_species)
         lengths |= dict.fromkeys(("neighbor", "center", "distance", "direction", "masked_edges"), n_edges)
         lengths |= {"crystal": n_sites, "masked_sites": n_sites, "num_sites": n, "volume": n}
+        lengths |= {"frac_coords": n_sites, "lattice": n}
         parts: dict[str, Any] = {
             k: value[: lengths[k]] for k, value in vars(self).items() if k in lengths and value is not None
         }
@@ -188,6 +198,18 @@ class GraphBatch:
             self.neighbor.numpy(),
             row.numpy(),
             part.numpy(),
+        )
+
+    @cached_property
+    def cells(self) -> tuple[np.ndarray, ...]:
+        """For the compiled walk through reciprocal space: first sites, cell lengths, reciprocal metrics, positions."""
+        assert self.lattice is not None and self.frac_coords is not None
+        lattice = self.lattice.double().numpy()
+        return (
+            np.concatenate([[0], np.cumsum(self.num_sites.numpy())]),
+            np.linalg.norm(lattice, axis=2),
+            np.linalg.inv(lattice @ lattice.transpose(0, 2, 1)),
+            self.frac_coords.double().numpy(),
         )
 
 
@@ -271,6 +293,70 @@ def directed_sum(batch: GraphBatch, neighbor: Tensor, table: Tensor, max_degree:
         return dgl.ops.u_mul_e_sum(batch.dgl_graph, neighbor[:, None], weights)
     messages = neighbor[batch.neighbor][:, None] * weights
     return messages.new_zeros(batch.total_sites, *messages.shape[1:]).index_add_(0, batch.center, messages)
+
+
+def shell_sum(batch: GraphBatch, values: Tensor, g_min: float, g_max: float, n_shells: int) -> Tensor:
+    r"""Structure factors of site values, squared, in shells of reciprocal space: order at any range.
+
+    .. math:: F_c(\mathbf g) = \sum_i v_{ic}\, e^{2\pi i\, \mathbf g \cdot \mathbf r_i}, \qquad
+              P_{sc} = \frac{1}{N^2} \sum_{\mathbf g} \Lambda_s(\ln g)\, \frac{|F_c(\mathbf g)|^2}{g^2}
+
+    over all reciprocal vectors with :math:`g_{min} \le g \le g_{max}` (1/Å); :math:`\Lambda_s` is a triangle around
+    shell s, the shells lie evenly over :math:`\ln g`. No choice of cell, origin or orientation changes it.
+
+    Parameters
+    ----------
+    values : Tensor
+        (A, C).
+
+    Returns
+    -------
+    Tensor
+        (B, n_shells, C).
+    """
+    if _fused(batch, values):
+        return FusedShellSum.apply(values, batch.cells, (g_min, g_max, n_shells))
+    crystal, hkl, g = (torch.as_tensor(x, device=values.device) for x in _reflections(batch, g_min, g_max))
+    counts = batch.num_sites[crystal]
+    reflection = torch.repeat_interleave(counts)
+    first_site = torch.cumsum(batch.num_sites, 0) - batch.num_sites
+    place = torch.arange(len(reflection), device=values.device) - (torch.cumsum(counts, 0) - counts)[reflection]
+    site = first_site[crystal][reflection] + place
+    assert batch.frac_coords is not None
+    phase = 2 * torch.pi * (hkl[reflection] * batch.frac_coords[site]).sum(1)
+    wave = torch.stack([phase.cos(), phase.sin()], dim=1)[:, :, None].to(values.dtype)
+    if batch.uses_dgl:
+        graph = dgl.heterograph(
+            {("site", "scatters", "reflection"): (site, reflection)},
+            {"site": batch.total_sites, "reflection": len(g)},
+        )
+        factors = dgl.ops.u_mul_e_sum(graph, values[:, None], wave)
+    else:
+        waves = values[site][:, None] * wave
+        factors = waves.new_zeros(len(g), *waves.shape[1:]).index_add_(0, reflection, waves)
+    weight = 2.0 / (g * batch.num_sites[crystal]) ** 2  # of g and -g one is there
+    powers = weight[:, None].to(values.dtype) * factors.square().sum(1)
+    at = (g / g_min).log() * ((n_shells - 1) / math.log(g_max / g_min))
+    row = at.long().clamp(max=n_shells - 2)
+    part = (at - row)[:, None].to(values.dtype)
+    shells = powers.new_zeros(len(batch) * n_shells, values.shape[1])
+    shells = shells.index_add(0, crystal * n_shells + row, (1 - part) * powers)
+    shells = shells.index_add(0, crystal * n_shells + row + 1, part * powers)
+    return shells.unflatten(0, (len(batch), n_shells))
+
+
+def _reflections(batch: GraphBatch, g_min: float, g_max: float) -> tuple[np.ndarray, ...]:
+    """Half of the reciprocal vectors in range: crystal (R,), indices (R, 3), length (R,) 1/Å."""
+    assert batch.lattice is not None
+    parts = []
+    for crystal, lattice in enumerate(batch.lattice.double().cpu().numpy()):
+        reach = (g_max * np.linalg.norm(lattice, axis=1) + 1e-6).astype(int)
+        hkl = np.stack(np.meshgrid(*(np.arange(-n, n + 1) for n in reach), indexing="ij"), -1).reshape(-1, 3)
+        hkl = hkl[len(hkl) // 2 + 1 :]  # in this order -hkl comes before hkl
+        g = np.linalg.norm(hkl @ np.linalg.inv(lattice).T, axis=1)
+        inside = (g >= g_min) & (g <= g_max)
+        parts.append((np.full(inside.sum(), crystal), hkl[inside], g[inside]))
+    return tuple(np.concatenate(columns) for columns in zip(*parts, strict=True))
 
 
 def _fused(batch: GraphBatch, values: Tensor) -> bool:

@@ -9,8 +9,14 @@ from deepchem_crystalssl.nn.message_passing import GraphBatch
 from deepchem_crystalssl.nn.xrd_encoder import LogScatteringVector, OneChannelConvolution, XRDEncoder
 from deepchem_crystalssl.testing import permuted, recelled, rotated, supercell, translated
 
+ENCODERS = {
+    "published": {},
+    "angles": {"angles": True, "readout": "mean_std"},
+    "long range": {"long_range": True},
+}
 
-@pytest.fixture(scope="module", params=[dict(), dict(angles=True, readout="mean_std")], ids=["published", "angles"])
+
+@pytest.fixture(scope="module", params=ENCODERS.values(), ids=ENCODERS)
 def encoder(request):
     torch.manual_seed(0)
     return CrystalEncoder(width=32, **request.param).eval()
