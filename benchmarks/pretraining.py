@@ -55,14 +55,14 @@ from deepchem_crystalssl.probes import interval_of_mean
 from deepchem_crystalssl.optimizers import FusedAdamW, WarmUpCosine
 
 INFONCE, DESCRIPTORS = CrystalXRDInfoNCE(temperature=0.05), Descriptors()
-MASKED = MaskedSites(whole_species=True, edges=False, crystals=0.5)
+MASKED = MaskedSites(whole_species=True, edges=False, crystals=1 / 3)
 
 
-def ours(*objectives: Objective, channels: int = 32, **encoder: Any) -> dict[str, Any]:
+def ours(*objectives: Objective, channels: int = 24, **encoder: Any) -> dict[str, Any]:
     """A variant of the joint preset with other parts."""
     return {
         "objectives": list(objectives or (INFONCE, MASKED, DESCRIPTORS)),
-        "encoder": {"readout": "mean_std", "angles": True, **encoder},
+        "encoder": {"readout": "mean_std", "angles": True, "long_range": True, **encoder},
         "xrd_encoder": {"channels": channels},
         "rate": 3e-3,
     }
@@ -83,16 +83,17 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "random sites and distances masked": ours(INFONCE, MaskedSites(), DESCRIPTORS),
     "every crystal masked": ours(INFONCE, replace(MASKED, crystals=1.0), DESCRIPTORS),
     "four layers": ours(n_layers=4),
-    "+long range": ours(long_range=True),
     "+two views": ours(INFONCE, MASKED, DESCRIPTORS, TwoViews()),
     "+barlow twins": ours(INFONCE, MASKED, DESCRIPTORS, BarlowTwins()),
     "+denoising": ours(INFONCE, MASKED, DESCRIPTORS, DenoisedDistances()),
     "+site descriptors": ours(INFONCE, MASKED, DESCRIPTORS, SiteDescriptors()),
     "temperature 0.1": ours(replace(INFONCE, temperature=0.1), MASKED, DESCRIPTORS),
     "no angles": ours(angles=False),
+    "no long range": ours(long_range=False),
+    "neither angles nor long range": ours(angles=False, long_range=False),
     "mean readout": ours(readout="mean"),
-    "wide pattern encoder": ours(channels=64),
-    "patterns over log q": ours() | {"xrd_encoder": {"channels": 32, "axis": "log_q"}},
+    "pattern encoder of 48 channels": ours(channels=48),
+    "patterns over log q": ours() | {"xrd_encoder": {"channels": 24, "axis": "log_q"}},
 }
 
 

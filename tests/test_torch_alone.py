@@ -34,6 +34,7 @@ batch = message_passing.GraphBatch(
     neighbor=torch.tensor([1, 0, 3, 2]), center=torch.arange(4), distance=torch.tensor([2.8, 2.8, 2.1, 2.1]),
     crystal=torch.tensor([0, 0, 1, 1]), num_sites=torch.tensor([2, 2]), volume=torch.tensor([45.0, 19.0]),
     direction=torch.tensor([[1.0, 0, 0], [-1.0, 0, 0], [0, 1.0, 0], [0, -1.0, 0]]),
+    frac_coords=torch.tensor([[0, 0, 0], [0.5, 0.5, 0.5]] * 2), lattice=torch.eye(3).repeat(2, 1, 1) * 4.0,
 )
 for name, preset in PRESETS.items():
     encoder = crystal_encoder.CrystalEncoder(**preset.encoder)

@@ -264,11 +264,15 @@ def test_weights_of_another_shape_or_name_are_refused(tmp_path):
         model.load_from_pretrained(wider, components=["crystal_encoder"])
     with pytest.raises(CheckpointError, match="no component"):
         model.load_from_pretrained(wider, components=["encoder"])
-    heads_differ = CrystalSSLModel("kong2024", encoder={**SMALL["encoder"], "readout": "mean_std", "angles": True})
+    heads_differ = CrystalSSLModel(
+        "kong2024", encoder={**SMALL["encoder"], "readout": "mean_std", "angles": True, "long_range": True}
+    )
     heads_differ.load_from_pretrained(model)  # what both have
     assert torch.equal(encoder_weights(heads_differ), encoder_weights(model))
     model.save_checkpoint(model_dir=str(tmp_path))
-    heads_differ = CrystalSSLModel("kong2024", encoder={**SMALL["encoder"], "readout": "mean_std", "angles": True})
+    heads_differ = CrystalSSLModel(
+        "kong2024", encoder={**SMALL["encoder"], "readout": "mean_std", "angles": True, "long_range": True}
+    )
     heads_differ.load_from_pretrained(model_dir=str(tmp_path))
     assert torch.equal(encoder_weights(heads_differ), encoder_weights(model))
     with pytest.raises(CheckpointError, match="another crystal_encoder"):

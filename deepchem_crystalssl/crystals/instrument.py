@@ -166,7 +166,7 @@ def try_patterns(
     rng = np.random.default_rng(seed)
     n = len(crystals)
     conditions = Conditions.of_grid(grid.check(), n) if instrument is None else instrument.check().draw(n, rng)
-    patterns = compute_patterns(crystals, grid, scattering_table(grid, 0.0), conditions)
+    patterns = compute_patterns(crystals, grid, scattering_table(grid, 0.0), conditions, fast=True)
     top = patterns.max(axis=1)
     errors = [pattern_error(crystal, maximum, grid) for crystal, maximum in zip(crystals, top.tolist(), strict=True)]
     top = np.where(top > 0.0, top, 1.0)

@@ -73,8 +73,8 @@ class CrystalEncoder(nn.Module):
         self.convolutions = nn.ModuleList(CrystalConvolution(width, angles) for _ in range(n_layers))
         self.pooled_size = width if readout == "mean" else 2 * width * (n_layers + 1) + 1
         self.long_range = StructureFactorReadout(width) if long_range else None
-        self.pooled_size += self.long_range.size if self.long_range is not None else 0
-        self.head = mlp(head_widths(self.pooled_size, hidden, embedding_size))
+        n_shells = self.long_range.size if self.long_range is not None else 0
+        self.head = mlp(head_widths(self.pooled_size + n_shells, hidden, embedding_size))
 
     def encode_sites(self, batch: GraphBatch) -> list[Tensor]:
         """Site vectors after every layer, each (A, width); the first knows only the element."""
@@ -87,23 +87,25 @@ class CrystalEncoder(nn.Module):
         return layers
 
     def pool(self, batch: GraphBatch, layers: list[Tensor]) -> Tensor:
-        """Crystal vectors from site vectors, before the head: the readout."""
+        """The readout over sites, (B, pooled_size)."""
         if self.readout == "mean":
-            parts = [mean_over_sites(batch, layers[-1])]
-        else:
-            assert batch.volume is not None
-            parts = [*(mean_and_std(batch, layer) for layer in layers), (batch.volume / batch.num_sites).log()[:, None]]
-        if self.long_range is not None:
-            parts.append(self.long_range(batch, layers[-1]))
-        return torch.cat(parts, dim=1)
+            return mean_over_sites(batch, layers[-1])
+        assert batch.volume is not None
+        per_site = (batch.volume / batch.num_sites).log()[:, None]
+        return torch.cat([*(mean_and_std(batch, layer) for layer in layers), per_site], dim=1)
+
+    def add_long_range(self, batch: GraphBatch, layers: list[Tensor], pooled: Tensor) -> Tensor:
+        """What the head sees: the readout over sites and, if it is there, that of long-range order."""
+        return pooled if self.long_range is None else torch.cat([pooled, self.long_range(batch, layers[-1])], dim=1)
 
     def forward(self, batch: GraphBatch) -> Tensor:
         """Crystal vectors, (B, embedding_size)."""
-        return self.project(self.pool(batch, self.encode_sites(batch)))
+        layers = self.encode_sites(batch)
+        return self.project(self.add_long_range(batch, layers, self.pool(batch, layers)))
 
-    def project(self, pooled: Tensor) -> Tensor:
-        """From the readout into the space shared with patterns."""
-        vectors = self.head(pooled).float()
+    def project(self, seen: Tensor) -> Tensor:
+        """From what the head sees into the space shared with patterns."""
+        vectors = self.head(seen).float()
         return F.normalize(vectors, dim=1) if self.unit_length else vectors
 
 

@@ -11,6 +11,7 @@ import torch
 from numba import njit
 from torch import Tensor
 
+from ..crystals.diffraction import fill_phases
 from .fused_convolution import in_threads, split_crystals
 
 
@@ -70,12 +71,17 @@ def _walk(
         n = last - first
         h_max, k_max = int(g_max * lengths[b, 0] + 1e-6), int(g_max * lengths[b, 1] + 1e-6)
         l_max = int(g_max * lengths[b, 2] + 1e-6)
-        h_re, h_im = _phases(positions[first:last, 0], h_max)
-        k_re, k_im = _phases(positions[first:last, 1], k_max)
-        l_re, l_im = _phases(positions[first:last, 2], l_max)
+        h_re, h_im = np.empty((h_max + 1, n), np.float32), np.empty((h_max + 1, n), np.float32)
+        k_re, k_im = np.empty((k_max + 1, n), np.float32), np.empty((k_max + 1, n), np.float32)
+        l_re, l_im = np.empty((l_max + 1, n), np.float32), np.empty((l_max + 1, n), np.float32)
+        fill_phases(positions[first:last, 0], h_re, h_im)
+        fill_phases(positions[first:last, 1], k_re, k_im)
+        fill_phases(positions[first:last, 2], l_re, l_im)
         hk_re, hk_im = np.empty(n, np.float32), np.empty(n, np.float32)
         re, im = np.empty(n, np.float32), np.empty(n, np.float32)
         metric = metrics[b]
+        of_site = values[first:last].T.copy()  # the loops over sites are the long ones
+        d_of_site = np.zeros_like(of_site)
         for h in range(h_max + 1):
             for k in range(-k_max if h > 0 else 0, k_max + 1):
                 # g^2 = a + 2 b l + c l^2 <= g_max^2 bounds l; of g and -g one is enough.
@@ -105,12 +111,12 @@ def _walk(
                         u, v = l_re[abs(l), m], turn * l_im[abs(l), m]
                         re[m] = hk_re[m] * u - hk_im[m] * v
                         im[m] = hk_re[m] * v + hk_im[m] * u
-                    f_re[:] = np.float32(0.0)
-                    f_im[:] = np.float32(0.0)
-                    for m in range(n):
-                        for q in range(n_channels):
-                            f_re[q] += re[m] * values[first + m, q]
-                            f_im[q] += im[m] * values[first + m, q]
+                    for q in range(n_channels):
+                        x, y = np.float32(0.0), np.float32(0.0)
+                        for m in range(n):
+                            x += re[m] * of_site[q, m]
+                            y += im[m] * of_site[q, m]
+                        f_re[q], f_im[q] = x, y
                     at = 0.5 * np.log(g2 / (g_min * g_min)) * per_log
                     row = min(int(at), n_shells - 2)
                     part = np.float32(at - row)
@@ -119,26 +125,13 @@ def _walk(
                         low, high = np.float32(2.0) * weight * (np.float32(1.0) - part), np.float32(2.0) * weight * part
                         for q in range(n_channels):
                             d = low * gradient[b, row, q] + high * gradient[b, row + 1, q]
-                            f_re[q] *= d
-                            f_im[q] *= d
-                        for m in range(n):
-                            for q in range(n_channels):
-                                d_values[first + m, q] += re[m] * f_re[q] + im[m] * f_im[q]
+                            x, y = d * f_re[q], d * f_im[q]
+                            for m in range(n):
+                                d_of_site[q, m] += re[m] * x + im[m] * y
                     else:
                         for q in range(n_channels):
                             power = weight * (f_re[q] * f_re[q] + f_im[q] * f_im[q])
                             out[b, row, q] += (np.float32(1.0) - part) * power
                             out[b, row + 1, q] += part * power
-
-
-@njit(nogil=True, cache=True, error_model="numpy")
-def _phases(x: np.ndarray, n_max: int) -> tuple[np.ndarray, np.ndarray]:
-    """Real and imaginary part of exp(2 pi i n x), n = 0..n_max: (n_max + 1, N) float32 each."""
-    re, im = np.empty((n_max + 1, len(x)), np.float32), np.empty((n_max + 1, len(x)), np.float32)
-    for m in range(len(x)):
-        c, s = np.cos(2.0 * np.pi * x[m]), np.sin(2.0 * np.pi * x[m])
-        u, v = 1.0, 0.0
-        for n in range(n_max + 1):
-            re[n, m], im[n, m] = u, v
-            u, v = u * c - v * s, u * s + v * c
-    return re, im
+        if learning:
+            d_values[first:last] = d_of_site.T

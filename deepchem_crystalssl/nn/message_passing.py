@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -87,6 +87,7 @@ class GraphBatch:
     direction: Tensor | None = None
     frac_coords: Tensor | None = None
     lattice: Tensor | None = None
+    _harmonics: dict[int, Tensor] = field(default_factory=dict, repr=False)  # of the directions; views share them
 
     @classmethod
     def from_graphs(
@@ -134,7 +135,7 @@ class GraphBatch:
     def to(self, device: torch.device | str) -> GraphBatch:
         """The batch on another device."""
         tensors: dict[str, Any] = {k: value.to(device) for k, value in vars(self).items() if isinstance(value, Tensor)}
-        return replace(self, **tensors)
+        return replace(self, **tensors, _harmonics={})
 
     def head(self, n: int) -> GraphBatch:
         """The first n crystals."""
@@ -148,7 +149,7 @@ class GraphBatch:
         parts: dict[str, Any] = {
             k: value[: lengths[k]] for k, value in vars(self).items() if k in lengths and value is not None
         }
-        return replace(self, **parts)
+        return replace(self, **parts, _harmonics={l: values[:n_edges] for l, values in self._harmonics.items()})
 
     @property
     def total_sites(self) -> int:
@@ -180,12 +181,11 @@ class GraphBatch:
 
     def harmonics(self, max_degree: int) -> Tensor:
         """Spherical harmonics of the edges' directions, (E, M); zero where the distance is hidden."""
-        cache: dict[int, Tensor] = self.__dict__.setdefault("_harmonics", {})
-        if max_degree not in cache:
+        if max_degree not in self._harmonics:
             assert self.direction is not None
-            values = spherical_harmonics(self.direction, max_degree)
-            cache[max_degree] = values if self.masked_edges is None else values * ~self.masked_edges[:, None]
-        return cache[max_degree]
+            self._harmonics[max_degree] = spherical_harmonics(self.direction, max_degree)
+        values = self._harmonics[max_degree]
+        return values if self.masked_edges is None else values * ~self.masked_edges[:, None]
 
     @cached_property
     def compressed_edges(self) -> tuple[np.ndarray, ...]:

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from .layers import mlp
 from .message_passing import GraphBatch, shell_sum
-from .normalization import BatchRenorm
 
 
 class StructureFactorReadout(nn.Module):
@@ -22,8 +20,6 @@ class StructureFactorReadout(nn.Module):
     ----------
     width : int
         Size of the site vectors.
-    size : int
-        Size of the result.
     channels : int
         Scattering lengths per site.
     n_shells : int
@@ -32,23 +28,14 @@ class StructureFactorReadout(nn.Module):
         Largest and smallest spacing of lattice planes, Å.
     """
 
-    def __init__(
-        self,
-        width: int,
-        size: int = 128,
-        channels: int = 8,
-        n_shells: int = 256,
-        d_max: float = 12.0,
-        d_min: float = 1.1,
-    ):
+    def __init__(self, width: int, channels: int = 8, n_shells: int = 256, d_max: float = 12.0, d_min: float = 1.2):
         super().__init__()
-        self.size, self.n_shells = size, n_shells
+        self.n_shells = n_shells
+        self.size = channels * n_shells
         self.range = (1.0 / d_max, 1.0 / d_min)
         self.scatter = nn.Linear(width, channels)
-        self.norm = BatchRenorm(channels * n_shells)
-        self.encode = mlp([channels * n_shells, 2 * size, size])
 
     def forward(self, batch: GraphBatch, sites: Tensor) -> Tensor:
-        """(A, width) to (B, size)."""
+        """(A, width) to (B, n_shells * channels): amplitudes."""
         powers = shell_sum(batch, self.scatter(sites), *self.range, self.n_shells)
-        return self.encode(self.norm((powers + 1e-4).sqrt().flatten(1)))
+        return (powers + 1e-4).sqrt().flatten(1)

@@ -60,15 +60,16 @@ class PretextBatch:
 
     @cached_property
     def pooled(self) -> Tensor:
-        """The readout, before the head."""
+        """The readout over sites, before the head."""
         return self.crystal_encoder.pool(self.graphs, self.site_layers)
 
     @cached_property
     def crystal(self) -> Tensor:
         """Crystal vectors (B, F)."""
-        pooled = self.pooled  # outside: sums over neighbours stay in float32
+        encoder = self.crystal_encoder
+        seen = encoder.add_long_range(self.graphs, self.site_layers, self.pooled)  # sums stay in float32
         with self._autocast():
-            return self.crystal_encoder.project(pooled)
+            return encoder.project(seen)
 
     @cached_property
     def xrd(self) -> Tensor:

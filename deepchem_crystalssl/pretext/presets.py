@@ -29,11 +29,11 @@ PRESETS: dict[str, Preset] = {
     "joint": Preset(
         (
             CrystalXRDInfoNCE(temperature=0.05),
-            MaskedSites(whole_species=True, edges=False, crystals=0.5),
+            MaskedSites(whole_species=True, edges=False, crystals=1 / 3),
             Descriptors(),
         ),
-        {"readout": "mean_std", "angles": True},
-        {"channels": 32},
+        {"readout": "mean_std", "angles": True, "long_range": True},
+        {"channels": 24},
     ),
 }
 """Published methods, and ours, by name."""

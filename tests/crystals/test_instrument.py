@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 
 from deepchem_crystalssl import XRDGrid, simulate_xrd
+from deepchem_crystalssl.crystals.diffraction import compute_patterns, scattering_table
 from deepchem_crystalssl.crystals.errors import GridError
 from deepchem_crystalssl.crystals.instrument import CLEAN, HARD, REALISTIC, Instrument, measure_patterns
 from deepchem_crystalssl.crystals.validation import make_crystal
@@ -64,6 +65,19 @@ def test_width_and_shape():
     above = GRID.two_theta[(pattern > 0.5)]
     assert np.ptp(above) == pytest.approx(0.3, abs=0.02)
     assert pattern[np.abs(GRID.two_theta - position(2) - 1.5).argmin()] > 0.005  # a Lorentzian's tail
+
+
+@pytest.mark.parametrize("shape, tolerance", [((0.0, 0.0), 3e-5), ((1.0, 1.0), 4e-3), ((0.3, 0.7), 4e-3)])
+def test_fast_patterns_are_the_exact_ones(prototypes, shape, tolerance):
+    """Those whose peaks are broadened together differ by the tails only, which the exact ones cut at 25 widths."""
+    grid = XRDGrid()
+    conditions = Instrument(fwhm=(0.1, 0.5), mixing=shape, zero_shift=0.05).draw(40, np.random.default_rng(0))
+    fast, exact = (
+        compute_patterns(prototypes[:40], grid, scattering_table(grid, 0.0), conditions, fast) for fast in (True, False)
+    )
+    top = exact.max(axis=1, keepdims=True)
+    assert (np.abs(fast - exact) / top).max() < tolerance and (fast >= 0).all()
+    assert not np.array_equal(fast, exact)
 
 
 def test_preferred_orientation_is_march_dollase():

@@ -6,7 +6,7 @@ from pymatgen.core import Lattice, Structure
 from deepchem_crystalssl import XRDGrid, simulate_xrd, structures_to_graphs
 from deepchem_crystalssl.nn.crystal_encoder import CrystalEncoder
 from deepchem_crystalssl.nn.message_passing import GraphBatch
-from deepchem_crystalssl.nn.xrd_encoder import LogScatteringVector, OneChannelConvolution, XRDEncoder
+from deepchem_crystalssl.nn.xrd_encoder import LogScatteringVector, MeanPool, OneChannelConvolution, XRDEncoder
 from deepchem_crystalssl.testing import permuted, recelled, rotated, supercell, translated
 
 ENCODERS = {
@@ -95,6 +95,12 @@ def test_the_first_convolution_is_torchs(n_bins):
         (y * weights).sum().backward()
     assert torch.allclose(ours.weight.grad, theirs.weight.grad, rtol=1e-4, atol=1e-3)
     assert torch.allclose(ours.bias.grad, theirs.bias.grad, rtol=1e-4)
+
+
+@pytest.mark.parametrize("kernel, stride", [(4, 2), (3, 3), (1, 1)])
+def test_the_mean_pool_is_torchs(kernel, stride):
+    x = torch.rand(2, 3, 29, dtype=torch.float64)
+    assert torch.allclose(MeanPool(kernel, stride)(x), torch.nn.AvgPool1d(kernel, stride)(x))
 
 
 def test_xrd_encoder_batch_equals_single():

@@ -92,5 +92,5 @@ def test_the_readout_tells_stackings_of_close_packed_layers_apart():
     ]
     batch = GraphBatch.from_graphs(structures_to_graphs(crystals))
     torch.manual_seed(0)
-    hexagonal, cubic, again = StructureFactorReadout(4).eval()(batch, torch.ones(batch.total_sites, 4))
-    assert torch.allclose(hexagonal, again, atol=1e-5) and (hexagonal - cubic).abs().max() > 0.01
+    hexagonal, cubic, again = StructureFactorReadout(4)(batch, torch.ones(batch.total_sites, 4))
+    assert torch.allclose(hexagonal, again, atol=1e-3) and (hexagonal - cubic).abs().max() > 0.1
