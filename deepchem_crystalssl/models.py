@@ -28,7 +28,7 @@ from .nn.property_head import Components, Task, property_head, property_loss
 from .nn.xrd_encoder import XRDEncoder
 from .optimizers import FusedAdamW
 from .pretext.batch import PretextBatch
-from .pretext.objectives import Objective
+from .pretext.objectives import Look, Objective
 from .pretext.presets import resolve_objectives
 from .pretext.views import same_crystals
 from .training import ResumableModel
@@ -127,6 +127,8 @@ class CrystalSSLModel(ResumableModel):
             warnings.warn(
                 f"xrd_encoder and instrument play no part: no objective ({names}) looks at patterns", stacklevel=2
             )
+        if "ideal patterns" in self.looks_at and instrument is None:
+            raise ValueError("instrument: None; to tell measured from ideal patterns, give an Instrument")
         self.mixed_precision = mixed_precision
         self.engine: Engine = engine
         self.needs_labels = task != "pretraining"
@@ -189,7 +191,12 @@ class CrystalSSLModel(ResumableModel):
     @property
     def needs_patterns(self) -> bool:
         """Whether any objective looks at patterns."""
-        return self.task == "pretraining" and any(objective.needs_patterns for objective in self.objectives)
+        return "patterns" in self.looks_at
+
+    @property
+    def looks_at(self) -> frozenset[Look]:
+        """What the objectives need of a batch."""
+        return frozenset().union(*(o.looks_at for o in self.objectives)) if self.task == "pretraining" else frozenset()
 
     def build_components(self) -> dict[str, nn.Module]:
         """Encoders and heads, by the names under which they can be transferred and frozen."""
@@ -242,7 +249,7 @@ class CrystalSSLModel(ResumableModel):
 
     def _prepare(self, batch: tuple[Any, Any, Any], seed: int) -> tuple[Any, list, list]:
         X, y, w = batch
-        graphs, patterns = list(X[0]), None
+        graphs, patterns, ideal = list(X[0]), None, None
         labels, weights = (
             [torch.as_tensor(np.asarray(v), dtype=torch.float32, device=self.device) for v in values or []]
             for values in (y, w)
@@ -252,7 +259,9 @@ class CrystalSSLModel(ResumableModel):
             if any(errors):
                 drawn, graphs = self._leave_out(drawn, graphs, errors)
             patterns = torch.from_numpy(drawn).to(self.device)
-        return (GraphBatch.from_graphs(graphs, self.engine).to(self.device), patterns), labels, weights
+            if "ideal patterns" in self.looks_at:
+                ideal = torch.from_numpy(try_patterns(graphs, self.xrd_grid)[0]).to(self.device)
+        return (GraphBatch.from_graphs(graphs, self.engine).to(self.device), patterns, ideal), labels, weights
 
     def _leave_out(self, patterns: np.ndarray, graphs: list, errors: list) -> tuple[np.ndarray, list]:
         """A crystal without pattern costs itself alone, and is reported once."""
@@ -270,7 +279,7 @@ class CrystalSSLModel(ResumableModel):
         return self._loss(inputs, labels, weights, self.step_seed)
 
     def _loss(self, inputs: Any, labels: Any, weights: Any, seed: int) -> Tensor:
-        graphs, patterns = inputs
+        graphs, patterns, ideal_patterns = inputs
         if self.task != "pretraining":
             losses = {str(self.task): property_loss(self.model(inputs), labels[0], weights[0], self.task)}
         else:
@@ -281,8 +290,9 @@ class CrystalSSLModel(ResumableModel):
                 crystal_encoder=self.crystal_encoder,
                 xrd_encoder=self.xrd_encoder,
                 generator=torch.Generator().manual_seed(seed),
+                ideal_patterns=ideal_patterns,
                 mixed_precision=self.mixed_precision,
-                views_alone=all(objective.only_views for objective in self.objectives),
+                views_alone="crystals" not in self.looks_at,
             )
             losses = {o.name: o(batch, self.components[f"{o.name}_head"]) for o in self.objectives}
         self._losses = {name: loss.detach() for name, loss in losses.items()}

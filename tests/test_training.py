@@ -11,9 +11,12 @@ import pytest
 import torch
 from pymatgen.core import Lattice, Structure
 
-from deepchem_crystalssl import CrystalSSLModel, CrystalStore, XRDGrid, structures_to_graphs
+from deepchem_crystalssl import CrystalSSLModel, CrystalStore, XRDGrid, simulate_xrd, structures_to_graphs
 from deepchem_crystalssl.crystals.errors import CheckpointError, CrystalInputError, StoreError
+from deepchem_crystalssl.crystals.instrument import HARD, measure_patterns
+from deepchem_crystalssl.metrics import retrieval_recall
 from deepchem_crystalssl.monitor import TrainingLog, validation_metrics
+from deepchem_crystalssl.pretext.objectives import CrystalXRDInfoNCE, MeasuredXRDInfoNCE
 
 pytestmark = pytest.mark.filterwarnings("ignore:xrd_encoder and instrument play no part")
 
@@ -333,6 +336,20 @@ def test_a_batch_of_one_crystal_twice_has_no_negatives():
 def test_options_that_play_no_part_are_said():
     with pytest.warns(UserWarning, match="masked_sites"):
         CrystalSSLModel("kong2024", xrd_encoder=dict(channels=8))
+
+
+def test_measured_patterns_meet_ideal_ones(train, unseen):
+    objectives = [CrystalXRDInfoNCE(), MeasuredXRDInfoNCE()]
+    with pytest.raises(ValueError, match="give an Instrument"):
+        CrystalSSLModel(objectives)
+    ends = []
+    for chosen in (objectives, objectives[:1]):
+        model = CrystalSSLModel(chosen, **SMALL, instrument=HARD, learning_rate=0.003)
+        model.fit(train, nb_epoch=30)
+        measured = measure_patterns(unseen.X, HARD, model.xrd_grid, seed=3)
+        ideal = simulate_xrd(list(unseen.X), model.xrd_grid)
+        ends.append(retrieval_recall(model.embed_xrd(measured), model.embed_xrd(ideal))[1])
+    assert ends[0] > ends[1] + 0.1
 
 
 def test_layers_that_are_not_there(graphs):

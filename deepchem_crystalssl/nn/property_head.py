@@ -36,8 +36,8 @@ class Components(nn.ModuleDict):
         self.task = task
         self.n_tasks = n_tasks
 
-    def forward(self, inputs: tuple[GraphBatch, Any]) -> Tensor | tuple[Tensor, Tensor]:
-        """(batch, patterns) to crystal vectors, to values (B, n_tasks), or to probabilities and logits.
+    def forward(self, inputs: tuple[GraphBatch, Any, Any]) -> Tensor | tuple[Tensor, Tensor]:
+        """(batch, patterns, ideal patterns) to crystal vectors, to values (B, n_tasks), or to probabilities and logits.
 
         Of classes, (B, n_tasks, n_classes), or (B, n_classes) for one task, as DeepChem's classifiers.
         """

@@ -22,8 +22,8 @@ class PretextBatch:
     Attributes
     ----------
     graphs : GraphBatch
-    patterns : Tensor or None
-        (B, n_bins).
+    patterns, ideal_patterns : Tensor or None
+        (B, n_bins), as measured and as the grid draws them.
     same : Tensor
         (B, B) bool, which crystals of the batch are one.
     crystal_encoder, xrd_encoder : modules
@@ -41,6 +41,7 @@ class PretextBatch:
     crystal_encoder: CrystalEncoder
     xrd_encoder: XRDEncoder | None
     generator: torch.Generator
+    ideal_patterns: Tensor | None = None
     mixed_precision: bool = False
     views_alone: bool = True
 
@@ -74,9 +75,17 @@ class PretextBatch:
     @cached_property
     def xrd(self) -> Tensor:
         """Pattern vectors (B, F)."""
+        return self._encode_patterns(self.patterns)
+
+    @cached_property
+    def ideal_xrd(self) -> Tensor:
+        """Vectors of the ideal patterns (B, F)."""
+        return self._encode_patterns(self.ideal_patterns)
+
+    def _encode_patterns(self, patterns: Tensor | None) -> Tensor:
         assert self.xrd_encoder is not None
         with self._autocast():
-            return self.xrd_encoder(self.patterns)
+            return self.xrd_encoder(patterns)
 
     def _autocast(self) -> torch.autocast:
         return torch.autocast(self.graphs.crystal.device.type, torch.bfloat16, enabled=self.mixed_precision)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, ClassVar, Literal, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -23,6 +23,7 @@ from .losses import SamplingPolicy, barlow_twins_loss, bidirectional_triplet_los
 from .views import choose_sites, choose_species, displaced, edges_at, hide, random_view, site_elements
 
 N_DISTANCE_BINS = 41
+Look = Literal["crystals", "patterns", "ideal patterns"]
 
 
 class Objective(Protocol):
@@ -32,13 +33,9 @@ class Objective(Protocol):
     def name(self) -> str:
         """What the loss is called in logs."""
 
-    @property
-    def needs_patterns(self) -> bool:
-        """Whether the pattern encoder takes part."""
-
-    @property
-    def only_views(self) -> bool:
-        """Whether the crystals are seen with something hidden or moved only."""
+    looks_at: ClassVar[frozenset[Look]]
+    """What it needs of a batch: whole crystals, their patterns, their ideal patterns. A loss that hides or moves
+    something of the crystals makes its own views, and looks at nothing."""
 
     def build_head(self, crystal_encoder: CrystalEncoder) -> nn.Module:
         """The head; an empty module if there is none."""
@@ -61,8 +58,7 @@ class CrystalXRDTriplet:
     margin: float = 1.0
     policy: SamplingPolicy = "non-easy"
     name: str = "crystal_xrd_triplet"
-    needs_patterns: bool = True
-    only_views: bool = False
+    looks_at: ClassVar[frozenset[Look]] = frozenset({"crystals", "patterns"})
 
     def build_head(self, crystal_encoder: CrystalEncoder) -> nn.Module:
         """No head."""
@@ -99,8 +95,7 @@ class CrystalXRDInfoNCE:
 
     temperature: float = 0.1
     name: str = "crystal_xrd_infonce"
-    needs_patterns: bool = True
-    only_views: bool = False
+    looks_at: ClassVar[frozenset[Look]] = frozenset({"crystals", "patterns"})
 
     def build_head(self, crystal_encoder: CrystalEncoder) -> nn.Module:
         """The temperature."""
@@ -109,6 +104,32 @@ class CrystalXRDInfoNCE:
     def __call__(self, batch: PretextBatch, head: nn.Module) -> Tensor:
         """Symmetric InfoNCE of the two views."""
         return info_nce_loss(batch.crystal, batch.xrd, head(), batch.same)
+
+
+@dataclass(frozen=True)
+class MeasuredXRDInfoNCE:
+    """A pattern as measured and the ideal one of the same crystal meet, by InfoNCE with a learned temperature.
+
+    It teaches the pattern encoder what an instrument and a sample do to a pattern: so that a measurement is found among
+    simulated patterns.
+
+    Parameters
+    ----------
+    temperature : float
+        Where it starts.
+    """
+
+    temperature: float = 0.05
+    name: str = "measured_xrd_infonce"
+    looks_at: ClassVar[frozenset[Look]] = frozenset({"patterns", "ideal patterns"})
+
+    def build_head(self, crystal_encoder: CrystalEncoder) -> nn.Module:
+        """The temperature."""
+        return Temperature(self.temperature)
+
+    def __call__(self, batch: PretextBatch, head: nn.Module) -> Tensor:
+        """Symmetric InfoNCE of the two patterns."""
+        return info_nce_loss(batch.xrd, batch.ideal_xrd, head(), batch.same)
 
 
 @dataclass(frozen=True)
@@ -140,8 +161,7 @@ class MaskedSites:
     edges: bool = True
     crystals: float = 1.0
     name: str = "masked_sites"
-    needs_patterns: bool = False
-    only_views: bool = True
+    looks_at: ClassVar[frozenset[Look]] = frozenset()
 
     def build_head(self, crystal_encoder: CrystalEncoder) -> nn.Module:
         """One linear classifier per question."""
@@ -192,8 +212,7 @@ class TwoViews:
     share: float = 0.2
     temperature: float = 0.1
     name: str = "two_views"
-    needs_patterns: bool = False
-    only_views: bool = True
+    looks_at: ClassVar[frozenset[Look]] = frozenset()
 
     def build_head(self, crystal_encoder: CrystalEncoder) -> nn.Module:
         """Projection head."""
@@ -224,8 +243,7 @@ class Descriptors:
 
     weight: float = 1.0
     name: str = "descriptors"
-    needs_patterns: bool = False
-    only_views: bool = False
+    looks_at: ClassVar[frozenset[Look]] = frozenset({"crystals"})
 
     def build_head(self, crystal_encoder: CrystalEncoder) -> nn.Module:
         """A linear map from the readout."""
@@ -269,8 +287,7 @@ class BarlowTwins:
     share: float = 0.1
     weight: float = 1.0
     name: str = "barlow_twins"
-    needs_patterns: bool = False
-    only_views: bool = True
+    looks_at: ClassVar[frozenset[Look]] = frozenset()
 
     def build_head(self, crystal_encoder: CrystalEncoder) -> nn.Module:
         """Projection head."""
@@ -296,8 +313,7 @@ class DenoisedDistances:
 
     sigma: float = 0.1
     name: str = "denoised_distances"
-    needs_patterns: bool = False
-    only_views: bool = True
+    looks_at: ClassVar[frozenset[Look]] = frozenset()
 
     def build_head(self, crystal_encoder: CrystalEncoder) -> nn.Module:
         """A small network over both ends and the distance seen."""
@@ -328,8 +344,7 @@ class SiteDescriptors:
 
     weight: float = 1.0
     name: str = "site_descriptors"
-    needs_patterns: bool = False
-    only_views: bool = False
+    looks_at: ClassVar[frozenset[Look]] = frozenset({"crystals"})
 
     def build_head(self, crystal_encoder: CrystalEncoder) -> nn.Module:
         """A linear map from the last layer's site vectors."""
@@ -354,6 +369,7 @@ OBJECTIVES: dict[str, Callable[..., Objective]] = {
     for cls in (
         CrystalXRDTriplet,
         CrystalXRDInfoNCE,
+        MeasuredXRDInfoNCE,
         MaskedSites,
         TwoViews,
         BarlowTwins,

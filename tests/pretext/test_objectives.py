@@ -63,7 +63,7 @@ def test_only_whole_crystals_move_the_statistics_where_they_are_looked_at(batch,
     means = []
     for objectives in ([Descriptors()], [Descriptors(), MaskedSites(whole_species=True)], [MaskedSites()]):
         parts = pretext_batch(batch, generator)
-        parts = replace(parts, views_alone=all(objective.only_views for objective in objectives))
+        parts = replace(parts, views_alone=not any("crystals" in objective.looks_at for objective in objectives))
         for objective in objectives:
             objective(parts, objective.build_head(parts.crystal_encoder))
         means.append(parts.crystal_encoder.convolutions[-1].norm.mean.clone())
