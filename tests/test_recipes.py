@@ -7,7 +7,7 @@ import pytest
 from deepchem_crystalssl import CrystalSSLModel, CrystalStore
 from deepchem_crystalssl.cli import main
 from deepchem_crystalssl.crystals.errors import CheckpointError, RecipeError, StoreError
-from deepchem_crystalssl.recipes import evaluate, pretrain, read_recipe
+from deepchem_crystalssl.recipes import evaluate, pretrain, read_recipe, xrd_retrieval
 
 TOML = """
 preset = "joint"
@@ -82,6 +82,11 @@ def test_controls_know_nothing(store, tmp_path):
     assert recall["model"] > 0.5 > 0.15 > max(recall["random encoder"], recall["shuffled pairs"])
     assert recall["low"] < recall["model"] <= recall["high"]
     assert np.isfinite(evaluate(CrystalSSLModel("kong2024"), store)["model"]).all()
+    found = xrd_retrieval(model, list(store.X)).set_index(["pattern", "index"])
+    assert len(found) == 6 and (found["low"] <= found["recall@1"]).all() and (found["recall@1"] <= found["high"]).all()
+    assert found.loc[("clean", "crystal"), "recall@1"] > 0.5 and found.loc[("clean", "ideal pattern"), "recall@1"] > 0.9
+    blind = xrd_retrieval(model.untrained(), list(store.X)).set_index(["pattern", "index"])
+    assert blind.loc[("R1", "crystal"), "recall@10"] < found.loc[("R1", "crystal"), "recall@10"]
 
 
 @pytest.mark.parametrize(
