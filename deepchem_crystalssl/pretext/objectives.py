@@ -33,9 +33,12 @@ class Objective(Protocol):
     def name(self) -> str:
         """What the loss is called in logs."""
 
-    looks_at: ClassVar[frozenset[Look]]
-    """What it needs of a batch: whole crystals, their patterns, their ideal patterns. A loss that hides or moves
-    something of the crystals makes its own views, and looks at nothing."""
+    @property
+    def looks_at(self) -> frozenset[Look]:
+        """What it needs of a batch: whole crystals, their patterns, their ideal patterns.
+
+        A loss that hides or moves something of the crystals makes its own views, and looks at nothing.
+        """
 
     def build_head(self, crystal_encoder: CrystalEncoder) -> nn.Module:
         """The head; an empty module if there is none."""
@@ -91,11 +94,18 @@ class CrystalXRDInfoNCE:
     ----------
     temperature : float
         Where it starts.
+    ideal : bool
+        Whether the crystal meets the ideal pattern and not the measured one.
     """
 
     temperature: float = 0.1
+    ideal: bool = False
     name: str = "crystal_xrd_infonce"
-    looks_at: ClassVar[frozenset[Look]] = frozenset({"crystals", "patterns"})
+
+    @property
+    def looks_at(self) -> frozenset[Look]:
+        """The crystals, and one kind of pattern."""
+        return frozenset({"crystals", "patterns", "ideal patterns"} if self.ideal else {"crystals", "patterns"})
 
     def build_head(self, crystal_encoder: CrystalEncoder) -> nn.Module:
         """The temperature."""
@@ -103,7 +113,7 @@ class CrystalXRDInfoNCE:
 
     def __call__(self, batch: PretextBatch, head: nn.Module) -> Tensor:
         """Symmetric InfoNCE of the two views."""
-        return info_nce_loss(batch.crystal, batch.xrd, head(), batch.same)
+        return info_nce_loss(batch.crystal, batch.ideal_xrd if self.ideal else batch.xrd, head(), batch.same)
 
 
 @dataclass(frozen=True)
