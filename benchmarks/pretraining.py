@@ -49,6 +49,7 @@ from deepchem_crystalssl.pretext.objectives import (
     Objective,
     SiteDescriptors,
     TwoViews,
+    Valences,
 )
 from deepchem_crystalssl.pretext.views import same_crystals
 from deepchem_crystalssl.probes import interval_of_mean
@@ -87,6 +88,7 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "+barlow twins": ours(INFONCE, MASKED, DESCRIPTORS, BarlowTwins()),
     "+denoising": ours(INFONCE, MASKED, DESCRIPTORS, DenoisedDistances()),
     "+site descriptors": ours(INFONCE, MASKED, DESCRIPTORS, SiteDescriptors()),
+    "+valences": ours(INFONCE, MASKED, DESCRIPTORS, Valences()),
     "temperature 0.1": ours(replace(INFONCE, temperature=0.1), MASKED, DESCRIPTORS),
     "no angles": ours(angles=False),
     "no long range": ours(long_range=False),

@@ -1,6 +1,7 @@
 """The rules of the house, held by a test: who may import whom, and what stands behind one door."""
 
 import ast
+import re
 from pathlib import Path
 
 import pytest
@@ -87,4 +88,4 @@ def test_files_stay_readable(path):
 def test_nothing_is_unpickled():
     for path in FILES:
         text = path.read_text()
-        assert "pickle.load" not in text and "eval(" not in text.replace(".eval(", "") and "exec(" not in text
+        assert not re.search(r"pickle\.load|(?<![.\w])(eval|exec)\(", text)

@@ -9,8 +9,8 @@ Run once by a developer, never by a user::
 The attributes are facts compiled by mendeleev (Pyykko single-bond covalent radii, NIST first
 ionisation energies, electron affinities, dipole polarisabilities, ground-state configurations) and,
 more complete there, by pymatgen (Pauling electronegativities). The scattering parameters are the
-four-Gaussian fits of De Graef and McHenry, *Structure of Materials*, in the form pymatgen
-distributes them.
+four-Gaussian fits of De Graef and McHenry, *Structure of Materials*, the bond-valence parameters those of O'Keeffe
+and Brese, *J. Am. Chem. Soc.* 113 (1991) 3226, both in the form pymatgen distributes them.
 """
 
 import csv
@@ -76,6 +76,7 @@ def from_pymatgen():
     import math
     import warnings
 
+    from pymatgen.analysis.bond_valence import BV_PARAMS
     from pymatgen.analysis.diffraction.xrd import ATOMIC_SCATTERING_PARAMS
     from pymatgen.core import Element
 
@@ -90,6 +91,8 @@ def from_pymatgen():
         x = Element(row[1]).X
         row[column] = "" if math.isnan(x) else f"{x:.5g}"
     write_rows("elements.csv", header, attributes)
+    valence = sorted([element.Z, p["r"], p["c"]] for element, p in BV_PARAMS.items())
+    write_rows("bond_valence.csv", ["atomic_number", "r_angstrom", "c"], valence)
     write_rows("scattering_factors.csv", ["atomic_number", "a1", "b1", "a2", "b2", "a3", "b3", "a4", "b4"], rows)
 
 

@@ -125,6 +125,32 @@ def element_groups_and_periods() -> tuple[np.ndarray, np.ndarray]:
 
 
 @cache
+def bond_valence_parameters() -> np.ndarray:
+    r"""Size and softness of the elements as bonds see them.
+
+    .. math:: R_{ij} = r_i + r_j - \frac{r_i r_j (\sqrt{c_i} - \sqrt{c_j})^2}{c_i r_i + c_j r_j}
+
+    is the length of a bond of valence one (O'Keeffe and Brese, *J. Am. Chem. Soc.* 113 (1991) 3226). For the elements
+    they lack, r and c follow from covalent radius and electronegativity, by a straight line through those they have.
+
+    Returns
+    -------
+    numpy.ndarray
+        float32 of shape (119, 2): r (Å) and c, like an electronegativity; row 0 is zero.
+    """
+    z, *columns = _read_csv("bond_valence.csv").values()
+    known = np.array(columns, float).T
+    rows, table = z.astype(int) - 1, element_table()
+    electronegativity = np.nan_to_num(table["electronegativity_pauling"], nan=1.8)
+    parameters = np.zeros((N_ELEMENTS + 1, 2), np.float32)
+    for k, guide in enumerate((table["covalent_radius_angstrom"], electronegativity)):
+        parameters[1:, k] = np.polyval(np.polyfit(guide[rows], known[:, k], 1), guide)
+    parameters[rows + 1] = known
+    parameters.flags.writeable = False
+    return parameters
+
+
+@cache
 def scattering_parameters() -> np.ndarray:
     r"""Parameters of the X-ray atomic scattering factors.
 

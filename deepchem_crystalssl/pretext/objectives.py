@@ -20,6 +20,7 @@ from ..nn.layers import GaussianExpansion, mlp
 from ..nn.message_passing import GraphBatch, mean_over_sites, sum_species, sum_to_centers
 from .batch import PretextBatch
 from .losses import SamplingPolicy, barlow_twins_loss, bidirectional_triplet_loss, info_nce_loss, nt_xent_loss
+from .valence import bond_valences, unpaired_electrons
 from .views import choose_sites, choose_species, displaced, edges_at, hide, random_view, site_elements
 
 N_DISTANCE_BINS = 41
@@ -374,6 +375,37 @@ class SiteDescriptors:
         return self.weight * 10.0 * F.mse_loss(head(batch.site_layers[-1]), self.targets(batch.graphs))
 
 
+@dataclass(frozen=True)
+class Valences:
+    """Predict of every site the oxidation state, and the electrons it leaves unpaired, by bond valences.
+
+    What a chemist reads off the distances, and moments and colours depend on; see
+    :mod:`~deepchem_crystalssl.pretext.valence`.
+
+    Parameters
+    ----------
+    weight : float
+        Factor of the mean squared error.
+    """
+
+    weight: float = 1.0
+    name: str = "valences"
+    looks_at: ClassVar[frozenset[Look]] = frozenset({"crystals"})
+
+    def build_head(self, crystal_encoder: CrystalEncoder) -> nn.Module:
+        """A linear map from the last layer's site vectors."""
+        return nn.Linear(crystal_encoder.width, 2)
+
+    def targets(self, graphs: GraphBatch) -> Tensor:
+        """(A, 2): oxidation state and unpaired electrons."""
+        valences = bond_valences(graphs).clamp(-8.0, 8.0)
+        return torch.stack([valences, unpaired_electrons(graphs, valences)], dim=1)
+
+    def __call__(self, batch: PretextBatch, head: nn.Module) -> Tensor:
+        """Mean squared error, in electrons."""
+        return self.weight * F.mse_loss(head(batch.site_layers[-1]), self.targets(batch.graphs))
+
+
 OBJECTIVES: dict[str, Callable[..., Objective]] = {
     cls.__name__: cls
     for cls in (
@@ -386,6 +418,7 @@ OBJECTIVES: dict[str, Callable[..., Objective]] = {
         DenoisedDistances,
         Descriptors,
         SiteDescriptors,
+        Valences,
     )
 }
 """Objectives by the name a configuration gives them."""
