@@ -2,9 +2,9 @@
 
     python benchmarks/materials.py DATA MODEL [MODEL ...] [--cache FOLDER] [--forest]
 
-Train: chemical systems of fold100 >= 20; test: 15-19. Every method gets the same kernel ridge: standardised columns, a
-Laplacian kernel, alpha and gamma by five-fold cross-validation within the training part, grouped by chemical system.
-Mean absolute error on the test part; in brackets the 95 % interval of its difference to Magpie + structure, by bootstrap
+Train: chemical systems of fold100 >= 20; test: 15-19. Every method gets the same kernel ridge: standardised columns,
+Laplacian kernel, alpha and gamma by cross-validation in the training part, grouped by chemical system, five folds. Mean
+absolute error on the test part; in brackets the 95 % interval of its difference to Magpie + structure, by bootstrap
 over chemical systems: below zero is better.
 
 Magpie: 132 statistics of element properties (matminer). Structure: density, volume per atom, space group, crystal

@@ -33,7 +33,7 @@ batch = message_passing.GraphBatch(
     species_site=torch.arange(4), atomic_numbers=torch.tensor([11, 17, 12, 8]), occupancy=torch.ones(4),
     neighbor=torch.tensor([1, 0, 3, 2]), center=torch.arange(4), distance=torch.tensor([2.8, 2.8, 2.1, 2.1]),
     crystal=torch.tensor([0, 0, 1, 1]), num_sites=torch.tensor([2, 2]), volume=torch.tensor([45.0, 19.0]),
-    direction=torch.tensor([[1.0, 0, 0], [-1.0, 0, 0], [0, 1.0, 0], [0, -1.0, 0]]),
+    image=torch.zeros(4, 3, dtype=torch.int8),
     frac_coords=torch.tensor([[0, 0, 0], [0.5, 0.5, 0.5]] * 2), lattice=torch.eye(3).repeat(2, 1, 1) * 4.0,
 )
 for name, preset in PRESETS.items():

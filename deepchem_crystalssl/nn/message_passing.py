@@ -66,8 +66,8 @@ class GraphBatch:
         (A,) bool; sites whose element is hidden.
     volume : Tensor or None
         (B,) float32, Å^3.
-    direction : Tensor or None
-        (E, 3) float32, unit vectors from centre to neighbour.
+    image : Tensor or None
+        (E, 3), the cell a neighbour lies in.
     frac_coords, lattice : Tensor or None
         (A, 3), (B, 3, 3) float32, rows are cell vectors, Å.
     """
@@ -84,10 +84,10 @@ class GraphBatch:
     masked_edges: Tensor | None = None
     masked_sites: Tensor | None = None
     volume: Tensor | None = None
-    direction: Tensor | None = None
+    image: Tensor | None = None
     frac_coords: Tensor | None = None
     lattice: Tensor | None = None
-    _harmonics: dict[int, Tensor] = field(default_factory=dict, repr=False)  # of the directions; views share them
+    _directions: dict[int, Tensor] = field(default_factory=dict, repr=False)  # and their harmonics; views share them
 
     @classmethod
     def from_graphs(
@@ -106,12 +106,6 @@ class GraphBatch:
 
         neighbor = tensor([graph.neighbor for graph in graphs], torch.int64) + _repeat(first_site, num_edges)
         center = torch.repeat_interleave(torch.from_numpy(degree))
-        lattices = torch.from_numpy(np.stack([graph.lattice for graph in graphs])).float()
-        owner = _repeat(np.arange(len(graphs)), num_sites)
-        frac_coords = tensor([graph.frac_coords for graph in graphs], torch.float32)
-        sites = _to_cartesian(frac_coords, lattices, owner)
-        images = tensor([graph.image for graph in graphs], torch.float32)
-        vectors = _to_cartesian(images, lattices, owner[center]) + sites[neighbor] - sites[center]
         return cls(
             species_site=tensor([s.site for s in species], torch.int64) + _repeat(first_site, rows),
             atomic_numbers=tensor([s.atomic_numbers for s in species], torch.int64),
@@ -119,14 +113,14 @@ class GraphBatch:
             neighbor=neighbor,
             center=center,
             distance=tensor([graph.distance for graph in graphs], torch.float32),
-            crystal=owner,
+            crystal=_repeat(np.arange(len(graphs)), num_sites),
             num_sites=torch.from_numpy(num_sites),
             engine=engine,
             masked_edges=masked_edges,
             volume=torch.tensor([graph.volume for graph in graphs], dtype=torch.float32),
-            direction=F.normalize(vectors, dim=1),
-            frac_coords=frac_coords,
-            lattice=lattices,
+            image=torch.from_numpy(np.concatenate([graph.image for graph in graphs])),
+            frac_coords=tensor([graph.frac_coords for graph in graphs], torch.float32),
+            lattice=torch.from_numpy(np.stack([graph.lattice for graph in graphs])).float(),
         )
 
     def __len__(self) -> int:
@@ -135,7 +129,7 @@ class GraphBatch:
     def to(self, device: torch.device | str) -> GraphBatch:
         """The batch on another device."""
         tensors: dict[str, Any] = {k: value.to(device) for k, value in vars(self).items() if isinstance(value, Tensor)}
-        return replace(self, **tensors, _harmonics={})
+        return replace(self, **tensors, _directions={})
 
     def head(self, n: int) -> GraphBatch:
         """The first n crystals."""
@@ -143,13 +137,13 @@ class GraphBatch:
         n_edges = int((self.center < n_sites).sum())
         n_species = int((self.species_site < n_sites).sum())
         lengths = dict.fromkeys(("species_site", "atomic_numbers", "occupancy"), n_species)
-        lengths |= dict.fromkeys(("neighbor", "center", "distance", "direction", "masked_edges"), n_edges)
+        lengths |= dict.fromkeys(("neighbor", "center", "distance", "image", "masked_edges"), n_edges)
         lengths |= {"crystal": n_sites, "masked_sites": n_sites, "num_sites": n, "volume": n}
         lengths |= {"frac_coords": n_sites, "lattice": n}
         parts: dict[str, Any] = {
             k: value[: lengths[k]] for k, value in vars(self).items() if k in lengths and value is not None
         }
-        return replace(self, **parts, _harmonics={l: values[:n_edges] for l, values in self._harmonics.items()})
+        return replace(self, **parts, _directions={key: values[:n_edges] for key, values in self._directions.items()})
 
     @property
     def total_sites(self) -> int:
@@ -179,12 +173,21 @@ class GraphBatch:
             part = part.masked_fill(self.masked_edges, 0.0)
         return row, part
 
+    @property
+    def direction(self) -> Tensor:
+        """Unit vectors from centre to neighbour, (E, 3)."""
+        if 0 not in self._directions:
+            assert self.image is not None and self.lattice is not None and self.frac_coords is not None
+            sites = _to_cartesian(self.frac_coords, self.lattice, self.crystal)
+            cells = _to_cartesian(self.image.float(), self.lattice, self.crystal[self.center])
+            self._directions[0] = F.normalize(cells + sites[self.neighbor] - sites[self.center], dim=1)
+        return self._directions[0]
+
     def harmonics(self, max_degree: int) -> Tensor:
         """Spherical harmonics of the edges' directions, (E, M); zero where the distance is hidden."""
-        if max_degree not in self._harmonics:
-            assert self.direction is not None
-            self._harmonics[max_degree] = spherical_harmonics(self.direction, max_degree)
-        values = self._harmonics[max_degree]
+        if max_degree not in self._directions:
+            self._directions[max_degree] = spherical_harmonics(self.direction, max_degree)
+        values = self._directions[max_degree]
         return values if self.masked_edges is None else values * ~self.masked_edges[:, None]
 
     @cached_property

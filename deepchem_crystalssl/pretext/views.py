@@ -98,7 +98,6 @@ def displaced(batch: GraphBatch, sigma: float, generator: torch.Generator) -> tu
         Standard deviation of the shift along each axis, Å.
     generator : torch.Generator
     """
-    assert batch.direction is not None
     shift = sigma * torch.randn(batch.total_sites, 3, generator=generator).to(batch.distance.device)
     change = ((shift[batch.neighbor] - shift[batch.center]) * batch.direction).sum(1)
     change = torch.maximum(change, -0.5 * batch.distance)  # a distance stays one
