@@ -38,6 +38,7 @@ if find_spec("deepchem") is not None:
     from .datasets import CrystalStore
     from .featurizers import CrystalGraphFeaturizer, XRDFeaturizer
     from .models import CrystalSSLModel
+    from .pretrained import list_pretrained, load_pretrained, save_pretrained
     from .registry import register, register_on_import
 
     register_on_import()
@@ -53,9 +54,12 @@ __all__ = [
     "Report",
     "XRDFeaturizer",
     "XRDGrid",
+    "list_pretrained",
+    "load_pretrained",
     "prepare_measured_pattern",
     "read_structures",
     "register",
+    "save_pretrained",
     "simulate_xrd",
     "structures_to_graphs",
 ]

@@ -32,7 +32,17 @@ def read_config(folder: str | Path) -> dict[str, Any]:
     path = Path(folder, CONFIG)
     if not path.is_file():
         raise CheckpointError(str(folder), f"no {CONFIG}", remedy="Name the folder a model was trained or saved in.")
-    config = json.loads(path.read_text())
+    return arguments_of(json.loads(path.read_text()), str(path))
+
+
+def arguments_of(config: dict[str, Any], source: str) -> dict[str, Any]:
+    """Constructor arguments of the model a configuration describes.
+
+    Raises
+    ------
+    CheckpointError
+        If it names an objective or a setting this version does not know.
+    """
     try:
         arguments = {name: config[name] for name in ("encoder", "xrd_encoder", "task", "n_tasks", "n_classes")}
         arguments["objectives"] = [_objective(dict(fields)) for fields in config["objectives"]]
@@ -40,7 +50,7 @@ def read_config(folder: str | Path) -> dict[str, Any]:
         arguments["instrument"] = config["instrument"] and Instrument.from_dict(config["instrument"])
     except (KeyError, TypeError) as error:
         raise CheckpointError(
-            str(path), f"a configuration this version cannot read ({error})", remedy="Update the package."
+            source, f"a configuration this version cannot read ({error})", remedy="Update the package."
         ) from error
     return arguments
 

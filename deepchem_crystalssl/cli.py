@@ -57,6 +57,20 @@ def build_parser() -> argparse.ArgumentParser:
     pretrain.add_argument("--seed", type=int)
     pretrain.set_defaults(run=_pretrain)
 
+    embed = commands.add_parser("embed", help="vectors of crystals by a trained model, as a Parquet table")
+    embed.add_argument("source", help="file, folder, glob or table of crystals")
+    embed.add_argument("-o", "--output", type=Path, required=True, help="Parquet file")
+    embed.add_argument("--model", help="shipped name, or folder of a trained model (default: the general model)")
+    embed.add_argument("--level", choices=("crystal", "site"), default="crystal")
+    embed.add_argument(
+        "--layers", type=int, nargs="+", help="layers to join, 0 is the element (default: the last vector)"
+    )
+    embed.add_argument("--disorder", choices=("refuse", "dominant", "average"), default="refuse")
+    embed.set_defaults(run=_embed)
+
+    models = commands.add_parser("models", help="list the models that came with the package")
+    models.set_defaults(run=_models)
+
     evaluate = commands.add_parser("evaluate", help="measure a model on a store, beside controls")
     evaluate.add_argument("model", type=Path, help="folder of the model")
     evaluate.add_argument("store", type=Path, help="folder written by featurize; crystals the model has not seen")
@@ -85,6 +99,24 @@ def _pretrain(options: argparse.Namespace) -> int:
     for name, value in numbers.items():
         print(f"{name:20s} {value:.4f}")
     print(f"{len(model.left_out)} crystals left out; model and training_log.jsonl in {options.output}/")
+    return 0
+
+
+def _embed(options: argparse.Namespace) -> int:
+    from .recipes import embed_table
+
+    table, report = embed_table(
+        options.source, options.model, level=options.level, layers=options.layers, disorder=options.disorder
+    )
+    table.to_parquet(options.output, index=False)
+    print(f"{len(table)} vectors in {options.output}; {report.summary()}")
+    return 0
+
+
+def _models(options: argparse.Namespace) -> int:
+    from .pretrained import list_pretrained
+
+    print(list_pretrained().to_string(index=False))
     return 0
 
 

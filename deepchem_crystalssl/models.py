@@ -80,6 +80,13 @@ class CrystalSSLModel(ResumableModel):
     **kwargs
         DeepChem's: ``batch_size``, ``learning_rate``, ``model_dir``, ``device``, ``log_frequency``, ...
 
+    Attributes
+    ----------
+    left_out : Report
+        Crystals that training left out, and why.
+    card : dict
+        Of a model that came with a card: data, licence, training, metrics, limits.
+
     Examples
     --------
     >>> import deepchem as dc
@@ -134,6 +141,7 @@ class CrystalSSLModel(ResumableModel):
         self.needs_labels = task != "pretraining"
         self.min_batch = 1 if self.needs_labels else 2  # alone, a crystal has no negative
         self.left_out = Report()
+        self.card: dict[str, Any] = {}
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             components = self.build_components()

@@ -13,14 +13,19 @@ import pandas as pd
 import yaml
 from sklearn.model_selection import GroupShuffleSplit
 
-from .crystals.errors import RecipeError
+from .checkpoints import CONFIG
+from .crystals.disorder import Disorder
+from .crystals.elements import symbols
+from .crystals.errors import RecipeError, Report
 from .crystals.graph import CrystalGraph
 from .crystals.instrument import CLEAN, HARD, REALISTIC, Instrument, measure_patterns, try_patterns
+from .crystals.neighbors import structures_to_graphs
 from .crystals.xrd_grid import XRDGrid
 from .datasets import CrystalStore
-from .embedding import embed_graphs
+from .embedding import Level, embed_graphs
 from .metrics import alignment, duplicate_groups, retrieval_recall, spread, uniformity
 from .models import CrystalSSLModel
+from .pretrained import load_pretrained
 from .probes import linear_probe, nearest_neighbor_probe
 from .optimizers import FusedAdamW, WarmUpCosine
 
@@ -186,7 +191,7 @@ def evaluate(
         One row per measure: ``model``, its 95 % interval ``low`` and ``high``, and the controls ``random encoder``
         (same architecture, random weights) and ``shuffled pairs``.
     """
-    trained = model if isinstance(model, CrystalSSLModel) else CrystalSSLModel.from_folder(model)
+    trained = model if isinstance(model, CrystalSSLModel) else open_model(model)
     dataset = store if isinstance(store, CrystalStore) else CrystalStore(store)
     graphs = list(dataset.X)
     systems = dataset.groups
@@ -209,6 +214,52 @@ def evaluate(
         "grid": asdict(trained.xrd_grid),
     }
     return frame
+
+
+def embed_table(
+    source: Any,
+    model: CrystalSSLModel | str | Path | None = None,
+    *,
+    level: Level = "crystal",
+    layers: Sequence[int] | None = None,
+    disorder: Disorder = "refuse",
+) -> tuple[pd.DataFrame, Report]:
+    """Vectors of crystals, beside their names.
+
+    Parameters
+    ----------
+    source
+        Anything :func:`~deepchem_crystalssl.read_structures` reads.
+    model : CrystalSSLModel, str or Path, optional
+        A model, a shipped name, or the folder of a trained one; by default the general model.
+    level, layers, disorder
+        As in :meth:`CrystalSSLModel.embed <deepchem_crystalssl.CrystalSSLModel.embed>`.
+
+    Returns
+    -------
+    (pandas.DataFrame, Report)
+        Columns material_id, formula, for sites also site and element, and embedding; and what was left out.
+    """
+    model = model if isinstance(model, CrystalSSLModel) else open_model(model)
+    report = Report()
+    graphs = structures_to_graphs(source, disorder=disorder, on_error="skip", report=report)
+    vectors = model.embed(graphs, level, layers, disorder=disorder)
+    if level == "crystal":
+        table = pd.DataFrame([[g.material_id, g.reduced_formula] for g in graphs], columns=["material_id", "formula"])
+    else:
+        rows = [
+            (g.material_id, g.reduced_formula, k, symbols()[z]) for g in graphs for k, z in enumerate(g.atomic_numbers)
+        ]
+        table = pd.DataFrame(rows, columns=["material_id", "formula", "site", "element"])
+    table["embedding"] = list(vectors)
+    return table, report
+
+
+def open_model(name_or_path: str | Path | None = None) -> CrystalSSLModel:
+    """A shipped model by its name, one that was saved, or one that is being trained, by its folder."""
+    if name_or_path is not None and Path(name_or_path, CONFIG).is_file():
+        return CrystalSSLModel.from_folder(name_or_path)
+    return load_pretrained(name_or_path)
 
 
 @dataclass(frozen=True)

@@ -257,10 +257,10 @@ class ResumableModel(ModularTorchModel, ABC):
         """
         path, data = self._read_checkpoint(checkpoint, model_dir)
         if components is not None:
-            self._take_over(data, components, path)
+            self.take_over(data, components, path)
             return
         check_config(path, self.config)
-        self._take_over(data, self.components, path)
+        self.take_over(data, self.components, path)
         self._pytorch_optimizer.load_state_dict(data["optimizer_state_dict"])
         self._global_step = data["global_step"]
         if self._lr_schedule is not None:
@@ -291,7 +291,7 @@ class ResumableModel(ModularTorchModel, ABC):
             source = "source_model"
             states = {name: component.state_dict() for name, component in source_model.components.items()}
         shared = [name for name in self.components if name in states]
-        self._take_over(states, shared if components is None else components, source)
+        self.take_over(states, shared if components is None else components, source)
 
     def _read_checkpoint(
         self, checkpoint: str | Path | None, model_dir: str | Path | None
@@ -309,8 +309,8 @@ class ResumableModel(ModularTorchModel, ABC):
         except (pickle.UnpicklingError, RuntimeError, EOFError, OSError) as error:
             raise CheckpointError(str(checkpoint), f"cannot be read: {str(error)[:200]}") from error
 
-    def _take_over(self, states: Mapping[str, Any], names: Iterable[str], source: str) -> None:
-        """Load the weights of these components."""
+    def take_over(self, states: Mapping[str, Any], names: Iterable[str], source: str) -> None:
+        """Load the weights of these components, each a state dict; ``source`` is what an error names."""
         for name in names:
             if name not in states or name not in self.components:
                 both = ", ".join(known for known in self.components if known in states)

@@ -128,7 +128,7 @@ def test_bad_folders(store, tmp_path, capsys):
     with pytest.raises(CheckpointError):
         evaluate(tmp_path, store)
     assert main(["evaluate", str(tmp_path), str(store.path)]) == 2
-    assert "config.json" in capsys.readouterr().err
+    assert "no card" in capsys.readouterr().err
 
 
 @pytest.mark.filterwarnings("ignore:xrd_encoder and instrument")
