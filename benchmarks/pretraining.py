@@ -88,6 +88,7 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "+barlow twins": ours(INFONCE, MASKED, DESCRIPTORS, BarlowTwins()),
     "+denoising": ours(INFONCE, MASKED, DESCRIPTORS, DenoisedDistances()),
     "+site descriptors": ours(INFONCE, MASKED, DESCRIPTORS, SiteDescriptors()),
+    "bond relative": ours(bond_relative=True),
     "+valences": ours(INFONCE, MASKED, DESCRIPTORS, Valences()),
     "temperature 0.1": ours(replace(INFONCE, temperature=0.1), MASKED, DESCRIPTORS),
     "no angles": ours(angles=False),

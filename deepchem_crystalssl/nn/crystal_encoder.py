@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ..crystals.elements import element_features
+from .bonds import counted_from_single_bonds
 from .layers import CrystalConvolution, head_widths, mlp
 from .message_passing import GraphBatch, mean_over_sites, sum_species
 from .structure_factor import StructureFactorReadout
@@ -37,6 +38,8 @@ class CrystalEncoder(nn.Module):
         Whether the convolutions see the angles between neighbours, not only distances.
     long_range : bool
         Whether the head sees a :class:`~deepchem_crystalssl.nn.structure_factor.StructureFactorReadout` too.
+    bond_relative : bool
+        Whether distances are counted from the length of a single bond between the two elements.
     unit_length : bool
         Whether crystal vectors have length 1; as published they have any.
 
@@ -60,11 +63,13 @@ class CrystalEncoder(nn.Module):
         readout: Readout = "mean",
         angles: bool = False,
         long_range: bool = False,
+        bond_relative: bool = False,
         unit_length: bool = True,
     ):
         super().__init__()
         self.width = width
         self.readout = readout
+        self.bond_relative = bond_relative
         self.unit_length = unit_length
         self.embedding_size = embedding_size
         self.register_buffer("element_features", torch.tensor(element_features()), persistent=False)
@@ -78,6 +83,8 @@ class CrystalEncoder(nn.Module):
 
     def encode_sites(self, batch: GraphBatch) -> list[Tensor]:
         """Site vectors after every layer, each (A, width); the first knows only the element."""
+        if self.bond_relative:
+            batch = counted_from_single_bonds(batch)
         sites = sum_species(batch, self.embed_elements(self.element_features))
         if batch.masked_sites is not None:
             sites = torch.where(batch.masked_sites[:, None], self.hidden_element, sites)

@@ -15,13 +15,14 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ..crystals.elements import N_ELEMENTS, element_features, element_groups_and_periods
+from ..nn.bonds import site_elements
 from ..nn.crystal_encoder import CrystalEncoder, mean_and_std
 from ..nn.layers import GaussianExpansion, mlp
 from ..nn.message_passing import GraphBatch, mean_over_sites, sum_species, sum_to_centers
 from .batch import PretextBatch
 from .losses import SamplingPolicy, barlow_twins_loss, bidirectional_triplet_loss, info_nce_loss, nt_xent_loss
-from .valence import bond_valences, unpaired_electrons
-from .views import choose_sites, choose_species, displaced, edges_at, hide, random_view, site_elements
+from .valence import bond_valences, rattling_frequencies, unpaired_electrons
+from .views import choose_sites, choose_species, displaced, edges_at, hide, random_view
 
 N_DISTANCE_BINS = 41
 Look = Literal["crystals", "patterns", "ideal patterns"]
@@ -377,10 +378,9 @@ class SiteDescriptors:
 
 @dataclass(frozen=True)
 class Valences:
-    """Predict of every site the oxidation state, and the electrons it leaves unpaired, by bond valences.
+    """Predict of every site what bond valences tell: oxidation state, unpaired electrons, and how fast it rattles.
 
-    What a chemist reads off the distances, and moments and colours depend on; see
-    :mod:`~deepchem_crystalssl.pretext.valence`.
+    What a chemist reads off the distances; see :mod:`~deepchem_crystalssl.pretext.valence`.
 
     Parameters
     ----------
@@ -394,15 +394,15 @@ class Valences:
 
     def build_head(self, crystal_encoder: CrystalEncoder) -> nn.Module:
         """A linear map from the last layer's site vectors."""
-        return nn.Linear(crystal_encoder.width, 2)
+        return nn.Linear(crystal_encoder.width, 3)
 
     def targets(self, graphs: GraphBatch) -> Tensor:
-        """(A, 2): oxidation state and unpaired electrons."""
+        """(A, 3): oxidation state, unpaired electrons, frequency."""
         valences = bond_valences(graphs).clamp(-8.0, 8.0)
-        return torch.stack([valences, unpaired_electrons(graphs, valences)], dim=1)
+        return torch.stack([valences, unpaired_electrons(graphs, valences), rattling_frequencies(graphs)], dim=1)
 
     def __call__(self, batch: PretextBatch, head: nn.Module) -> Tensor:
-        """Mean squared error, in electrons."""
+        """Mean squared error."""
         return self.weight * F.mse_loss(head(batch.site_layers[-1]), self.targets(batch.graphs))
 
 

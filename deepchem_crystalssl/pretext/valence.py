@@ -6,18 +6,24 @@ import torch
 from torch import Tensor
 
 from ..crystals.elements import bond_valence_parameters, element_table
+from ..nn.bonds import single_bond_lengths, site_elements
 from ..nn.message_passing import GraphBatch
-from .views import site_elements
+
+
+def bond_strengths(batch: GraphBatch) -> Tensor:
+    r"""Valence of every edge's bond, :math:`v_{ij} = e^{(R_{ij} - d_{ij}) / 0.37}`, (E,).
+
+    :math:`R_{ij}` is that of :func:`~deepchem_crystalssl.crystals.elements.bond_valence_parameters`.
+    """
+    return torch.exp((single_bond_lengths(batch) - batch.distance) / 0.37)
 
 
 def bond_valences(batch: GraphBatch) -> Tensor:
     r"""Bond-valence sum of every site: its oxidation state, where bonds are ionic.
 
-    .. math:: V_i = \sum_{j \to i} s_{ij}\, e^{(R_{ij} - d_{ij}) / 0.37}, \qquad
-              s_{ij} = \tanh \frac{c_j - c_i}{0.5}
+    .. math:: V_i = \sum_{j \to i} v_{ij} \tanh \frac{c_j - c_i}{0.5}
 
-    :math:`R_{ij}` is that of :func:`~deepchem_crystalssl.crystals.elements.bond_valence_parameters`. The sign
-    is soft: a bond between equals carries no charge.
+    The sign is soft: a bond between equals carries no charge.
 
     Parameters
     ----------
@@ -29,12 +35,33 @@ def bond_valences(batch: GraphBatch) -> Tensor:
         (A,), positive for cations.
     """
     z = site_elements(batch)
-    r, c = torch.tensor(bond_valence_parameters(), device=z.device).unbind(1)
-    i, j = z[batch.center], z[batch.neighbor]
-    softness = (c[i].sqrt() - c[j].sqrt()) ** 2 / (c[i] * r[i] + c[j] * r[j])
-    length = r[i] + r[j] - r[i] * r[j] * softness
-    valence = torch.tanh((c[j] - c[i]) / 0.5) * torch.exp((length - batch.distance) / 0.37)
-    return torch.zeros_like(z, dtype=valence.dtype).index_add_(0, batch.center, valence)
+    c = torch.tensor(bond_valence_parameters(), device=z.device)[:, 1]
+    charge = bond_strengths(batch) * torch.tanh((c[z[batch.neighbor]] - c[z[batch.center]]) / 0.5)
+    return torch.zeros_like(z, dtype=charge.dtype).index_add_(0, batch.center, charge)
+
+
+def rattling_frequencies(batch: GraphBatch) -> Tensor:
+    r"""How fast every site would swing among its neighbours: strong bonds and a small mass.
+
+    .. math:: \omega_i = \Big(\frac{1}{m_i} \sum_{j \to i} v_{ij}\Big)^{1/2}
+
+    The Einstein frequency of a site held by springs as stiff as its bonds are valent, in units of
+    (valence / 10 atomic mass units)^1/2.
+
+    Parameters
+    ----------
+    batch : GraphBatch
+
+    Returns
+    -------
+    Tensor
+        (A,).
+    """
+    z = site_elements(batch)
+    mass = torch.ones(len(element_table()["mass_u"]) + 1, device=z.device)
+    mass[1:] = torch.as_tensor(element_table()["mass_u"], dtype=torch.float32)
+    stiffness = torch.zeros_like(z, dtype=torch.float32).index_add_(0, batch.center, bond_strengths(batch))
+    return (10.0 * stiffness / mass[z]).sqrt()
 
 
 def unpaired_electrons(batch: GraphBatch, valences: Tensor) -> Tensor:

@@ -7,13 +7,8 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
+from ..nn.bonds import site_elements
 from ..nn.message_passing import GraphBatch
-
-
-def site_elements(batch: GraphBatch) -> Tensor:
-    """Atomic number of each site, (A,); of a mixed site, of one of its species."""
-    z = torch.zeros_like(batch.crystal)
-    return z.scatter_(0, batch.species_site, batch.atomic_numbers)
 
 
 def choose_sites(batch: GraphBatch, share: float, generator: torch.Generator) -> Tensor:

@@ -13,6 +13,7 @@ ENCODERS = {
     "published": {},
     "angles": {"angles": True, "readout": "mean_std"},
     "long range": {"long_range": True},
+    "bond relative": {"bond_relative": True},
 }
 
 

@@ -186,13 +186,14 @@ def test_chosen_species_are_whole(batch, generator):
         assert not hidden & shown or len(set(batch.atomic_numbers[inside].tolist())) == 1
 
 
-def test_hidden_inputs_are_truly_hidden(graphs, generator):
-    """Another element and another distance in the hidden place change nothing."""
+@pytest.mark.parametrize("options", [{}, {"angles": True, "bond_relative": True}], ids=["plain", "bond relative"])
+def test_hidden_inputs_are_truly_hidden(graphs, generator, options):
+    """Another element and another distance in the hidden place change nothing; nor does a bond length tell them."""
     batch = GraphBatch.from_graphs(graphs[:3])
     chosen = choose_sites(batch, 0.3, generator)
     edges = edges_at(batch, chosen)
     torch.manual_seed(0)
-    encoder = CrystalEncoder(width=8, n_layers=2).eval()
+    encoder = CrystalEncoder(width=8, n_layers=2, **options).eval()
     before = encoder.encode_sites(hide(batch, chosen, edges))[-1]
     other = GraphBatch.from_graphs(graphs[:3])
     other.atomic_numbers[chosen] = 92
@@ -201,6 +202,20 @@ def test_hidden_inputs_are_truly_hidden(graphs, generator):
     assert torch.equal(before, after)
     assert not torch.allclose(encoder.encode_sites(batch)[-1], before)
     assert not torch.allclose(encoder.encode_sites(other)[-1], after)
+
+
+def test_a_hidden_element_is_not_told_by_bond_lengths(graphs, generator):
+    """Its distances are seen here, counted from the bonds of an average element."""
+    views = []
+    for element in (None, 92):
+        batch = GraphBatch.from_graphs(graphs[:3])
+        chosen = choose_sites(batch, 0.3, torch.Generator().manual_seed(1))
+        if element:
+            batch.atomic_numbers[chosen] = element
+        torch.manual_seed(0)
+        encoder = CrystalEncoder(width=8, n_layers=2, bond_relative=True).eval()
+        views.append(encoder.encode_sites(hide(batch, chosen))[-1])
+    assert torch.equal(*views)
 
 
 def test_a_hidden_distance_is_hidden_on_its_way_back(batch, generator):

@@ -8,7 +8,7 @@ from pymatgen.core import Lattice, Structure
 from deepchem_crystalssl import structures_to_graphs
 from deepchem_crystalssl.crystals.elements import bond_valence_parameters
 from deepchem_crystalssl.nn.message_passing import GraphBatch
-from deepchem_crystalssl.pretext.valence import bond_valences, unpaired_electrons
+from deepchem_crystalssl.pretext.valence import bond_valences, rattling_frequencies, unpaired_electrons
 
 KNOWN = [  # space group, lattice, species, places, valence and unpaired electrons of the first
     ("Fm-3m", Lattice.cubic(4.21), ["Mg", "O"], [[0, 0, 0], [0.5, 0.5, 0.5]], 2, 0),
@@ -49,6 +49,19 @@ def test_parameters_are_those_published_or_near_them():
     assert ((0.8 < estimated[:, 0]) & (estimated[:, 0] < 1.8)).all() and (
         (1 < estimated[:, 1]) & (estimated[:, 1] < 2.5)
     ).all()
+
+
+def test_light_and_tightly_bound_atoms_rattle_fast():
+    """Debye temperatures of diamond, silicon, copper, lead and caesium: 2230, 645, 343, 105, 38 K."""
+    cells = [
+        Structure.from_spacegroup("Fd-3m", Lattice.cubic(3.567), ["C"], [[0] * 3]),
+        Structure.from_spacegroup("Fd-3m", Lattice.cubic(5.431), ["Si"], [[0] * 3]),
+        Structure.from_spacegroup("Fm-3m", Lattice.cubic(3.615), ["Cu"], [[0] * 3]),
+        Structure.from_spacegroup("Fm-3m", Lattice.cubic(4.950), ["Pb"], [[0] * 3]),
+        Structure.from_spacegroup("Im-3m", Lattice.cubic(6.141), ["Cs"], [[0] * 3]),
+    ]
+    frequencies = [float(rattling_frequencies(GraphBatch.from_graphs(structures_to_graphs(cell)))[0]) for cell in cells]
+    assert frequencies == sorted(frequencies, reverse=True) and frequencies[0] > 1.8 * frequencies[1]
 
 
 def test_closed_shells_have_no_unpaired_electrons():
