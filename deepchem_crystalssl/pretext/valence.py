@@ -1,13 +1,14 @@
-"""Oxidation states and unpaired electrons, as far as distances tell them."""
+"""Oxidation states, unpaired electrons and rattling, as far as distances tell them."""
 
 from __future__ import annotations
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from ..crystals.elements import bond_valence_parameters, element_table
 from ..nn.bonds import single_bond_lengths, site_elements
-from ..nn.message_passing import GraphBatch
+from ..nn.message_passing import GraphBatch, sum_to_centers
 
 
 def bond_strengths(batch: GraphBatch) -> Tensor:
@@ -37,7 +38,7 @@ def bond_valences(batch: GraphBatch) -> Tensor:
     z = site_elements(batch)
     c = torch.tensor(bond_valence_parameters(), device=z.device)[:, 1]
     charge = bond_strengths(batch) * torch.tanh((c[z[batch.neighbor]] - c[z[batch.center]]) / 0.5)
-    return torch.zeros_like(z, dtype=charge.dtype).index_add_(0, batch.center, charge)
+    return sum_to_centers(batch, charge[:, None])[:, 0]
 
 
 def rattling_frequencies(batch: GraphBatch) -> Tensor:
@@ -57,11 +58,8 @@ def rattling_frequencies(batch: GraphBatch) -> Tensor:
     Tensor
         (A,).
     """
-    z = site_elements(batch)
-    mass = torch.ones(len(element_table()["mass_u"]) + 1, device=z.device)
-    mass[1:] = torch.as_tensor(element_table()["mass_u"], dtype=torch.float32)
-    stiffness = torch.zeros_like(z, dtype=torch.float32).index_add_(0, batch.center, bond_strengths(batch))
-    return (10.0 * stiffness / mass[z]).sqrt()
+    stiffness = sum_to_centers(batch, bond_strengths(batch)[:, None])[:, 0]
+    return (10.0 * stiffness / _of_sites(batch, element_table()["mass_u"])).sqrt()
 
 
 def unpaired_electrons(batch: GraphBatch, valences: Tensor) -> Tensor:
@@ -78,15 +76,17 @@ def unpaired_electrons(batch: GraphBatch, valences: Tensor) -> Tensor:
     Tensor
         (A,); 0 outside the d and f blocks.
     """
-    z = site_elements(batch)
-    table = element_table()
-    group = torch.zeros(len(table["group"]) + 1, device=z.device)
-    group[1:] = torch.as_tensor(table["group"], dtype=torch.float32)
-    block = torch.zeros(len(group), dtype=torch.long, device=z.device)
-    block[1:] = torch.as_tensor([{"d": 10, "f": 14}.get(b, 0) for b in table["block"].tolist()])
-    size = block[z]
+    z, table = site_elements(batch), element_table()
+    group = _of_sites(batch, table["group"])
+    size = _of_sites(batch, np.select([table["block"] == "d", table["block"] == "f"], [10, 14]))
     noble = torch.where(z > 86, 86, 54)  # an f shell begins behind it: n electrons outside, of which V are gone
-    outside = torch.where(size == 14, (z - noble).float(), group[z].nan_to_num())
+    outside = torch.where(size == 14, (z - noble).float(), group.nan_to_num())
     electrons = (outside - valences.clamp(min=0.0)).clamp(min=0.0)
-    electrons = torch.minimum(electrons, size.float())
+    electrons = torch.minimum(electrons, size)
     return torch.minimum(electrons, size - electrons)
+
+
+def _of_sites(batch: GraphBatch, column: np.ndarray) -> Tensor:
+    """A column of the element table, by site: (118,) to (A,)."""
+    values = torch.as_tensor(column, dtype=torch.float32, device=batch.crystal.device)
+    return values[site_elements(batch) - 1]
