@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tomllib
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -204,8 +204,9 @@ def evaluate(
     table = _measure(trained, seen)
     table["random encoder"] = _measure(trained.untrained(seed), seen)["model"]
     if patterns is not None:
-        shuffled = replace(seen, patterns=np.random.RandomState(seed).permutation(patterns))
-        table["shuffled pairs"] = _recalls(trained, shuffled)["model"]
+        vectors = embed_graphs(trained.crystal_encoder, graphs, engine=trained.engine, device=trained.device)
+        shuffled = np.random.RandomState(seed).permutation(patterns)
+        table["shuffled pairs"] = _recalls(trained, vectors, shuffled, seen.duplicates)["model"]
     order = ("model", "low", "high", "random encoder", "shuffled pairs", "constant")
     frame = table.rename_axis("measure")[[column for column in order if column in table]]
     frame.attrs = {
@@ -279,17 +280,18 @@ def _measure(model: CrystalSSLModel, seen: _Seen) -> pd.DataFrame:
     rows = {"spread": {"model": spread(vectors)}, "uniformity": {"model": uniformity(vectors)}}
     table = pd.DataFrame(rows).T
     if seen.patterns is not None:
-        table = pd.concat([table, _recalls(model, seen)])
+        table = pd.concat([table, _recalls(model, vectors, seen.patterns, seen.duplicates)])
     return pd.concat([table, _probes(model, seen)]) if seen.labels else table
 
 
-def _recalls(model: CrystalSSLModel, seen: _Seen) -> pd.DataFrame:
-    """Both ways between patterns and crystals."""
-    vectors = embed_graphs(model.crystal_encoder, seen.graphs, engine=model.engine, device=model.device)
-    patterns = model.embed_xrd(seen.patterns, progress=False)
-    rows = {"alignment": {"model": alignment(vectors, patterns)}}
-    for way, query, gallery in (("xrd to crystal", patterns, vectors), ("crystal to xrd", vectors, patterns)):
-        found = retrieval_recall(query, gallery, (1, 5, 10), seen.duplicates)
+def _recalls(
+    model: CrystalSSLModel, crystals: np.ndarray, patterns: np.ndarray, duplicates: np.ndarray
+) -> pd.DataFrame:
+    """Both ways between patterns and the vectors of crystals."""
+    embedded = model.embed_xrd(patterns, progress=False)
+    rows = {"alignment": {"model": alignment(crystals, embedded)}}
+    for way, query, gallery in (("xrd to crystal", embedded, crystals), ("crystal to xrd", crystals, embedded)):
+        found = retrieval_recall(query, gallery, (1, 5, 10), duplicates)
         for k in found:
             low, high = found.interval[k]
             rows[f"{way} recall@{k}"] = {"model": found[k], "low": low, "high": high}
