@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import Literal
+from typing import Literal, get_args
 
 import numpy as np
 import torch
@@ -18,6 +18,7 @@ from .nn.message_passing import Engine, GraphBatch, batches_of_sites
 from .nn.xrd_encoder import XRDEncoder
 
 Level = Literal["crystal", "site"]
+Space = Literal["shared", "descriptor", "similarity"]
 _SITES_PER_BATCH = 5_000
 _PATTERNS_PER_BATCH = 256
 
@@ -29,6 +30,7 @@ def embed_graphs(
     layers: Sequence[int] | None = None,
     engine: Engine = "auto",
     device: torch.device | str = "cpu",
+    space: Space = "shared",
 ) -> np.ndarray:
     """Vectors of crystals or sites, float32; see :meth:`~deepchem_crystalssl.CrystalSSLModel.embed`."""
     if level not in ("crystal", "site"):
@@ -37,24 +39,31 @@ def embed_graphs(
     wrong = [k for k in layers or () if not -depth - 1 <= k <= depth]
     if wrong or (layers is not None and not len(layers)):
         raise ValueError(f"layers: {list(layers or ())}; choose from 0 (the element) to {depth} (the last)")
+    if space not in get_args(Space):
+        raise ValueError(f"space: {space!r}; must be one of {', '.join(get_args(Space))}")
+    if space != "shared" and (level == "site" or layers is not None):
+        raise ValueError(f"space: {space!r} is of whole crystals; leave out level and layers")
     encoder.eval()
-    vectors = [np.empty((0, _size(encoder, level, layers)), np.float32)]
+    parts = []
     with torch.inference_mode():
         for records in batches_of_sites(graphs, _SITES_PER_BATCH):
             batch = GraphBatch.from_graphs(records, engine).to(device)
-            vectors.append(_embed(encoder, batch, level, layers).float().cpu().numpy())
-    return np.concatenate(vectors)
+            parts.append(_embed(encoder, batch, level, layers, space).float().cpu().numpy())
+    return np.concatenate(parts) if parts else np.empty((0, _size(encoder, level, layers, space)), np.float32)
 
 
-def _size(encoder: CrystalEncoder, level: Level, layers: Sequence[int] | None) -> int:
+def _size(encoder: CrystalEncoder, level: Level, layers: Sequence[int] | None, space: Space) -> int:
     if level == "crystal" and layers is None:
-        return encoder.embedding_size
+        shared, readout = encoder.embedding_size, encoder.pooled_size
+        return {"shared": shared, "descriptor": readout, "similarity": readout + shared}[space]
     return encoder.width * len([-1] if layers is None else layers) * (1 if level == "site" else 2)
 
 
-def _embed(encoder: CrystalEncoder, batch: GraphBatch, level: Level, layers: Sequence[int] | None) -> Tensor:
+def _embed(
+    encoder: CrystalEncoder, batch: GraphBatch, level: Level, layers: Sequence[int] | None, space: Space
+) -> Tensor:
     if level == "crystal" and layers is None:
-        return encoder(batch)
+        return {"shared": encoder.forward, "descriptor": encoder.describe, "similarity": encoder.liken}[space](batch)
     sites = encoder.encode_sites(batch)
     chosen = [sites[k] for k in ([-1] if layers is None else layers)]
     return torch.cat(chosen if level == "site" else [mean_and_std(batch, x) for x in chosen], dim=1)

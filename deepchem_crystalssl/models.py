@@ -19,7 +19,7 @@ from .crystals.errors import OnError, Report
 from .crystals.instrument import Instrument, try_patterns
 from .crystals.neighbors import iterate_graphs
 from .crystals.xrd_grid import XRDGrid
-from .embedding import Level, embed_graphs, embed_patterns
+from .embedding import Level, Space, embed_graphs, embed_patterns
 from .metrics import duplicate_groups
 from .monitor import validation_metrics
 from .nn.crystal_encoder import CrystalEncoder
@@ -329,6 +329,7 @@ class CrystalSSLModel(ResumableModel):
         level: Level = "crystal",
         layers: Sequence[int] | None = None,
         *,
+        space: Space = "shared",
         disorder: Disorder = "refuse",
         on_error: OnError = "raise",
         report: Report | None = None,
@@ -346,6 +347,10 @@ class CrystalSSLModel(ResumableModel):
             Layers whose vectors are joined; 0 knows only the element, k what lies within k hops. By default the
             crystal's vector in the space it shares with patterns, and the last layer for sites. For a crystal, layers
             are pooled by mean and standard deviation over sites.
+        space : {"shared", "descriptor", "similarity"}
+            What a crystal's vector is for: to meet patterns; to predict properties from, by regressors that look at
+            Manhattan distances or single columns, already scaled; to find what is alike, by cosine or
+            Euclidean distance.
         disorder, on_error, report, progress
             As in :func:`~deepchem_crystalssl.structures_to_graphs`.
 
@@ -357,7 +362,7 @@ class CrystalSSLModel(ResumableModel):
         source = _records(structures) if isinstance(structures, Dataset) else structures
         report = Report() if report is None else report
         graphs = iterate_graphs(source, disorder=disorder, on_error=on_error, report=report, progress=progress)
-        vectors = embed_graphs(self.crystal_encoder, graphs, level, layers, self.engine, self.device)
+        vectors = embed_graphs(self.crystal_encoder, graphs, level, layers, self.engine, self.device, space)
         report.log()
         return vectors
 

@@ -8,7 +8,7 @@ Run once by a developer, never by a user::
 
 The attributes are facts compiled by mendeleev (Pyykko single-bond covalent radii, NIST first
 ionisation energies, electron affinities, dipole polarisabilities, ground-state configurations) and,
-more complete there, by pymatgen (Pauling electronegativities). The scattering parameters are the
+more complete there, by pymatgen (Pauling electronegativities, melting points, molar volumes, Mendeleev numbers). The scattering parameters are the
 four-Gaussian fits of De Graef and McHenry, *Structure of Materials*, the bond-valence parameters those of O'Keeffe
 and Brese, *J. Am. Chem. Soc.* 113 (1991) 3226, both in the form pymatgen distributes them.
 """
@@ -86,10 +86,18 @@ def from_pymatgen():
     warnings.simplefilter("ignore")  # pymatgen warns where it has no value
     with open(DATA / "elements.csv", newline="") as handle:
         header, *attributes = csv.reader(handle)
-    column = header.index("electronegativity_pauling")
+    columns = {
+        "electronegativity_pauling": "X",
+        "melting_point_k": "melting_point",
+        "molar_volume_cm3": "molar_volume",
+        "mendeleev_number": "mendeleev_no",
+    }
+    header += [name for name in columns if name not in header]
     for row in attributes:
-        x = Element(row[1]).X
-        row[column] = "" if math.isnan(x) else f"{x:.5g}"
+        row += [""] * (len(header) - len(row))
+        for name, attribute in columns.items():
+            x = getattr(Element(row[1]), attribute)
+            row[header.index(name)] = "" if x is None or math.isnan(x) else f"{float(x):.5g}"
     write_rows("elements.csv", header, attributes)
     valence = sorted([element.Z, p["r"], p["c"]] for element, p in BV_PARAMS.items())
     write_rows("bond_valence.csv", ["atomic_number", "r_angstrom", "c"], valence)

@@ -13,9 +13,16 @@ from ..crystals.elements import element_features
 from .bonds import counted_from_single_bonds
 from .layers import CrystalConvolution, head_widths, mlp
 from .message_passing import GraphBatch, mean_over_sites, sum_species
+from .normalization import BatchRenorm
+from .site_attributes import CELL_ATTRIBUTES, SITE_ATTRIBUTES, cell_attributes, site_attributes
 from .structure_factor import StructureFactorReadout
 
-Readout = Literal["mean", "mean_std"]
+Readout = Literal["mean", "means", "mean_std"]
+LEARNED_SHARE = 0.25
+"""Weight of what is learned beside the attributes, in a descriptor."""
+SHARED_SHARE = 0.5
+"""Length of the vector shared with patterns beside the readout, where likeness is meant."""
+_SLOW = 0.01  # what the scale of a descriptor forgets per batch: it is averaged over a hundred
 
 
 class CrystalEncoder(nn.Module):
@@ -31,15 +38,19 @@ class CrystalEncoder(nn.Module):
         Width of the head's hidden layer, or layers.
     embedding_size : int
         Size of the crystal vector.
-    readout : {"mean", "mean_std"}
-        What the head sees: the mean over sites of the last layer, as published; or mean and standard deviation over
-        sites of every layer, and the logarithm of the volume per site.
+    readout : {"mean", "means", "mean_std"}
+        What the head sees: the mean over sites of the last layer, as published; the means of every layer; or mean and
+        standard deviation of every layer, and the logarithm of the volume per site.
     angles : bool
         Whether the convolutions see the angles between neighbours, not only distances.
     long_range : bool
         Whether the head sees a :class:`~deepchem_crystalssl.nn.structure_factor.StructureFactorReadout` too.
     bond_relative : bool
         Whether distances are counted from the length of a single bond between the two elements.
+    attributes : bool
+        Whether sites enter with their :func:`~deepchem_crystalssl.nn.site_attributes.site_attributes`, and the readout
+        shows them too: mean, standard deviation, least and greatest over sites, beside what is known of the whole cell.
+        Every column of the readout is standardised then.
     unit_length : bool
         Whether crystal vectors have length 1; as published they have any.
 
@@ -64,6 +75,7 @@ class CrystalEncoder(nn.Module):
         angles: bool = False,
         long_range: bool = False,
         bond_relative: bool = False,
+        attributes: bool = False,
         unit_length: bool = True,
     ):
         super().__init__()
@@ -76,18 +88,29 @@ class CrystalEncoder(nn.Module):
         self.embed_elements = nn.Linear(self.element_features.shape[1], width)
         self.hidden_element = nn.Parameter(torch.zeros(width))
         self.convolutions = nn.ModuleList(CrystalConvolution(width, angles) for _ in range(n_layers))
-        self.pooled_size = width if readout == "mean" else 2 * width * (n_layers + 1) + 1
+        columns = {"mean": width, "means": width * (n_layers + 1), "mean_std": 2 * width * (n_layers + 1) + 1}
+        self.pooled_size = columns[readout]
+        self.attributes: AttributeReadout | None = None
+        if attributes:
+            self.attributes = AttributeReadout()
+            self.embed_attributes = nn.Sequential(
+                BatchRenorm(len(SITE_ATTRIBUTES)), nn.Linear(len(SITE_ATTRIBUTES), width, bias=False)
+            )
+            self.pooled_size += self.attributes.size
+            self.standardize = BatchRenorm(self.pooled_size, momentum=_SLOW, affine=False)
         self.long_range = StructureFactorReadout(width) if long_range else None
         n_shells = self.long_range.size if self.long_range is not None else 0
         self.head = mlp(head_widths(self.pooled_size + n_shells, hidden, embedding_size))
 
     def encode_sites(self, batch: GraphBatch) -> list[Tensor]:
-        """Site vectors after every layer, each (A, width); the first knows only the element."""
-        if self.bond_relative:
-            batch = counted_from_single_bonds(batch)
+        """Site vectors after every layer, each (A, width); the first knows only the site's element and attributes."""
         sites = sum_species(batch, self.embed_elements(self.element_features))
         if batch.masked_sites is not None:
             sites = torch.where(batch.masked_sites[:, None], self.hidden_element, sites)
+        if self.attributes is not None:
+            sites = sites + self.embed_attributes(site_attributes(batch))
+        if self.bond_relative:
+            batch = counted_from_single_bonds(batch)
         layers = [sites]
         for convolution in self.convolutions:
             layers.append(convolution(batch, layers[-1]))
@@ -95,11 +118,16 @@ class CrystalEncoder(nn.Module):
 
     def pool(self, batch: GraphBatch, layers: list[Tensor]) -> Tensor:
         """The readout over sites, (B, pooled_size)."""
-        if self.readout == "mean":
-            return mean_over_sites(batch, layers[-1])
-        assert batch.volume is not None
-        per_site = (batch.volume / batch.num_sites).log()[:, None]
-        return torch.cat([*(mean_and_std(batch, layer) for layer in layers), per_site], dim=1)
+        if self.readout == "mean_std":
+            assert batch.volume is not None
+            per_site = (batch.volume / batch.num_sites).log()[:, None]
+            learned = torch.cat([*(mean_and_std(batch, layer) for layer in layers), per_site], dim=1)
+        else:
+            shown = layers if self.readout == "means" else layers[-1:]
+            learned = mean_over_sites(batch, torch.cat(shown, dim=1))
+        if self.attributes is None:
+            return learned
+        return self.standardize(torch.cat([self.attributes(batch), learned], dim=1))
 
     def add_long_range(self, batch: GraphBatch, layers: list[Tensor], pooled: Tensor) -> Tensor:
         """What the head sees: the readout over sites and, if it is there, that of long-range order."""
@@ -110,10 +138,57 @@ class CrystalEncoder(nn.Module):
         layers = self.encode_sites(batch)
         return self.project(self.add_long_range(batch, layers, self.pool(batch, layers)))
 
+    def describe(self, batch: GraphBatch) -> Tensor:
+        """The descriptor of each crystal, (B, pooled_size): its readout, weighted by blocks for Manhattan distances.
+
+        All that is learned weighs ``LEARNED_SHARE`` of what the attributes weigh, however many columns either has.
+        """
+        pooled = self.pool(batch, self.encode_sites(batch))
+        if self.attributes is None:
+            return pooled
+        known, learned = self._blocks(pooled)
+        return torch.cat([known, learned * (LEARNED_SHARE * known.shape[1] / learned.shape[1])], dim=1)
+
+    def liken(self, batch: GraphBatch) -> Tensor:
+        """Unit vectors whose cosine says how alike two crystals are, (B, pooled_size + embedding_size).
+
+        The readout, attributes and learned columns alike in weight, and with ``SHARED_SHARE`` of its length the vector
+        in the space shared with patterns, which knows long-range order.
+        """
+        layers = self.encode_sites(batch)
+        pooled = self.pool(batch, layers)
+        shared = F.normalize(self.project(self.add_long_range(batch, layers, pooled)), dim=1)
+        blocks = torch.cat([block / max(1, block.shape[1]) ** 0.5 for block in self._blocks(pooled)], dim=1)
+        return F.normalize(torch.cat([F.normalize(blocks, dim=1), SHARED_SHARE * shared], dim=1), dim=1)
+
+    def _blocks(self, pooled: Tensor) -> tuple[Tensor, Tensor]:
+        """What is known of a crystal, and what is learned."""
+        n_known = 0 if self.attributes is None else self.attributes.size
+        known, learned = pooled.split([n_known, self.pooled_size - n_known], dim=1)
+        return known, learned
+
     def project(self, seen: Tensor) -> Tensor:
         """From what the head sees into the space shared with patterns."""
         vectors = self.head(seen).float()
         return F.normalize(vectors, dim=1) if self.unit_length else vectors
+
+
+class AttributeReadout(nn.Module):
+    """What is known of a crystal before anything is learned, (B, size).
+
+    Mean, standard deviation, least and greatest of every
+    :func:`~deepchem_crystalssl.nn.site_attributes.site_attributes` over the sites, and the
+    :func:`~deepchem_crystalssl.nn.site_attributes.cell_attributes`.
+    """
+
+    size = 4 * len(SITE_ATTRIBUTES) + len(CELL_ATTRIBUTES)
+
+    def forward(self, batch: GraphBatch) -> Tensor:
+        """(B, size)."""
+        sites = site_attributes(batch)
+        lengths = batch.num_sites
+        ends = [torch.segment_reduce(sites, how, lengths=lengths, unsafe=True) for how in ("min", "max")]
+        return torch.cat([mean_and_std(batch, sites), *ends, cell_attributes(batch, sites)], dim=1)
 
 
 def mean_and_std(batch: GraphBatch, values: Tensor) -> Tensor:

@@ -21,7 +21,8 @@ class BatchRenorm(nn.Module):
     cannot run away; the gradient is that of BatchNorm, which itself learns with the batch's statistics and is
     used with the running ones.
 
-    Statistics do not move when the weights are frozen, nor in a batch of one row, which has none.
+    Statistics do not move when the weights are frozen (without weights: when nothing before them learns), nor in a
+    batch of one row, which has none.
 
     Parameters
     ----------
@@ -31,6 +32,8 @@ class BatchRenorm(nn.Module):
         them shift what every layer sees. Rows count alike: the small last batch of an epoch weighs little.
     max_scale, max_shift : float
         Limits of r (and 1 / r) and of d.
+    affine : bool
+        Whether gamma and beta are learned, or 1 and 0.
 
     Examples
     --------
@@ -38,19 +41,33 @@ class BatchRenorm(nn.Module):
     tensor(True)
     """
 
+    weight: Tensor
+    bias: Tensor
     mean: Tensor
     variance: Tensor
     n_rows: Tensor
 
-    def __init__(self, n_features: int, momentum: float = 0.3, max_scale: float = 3.0, max_shift: float = 5.0):
+    def __init__(
+        self,
+        n_features: int,
+        momentum: float = 0.3,
+        max_scale: float = 3.0,
+        max_shift: float = 5.0,
+        affine: bool = True,
+    ):
         super().__init__()
         self.momentum = momentum
         self.max_scale = max_scale
         self.max_shift = max_shift
         self.eps = 1e-5
         self.statistics_move = True
-        self.weight = nn.Parameter(torch.ones(n_features))
-        self.bias = nn.Parameter(torch.zeros(n_features))
+        self.affine = affine
+        if affine:
+            self.weight = nn.Parameter(torch.ones(n_features))
+            self.bias = nn.Parameter(torch.zeros(n_features))
+        else:
+            self.register_buffer("weight", torch.ones(n_features), persistent=False)
+            self.register_buffer("bias", torch.zeros(n_features), persistent=False)
         self.register_buffer("mean", torch.zeros(n_features))
         self.register_buffer("variance", torch.ones(n_features))
         self.register_buffer("n_rows", torch.zeros(()))
@@ -58,7 +75,8 @@ class BatchRenorm(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """(B, F) or (B, F, L) to the same."""
         rows = x.numel() // x.shape[1]
-        if not self.training or not self.weight.requires_grad or rows < 2:
+        learns = self.weight if self.affine else x
+        if not self.training or not learns.requires_grad or rows < 2:
             return F.batch_norm(x, self.mean, self.variance, self.weight, self.bias, eps=self.eps)
         with torch.no_grad():
             mean, variance = (v.float() for v in torch.batch_norm_update_stats(x, None, None, 0.0))  # biased, one pass

@@ -15,13 +15,12 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ..crystals.elements import N_ELEMENTS, element_features, element_groups_and_periods
-from ..nn.bonds import site_elements
+from ..nn.bonds import bond_valences, rattling_frequencies, site_elements, unpaired_electrons
 from ..nn.crystal_encoder import CrystalEncoder, mean_and_std
 from ..nn.layers import GaussianExpansion, mlp
 from ..nn.message_passing import GraphBatch, mean_over_sites, sum_species, sum_to_centers
 from .batch import PretextBatch
 from .losses import SamplingPolicy, barlow_twins_loss, bidirectional_triplet_loss, info_nce_loss, nt_xent_loss
-from .valence import bond_valences, rattling_frequencies, unpaired_electrons
 from .views import choose_sites, choose_species, displaced, edges_at, hide, random_view
 
 N_DISTANCE_BINS = 41
@@ -321,9 +320,12 @@ class DenoisedDistances:
     ----------
     sigma : float
         Standard deviation of the shift along each axis, Å.
+    crystals : float
+        Share of the batch's crystals that are moved; each costs a second pass through the encoder.
     """
 
     sigma: float = 0.1
+    crystals: float = 1.0
     name: str = "denoised_distances"
     looks_at: ClassVar[frozenset[Look]] = frozenset()
 
@@ -335,7 +337,8 @@ class DenoisedDistances:
 
     def __call__(self, batch: PretextBatch, head: Any) -> Tensor:
         """Mean squared error, in units of the shift."""
-        view, change = displaced(batch.graphs, self.sigma, batch.generator)
+        graphs = batch.graphs.head(max(1, int(self.crystals * len(batch.graphs))))
+        view, change = displaced(graphs, self.sigma, batch.generator)
         if not len(change):
             return change.sum()
         sites = batch.encode_view(view)
@@ -380,7 +383,7 @@ class SiteDescriptors:
 class Valences:
     """Predict of every site what bond valences tell: oxidation state, unpaired electrons, and how fast it rattles.
 
-    What a chemist reads off the distances; see :mod:`~deepchem_crystalssl.pretext.valence`.
+    What a chemist reads off the distances; see :mod:`~deepchem_crystalssl.nn.bonds`.
 
     Parameters
     ----------

@@ -14,6 +14,7 @@ ENCODERS = {
     "angles": {"angles": True, "readout": "mean_std"},
     "long range": {"long_range": True},
     "bond relative": {"bond_relative": True},
+    "attributes": {"attributes": True, "readout": "means"},
 }
 
 

@@ -8,7 +8,7 @@ from pymatgen.core import Lattice, Structure
 from deepchem_crystalssl import structures_to_graphs
 from deepchem_crystalssl.crystals.elements import bond_valence_parameters
 from deepchem_crystalssl.nn.message_passing import GraphBatch
-from deepchem_crystalssl.pretext.valence import bond_valences, rattling_frequencies, unpaired_electrons
+from deepchem_crystalssl.nn.bonds import bond_valences, rattling_frequencies, unpaired_electrons
 
 KNOWN = [  # space group, lattice, species, places, valence and unpaired electrons of the first
     ("Fm-3m", Lattice.cubic(4.21), ["Mg", "O"], [[0, 0, 0], [0.5, 0.5, 0.5]], 2, 0),
