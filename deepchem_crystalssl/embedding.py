@@ -41,8 +41,8 @@ def embed_graphs(
         raise ValueError(f"layers: {list(layers or ())}; choose from 0 (the element) to {depth} (the last)")
     if space not in get_args(Space):
         raise ValueError(f"space: {space!r}; must be one of {', '.join(get_args(Space))}")
-    if space != "shared" and (level == "site" or layers is not None):
-        raise ValueError(f"space: {space!r} is of whole crystals; leave out level and layers")
+    if space != "shared" and (layers is not None or (level == "site" and space != "descriptor")):
+        raise ValueError(f"space: {space!r} is not made of chosen layers, and only 'descriptor' is of sites too")
     encoder.eval()
     parts = []
     with torch.inference_mode():
@@ -56,6 +56,8 @@ def _size(encoder: CrystalEncoder, level: Level, layers: Sequence[int] | None, s
     if level == "crystal" and layers is None:
         shared, readout = encoder.embedding_size, encoder.pooled_size
         return {"shared": shared, "descriptor": readout, "similarity": readout + shared}[space]
+    if space == "descriptor":
+        return encoder.site_size
     return encoder.width * len([-1] if layers is None else layers) * (1 if level == "site" else 2)
 
 
@@ -64,6 +66,8 @@ def _embed(
 ) -> Tensor:
     if level == "crystal" and layers is None:
         return {"shared": encoder.forward, "descriptor": encoder.describe, "similarity": encoder.liken}[space](batch)
+    if space == "descriptor":
+        return encoder.describe_sites(batch)
     sites = encoder.encode_sites(batch)
     chosen = [sites[k] for k in ([-1] if layers is None else layers)]
     return torch.cat(chosen if level == "site" else [mean_and_std(batch, x) for x in chosen], dim=1)

@@ -350,7 +350,7 @@ class CrystalSSLModel(ResumableModel):
         space : {"shared", "descriptor", "similarity"}
             What a crystal's vector is for: to meet patterns; to predict properties from, by regressors that look at
             Manhattan distances or single columns, already scaled; to find what is alike, by cosine or
-            Euclidean distance.
+            Euclidean distance. The descriptor is there for sites too: attributes and all layers.
         disorder, on_error, report, progress
             As in :func:`~deepchem_crystalssl.structures_to_graphs`.
 

@@ -93,9 +93,8 @@ class CrystalEncoder(nn.Module):
         self.attributes: AttributeReadout | None = None
         if attributes:
             self.attributes = AttributeReadout()
-            self.embed_attributes = nn.Sequential(
-                BatchRenorm(len(SITE_ATTRIBUTES)), nn.Linear(len(SITE_ATTRIBUTES), width, bias=False)
-            )
+            self.scale_attributes = BatchRenorm(len(SITE_ATTRIBUTES))
+            self.embed_attributes = nn.Linear(len(SITE_ATTRIBUTES), width, bias=False)
             self.pooled_size += self.attributes.size
             self.standardize = BatchRenorm(self.pooled_size, momentum=_SLOW, affine=False)
         self.long_range = StructureFactorReadout(width) if long_range else None
@@ -108,7 +107,7 @@ class CrystalEncoder(nn.Module):
         if batch.masked_sites is not None:
             sites = torch.where(batch.masked_sites[:, None], self.hidden_element, sites)
         if self.attributes is not None:
-            sites = sites + self.embed_attributes(site_attributes(batch))
+            sites = sites + self.embed_attributes(self.scale_attributes(site_attributes(batch)))
         if self.bond_relative:
             batch = counted_from_single_bonds(batch)
         layers = [sites]
@@ -138,6 +137,12 @@ class CrystalEncoder(nn.Module):
         layers = self.encode_sites(batch)
         return self.project(self.add_long_range(batch, layers, self.pool(batch, layers)))
 
+    @property
+    def site_size(self) -> int:
+        """Columns of :meth:`describe_sites`."""
+        known = len(SITE_ATTRIBUTES) if self.attributes is not None and self.readout == "means" else 0
+        return known + self.width * (len(self.convolutions) + 1)
+
     def describe(self, batch: GraphBatch) -> Tensor:
         """The descriptor of each crystal, (B, pooled_size): its readout, weighted by blocks for Manhattan distances.
 
@@ -147,6 +152,18 @@ class CrystalEncoder(nn.Module):
         if self.attributes is None:
             return pooled
         known, learned = self._blocks(pooled)
+        return torch.cat([known, learned * (LEARNED_SHARE * known.shape[1] / learned.shape[1])], dim=1)
+
+    def describe_sites(self, batch: GraphBatch) -> Tensor:
+        """The descriptor of each site: its attributes and its vectors after every layer, weighted likewise.
+
+        Columns are counted in standard deviations: of the attributes over sites, of learned ones over crystals.
+        """
+        learned = torch.cat(self.encode_sites(batch), dim=1)
+        if self.attributes is None or self.readout != "means":
+            return learned
+        known = _standardized(site_attributes(batch), self.scale_attributes)
+        learned = _standardized(learned, self.standardize, learned.shape[1])
         return torch.cat([known, learned * (LEARNED_SHARE * known.shape[1] / learned.shape[1])], dim=1)
 
     def liken(self, batch: GraphBatch) -> Tensor:
@@ -171,6 +188,11 @@ class CrystalEncoder(nn.Module):
         """From what the head sees into the space shared with patterns."""
         vectors = self.head(seen).float()
         return F.normalize(vectors, dim=1) if self.unit_length else vectors
+
+
+def _standardized(values: Tensor, norm: BatchRenorm, n_last: int = 0) -> Tensor:
+    """Values by the running statistics of a norm, or of its last columns; none of its weights."""
+    return F.batch_norm(values, norm.mean[-n_last:], norm.variance[-n_last:], eps=norm.eps)
 
 
 class AttributeReadout(nn.Module):

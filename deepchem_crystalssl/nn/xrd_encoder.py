@@ -39,6 +39,9 @@ class XRDEncoder(nn.Module):
         :class:`LogScatteringVector`.
     two_theta : (float, float)
         First and last angle of the patterns, degrees.
+    pooling : bool
+        Whether neighbouring positions are averaged between the convolutions, as published, down to 11; otherwise
+        strides alone shorten the pattern, to 50 positions, and the head sees where peaks lie.
     unit_length : bool
         Whether vectors have length 1; as published they have any.
 
@@ -57,6 +60,7 @@ class XRDEncoder(nn.Module):
         power: float = 0.5,
         axis: Axis = "two_theta",
         two_theta: tuple[float, float] = (10.0, 110.0),
+        pooling: bool = True,
         unit_length: bool = True,
     ):
         super().__init__()
@@ -70,9 +74,7 @@ class XRDEncoder(nn.Module):
         self.convolutions = nn.Sequential(
             *_block(1, channels, kernel=50, stride=5, padding=10),
             *_block(channels, channels, kernel=10, stride=5, padding=5),
-            MeanPool(4, 2),
-            *_block(channels, channels, kernel=3, stride=3, padding=0),
-            MeanPool(3, 3),
+            *(_pooled(channels) if pooling else _strided(channels)),
             nn.Flatten(),
         )
         with torch.no_grad():
@@ -152,3 +154,13 @@ class MeanPool(nn.Module):
 def _block(n_in: int, n_out: int, kernel: int, stride: int, padding: int) -> list[nn.Module]:
     convolution = OneChannelConvolution if n_in == 1 else nn.Conv1d
     return [convolution(n_in, n_out, kernel, stride, padding), BatchRenorm(n_out), nn.ReLU()]
+
+
+def _pooled(channels: int) -> list[nn.Module]:
+    """The last layers as published: 200 positions become 11."""
+    return [MeanPool(4, 2), *_block(channels, channels, kernel=3, stride=3, padding=0), MeanPool(3, 3)]
+
+
+def _strided(channels: int) -> list[nn.Module]:
+    """200 positions become 50."""
+    return [layer for _ in range(2) for layer in _block(channels, channels, kernel=5, stride=2, padding=2)]

@@ -1,0 +1,115 @@
+"""Crystals found by their powder patterns: how often, and for which crystals not.
+
+    python benchmarks/retrieval.py DATA MODEL [MODEL ...] [--full]
+
+Gallery: 2,000 random validation crystals (fold100 15-19) of at most 52 sites, never trained on; with --full all of the
+validation crystals, whatever their size. Patterns: clean sticks; R1, strain up to 1 %, peaks of 0.28 degrees, 1 %
+noise; R2, pseudo-Voigt peaks of 0.1-0.4 degrees, zero shift, 2 % noise, background, intensities off by 30 %. Every pattern
+is looked up among the crystals' vectors and among those of their ideal patterns. Exact recall, 95 % intervals (Wilson);
+the control has random weights (chance is 1 / gallery). Then recall@1 of R1 by crystal system, size and chemistry.
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import warnings
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+import deepchem_crystalssl as dcs
+from deepchem_crystalssl.crystals.instrument import REALISTIC, measure_patterns, try_patterns
+from deepchem_crystalssl.recipes import open_model, xrd_retrieval
+
+from controls import random_control
+
+
+def gallery(folder: Path, full: bool) -> tuple[pd.DataFrame, list]:
+    """Validation crystals, and their graphs."""
+    table = pd.read_parquet(folder / "mp_structures.parquet")
+    table = table[table["fold100"].between(15, 19)]
+    if not full:
+        table = table[table["n_sites"] <= 52].sample(2040, random_state=0)
+    report = dcs.Report()
+    graphs = dcs.structures_to_graphs(table, on_error="skip", report=report, progress=False)
+    table = table.drop(index=[table.index[error.index] for error in report])
+    return (table, graphs) if full else (table[:2000], graphs[:2000])
+
+
+def found_first(model: dcs.CrystalSSLModel, graphs: list) -> dict[str, np.ndarray]:
+    """Whether each crystal is the first answer to its R1 pattern, by index."""
+    ideal, errors = try_patterns(graphs, model.xrd_grid)
+    kept = np.array([error is None for error in errors])
+    graphs = [graph for graph, good in zip(graphs, kept, strict=True) if good]
+    queries = model.embed_xrd(measure_patterns(graphs, REALISTIC, model.xrd_grid, 0), progress=False)
+    galleries = {
+        "crystal": model.embed(graphs, progress=False),
+        "ideal pattern": model.embed_xrd(ideal[kept], progress=False),
+    }
+    answers = {}
+    for name, vectors in galleries.items():
+        hits = np.full(len(kept), np.nan)
+        hits[kept] = (queries @ vectors.T).argmax(1) == np.arange(len(graphs))
+        answers[name] = hits
+    return answers
+
+
+def chemistry(graph) -> str:
+    """A coarse class of a crystal's anions."""
+    z = set(graph.atomic_numbers)
+    for name, members in {
+        "hydride": {1},
+        "oxide": {8},
+        "fluoride": {9},
+        "halide": {17, 35, 53},
+        "chalcogenide": {16, 34, 52},
+        "pnictide": {7, 15, 33},
+    }.items():
+        if z & members:
+            return name
+    return "intermetallic"
+
+
+def main() -> None:
+    """Print the tables."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("data", type=Path)
+    parser.add_argument("models", nargs="+")
+    parser.add_argument("--full", action="store_true")
+    options = parser.parse_args()
+    logging.disable(logging.WARNING)
+    warnings.filterwarnings("ignore")
+    table, graphs = gallery(options.data, options.full)
+    systems = {number: _crystal_system(number) for number in range(1, 231)}
+    for name in options.models:
+        model = open_model(name)
+        print(f"{Path(name).name}: gallery of {len(graphs)}")
+        print(xrd_retrieval(model, graphs).round(4).to_string(index=False), flush=True)
+        print("control, random weights")
+        print(xrd_retrieval(random_control(model, graphs), graphs).round(4).to_string(index=False), flush=True)
+        seen = pd.DataFrame(found_first(model, graphs))
+        sizes = pd.cut([graph.num_nodes for graph in graphs], [0, 8, 16, 32, 52, 10_000])
+        for label, groups in {
+            "crystal system": table["spacegroup"].map(systems).to_numpy(),
+            "sites": np.asarray(sizes.astype(str)),
+            "chemistry": np.array([chemistry(graph) for graph in graphs]),
+        }.items():
+            print(f"R1 recall@1 by {label}")
+            print(seen.groupby(groups).agg(["mean", "count"]).round(3).to_string(), flush=True)
+
+
+def _crystal_system(number: int) -> str:
+    for system, last in zip(
+        ("triclinic", "monoclinic", "orthorhombic", "tetragonal", "trigonal", "hexagonal", "cubic"),
+        (2, 15, 74, 142, 167, 194, 230),
+        strict=True,
+    ):
+        if number <= last:
+            return system
+    raise ValueError(number)
+
+
+if __name__ == "__main__":
+    main()
