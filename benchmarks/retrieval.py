@@ -4,9 +4,9 @@
 
 Gallery: 2,000 random validation crystals (fold100 15-19) of at most 52 sites, never trained on; with --full all of the
 validation crystals, whatever their size. Patterns: clean sticks; R1, strain up to 1 %, peaks of 0.28 degrees, 1 %
-noise; R2, pseudo-Voigt peaks of 0.1-0.4 degrees, zero shift, 2 % noise, background, intensities off by 30 %. Every pattern
-is looked up among the crystals' vectors and among those of their ideal patterns. Exact recall, 95 % intervals (Wilson);
-the control has random weights (chance is 1 / gallery). Then recall@1 of R1 by crystal system, size and chemistry.
+noise; R2, pseudo-Voigt peaks of 0.1-0.4 degrees, zero shift, 2 % noise, background, intensities off by 30 %. Every
+pattern is looked up among the crystals' vectors and among those of their ideal patterns. Exact recall, 95 % intervals
+(Wilson); the control has random weights (chance is 1 / gallery). Then recall@1 of R1 by crystal system, size and chemistry.
 """
 
 from __future__ import annotations

@@ -28,10 +28,10 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"crystalssl {__version__}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
-    demo = commands.add_parser("demo", help="read crystals, pretrain, embed, find neighbours, draw the map")
+    demo = commands.add_parser("demo", help="what a trained model knows of crystals: neighbours, patterns, the map")
     demo.add_argument("source", nargs="?", help="file, folder, glob or table of crystals (default: 288 prototypes)")
     demo.add_argument("-o", "--output", type=Path, default=Path("demo"), help="folder for the results")
-    demo.add_argument("--epochs", type=int, default=60)
+    demo.add_argument("--model", help="shipped name, or folder of a trained model (default: the general model)")
     demo.add_argument("--seed", type=int, default=0)
     demo.set_defaults(run=_demo)
 
@@ -45,13 +45,15 @@ def build_parser() -> argparse.ArgumentParser:
     pretrain.add_argument("store", type=Path, help="folder written by featurize")
     pretrain.add_argument("-o", "--output", type=Path, required=True, help="folder of the model")
     pretrain.add_argument("--recipe", type=Path, help="TOML or YAML file of settings; options given here go first")
-    pretrain.add_argument("--preset", help="joint (default), suzuki2022, kong2024, kong2024-contrastive")
+    pretrain.add_argument("--preset", help="joint (default), general, small, suzuki2022, kong2024, ...")
     pretrain.add_argument("--epochs", type=int)
     pretrain.add_argument("--batch-size", type=int)
     pretrain.add_argument("--learning-rate", type=float)
     pretrain.add_argument("--validation", type=float, help="share of crystals to measure on, by chemical system")
     pretrain.add_argument("--patience", type=int, help="epochs without progress before stopping")
-    pretrain.add_argument("--instrument", help="patterns to train on: none (default), clean, realistic, hard")
+    pretrain.add_argument(
+        "--instrument", help="patterns to train on: clean, realistic, hard, training (default: the preset's)"
+    )
     pretrain.add_argument("--mixed-precision", action="store_true", default=None)
     pretrain.add_argument("--device")
     pretrain.add_argument("--seed", type=int)
@@ -63,8 +65,12 @@ def build_parser() -> argparse.ArgumentParser:
     embed.add_argument("--model", help="shipped name, or folder of a trained model (default: the general model)")
     embed.add_argument("--level", choices=("crystal", "site"), default="crystal")
     embed.add_argument(
-        "--layers", type=int, nargs="+", help="layers to join, 0 is the element (default: the last vector)"
+        "--space",
+        choices=("shared", "descriptor", "similarity"),
+        default="shared",
+        help="vectors to meet patterns, to predict from, or to find what is alike",
     )
+    embed.add_argument("--layers", type=int, nargs="+", help="layers to join instead, 0 is the element")
     embed.add_argument("--disorder", choices=("refuse", "dominant", "average"), default="refuse")
     embed.set_defaults(run=_embed)
 
@@ -106,7 +112,12 @@ def _embed(options: argparse.Namespace) -> int:
     from .recipes import embed_table
 
     table, report = embed_table(
-        options.source, options.model, level=options.level, layers=options.layers, disorder=options.disorder
+        options.source,
+        options.model,
+        level=options.level,
+        layers=options.layers,
+        space=options.space,
+        disorder=options.disorder,
     )
     table.to_parquet(options.output, index=False)
     print(f"{len(table)} vectors in {options.output}; {report.summary()}")
@@ -133,16 +144,19 @@ def _evaluate(options: argparse.Namespace) -> int:
 
 
 def _demo(options: argparse.Namespace) -> int:
-    from .demo import run_demo
+    from .demo import run_demo, well_known_neighbors
 
-    metrics = run_demo(options.source, options.output, options.epochs, options.seed)
+    metrics = run_demo(options.source, options.output, options.model, options.seed)
+    for name, formula, nearest in well_known_neighbors(options.output):
+        print(f"{formula} ({name}) is like {', '.join(nearest)}")
     print(
-        f"{metrics['crystals']:.0f} crystals, {metrics['left out']:.0f} left out, {metrics['held out']:.0f} held out\n"
-        "finding a held-out crystal by its powder pattern:\n"
-        f"  pretrained  recall@1 {metrics['recall@1']:.3f}   recall@10 {metrics['recall@10']:.3f}\n"
-        f"  untrained   recall@1 {metrics['untrained recall@1']:.3f}   "
-        f"recall@10 {metrics['untrained recall@10']:.3f}\n"
-        f"{metrics['seconds']:.0f} s; embeddings.parquet, neighbors.csv, map.png, skipped.csv in {options.output}/"
+        f"{metrics['crystals']:.0f} crystals, {metrics['left out']:.0f} left out\n"
+        "finding a crystal by its powder pattern, as measured:\n"
+        f"  pretrained      recall@1 {metrics['recall@1']:.3f}   recall@10 {metrics['recall@10']:.3f}\n"
+        f"  random weights  recall@1 {metrics['random recall@1']:.3f}   "
+        f"recall@10 {metrics['random recall@10']:.3f}\n"
+        f"{metrics['seconds']:.0f} s; map.png, pattern.png, neighbors.csv, embeddings.parquet, skipped.csv in "
+        f"{options.output}/"
     )
     return 0
 

@@ -1,4 +1,4 @@
-"""The whole way on real crystals, in one piece: read, draw, pretrain, embed, find neighbours, show."""
+"""What a trained model knows of crystals, in one piece: whose neighbours they are, which pattern is whose, the map."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-import deepchem as dc
 import numpy as np
 import pandas as pd
 import spglib
@@ -20,17 +19,15 @@ from sklearn.manifold import TSNE
 from .crystals.convert import to_crystal
 from .crystals.errors import NoCrystalsError, Report
 from .crystals.graph import Crystal, CrystalGraph
+from .crystals.instrument import REALISTIC, try_patterns
 from .crystals.neighbors import structures_to_graphs
-from .crystals.xrd import simulate_xrd
-from .crystals.xrd_grid import XRDGrid
-from .metrics import RetrievalRecall, retrieval_recall
+from .metrics import duplicate_groups, retrieval_recall
 from .models import CrystalSSLModel
+from .recipes import open_model
 from .search import neighbor_table
 
-DEMO_GRID = XRDGrid(fwhm=0.4, n_bins=2500)
-DEMO_ENCODER = {"hidden": 256, "embedding_size": 128}
-DEMO_XRD_ENCODER = {"channels": 32, "hidden": 256}
-HELD_OUT = 0.25
+WELL_KNOWN = ("SiO2", "CaTiO3", "MgAl2O4", "ZnS", "AlCu2Mn")
+"""Formulas whose neighbours the demo tells, where the crystals hold them."""
 CRYSTAL_SYSTEMS = ("triclinic", "monoclinic", "orthorhombic", "tetragonal", "trigonal", "hexagonal", "cubic")
 _LAST_GROUP_OF_SYSTEM = (2, 15, 74, 142, 167, 194, 230)
 ANION_CLASSES = {
@@ -59,12 +56,17 @@ def bundled_prototypes() -> list[Crystal]:
 
 
 def run_demo(
-    source: Any = None, output: str | Path = "demo", epochs: int = 60, seed: int = 0, progress: bool | None = None
+    source: Any = None,
+    output: str | Path = "demo",
+    model: str | Path | None = None,
+    seed: int = 0,
+    progress: bool | None = None,
 ) -> pd.Series:
-    """Pretrain on crystals and show what was learned.
+    """Embed crystals with a trained model and show what it knows of them.
 
-    Writes ``embeddings.parquet`` (material_id, formula, anion_class, crystal_system, embedding), ``neighbors.csv``,
-    ``map.png``, ``skipped.csv`` (what could not be used, and why) and ``metrics.json`` into ``output``.
+    Writes ``embeddings.parquet`` (material_id, formula, anion_class, crystal_system, embedding in the similarity
+    space), ``neighbors.csv``, ``map.png``, ``pattern.png`` (a pattern and the crystals it was taken for),
+    ``skipped.csv`` (what could not be used, and why) and ``metrics.json`` into ``output``.
 
     Parameters
     ----------
@@ -72,17 +74,18 @@ def run_demo(
         Anything :func:`~deepchem_crystalssl.read_structures` reads; by default the bundled prototypes.
     output : str or Path
         Folder, made if needed.
-    epochs : int
-        Passes over the training part.
+    model : str or Path, optional
+        A shipped model by its name, or the folder of another; by default ``"general"``.
     seed : int
-        Of the split, the weights and the map.
+        Of the patterns and the map.
     progress : bool, optional
         Progress bars; by default on a terminal only.
 
     Returns
     -------
     pandas.Series
-        Held-out recall of finding a crystal by its pattern, trained and untrained, and seconds taken.
+        Recall of finding a crystal by a pattern as measured (strain up to 1 %, peaks of 0.28 degrees, 1 % noise), with
+        the model and with random weights; seconds taken.
     """
     started = time.perf_counter()
     folder = Path(output)
@@ -103,48 +106,25 @@ def run_demo(
             "the demo needs at least 8 crystals",
             "Give it more crystals.",
         )
-
-    order = np.random.RandomState(seed).permutation(len(graphs))
-    n_held_out = max(2, int(HELD_OUT * len(graphs)))
-    held_out = [graphs[i] for i in order[:n_held_out]]
-    model = CrystalSSLModel(
-        "suzuki2022",
-        encoder=DEMO_ENCODER,
-        xrd_encoder=DEMO_XRD_ENCODER,
-        grid=DEMO_GRID,
-        batch_size=32,
-        seed=seed,
-        log_frequency=10**9,
-    )
-    patterns = simulate_xrd(held_out, DEMO_GRID, disorder="average", progress=False)
-
-    def recall() -> RetrievalRecall:
-        return retrieval_recall(model.embed_xrd(patterns), model.embed(held_out, disorder="average"), k=(1, 10))
-
-    untrained = recall()
-    train = np.empty(len(graphs) - n_held_out, object)
-    train[:] = [graphs[i] for i in order[n_held_out:]]
-    model.fit(dc.data.NumpyDataset(train), nb_epoch=epochs, progress=progress, checkpoint_interval=0)
-    trained = recall()
-
-    _write_results(graphs, model.embed(graphs, disorder="average"), folder, seed)
-    metrics = pd.Series(
-        {
-            "crystals": len(graphs),
-            "left out": len(report),
-            "held out": n_held_out,
-            "recall@1": trained[1],
-            "recall@10": trained[10],
-            "untrained recall@1": untrained[1],
-            "untrained recall@10": untrained[10],
-            "seconds": round(time.perf_counter() - started, 1),
-        }
-    )
-    metrics.to_json(folder / "metrics.json", indent=2)
-    return metrics
+    trained = open_model(model)
+    _write_neighbors(graphs, trained.embed(graphs, space="similarity", progress=progress), folder, seed)
+    patterns, errors = try_patterns(graphs, trained.xrd_grid, REALISTIC, seed)
+    kept = [k for k, error in enumerate(errors) if error is None]
+    graphs, patterns = [graphs[k] for k in kept], patterns[kept]
+    groups = duplicate_groups(graphs)
+    metrics: dict[str, float] = {"crystals": len(graphs), "left out": len(report) + len(errors) - len(kept)}
+    for name, encoders in (("", trained), ("random ", trained.untrained(seed))):
+        found = retrieval_recall(
+            encoders.embed_xrd(patterns, progress=False), encoders.embed(graphs, progress=False), (1, 10), groups
+        )
+        metrics |= {f"{name}recall@1": found[1], f"{name}recall@10": found[10]}
+    draw_search(trained, graphs, patterns, folder / "pattern.png")
+    metrics["seconds"] = round(time.perf_counter() - started, 1)
+    (folder / "metrics.json").write_text(json.dumps(metrics, indent=2))
+    return pd.Series(metrics)
 
 
-def _write_results(graphs: list[CrystalGraph], vectors: np.ndarray, folder: Path, seed: int) -> None:
+def _write_neighbors(graphs: list[CrystalGraph], vectors: np.ndarray, folder: Path, seed: int) -> None:
     table = describe(graphs)
     neighbors = neighbor_table(vectors, table["material_id"].tolist())
     formulas = dict(zip(table["material_id"], table["formula"], strict=True))
@@ -154,6 +134,24 @@ def _write_results(graphs: list[CrystalGraph], vectors: np.ndarray, folder: Path
     draw_map(vectors, table["anion_class"].tolist(), folder / "map.png", seed)
     table["embedding"] = list(vectors)
     table.to_parquet(folder / "embeddings.parquet", index=False)
+
+
+def well_known_neighbors(folder: str | Path, k: int = 5) -> list[tuple[str, str, list[str]]]:
+    """The k nearest formulas of well-known crystals, or of the first five, from a demo's ``neighbors.csv``.
+
+    Returns
+    -------
+    list of (str, str, list of str)
+        material_id, formula, formulas of its neighbours, nearest first.
+    """
+    neighbors = pd.read_csv(Path(folder, "neighbors.csv"))
+    known = neighbors[neighbors["formula"].isin(WELL_KNOWN)]
+    shown = neighbors if known.empty else known
+    told = []
+    for name in shown.drop_duplicates("formula")["material_id"][:5]:
+        nearest = shown[(shown["material_id"] == name) & (shown["rank"] <= k)]
+        told.append((str(name), str(nearest["formula"].iloc[0]), nearest["neighbor_formula"].tolist()))
+    return told
 
 
 def describe(crystals: list[CrystalGraph]) -> pd.DataFrame:
@@ -208,4 +206,31 @@ def draw_map(vectors: np.ndarray, labels: list[str], path: Path, seed: int = 0) 
     axes.set_xticks([])
     axes.set_yticks([])
     figure.legend(loc="outside lower center", ncols=3, frameon=False)
+    figure.savefig(path, dpi=150)
+
+
+def draw_search(model: CrystalSSLModel, graphs: list[CrystalGraph], patterns: np.ndarray, path: Path) -> None:
+    """Write a picture of one pattern as measured, and the ideal patterns of the three crystals nearest to it.
+
+    The pattern is that of the crystal with the most elements, of the most sites among those.
+    """
+    asked = max(range(len(graphs)), key=lambda k: (len(set(graphs[k].species.atomic_numbers)), graphs[k].num_nodes))
+    distance = np.linalg.norm(
+        model.embed(graphs, progress=False) - model.embed_xrd(patterns[asked], progress=False), axis=1
+    )
+    nearest = np.argsort(distance)[:3]
+    ideal = try_patterns([graphs[k] for k in nearest], model.xrd_grid)[0]
+    figure = Figure(figsize=(9, 6), layout="constrained")
+    rows = figure.subplots(4, sharex=True)
+    shown = [patterns[asked], *ideal]
+    titles = [f"measured: {graphs[asked].reduced_formula}"] + [
+        f"{rank}. {graphs[k].reduced_formula} ({graphs[k].material_id}), distance {distance[k]:.2f}"
+        for rank, k in enumerate(nearest, start=1)
+    ]
+    angles = model.xrd_grid.two_theta
+    for axes, intensities, title in zip(rows, shown, titles, strict=True):
+        axes.plot(angles, intensities, linewidth=0.8, color="black" if axes is rows[0] else "tab:blue")
+        axes.set_title(title, fontsize=10, loc="left")
+        axes.set_yticks([])
+    rows[-1].set_xlabel("two-theta, degrees")
     figure.savefig(path, dpi=150)

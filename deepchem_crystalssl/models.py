@@ -51,7 +51,8 @@ class CrystalSSLModel(ResumableModel):
         * ``"suzuki2022"``: crystal and pattern meet, bidirectional triplet loss,
         * ``"kong2024"``: hidden atoms and distances are guessed,
         * ``"kong2024-contrastive"``: two partly hidden views meet, NT-Xent,
-        * ``"joint"``: ours, InfoNCE between crystal and pattern, hidden species, computable descriptors.
+        * ``"joint"``: ours, InfoNCE between crystal and pattern, hidden species, computable descriptors;
+        * ``"general"`` and ``"small"``: as the shipped models were trained, on patterns as measured.
     encoder : dict, optional
         Arguments of :class:`~deepchem_crystalssl.nn.crystal_encoder.CrystalEncoder` (``width``, ``n_layers``,
         ``hidden``, ``embedding_size``, ``readout``), over those of the preset.
@@ -60,8 +61,8 @@ class CrystalSSLModel(ResumableModel):
     grid : XRDGrid
         How patterns are drawn.
     instrument : Instrument, optional
-        Patterns as measured: every batch sees other instruments and samples, drawn from these ranges. By default the
-        clean pattern of the grid.
+        Patterns as measured: every batch sees other instruments and samples, drawn from these ranges. By default that
+        of the preset, or else the clean pattern of the grid.
     task : {"pretraining", "regression", "classification"}
         Anything but pretraining puts a head for labels on the crystal encoder, as DeepChem's own pretrainers do: give
         it the encoder's weights by ``load_from_pretrained(pretrained, components=["crystal_encoder"])``.
@@ -127,6 +128,7 @@ class CrystalSSLModel(ResumableModel):
         self.encoder_arguments = {**preset.encoder, **(encoder or {})}
         self.xrd_encoder_arguments = {**preset.xrd_encoder, **(xrd_encoder or {})}
         self.xrd_grid = grid.check()
+        instrument = instrument or preset.instrument
         self.instrument = instrument and instrument.check()
         self.task, self.n_tasks, self.n_classes = task, n_tasks, n_classes
         if task == "pretraining" and not self.needs_patterns and (self.xrd_encoder_arguments or instrument):

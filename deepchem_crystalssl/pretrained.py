@@ -82,7 +82,8 @@ def load_pretrained(name_or_path: str | Path | None = None, **kwargs: Any) -> Cr
     Parameters
     ----------
     name_or_path : str or Path, optional
-        A name of :func:`list_pretrained`, or a folder :func:`save_pretrained` wrote; by default ``"general"``.
+        A name of :func:`list_pretrained`, or a folder :func:`save_pretrained` wrote (one of the same name as a shipped
+        model as ``"./name"``); by default ``"general"``.
     **kwargs
         Constructor arguments the weights do not bind: ``engine``, ``device``, ``batch_size``, ...
 
@@ -171,13 +172,12 @@ def list_pretrained() -> pd.DataFrame:
 
 
 def _find(name_or_path: str | Path) -> Path:
-    folder = Path(name_or_path)
-    if folder.is_dir():
-        return folder
     with as_file(files(__package__) / "weights") as root:
         shipped = root / str(name_or_path)
         if (shipped / CARD).is_file() and shipped.parent == root:
             return shipped
+    if Path(name_or_path).is_dir():
+        return Path(name_or_path)
     known = ", ".join(list_pretrained()["name"]) or "none"
     raise CheckpointError(
         str(name_or_path), "no model", "a model is a shipped name or a folder", f"Shipped are: {known}."

@@ -18,19 +18,19 @@ from .crystals.disorder import Disorder
 from .crystals.elements import symbols
 from .crystals.errors import RecipeError, Report
 from .crystals.graph import CrystalGraph
-from .crystals.instrument import CLEAN, HARD, REALISTIC, Instrument, measure_patterns, try_patterns
+from .crystals.instrument import CLEAN, HARD, REALISTIC, TRAINING, Instrument, measure_patterns, try_patterns
 from .crystals.neighbors import structures_to_graphs
 from .crystals.xrd_grid import XRDGrid
 from .datasets import CrystalStore
-from .embedding import Level, embed_graphs
+from .embedding import Level, Space, embed_graphs
 from .metrics import alignment, duplicate_groups, retrieval_recall, spread, uniformity
 from .models import CrystalSSLModel
 from .pretrained import load_pretrained
 from .probes import linear_probe, nearest_neighbor_probe
 from .optimizers import FusedAdamW, WarmUpCosine
 
-INSTRUMENTS = {"none": None, "clean": CLEAN, "realistic": REALISTIC, "hard": HARD}
-"""Instruments by name; "none" draws the grid's own profile."""
+INSTRUMENTS = {"none": None, "clean": CLEAN, "realistic": REALISTIC, "hard": HARD, "training": TRAINING}
+"""Instruments by name; "none" is that of the preset, or the grid's own profile."""
 
 RECIPE: dict[str, Any] = {
     "preset": "joint",
@@ -223,6 +223,7 @@ def embed_table(
     *,
     level: Level = "crystal",
     layers: Sequence[int] | None = None,
+    space: Space = "shared",
     disorder: Disorder = "refuse",
 ) -> tuple[pd.DataFrame, Report]:
     """Vectors of crystals, beside their names.
@@ -233,7 +234,7 @@ def embed_table(
         Anything :func:`~deepchem_crystalssl.read_structures` reads.
     model : CrystalSSLModel, str or Path, optional
         A model, a shipped name, or the folder of a trained one; by default the general model.
-    level, layers, disorder
+    level, layers, space, disorder
         As in :meth:`CrystalSSLModel.embed <deepchem_crystalssl.CrystalSSLModel.embed>`.
 
     Returns
@@ -244,7 +245,7 @@ def embed_table(
     model = model if isinstance(model, CrystalSSLModel) else open_model(model)
     report = Report()
     graphs = structures_to_graphs(source, disorder=disorder, on_error="skip", report=report)
-    vectors = model.embed(graphs, level, layers, disorder=disorder)
+    vectors = model.embed(graphs, level, layers, space=space, disorder=disorder)
     if level == "crystal":
         table = pd.DataFrame([[g.material_id, g.reduced_formula] for g in graphs], columns=["material_id", "formula"])
     else:

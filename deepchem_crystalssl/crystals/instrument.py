@@ -124,6 +124,19 @@ HARD = Instrument(
 )
 """A powder on a poor day: also pseudo-Voigt peaks of 0.1-0.4 degrees, zero shift, background, wrong intensities."""
 
+TRAINING = Instrument(
+    strain=0.012,
+    fwhm=(0.05, 0.45),
+    mixing=(0.0, 1.0),
+    zero_shift=0.06,
+    displacement=0.05,
+    intensity_deviation=0.3,
+    preferred_orientation=0.8,
+    background=0.15,
+    noise=0.02,
+)
+"""Whatever a pattern may have been measured with: what models meant for measurements are trained on."""
+
 
 def measure_patterns(
     crystals: Sequence[Crystal], instrument: Instrument, grid: XRDGrid = XRDGrid(), seed: int = 0

@@ -6,7 +6,16 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from .objectives import CrystalXRDInfoNCE, CrystalXRDTriplet, Descriptors, MaskedSites, Objective, TwoViews
+from ..crystals.instrument import TRAINING, Instrument
+from .objectives import (
+    CrystalXRDInfoNCE,
+    CrystalXRDTriplet,
+    Descriptors,
+    MaskedSites,
+    MeasuredXRDInfoNCE,
+    Objective,
+    TwoViews,
+)
 
 
 @dataclass(frozen=True)
@@ -16,7 +25,19 @@ class Preset:
     objectives: tuple[Objective, ...]
     encoder: Mapping[str, Any] = field(default_factory=dict)
     xrd_encoder: Mapping[str, Any] = field(default_factory=dict)
+    instrument: Instrument | None = None
 
+
+_MASKED = MaskedSites(whole_species=True, edges=False, crystals=1 / 3)
+_ALL_THREE = (
+    CrystalXRDInfoNCE(temperature=0.05),
+    CrystalXRDInfoNCE(temperature=0.05, ideal=True, name="crystal_ideal"),
+    MeasuredXRDInfoNCE(),
+    _MASKED,
+    Descriptors(),
+)
+_KNOWING = {"readout": "means", "attributes": True, "bond_relative": True, "angles": True, "long_range": True}
+_FINE = {"axis": "log_q", "pooling": False}
 
 PRESETS: dict[str, Preset] = {
     "suzuki2022": Preset(
@@ -27,13 +48,21 @@ PRESETS: dict[str, Preset] = {
     "kong2024": Preset((MaskedSites(),), {"n_layers": 5}),
     "kong2024-contrastive": Preset((TwoViews(),), {"n_layers": 5}),
     "joint": Preset(
-        (
-            CrystalXRDInfoNCE(temperature=0.05),
-            MaskedSites(whole_species=True, edges=False, crystals=1 / 3),
-            Descriptors(),
-        ),
+        (CrystalXRDInfoNCE(temperature=0.05), _MASKED, Descriptors()),
         {"readout": "mean_std", "angles": True, "long_range": True},
         {"channels": 24},
+    ),
+    "general": Preset(
+        _ALL_THREE,
+        {**_KNOWING, "width": 96, "hidden": 512, "embedding_size": 256},
+        {**_FINE, "channels": 48, "hidden": 512},
+        TRAINING,
+    ),
+    "small": Preset(
+        _ALL_THREE,
+        {**_KNOWING, "width": 48, "hidden": 160, "embedding_size": 128},
+        {**_FINE, "channels": 24, "hidden": 160},
+        TRAINING,
     ),
 }
 """Published methods, and ours, by name."""
