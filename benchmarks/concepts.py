@@ -128,13 +128,13 @@ def magpie(formulas: list[str]) -> np.ndarray:
     return np.array([featurizer.featurize(Composition(formula)) for formula in distinct])[rows]
 
 
-def main() -> None:
-    """Print both tables."""
+def main(arguments: list[str] | None = None) -> dict[str, dict[str, str]]:
+    """Print both tables, and return them by row."""
     parser = argparse.ArgumentParser()
     parser.add_argument("data", type=Path)
     parser.add_argument("models", nargs="+")
     parser.add_argument("--cache", type=Path, default=Path("concepts_cache"))
-    options = parser.parse_args()
+    options = parser.parse_args(arguments)
     logging.disable(logging.WARNING)
     warnings.filterwarnings("ignore")
     options.cache.mkdir(parents=True, exist_ok=True)
@@ -192,6 +192,7 @@ def main() -> None:
         rows[label] = row
         print(label, row, flush=True)
     print(pd.DataFrame(rows).T.to_string())
+    return rows
 
 
 if __name__ == "__main__":

@@ -143,14 +143,14 @@ def forest(x: np.ndarray, y: np.ndarray, groups: np.ndarray, x_test: np.ndarray)
     return RandomForestRegressor(300, random_state=0, n_jobs=-1, max_features=0.33).fit(x, y).predict(x_test)
 
 
-def main() -> None:
-    """Print the table."""
+def main(arguments: list[str] | None = None) -> dict[str, dict[str, dict[str, str]]]:
+    """Print the tables, and return them."""
     parser = argparse.ArgumentParser()
     parser.add_argument("data", type=Path)
     parser.add_argument("models", nargs="*")
     parser.add_argument("--cache", type=Path, default=Path("materials_cache"))
     parser.add_argument("--forest", action="store_true", help="Magpie + random forest too")
-    options = parser.parse_args()
+    options = parser.parse_args(arguments)
     logging.disable(logging.WARNING)
     warnings.filterwarnings("ignore")
     options.cache.mkdir(parents=True, exist_ok=True)
@@ -201,6 +201,7 @@ def main() -> None:
     for part, table in tables.items():
         print(f"\n{part}")
         print(pd.DataFrame(table).to_string())
+    return tables
 
 
 def cell(errors: np.ndarray, reference: np.ndarray, groups: np.ndarray) -> str:

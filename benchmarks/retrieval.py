@@ -6,7 +6,8 @@ Gallery: 2,000 random validation crystals (fold100 15-19) of at most 52 sites, n
 validation crystals, whatever their size. Patterns: clean sticks; R1, strain up to 1 %, peaks of 0.28 degrees, 1 %
 noise; R2, pseudo-Voigt peaks of 0.1-0.4 degrees, zero shift, 2 % noise, background, intensities off by 30 %. Every
 pattern is looked up among the crystals' vectors and among those of their ideal patterns. Exact recall, 95 % intervals
-(Wilson); the control has random weights (chance is 1 / gallery). Then recall@1 of R1 by crystal system, size and chemistry.
+(Wilson); the control has random weights (chance is 1 / gallery). Then recall@1 of R1 by crystal system, size and
+chemistry.
 """
 
 from __future__ import annotations
@@ -72,32 +73,42 @@ def chemistry(graph) -> str:
     return "intermetallic"
 
 
-def main() -> None:
-    """Print the tables."""
+def main(arguments: list[str] | None = None) -> dict:
+    """Print the tables, and return their numbers by model."""
     parser = argparse.ArgumentParser()
     parser.add_argument("data", type=Path)
     parser.add_argument("models", nargs="+")
     parser.add_argument("--full", action="store_true")
-    options = parser.parse_args()
+    options = parser.parse_args(arguments)
     logging.disable(logging.WARNING)
     warnings.filterwarnings("ignore")
     table, graphs = gallery(options.data, options.full)
     systems = {number: _crystal_system(number) for number in range(1, 231)}
+    numbers: dict = {}
     for name in options.models:
-        model = open_model(name)
-        print(f"{Path(name).name}: gallery of {len(graphs)}")
-        print(xrd_retrieval(model, graphs).round(4).to_string(index=False), flush=True)
-        print("control, random weights")
-        print(xrd_retrieval(random_control(model, graphs), graphs).round(4).to_string(index=False), flush=True)
+        model, label = open_model(name), Path(name).name
+        print(f"{label}: gallery of {len(graphs)}")
+        found = xrd_retrieval(model, graphs).round(4)
+        print(found.to_string(index=False), flush=True)
+        control = xrd_retrieval(random_control(model, graphs), graphs).round(4)
+        print(f"control, random weights\n{control.to_string(index=False)}", flush=True)
+        numbers[label] = {
+            "gallery": len(graphs),
+            "found": found.to_dict("records"),
+            "random": control.to_dict("records"),
+        }
         seen = pd.DataFrame(found_first(model, graphs))
         sizes = pd.cut([graph.num_nodes for graph in graphs], [0, 8, 16, 32, 52, 10_000])
-        for label, groups in {
+        for kind, groups in {
             "crystal system": table["spacegroup"].map(systems).to_numpy(),
             "sites": np.asarray(sizes.astype(str)),
             "chemistry": np.array([chemistry(graph) for graph in graphs]),
         }.items():
-            print(f"R1 recall@1 by {label}")
-            print(seen.groupby(groups).agg(["mean", "count"]).round(3).to_string(), flush=True)
+            part = seen.groupby(groups).mean().round(3)
+            part["crystals"] = seen.groupby(groups).size()
+            print(f"R1 recall@1 by {kind}\n{part.to_string()}", flush=True)
+            numbers[label][f"R1 recall@1 by {kind}"] = part.to_dict("index")
+    return numbers
 
 
 def _crystal_system(number: int) -> str:

@@ -117,15 +117,15 @@ def by_system(errors: np.ndarray, systems: np.ndarray) -> tuple[float, float, fl
     return float(means.mean()), *interval_of_mean(means, np.arange(len(means)))
 
 
-def main() -> None:
-    """Print the table."""
+def main(arguments: list[str] | None = None) -> list[dict]:
+    """Print the table, and return it."""
     parser = argparse.ArgumentParser()
     parser.add_argument("data", type=Path)
     parser.add_argument("models", nargs="*")
     parser.add_argument("--structures", type=int, default=3000)
     parser.add_argument("--regressors", nargs="+", default=["forest"], choices=list(REGRESSORS))
     parser.add_argument("--by-layer", action="store_true", help="every layer alone too")
-    options = parser.parse_args()
+    options = parser.parse_args(arguments)
     logging.disable(logging.WARNING)
     warnings.filterwarnings("ignore")
     table = pd.read_parquet(options.data / "site_magmoms.parquet")
@@ -160,7 +160,9 @@ def main() -> None:
             rows.append([label, name, *by_system(errors, test.systems), errors.mean()])
             print(rows[-1], flush=True)
     columns = ["input", "regressor", "by system", "low", "high", "all sites"]
-    print(pd.DataFrame(rows, columns=columns).round(4).to_string(index=False))
+    table = pd.DataFrame(rows, columns=columns).round(4)
+    print(table.to_string(index=False))
+    return table.to_dict("records")
 
 
 if __name__ == "__main__":

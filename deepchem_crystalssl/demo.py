@@ -223,7 +223,7 @@ def draw_search(model: CrystalSSLModel, graphs: list[CrystalGraph], patterns: np
     figure = Figure(figsize=(9, 6), layout="constrained")
     rows = figure.subplots(4, sharex=True)
     shown = [patterns[asked], *ideal]
-    titles = [f"measured: {graphs[asked].reduced_formula}"] + [
+    titles = [f"as measured (simulated): {graphs[asked].reduced_formula}"] + [
         f"{rank}. {graphs[k].reduced_formula} ({graphs[k].material_id}), distance {distance[k]:.2f}"
         for rank, k in enumerate(nearest, start=1)
     ]

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from .checkpoints import read_config
 from .crystals.disorder import Disorder
 from .crystals.errors import OnError, Report
-from .crystals.instrument import Instrument, try_patterns
+from .crystals.instrument import TRAINING, Instrument, try_patterns
 from .crystals.neighbors import iterate_graphs
 from .crystals.xrd_grid import XRDGrid
 from .embedding import Level, Space, embed_graphs, embed_patterns
@@ -128,7 +128,7 @@ class CrystalSSLModel(ResumableModel):
         self.encoder_arguments = {**preset.encoder, **(encoder or {})}
         self.xrd_encoder_arguments = {**preset.xrd_encoder, **(xrd_encoder or {})}
         self.xrd_grid = grid.check()
-        instrument = instrument or preset.instrument
+        instrument = instrument or (TRAINING if preset.measured else None)
         self.instrument = instrument and instrument.check()
         self.task, self.n_tasks, self.n_classes = task, n_tasks, n_classes
         if task == "pretraining" and not self.needs_patterns and (self.xrd_encoder_arguments or instrument):

@@ -64,6 +64,7 @@ def save_pretrained(
             shrinks = half and tensor.is_floating_point() and tensor.numel() >= _SMALL
             tensors[f"{name}.{key}"] = tensor.detach().cpu().to(torch.float16 if shrinks else tensor.dtype).contiguous()
     save_file(tensors, folder / WEIGHTS)
+    (folder / WEIGHTS).chmod(0o644)  # safetensors leaves it to its owner alone
     content = {
         "format": FORMAT,
         "package_version": __version__,

@@ -29,7 +29,6 @@ DOORS = {
         "training.py",
         "optimizers.py",
         "registry.py",
-        "demo.py",
     },
     "dgl": {"nn/message_passing.py", "crystals/graph.py"},  # the record's to_dgl_graph, asked for by DeepChem
     "gemmi": {"crystals/cif.py"},

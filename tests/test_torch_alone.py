@@ -40,7 +40,7 @@ for name, preset in PRESETS.items():
     encoder = crystal_encoder.CrystalEncoder(**preset.encoder)
     xrd = xrd_encoder.XRDEncoder(embedding_size=encoder.embedding_size, **preset.xrd_encoder)
     parts = PretextBatch(
-        batch, torch.rand(2, 5000), views.same_crystals(batch), encoder, xrd, torch.Generator()
+        batch, torch.rand(2, 5000), views.same_crystals(batch), encoder, xrd, torch.Generator(), torch.rand(2, 5000)
     )
     torch.stack([objective(parts, objective.build_head(encoder)) for objective in preset.objectives]).sum().backward()
 print("fine")

@@ -6,7 +6,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from ..crystals.instrument import TRAINING, Instrument
 from .objectives import (
     CrystalXRDInfoNCE,
     CrystalXRDTriplet,
@@ -20,12 +19,15 @@ from .objectives import (
 
 @dataclass(frozen=True)
 class Preset:
-    """A complete recipe: objectives, and the encoder they were published or found with."""
+    """A complete recipe: objectives, the encoders they were published or found with, the patterns they see.
+
+    ``measured`` says that these are drawn as an instrument may measure them, not the grid's ideal ones.
+    """
 
     objectives: tuple[Objective, ...]
     encoder: Mapping[str, Any] = field(default_factory=dict)
     xrd_encoder: Mapping[str, Any] = field(default_factory=dict)
-    instrument: Instrument | None = None
+    measured: bool = False
 
 
 _MASKED = MaskedSites(whole_species=True, edges=False, crystals=1 / 3)
@@ -56,13 +58,13 @@ PRESETS: dict[str, Preset] = {
         _ALL_THREE,
         {**_KNOWING, "width": 96, "hidden": 512, "embedding_size": 256},
         {**_FINE, "channels": 48, "hidden": 512},
-        TRAINING,
+        measured=True,
     ),
     "small": Preset(
         _ALL_THREE,
         {**_KNOWING, "width": 48, "hidden": 160, "embedding_size": 128},
         {**_FINE, "channels": 24, "hidden": 160},
-        TRAINING,
+        measured=True,
     ),
 }
 """Published methods, and ours, by name."""

@@ -55,7 +55,7 @@ def pretext_batch(batch, generator, readout="mean", patterns=None):
     patterns = torch.rand(len(batch), 500) if patterns is None else patterns
     encoder = CrystalEncoder(width=16, n_layers=2, hidden=16, embedding_size=8, readout=readout)
     xrd = XRDEncoder(500, channels=4, hidden=16, embedding_size=8)
-    return PretextBatch(batch, patterns, same_crystals(batch), encoder, xrd, generator)
+    return PretextBatch(batch, patterns, same_crystals(batch), encoder, xrd, generator, patterns.flip(1))
 
 
 def test_only_whole_crystals_move_the_statistics_where_they_are_looked_at(batch, generator):
@@ -259,6 +259,7 @@ def test_presets_descend(batch, graphs, name):
             parts.crystal_encoder,
             parts.xrd_encoder,
             torch.Generator().manual_seed(0),
+            parts.ideal_patterns,
         )
         loss = sum(o(fresh, head) for o, head in zip(objectives, heads, strict=True))
         optimizer.zero_grad()

@@ -1,0 +1,94 @@
+"""The models inside the package: complete, described, and of use on crystals they were not trained on."""
+
+import json
+from importlib.resources import files
+
+import numpy as np
+import pytest
+from scipy.spatial.distance import cdist
+
+import deepchem_crystalssl as dcs
+from deepchem_crystalssl.nn.crystal_encoder import LEARNED_SHARE
+from deepchem_crystalssl.recipes import embed_table, xrd_retrieval
+from deepchem_crystalssl.testing import permuted, recelled, rotated, supercell, translated
+
+NAMES = ("general", "small")
+WEIGHTS = files("deepchem_crystalssl") / "weights"
+
+
+@pytest.fixture(scope="module", params=NAMES)
+def model(request):
+    return dcs.load_pretrained(request.param)
+
+
+def test_all_are_listed_and_small_enough():
+    table = dcs.list_pretrained().set_index("name")
+    assert set(NAMES) <= set(table.index) and table["megabytes"].sum() < 40
+    assert table.loc["small", "parameters"] <= table.loc["general", "parameters"] / 4
+    assert (table["licence"] == "CC-BY-4.0").all() and table["description"].str.len().min() > 20
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_cards_say_what_a_user_must_know(name):
+    card = json.loads((WEIGHTS / name / "card.json").read_text())["card"]
+    wanted = {"description", "licence", "attribution", "data", "units", "training", "metrics", "limits"}
+    assert wanted <= set(card)
+
+
+def test_no_crystal_is_anothers_supercell_or_picture(model, prototypes):
+    rng = np.random.default_rng(1)
+    for crystal in prototypes[3::12]:
+        ways = [crystal, rotated(crystal, rng), translated(crystal, rng), permuted(crystal, rng)[0]]
+        ways += [recelled(crystal, rng), supercell(crystal)[0]]
+        for space in ("shared", "descriptor", "similarity"):
+            vectors = model.embed(ways, space=space, progress=False)
+            assert np.abs(vectors - vectors[0]).max() < 0.02 * np.abs(vectors[0]).max(), (crystal, space)
+
+
+def test_patterns_as_measured_find_their_crystals(model, graphs):
+    table = xrd_retrieval(model, graphs).set_index(["pattern", "index"])["recall@1"]
+    assert table["clean", "crystal"] > 0.9 and table["clean", "ideal pattern"] > 0.98
+    assert table["R1", "crystal"] > 0.8 and table["R2", "ideal pattern"] > 0.85
+
+
+def test_blocks_of_a_descriptor_weigh_what_is_said(model, graphs):
+    vectors = model.embed(graphs, space="descriptor", progress=False)
+    known = model.crystal_encoder.attributes.size
+    a, b = (np.median(cdist(part, part, "cityblock")) for part in (vectors[:, :known], vectors[:, known:]))
+    assert b / a == pytest.approx(LEARNED_SHARE, rel=0.5)
+    spread = vectors[:, :known].std(0)
+    assert 0.3 < np.median(spread) < 3  # in standard deviations over the training crystals
+
+
+def test_similar_crystals_are_near(model, prototypes):
+    from pymatgen.core import Lattice, Structure
+
+    def salt(a, *species):
+        return Structure.from_spacegroup("Fm-3m", Lattice.cubic(a), species, [[0, 0, 0], [0.5, 0.5, 0.5]])
+
+    def perovskite(a, *species):
+        places = [[0.5, 0.5, 0.5], [0, 0, 0], [0.5, 0, 0]]
+        return Structure.from_spacegroup("Pm-3m", Lattice.cubic(a), species, places)
+
+    crystals = [salt(5.64, "Na", "Cl"), salt(6.29, "K", "Cl"), perovskite(3.905, "Sr", "Ti", "O")]
+    crystals += [
+        perovskite(4.0, "Ba", "Ti", "O"),
+        Structure.from_spacegroup("Fm-3m", Lattice.cubic(3.61), ["Cu"], [[0] * 3]),
+    ]
+    likeness = (lambda v: v @ v.T)(model.embed(crystals, space="similarity", progress=False))
+    assert likeness[0, 1] > likeness[0, 2:].max() and likeness[2, 3] > np.delete(likeness[2], [2, 3]).max()
+
+
+def test_sites_have_descriptors_too(model, prototypes):
+    vectors = model.embed(prototypes[:4], level="site", space="descriptor", progress=False)
+    assert vectors.shape == (sum(c.num_nodes for c in prototypes[:4]), model.crystal_encoder.site_size)
+    table, _ = embed_table(prototypes[:4], model, level="site", space="descriptor")
+    assert np.array_equal(np.stack(table["embedding"]), vectors)
+
+
+@pytest.mark.parametrize(
+    "options", [{"space": "wrong"}, {"space": "descriptor", "layers": [1]}, {"space": "similarity", "level": "site"}]
+)
+def test_spaces_that_are_not(model, prototypes, options):
+    with pytest.raises(ValueError, match="space"):
+        model.embed(prototypes[:2], **options)
