@@ -2,8 +2,8 @@
 
     python benchmarks/embedding_speed.py DATA MODEL [MODEL ...]
 
-All 131,019 structures from the table, graphs built on the way, one vector each in the space shared with patterns; on the
-cores torch is given.
+All 131,019 structures from the table, graphs built on the way, one vector each in the space shared with patterns; on
+the cores torch is given.
 """
 
 from __future__ import annotations

@@ -6,11 +6,11 @@ Run once by a developer, never by a user::
     python tools/build_element_tables.py attributes   # needs mendeleev
     python tools/build_element_tables.py pymatgen     # needs pymatgen
 
-The attributes are facts compiled by mendeleev (Pyykko single-bond covalent radii, NIST first
-ionisation energies, electron affinities, dipole polarisabilities, ground-state configurations) and,
-more complete there, by pymatgen (Pauling electronegativities, melting points, molar volumes, Mendeleev numbers). The scattering parameters are the
-four-Gaussian fits of De Graef and McHenry, *Structure of Materials*, the bond-valence parameters those of O'Keeffe
-and Brese, *J. Am. Chem. Soc.* 113 (1991) 3226, both in the form pymatgen distributes them.
+The attributes are facts compiled by mendeleev (Pyykko single-bond covalent radii, NIST first ionisation energies,
+electron affinities, dipole polarisabilities, ground-state configurations) and, more complete there, by pymatgen
+(Pauling electronegativities, melting points, molar volumes, Mendeleev numbers). The scattering parameters are the
+four-Gaussian fits of De Graef and McHenry, *Structure of Materials*, the bond-valence parameters those of O'Keeffe and
+Brese, *J. Am. Chem. Soc.* 113 (1991) 3226, both in the form pymatgen distributes them.
 """
 
 import csv

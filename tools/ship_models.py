@@ -24,7 +24,7 @@ DESCRIPTIONS = {
 FIXED = {
     "licence": "CC-BY-4.0",
     "attribution": (
-        "Trained on structures of the Materials Project (materialsproject.org), database version v2025.02.12, "
+        "Trained on structures of the Materials Project (materialsproject.org), version v2025.02.12, "
         "CC-BY-4.0; A. Jain et al., APL Materials 1, 011002 (2013), doi 10.1063/1.4812323."
     ),
     "data": (
@@ -36,7 +36,7 @@ FIXED = {
         "No pattern for elements beyond Z = 98 and for crystals without a reflection in 10-110 degrees of Cu K-alpha.",
         "Found least surely: crystals of low symmetry and large cells (see retrieval by crystal system and size).",
         "Distances cannot tell the hands of a chiral crystal apart.",
-        "Trained on relaxed, ordered structures: strongly distorted, disordered or molecular crystals are seen less well.",
+        "Trained on relaxed, ordered structures: distorted, disordered and molecular crystals are seen less well.",
         "Magnetic order, charge state, temperature and pressure are not in the vectors.",
     ],
 }

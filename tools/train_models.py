@@ -3,8 +3,8 @@
     python tools/train_models.py DATA general -o RUNS [--samples 800000]
 
 Train folds only (fold100 >= 20): the first four fifths of the samples are crystals of at most 52 sites, the rest all of
-them, large cells last because they cost most. Learning rate 3e-3, 5 % warm-up, half a cosine; batches of 256; bfloat16 where
-pretext heads and patterns allow it. No label is read.
+them, large cells last because they cost most. Learning rate 3e-3, 5 % warm-up, half a cosine; batches of 256; bfloat16
+for heads and patterns. No label is read.
 """
 
 from __future__ import annotations
