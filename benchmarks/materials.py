@@ -30,8 +30,8 @@ import pandas as pd
 from matminer.featurizers.composition import ElementProperty
 from matminer.featurizers.structure import DensityFeatures, GlobalSymmetryFeatures
 from pymatgen.core import Lattice, Structure
+from scipy.linalg import cho_factor, cho_solve
 from sklearn.ensemble import RandomForestRegressor
-from sklearn.kernel_ridge import KernelRidge
 from sklearn.metrics.pairwise import manhattan_distances
 from sklearn.model_selection import GroupKFold
 from sklearn.preprocessing import StandardScaler
@@ -118,17 +118,21 @@ def kernel_ridge(x: np.ndarray, y: np.ndarray, groups: np.ndarray, x_test: np.nd
         kernel = np.exp(-gamma * distance)
         errors = np.zeros((len(ALPHAS), len(y)))
         for train, test in folds:
-            values, vectors = np.linalg.eigh(kernel[np.ix_(train, train)])
-            projected = vectors.T @ (y[train] - center)
+            inner, across = kernel[np.ix_(train, train)], kernel[np.ix_(test, train)]
             for k, alpha in enumerate(ALPHAS):
-                guess = kernel[np.ix_(test, train)] @ (vectors @ (projected / (values + alpha)))
+                guess = across @ weights(inner, y[train] - center, alpha)
                 errors[k, test] = np.abs(guess + center - y[test])
         k = errors.mean(1).argmin()
         if errors[k].mean() < best[0]:
             best = (errors[k].mean(), ALPHAS[k], gamma, errors[k])
-    model = KernelRidge(alpha=best[1], kernel="precomputed")
-    model.fit(np.exp(-best[2] * distance), y - center)
-    return model.predict(np.exp(-best[2] * manhattan_distances(x_test, x) / x.shape[1])) + center, best[3]
+    fitted = weights(np.exp(-best[2] * distance), y - center, best[1])
+    return np.exp(-best[2] * manhattan_distances(x_test, x) / x.shape[1]) @ fitted + center, best[3]
+
+
+def weights(kernel: np.ndarray, y: np.ndarray, alpha: float) -> np.ndarray:
+    """Of a kernel ridge."""
+    damped = kernel + alpha * np.eye(len(kernel))
+    return cho_solve(cho_factor(damped, lower=True, overwrite_a=True, check_finite=False), y)
 
 
 def scaled(x: np.ndarray, x_test: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
