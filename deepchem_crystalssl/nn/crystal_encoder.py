@@ -18,7 +18,7 @@ from .site_attributes import CELL_ATTRIBUTES, SITE_ATTRIBUTES, cell_attributes, 
 from .structure_factor import StructureFactorReadout
 
 Readout = Literal["mean", "means", "mean_std"]
-LEARNED_SHARE = 0.25
+LEARNED_SHARE = 0.15
 """Weight of what is learned beside the attributes, in a descriptor."""
 SHARED_SHARE = 0.5
 """Length of the vector shared with patterns beside the readout, where likeness is meant."""
