@@ -35,6 +35,16 @@ def test_cards_say_what_a_user_must_know(name):
     assert wanted <= set(card)
 
 
+@pytest.mark.parametrize("name", NAMES)
+def test_a_preset_of_the_same_name_trains_such_a_model(name):
+    shipped = dcs.load_pretrained(name)
+    assert as_json(shipped.config) == as_json(dcs.CrystalSSLModel(name).config)
+
+
+def as_json(config):
+    return json.loads(json.dumps(config))
+
+
 def test_no_crystal_is_anothers_supercell_or_picture(model, prototypes):
     rng = np.random.default_rng(1)
     for crystal in prototypes[3::12]:

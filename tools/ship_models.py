@@ -13,13 +13,16 @@ import logging
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 import deepchem_crystalssl as dcs
+from deepchem_crystalssl.demo import bundled_prototypes
 from deepchem_crystalssl.monitor import TrainingLog
 
 ROOT = Path(dcs.__file__).parent / "weights"
 DESCRIPTIONS = {
-    "general": "crystals, sites and powder patterns in one space; the one to begin with",
-    "small": "the same at a quarter of the parameters and twice the speed, a little less accurate",
+    "general": "crystals, sites and powder patterns in one space; the model to begin with",
+    "small": "crystals, sites and powder patterns in one space, at a quarter of the parameters and a little less accurate",
 }
 FIXED = {
     "licence": "CC-BY-4.0",
@@ -70,7 +73,13 @@ def main() -> None:
         "metrics": json.loads(options.quality.read_text()),
     }
     model = dcs.CrystalSSLModel.from_folder(options.trained)
-    print(dcs.save_pretrained(model, ROOT / options.name, card))
+    folder = dcs.save_pretrained(model, ROOT / options.name, card)
+    shipped, crystals = dcs.load_pretrained(folder), bundled_prototypes()
+    for space in ("shared", "similarity"):
+        change = np.abs(model.embed(crystals, space=space) - shipped.embed(crystals, space=space)).max()
+        print(f"{folder}: {space} vectors change by at most {change:.1e} in half precision")
+        if change > 1e-3:
+            raise SystemExit("more than 1e-3: ship single precision")
 
 
 if __name__ == "__main__":

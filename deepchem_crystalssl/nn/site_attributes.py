@@ -127,8 +127,9 @@ def site_attributes(batch: GraphBatch) -> Tensor:
     >>> from pymatgen.core import Lattice, Structure
     >>> salt = Structure.from_spacegroup("Fm-3m", Lattice.cubic(5.64), ["Na", "Cl"], [[0, 0, 0], [.5, .5, .5]])
     >>> attributes = site_attributes(GraphBatch.from_graphs(structures_to_graphs(salt)))
-    >>> dict(zip(SITE_ATTRIBUTES, attributes[0].round(decimals=1).tolist()))["nearest distance"]
-    2.8
+    >>> nearest = attributes[0, SITE_ATTRIBUTES.index("nearest distance")]
+    >>> f"{nearest:.2f}"
+    '2.82'
     """
     elements = of_elements(batch, _element_columns())
     return torch.cat([elements, _bond_attributes(batch, elements)], dim=1)
