@@ -22,7 +22,7 @@ from deepchem_crystalssl.monitor import TrainingLog
 ROOT = Path(dcs.__file__).parent / "weights"
 DESCRIPTIONS = {
     "general": "crystals, sites and powder patterns in one space; the model to begin with",
-    "small": "crystals, sites and powder patterns in one space, at a quarter of the parameters and a little less accurate",
+    "small": "crystals, sites and powder patterns in one space; a quarter of the parameters, a little less accurate",
 }
 FIXED = {
     "licence": "CC-BY-4.0",
