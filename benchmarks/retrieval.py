@@ -22,6 +22,7 @@ import pandas as pd
 
 import deepchem_crystalssl as dcs
 from deepchem_crystalssl.crystals.instrument import REALISTIC, measure_patterns, try_patterns
+from deepchem_crystalssl.demo import system_of_group
 from deepchem_crystalssl.recipes import open_model, xrd_retrieval
 
 from controls import random_control
@@ -83,7 +84,6 @@ def main(arguments: list[str] | None = None) -> dict:
     logging.disable(logging.WARNING)
     warnings.filterwarnings("ignore")
     table, graphs = gallery(options.data, options.full)
-    systems = {number: _crystal_system(number) for number in range(1, 231)}
     numbers: dict = {}
     for name in options.models:
         model, label = open_model(name), Path(name).name
@@ -100,7 +100,7 @@ def main(arguments: list[str] | None = None) -> dict:
         seen = pd.DataFrame(found_first(model, graphs))
         sizes = pd.cut([graph.num_nodes for graph in graphs], [0, 8, 16, 32, 52, 10_000])
         for kind, groups in {
-            "crystal system": table["spacegroup"].map(systems).to_numpy(),
+            "crystal system": table["spacegroup"].map(system_of_group).to_numpy(),
             "sites": np.asarray(sizes.astype(str)),
             "chemistry": np.array([chemistry(graph) for graph in graphs]),
         }.items():
@@ -109,17 +109,6 @@ def main(arguments: list[str] | None = None) -> dict:
             print(f"R1 recall@1 by {kind}\n{part.to_string()}", flush=True)
             numbers[label][f"R1 recall@1 by {kind}"] = part.to_dict("index")
     return numbers
-
-
-def _crystal_system(number: int) -> str:
-    for system, last in zip(
-        ("triclinic", "monoclinic", "orthorhombic", "tetragonal", "trigonal", "hexagonal", "cubic"),
-        (2, 15, 74, 142, 167, 194, 230),
-        strict=True,
-    ):
-        if number <= last:
-            return system
-    raise ValueError(number)
 
 
 if __name__ == "__main__":

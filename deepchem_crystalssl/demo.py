@@ -188,9 +188,18 @@ def crystal_system(crystal: Crystal, symprec: float = 0.01) -> str:
     """
     cell = (crystal.lattice, crystal.frac_coords, crystal.atomic_numbers)
     symmetry = spglib.get_symmetry_dataset(cell, symprec=symprec)
-    if symmetry is None:
-        return "unknown"
-    return CRYSTAL_SYSTEMS[int(np.searchsorted(_LAST_GROUP_OF_SYSTEM, symmetry.number))]
+    return "unknown" if symmetry is None else system_of_group(symmetry.number)
+
+
+def system_of_group(number: int) -> str:
+    """Crystal system of a space group.
+
+    Examples
+    --------
+    >>> system_of_group(225)
+    'cubic'
+    """
+    return CRYSTAL_SYSTEMS[int(np.searchsorted(_LAST_GROUP_OF_SYSTEM, number))]
 
 
 def draw_map(vectors: np.ndarray, labels: list[str], path: Path, seed: int = 0) -> None:
