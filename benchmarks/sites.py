@@ -50,10 +50,9 @@ class Sites:
         self.graphs: list = []
         moments = []
         for row in table.itertuples():
-            crystal = make_crystal(
-                row.atomic_numbers, np.reshape(row.frac_coords, (-1, 3)), np.reshape(row.lattice, (3, 3)), str(row.id)
-            )
+            places, cell = np.reshape(row.frac_coords, (-1, 3)), np.reshape(row.lattice, (3, 3))
             try:
+                crystal = make_crystal(row.atomic_numbers, places, cell, str(row.id))
                 self.graphs += dcs.structures_to_graphs(crystal, progress=False)
             except CrystalInputError:
                 continue
@@ -87,9 +86,7 @@ def forest(x: np.ndarray, train: Sites, x_test: np.ndarray) -> dict[str, np.ndar
 
 def ridge(x: np.ndarray, train: Sites, x_test: np.ndarray) -> dict[str, np.ndarray]:
     """Predictions of a Laplacian kernel ridge."""
-    varies = x.std(0) > 1e-9
-    scaler = StandardScaler().fit(x[:, varies])
-    a, b = (torch.tensor(scaler.transform(v[:, varies]), dtype=torch.float32) for v in (x, x_test))
+    a, b = (torch.tensor(v, dtype=torch.float32) for v in (x, x_test))
     y = torch.tensor(train.moments, dtype=torch.float32)
     distance = torch.cdist(a, a, p=1)
     scale = float(distance[:500].median())
@@ -143,7 +140,8 @@ def main(arguments: list[str] | None = None) -> list[dict]:
         f"{len(test.moments)}, {len(set(test.systems))} chemical systems",
         flush=True,
     )
-    inputs = {"hand features": (hand_features(train.graphs), hand_features(test.graphs))}
+    scaler = StandardScaler().fit(hand_features(train.graphs))
+    inputs = {"hand features": tuple(scaler.transform(hand_features(s.graphs)) for s in (train, test))}
     for name in options.models:
         model, label = open_model(name), Path(name).name
         depth = len(model.crystal_encoder.convolutions)

@@ -26,11 +26,6 @@ class Enough(Exception):
     """The stage has had its steps."""
 
 
-def store_of(table: pd.DataFrame, path: Path) -> dcs.CrystalStore:
-    """The crystals of a table on disk, written once."""
-    return dcs.CrystalStore.write(table, path)
-
-
 def until(step: int) -> Callable[[dcs.CrystalSSLModel, int], None]:
     """A callback that ends training at a step, and says on the way how it goes."""
 
@@ -54,8 +49,8 @@ def main() -> None:
     logging.disable(logging.WARNING)
     table = pd.read_parquet(options.data / "mp_structures.parquet")
     table = table[table["fold100"] >= 20]
-    small = store_of(table[table["n_sites"] <= SMALL_CELLS], options.output / "small_cells")
-    full = store_of(table, options.output / "all_cells")
+    small = dcs.CrystalStore.write(table[table["n_sites"] <= SMALL_CELLS], options.output / "small_cells")
+    full = dcs.CrystalStore.write(table, options.output / "all_cells")
     steps = options.samples // BATCH
     folder = options.output / options.preset
     model = dcs.CrystalSSLModel(
