@@ -9,7 +9,7 @@ from pymatgen.core import Lattice, Structure
 from scipy.special import sph_harm_y
 
 from deepchem_crystalssl import structures_to_graphs
-from deepchem_crystalssl.nn.bonds import single_bond_lengths
+from deepchem_crystalssl.nn.bonds import bond_valences, rattling_frequencies, single_bond_lengths
 from deepchem_crystalssl.nn.message_passing import GraphBatch
 from deepchem_crystalssl.nn.site_attributes import (
     BOND_ATTRIBUTES,
@@ -82,6 +82,13 @@ def test_order_and_spreads_against_a_loop(prototypes):
             sums = [(p * sph_harm_y(degree, m, polar, azimuth)).sum() for m in range(-degree, degree + 1)]
             expected = (4 * np.pi / (2 * degree + 1) * (np.abs(sums) ** 2).sum()) ** 0.5
             assert of[name][site] == pytest.approx(expected, abs=2e-3)
+
+
+def test_what_bonds_say_is_said_once(prototypes):
+    """The columns made in one pass are those of the functions that carry their formulas."""
+    batch, of = attributes_of(prototypes[:30])
+    assert np.allclose(of["valence"], bond_valences(batch).clamp(-9, 9).numpy(), atol=1e-4)
+    assert np.allclose(of["frequency"], rattling_frequencies(batch).numpy(), rtol=1e-4)
 
 
 def test_the_same_however_the_crystal_is_written(prototypes):
