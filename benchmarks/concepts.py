@@ -13,11 +13,10 @@ brackets the 95 % interval by bootstrap over chemical systems.
 Second table: of the 100 nearest neighbours of four materials (Suzuki et al. 2022), the share in the chemical family: Cu
 and O around Hg-1223, Li and O around LiCoO2, S, Se or Te around CrGeTe3, a rare earth with Mn, Fe, Co or Ni around
 Sm2Co17; and for LiCoO2 the overlap@100 with the published list, among the crystals both know. LiCoO2 itself is
-in no fold of these files: it is built from its published structure (Orman and Wiseman, Acta Cryst. C40 (1984) 12).
+in no fold of these files: it is built here, R-3m, a = 2.8166 Å, c = 14.052 Å, z(O) = 0.2605.
 
 Rows: the similarity space and the space shared with patterns, trained and with random weights; Magpie's 132 statistics
-of the composition; the sine-Coulomb spectrum is in the reference, not here (two days). Vectors as they are, except
-Magpie's, standardised; cosine.
+of the composition. Vectors as they are, except Magpie's, standardised; cosine.
 """
 
 from __future__ import annotations
