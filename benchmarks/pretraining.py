@@ -42,7 +42,7 @@ from deepchem_crystalssl.nn.message_passing import GraphBatch
 from deepchem_crystalssl.pretext.batch import PretextBatch
 from deepchem_crystalssl.pretext.objectives import (
     BarlowTwins,
-    CrystalXRDInfoNCE,
+    InfoNCE,
     DenoisedDistances,
     Descriptors,
     MaskedSites,
@@ -55,7 +55,7 @@ from deepchem_crystalssl.pretext.views import same_crystals
 from deepchem_crystalssl.probes import interval_of_mean
 from deepchem_crystalssl.optimizers import FusedAdamW, WarmUpCosine
 
-INFONCE, DESCRIPTORS = CrystalXRDInfoNCE(temperature=0.05), Descriptors()
+INFONCE, DESCRIPTORS = InfoNCE(), Descriptors()
 MASKED = MaskedSites(whole_species=True, edges=False, crystals=1 / 3)
 
 

@@ -5,8 +5,8 @@
 Gallery: 2,000 random validation crystals (fold100 15-19) of at most 52 sites, never trained on; with --full all of the
 validation crystals, whatever their size. Patterns: clean sticks; R1, strain up to 1 %, peaks of 0.28 degrees, 1 %
 noise; R2, pseudo-Voigt peaks of 0.1-0.4 degrees, zero shift, 2 % noise, background, intensities off by 30 %. Every
-pattern is looked up among the crystals' vectors and among those of their ideal patterns. Exact recall, 95 % intervals
-(Wilson); the control has random weights (chance is 1 / gallery). Then recall@1 of R1 by crystal system, size and
+pattern is looked up among the crystals' vectors and among those of their simulated patterns. Exact recall, 95 %
+intervals (Wilson); the control has random weights (chance is 1 / gallery). Then recall@1 of R1 by crystal system, size and
 chemistry.
 """
 
@@ -21,7 +21,7 @@ import numpy as np
 import pandas as pd
 
 import deepchem_crystalssl as dcs
-from deepchem_crystalssl.crystals.instrument import REALISTIC, measure_patterns, try_patterns
+from deepchem_crystalssl.crystals.instrument import REALISTIC, measure_patterns
 from deepchem_crystalssl.demo import system_of_group
 from deepchem_crystalssl.recipes import open_model, xrd_retrieval
 
@@ -42,14 +42,12 @@ def gallery(folder: Path, full: bool) -> tuple[pd.DataFrame, list]:
 
 def found_first(model: dcs.CrystalSSLModel, graphs: list) -> dict[str, np.ndarray]:
     """Whether each crystal is the first answer to its R1 pattern, by index."""
-    ideal, errors = try_patterns(graphs, model.xrd_grid)
-    kept = np.array([error is None for error in errors])
+    report = dcs.Report()
+    simulated = model.embed(graphs, space="pattern", on_error="skip", report=report, progress=False)
+    kept = ~np.isin(np.arange(len(graphs)), [error.index for error in report])
     graphs = [graph for graph, good in zip(graphs, kept, strict=True) if good]
     queries = model.embed_xrd(measure_patterns(graphs, REALISTIC, model.xrd_grid, 0), progress=False)
-    galleries = {
-        "crystal": model.embed(graphs, progress=False),
-        "ideal pattern": model.embed_xrd(ideal[kept], progress=False),
-    }
+    galleries = {"crystal": model.embed(graphs, progress=False), "simulated pattern": simulated}
     answers = {}
     for name, vectors in galleries.items():
         hits = np.full(len(kept), np.nan)

@@ -10,15 +10,18 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from .crystals.errors import GridError
+from .crystals.errors import CrystalInputError, GridError
 from .crystals.graph import CrystalGraph
+from .crystals.instrument import Instrument, measure_patterns, try_patterns
 from .crystals.xrd_grid import XRDGrid
 from .nn.crystal_encoder import CrystalEncoder, mean_and_std
 from .nn.message_passing import Engine, GraphBatch, batches_of_sites
 from .nn.xrd_encoder import XRDEncoder
 
 Level = Literal["crystal", "site"]
-Space = Literal["shared", "descriptor", "similarity"]
+Space = Literal["shared", "pattern", "descriptor", "similarity"]
+PEAK_WIDTHS = (0.0, 0.1, 0.2, 0.3, 0.4)
+"""Degrees; what a crystal's expected pattern is averaged over."""
 _SITES_PER_BATCH = 5_000
 _PATTERNS_PER_BATCH = 256
 
@@ -41,6 +44,8 @@ def embed_graphs(
         raise ValueError(f"layers: {list(layers or ())}; choose from 0 (the element) to {depth} (the last)")
     if space not in get_args(Space):
         raise ValueError(f"space: {space!r}; must be one of {', '.join(get_args(Space))}")
+    if space == "pattern":
+        raise ValueError("space: 'pattern' is made by the pattern encoder; see embed_expected_patterns")
     if space != "shared" and (layers is not None or (level == "site" and space != "descriptor")):
         raise ValueError(f"space: {space!r} is not made of chosen layers, and only 'descriptor' is of sites too")
     encoder.eval()
@@ -71,6 +76,25 @@ def _embed(
     sites = encoder.encode_sites(batch)
     chosen = [sites[k] for k in ([-1] if layers is None else layers)]
     return torch.cat(chosen if level == "site" else [mean_and_std(batch, x) for x in chosen], dim=1)
+
+
+def embed_expected_patterns(
+    encoder: XRDEncoder, graphs: Iterable[CrystalGraph], grid: XRDGrid, device: torch.device | str = "cpu"
+) -> tuple[np.ndarray, list[CrystalInputError | None]]:
+    """Where a measured pattern of each crystal is expected: float32 (n, embedding_size) of length 1, and n errors.
+
+    The mean of the vectors of its simulated patterns with peaks of all ``PEAK_WIDTHS``, for nobody knows beforehand how
+    wide those of a measurement will be. A crystal without a pattern has its error in place of a row.
+    """
+    vectors, errors = [np.empty((0, encoder.embedding_size), np.float32)], []
+    for records in batches_of_sites(graphs, _SITES_PER_BATCH):
+        found = try_patterns(records, grid, Instrument())[1]
+        errors += found
+        good = [record for record, error in zip(records, found, strict=True) if error is None]
+        patterns = (measure_patterns(good, Instrument(fwhm=(width, width)), grid) for width in PEAK_WIDTHS)
+        total = np.sum([embed_patterns(encoder, drawn, grid, device, progress=False) for drawn in patterns], axis=0)
+        vectors.append(total / np.linalg.norm(total, axis=1, keepdims=True))
+    return np.concatenate(vectors), errors
 
 
 def embed_patterns(

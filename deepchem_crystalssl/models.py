@@ -19,7 +19,7 @@ from .crystals.errors import OnError, Report
 from .crystals.instrument import TRAINING, Instrument, try_patterns
 from .crystals.neighbors import iterate_graphs
 from .crystals.xrd_grid import XRDGrid
-from .embedding import Level, Space, embed_graphs, embed_patterns
+from .embedding import Level, Space, embed_expected_patterns, embed_graphs, embed_patterns
 from .metrics import duplicate_groups
 from .monitor import validation_metrics
 from .nn.crystal_encoder import CrystalEncoder
@@ -349,10 +349,11 @@ class CrystalSSLModel(ResumableModel):
             Layers whose vectors are joined; 0 knows only the element, k what lies within k hops. By default the
             crystal's vector in the space it shares with patterns, and the last layer for sites. For a crystal, layers
             are pooled by mean and standard deviation over sites.
-        space : {"shared", "descriptor", "similarity"}
-            What a crystal's vector is for: to meet patterns; to predict properties from, by regressors that look at
-            Manhattan distances or single columns, already scaled; to find what is alike, by cosine or
-            Euclidean distance. The descriptor is there for sites too: attributes and all layers.
+        space : {"shared", "pattern", "descriptor", "similarity"}
+            What a crystal's vector is for: to meet patterns; to be found by them more surely, for it is made of the
+            crystal's own simulated patterns; to predict properties from, by regressors that look at Manhattan
+            distances or single columns, already scaled; to find what is alike, by cosine or Euclidean distance. The
+            descriptor is there for sites too: attributes and all layers.
         disorder, on_error, report, progress
             As in :func:`~deepchem_crystalssl.structures_to_graphs`.
 
@@ -364,6 +365,11 @@ class CrystalSSLModel(ResumableModel):
         source = _records(structures) if isinstance(structures, Dataset) else structures
         report = Report() if report is None else report
         graphs = iterate_graphs(source, disorder=disorder, on_error=on_error, report=report, progress=progress)
+        if space == "pattern" and level == "crystal" and layers is None:
+            vectors, errors = embed_expected_patterns(self._pattern_encoder(), graphs, self.xrd_grid, self.device)
+            report.handle_rest(errors, on_error)
+            report.log()
+            return vectors
         vectors = embed_graphs(self.crystal_encoder, graphs, level, layers, self.engine, self.device, space)
         report.log()
         return vectors
@@ -382,9 +388,12 @@ class CrystalSSLModel(ResumableModel):
         numpy.ndarray
             float32 (n, embedding_size).
         """
+        return embed_patterns(self._pattern_encoder(), patterns, self.xrd_grid, self.device, progress)
+
+    def _pattern_encoder(self) -> XRDEncoder:
         if self.xrd_encoder is None:
             raise ValueError("objectives: none of them trains a pattern encoder; use 'joint' or 'suzuki2022'")
-        return embed_patterns(self.xrd_encoder, patterns, self.xrd_grid, self.device, progress)
+        return self.xrd_encoder
 
 
 def _records(dataset: Dataset) -> Iterator[Any]:

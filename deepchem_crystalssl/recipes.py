@@ -324,7 +324,8 @@ def xrd_retrieval(
 ) -> pd.DataFrame:
     """How often a crystal is found by its pattern, among crystals the model has not seen.
 
-    Every pattern is looked up twice: among the vectors of the crystals, and among those of their ideal patterns.
+    Every pattern is looked up twice: among the vectors of the crystals in the shared space, and among those of their
+    simulated patterns (``embed(space="pattern")``).
 
     Parameters
     ----------
@@ -343,13 +344,12 @@ def xrd_retrieval(
         Columns pattern, index, recall@1 with its 95 % interval (low, high), recall@5, recall@10.
     """
     instruments = {"clean": CLEAN, "R1": REALISTIC, "R2": HARD} if instruments is None else instruments
-    ideal, errors = try_patterns(crystals, model.xrd_grid)
-    kept = [k for k, error in enumerate(errors) if error is None]
-    graphs, groups = [crystals[k] for k in kept], duplicate_groups([crystals[k] for k in kept])
-    galleries = {
-        "crystal": embed_graphs(model.crystal_encoder, graphs, engine=model.engine, device=model.device),
-        "ideal pattern": model.embed_xrd(ideal[kept], progress=False),
-    }
+    report = Report()
+    simulated = model.embed(crystals, space="pattern", on_error="skip", report=report, progress=False)
+    left_out = {error.index for error in report}
+    graphs = [crystal for k, crystal in enumerate(crystals) if k not in left_out]
+    groups = duplicate_groups(graphs)
+    galleries = {"crystal": model.embed(graphs, progress=False), "simulated pattern": simulated}
     rows = []
     for pattern, instrument in instruments.items():
         queries = model.embed_xrd(measure_patterns(graphs, instrument, model.xrd_grid, seed), progress=False)

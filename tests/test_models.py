@@ -244,7 +244,7 @@ def test_no_checkpoint(tmp_path):
 def test_short_runs_log_their_losses(dataset, tmp_path):
     model, losses = joint(tmp_path), []
     model.fit(dataset, nb_epoch=1, all_losses=losses)
-    assert len(losses) == 1 and set(model.last_losses) == {"crystal_xrd_infonce", "masked_sites", "descriptors"}
+    assert len(losses) == 1 and set(model.last_losses) == {"crystals_patterns_infonce", "masked_sites", "descriptors"}
 
 
 def test_gradients_are_clipped(dataset, tmp_path):

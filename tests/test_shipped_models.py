@@ -57,8 +57,8 @@ def test_no_crystal_is_anothers_supercell_or_picture(model, prototypes):
 
 def test_patterns_as_measured_find_their_crystals(model, graphs):
     table = xrd_retrieval(model, graphs).set_index(["pattern", "index"])["recall@1"]
-    assert table["clean", "crystal"] > 0.9 and table["clean", "ideal pattern"] > 0.98
-    assert table["R1", "crystal"] > 0.8 and table["R2", "ideal pattern"] > 0.85
+    assert table["clean", "crystal"] > 0.9 and table["clean", "simulated pattern"] > 0.98
+    assert table["R1", "crystal"] > 0.8 and table["R2", "simulated pattern"] > 0.85
 
 
 def test_blocks_of_a_descriptor_weigh_what_is_said(model, graphs):

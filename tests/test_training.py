@@ -16,7 +16,7 @@ from deepchem_crystalssl.crystals.errors import CheckpointError, CrystalInputErr
 from deepchem_crystalssl.crystals.instrument import HARD, measure_patterns
 from deepchem_crystalssl.metrics import retrieval_recall
 from deepchem_crystalssl.monitor import TrainingLog, validation_metrics
-from deepchem_crystalssl.pretext.objectives import CrystalXRDInfoNCE, MeasuredXRDInfoNCE
+from deepchem_crystalssl.pretext.objectives import InfoNCE
 
 pytestmark = pytest.mark.filterwarnings("ignore:xrd_encoder and instrument play no part")
 
@@ -57,7 +57,7 @@ def test_log_holds_losses_and_validation(train, unseen, tmp_path):
     model = CrystalSSLModel("joint", **SMALL, model_dir=str(tmp_path), log_frequency=3)
     model.fit(train, nb_epoch=3, validation=unseen)
     frame = model.training_log.to_frame()
-    assert {"crystal_xrd_infonce", "masked_sites", "descriptors", "learning_rate"} <= set(frame)
+    assert {"crystals_patterns_infonce", "masked_sites", "descriptors", "learning_rate"} <= set(frame)
     assert frame["step"].tolist() == sorted(frame["step"]) and frame["step"].max() == 12
     validated = frame.dropna(subset="validation recall@1")
     assert validated["step"].tolist() == [4, 8, 12]
@@ -339,7 +339,7 @@ def test_options_that_play_no_part_are_said():
 
 
 def test_measured_patterns_meet_ideal_ones(train, unseen):
-    objectives = [CrystalXRDInfoNCE(), MeasuredXRDInfoNCE()]
+    objectives = [InfoNCE(), InfoNCE(("patterns", "ideal patterns"))]
     with pytest.raises(ValueError, match="give an Instrument"):
         CrystalSSLModel(objectives)
     ends = []

@@ -1,10 +1,11 @@
 """Train the models that are shipped; again the same line goes on after a stop.
 
-    python tools/train_models.py DATA general -o RUNS [--samples 800000]
+    python tools/train_models.py DATA general -o RUNS [--samples 800000 --patterns 1000000]
 
-Train folds only (fold100 >= 20): the first four fifths of the samples are crystals of at most 52 sites, the rest all of
-them, large cells last because they cost most. Learning rate 3e-3, 5 % warm-up, half a cosine; batches of 256; bfloat16
-for heads and patterns. No label is read.
+Train folds only (fold100 >= 20). First everything together: learning rate 3e-3. Then, with the crystal encoder frozen,
+the pattern encoder alone: 2e-3. In both, the first four fifths of the samples are crystals of at most 52 sites, the
+rest all of them, large cells last because they cost most; 5 % warm-up, half a cosine; batches of 256; bfloat16 for
+heads and patterns. No label is read.
 """
 
 from __future__ import annotations
@@ -17,7 +18,10 @@ from pathlib import Path
 import pandas as pd
 
 import deepchem_crystalssl as dcs
+from deepchem_crystalssl.crystals.instrument import TRAINING
 from deepchem_crystalssl.optimizers import FusedAdamW, WarmUpCosine
+from deepchem_crystalssl.pretext.objectives import InfoNCE
+from deepchem_crystalssl.pretext.presets import PRESETS
 
 BATCH, SMALL_CELLS, FIRST = 256, 52, 0.8
 
@@ -45,25 +49,52 @@ def main() -> None:
     parser.add_argument("preset", choices=("general", "small"))
     parser.add_argument("-o", "--output", type=Path, required=True)
     parser.add_argument("--samples", type=int, default=800_000)
+    parser.add_argument("--patterns", type=int, default=1_000_000, help="samples of the pattern encoder alone")
     options = parser.parse_args()
     logging.disable(logging.WARNING)
     table = pd.read_parquet(options.data / "mp_structures.parquet")
     table = table[table["fold100"] >= 20]
     small = dcs.CrystalStore.write(table[table["n_sites"] <= SMALL_CELLS], options.output / "small_cells")
     full = dcs.CrystalStore.write(table, options.output / "all_cells")
-    steps = options.samples // BATCH
+    stages = [(small, FIRST), (full, 1.0)]
     folder = options.output / options.preset
+    together = train(model_of(options.preset, folder, 3e-3, options.samples), stages)
+    folder = options.output / f"{options.preset}_patterns"
+    patterns = model_of(options.preset, folder, 2e-3, options.patterns, patterns_alone=True)
+    patterns.load_from_pretrained(together, ["crystal_encoder", "xrd_encoder"])
+    train(patterns, stages)
+    together.load_from_pretrained(patterns, [name for name in patterns.components if name != "crystal_encoder"])
+    dcs.save_pretrained(together, options.output / f"{options.preset}_final")
+
+
+def model_of(
+    preset: str, folder: Path, learning_rate: float, samples: int, patterns_alone: bool = False
+) -> dcs.CrystalSSLModel:
+    """A model with its schedule; or one for its patterns alone, to meet the vectors of a frozen crystal encoder."""
+    known = PRESETS[preset]
     model = dcs.CrystalSSLModel(
-        options.preset,
+        [o for o in known.objectives if isinstance(o, InfoNCE)] if patterns_alone else known.objectives,
+        encoder=dict(known.encoder),
+        xrd_encoder=dict(known.xrd_encoder),
+        instrument=TRAINING,
         mixed_precision=True,
         batch_size=BATCH,
         model_dir=str(folder),
         log_frequency=20,
-        optimizer=FusedAdamW(WarmUpCosine(0.003, steps), weight_decay=0.01),
+        optimizer=FusedAdamW(WarmUpCosine(learning_rate, samples // BATCH), weight_decay=0.01),
     )
-    if (folder / "checkpoint1.pt").exists():
+    if patterns_alone:
+        model.freeze_components(["crystal_encoder"])
+    return model
+
+
+def train(model: dcs.CrystalSSLModel, stages: list[tuple[dcs.CrystalStore, float]]) -> dcs.CrystalSSLModel:
+    """Go on from the newest checkpoint, if there is one; a stage is its crystals, and the share done after it."""
+    if model.get_checkpoints():
         model.restore()
-    for crystals, last in ((small, int(FIRST * steps)), (full, steps)):
+    total = model.optimizer.learning_rate.total_steps
+    for crystals, share in stages:
+        last = int(share * total)
         if getattr(model, "_global_step", 0) >= last:
             continue
         try:
@@ -71,6 +102,7 @@ def main() -> None:
         except Enough:
             pass
     model.save_checkpoint()
+    return model
 
 
 if __name__ == "__main__":

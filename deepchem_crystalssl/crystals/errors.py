@@ -9,6 +9,8 @@ from __future__ import annotations
 import logging
 import warnings
 from bisect import insort
+from collections.abc import Sequence
+from itertools import count
 from typing import Literal
 
 import pandas as pd
@@ -243,6 +245,14 @@ class Report(list[CrystalInputError]):
         insort(self, error, key=lambda e: -1 if e.index is None else e.index)
         if on_error == "warn":
             warnings.warn(str(error), UserWarning, stacklevel=3)
+
+    def handle_rest(self, errors: Sequence[CrystalInputError | None], on_error: OnError) -> None:
+        """Handle what a later step found: ``errors`` are of the items not yet in the report, in order, None if good."""
+        left_out = {error.index for error in self}
+        indices = (index for index in count() if index not in left_out)
+        for index, error in zip(indices, errors, strict=False):
+            if error is not None:
+                self.handle(error, on_error, index)
 
     def summary(self) -> str:
         """Count by kind, and the first of them in words."""

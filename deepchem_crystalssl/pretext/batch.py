@@ -5,6 +5,7 @@ from __future__ import annotations
 from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Literal
 
 import torch
 from torch import Tensor
@@ -13,6 +14,8 @@ from ..nn.crystal_encoder import CrystalEncoder
 from ..nn.message_passing import GraphBatch
 from ..nn.normalization import statistics_kept
 from ..nn.xrd_encoder import XRDEncoder
+
+Look = Literal["crystals", "patterns", "ideal patterns"]
 
 
 @dataclass(frozen=True)
@@ -81,6 +84,12 @@ class PretextBatch:
     def ideal_xrd(self) -> Tensor:
         """Vectors of the ideal patterns (B, F)."""
         return self._encode_patterns(self.ideal_patterns)
+
+    def vectors(self, view: Look) -> Tensor:
+        """Vectors of crystals, patterns or ideal patterns (B, F)."""
+        if view == "crystals":
+            return self.crystal
+        return self.xrd if view == "patterns" else self.ideal_xrd
 
     def _encode_patterns(self, patterns: Tensor | None) -> Tensor:
         assert self.xrd_encoder is not None

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal, Protocol
+from typing import Any, ClassVar, Protocol, get_args
 
 import torch
 from torch import Tensor, nn
@@ -19,12 +19,11 @@ from ..nn.bonds import bond_valences, rattling_frequencies, site_elements, unpai
 from ..nn.crystal_encoder import CrystalEncoder, mean_and_std
 from ..nn.layers import GaussianExpansion, mlp
 from ..nn.message_passing import GraphBatch, mean_over_sites, sum_species, sum_to_centers
-from .batch import PretextBatch
+from .batch import Look, PretextBatch
 from .losses import SamplingPolicy, barlow_twins_loss, bidirectional_triplet_loss, info_nce_loss, nt_xent_loss
 from .views import choose_sites, choose_species, displaced, edges_at, hide, random_view
 
 N_DISTANCE_BINS = 41
-Look = Literal["crystals", "patterns", "ideal patterns"]
 
 
 class Objective(Protocol):
@@ -88,25 +87,43 @@ class Temperature(nn.Module):
 
 
 @dataclass(frozen=True)
-class CrystalXRDInfoNCE:
-    """A crystal and its powder pattern meet in one space, by InfoNCE with a learned temperature.
+class InfoNCE:
+    """Two looks at one crystal meet, by InfoNCE with a learned temperature.
+
+    A crystal and its pattern meet in one space, as in Suzuki et al. 2022, here with all others of the batch as
+    negatives. A pattern as measured and the ideal one meet to teach the pattern encoder what an instrument and a sample
+    do to a pattern: so that a measurement is found among simulated ones.
 
     Parameters
     ----------
+    views : ("crystals" | "patterns" | "ideal patterns", another of them)
+        The crystal itself, its pattern as measured, the pattern as the grid draws it.
     temperature : float
         Where it starts.
-    ideal : bool
-        Whether the crystal meets the ideal pattern and not the measured one.
+
+    Examples
+    --------
+    >>> InfoNCE(("patterns", "ideal patterns")).name
+    'patterns_ideal_patterns_infonce'
     """
 
-    temperature: float = 0.1
-    ideal: bool = False
-    name: str = "crystal_xrd_infonce"
+    views: tuple[Look, Look] = ("crystals", "patterns")
+    temperature: float = 0.05
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "views", tuple(self.views))  # configurations hold lists
+        if len(set(self.views)) != 2 or not set(self.views) <= set(get_args(Look)):
+            raise ValueError(f"views: {self.views}; must be two of {', '.join(get_args(Look))}")
+
+    @property
+    def name(self) -> str:
+        """After its views."""
+        return "_".join(self.views).replace(" ", "_") + "_infonce"
 
     @property
     def looks_at(self) -> frozenset[Look]:
-        """The crystals, and one kind of pattern."""
-        return frozenset({"crystals", "patterns", "ideal patterns"} if self.ideal else {"crystals", "patterns"})
+        """Its views; an ideal pattern is drawn beside a measured one."""
+        return frozenset(self.views) | {"patterns"}
 
     def build_head(self, crystal_encoder: CrystalEncoder) -> nn.Module:
         """The temperature."""
@@ -114,33 +131,8 @@ class CrystalXRDInfoNCE:
 
     def __call__(self, batch: PretextBatch, head: nn.Module) -> Tensor:
         """Symmetric InfoNCE of the two views."""
-        return info_nce_loss(batch.crystal, batch.ideal_xrd if self.ideal else batch.xrd, head(), batch.same)
-
-
-@dataclass(frozen=True)
-class MeasuredXRDInfoNCE:
-    """A pattern as measured and the ideal one of the same crystal meet, by InfoNCE with a learned temperature.
-
-    It teaches the pattern encoder what an instrument and a sample do to a pattern: so that a measurement is found among
-    simulated patterns.
-
-    Parameters
-    ----------
-    temperature : float
-        Where it starts.
-    """
-
-    temperature: float = 0.05
-    name: str = "measured_xrd_infonce"
-    looks_at: ClassVar[frozenset[Look]] = frozenset({"patterns", "ideal patterns"})
-
-    def build_head(self, crystal_encoder: CrystalEncoder) -> nn.Module:
-        """The temperature."""
-        return Temperature(self.temperature)
-
-    def __call__(self, batch: PretextBatch, head: nn.Module) -> Tensor:
-        """Symmetric InfoNCE of the two patterns."""
-        return info_nce_loss(batch.xrd, batch.ideal_xrd, head(), batch.same)
+        one, other = (batch.vectors(view) for view in self.views)
+        return info_nce_loss(one, other, head(), batch.same)
 
 
 @dataclass(frozen=True)
@@ -413,8 +405,7 @@ OBJECTIVES: dict[str, Callable[..., Objective]] = {
     cls.__name__: cls
     for cls in (
         CrystalXRDTriplet,
-        CrystalXRDInfoNCE,
-        MeasuredXRDInfoNCE,
+        InfoNCE,
         MaskedSites,
         TwoViews,
         BarlowTwins,

@@ -7,11 +7,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from .objectives import (
-    CrystalXRDInfoNCE,
     CrystalXRDTriplet,
     Descriptors,
+    InfoNCE,
     MaskedSites,
-    MeasuredXRDInfoNCE,
     Objective,
     TwoViews,
 )
@@ -32,9 +31,9 @@ class Preset:
 
 _MASKED = MaskedSites(whole_species=True, edges=False, crystals=1 / 3)
 _ALL_THREE = (
-    CrystalXRDInfoNCE(temperature=0.05),
-    CrystalXRDInfoNCE(temperature=0.05, ideal=True, name="crystal_ideal"),
-    MeasuredXRDInfoNCE(),
+    InfoNCE(),
+    InfoNCE(("crystals", "ideal patterns")),
+    InfoNCE(("patterns", "ideal patterns")),
     _MASKED,
     Descriptors(),
 )
@@ -50,7 +49,7 @@ PRESETS: dict[str, Preset] = {
     "kong2024": Preset((MaskedSites(),), {"n_layers": 5}),
     "kong2024-contrastive": Preset((TwoViews(),), {"n_layers": 5}),
     "joint": Preset(
-        (CrystalXRDInfoNCE(temperature=0.05), _MASKED, Descriptors()),
+        (InfoNCE(), _MASKED, Descriptors()),
         {"readout": "mean_std", "angles": True, "long_range": True},
         {"channels": 24},
     ),

@@ -21,7 +21,7 @@ from deepchem_crystalssl.pretext.batch import PretextBatch
 from deepchem_crystalssl.pretext.objectives import (
     OBJECTIVES,
     BarlowTwins,
-    CrystalXRDInfoNCE,
+    InfoNCE,
     DenoisedDistances,
     Descriptors,
     MaskedSites,
@@ -269,7 +269,7 @@ def test_presets_descend(batch, graphs, name):
     assert losses[-1] < 0.9 * losses[0] and np.isfinite(losses).all()
 
 
-OTHERS = [BarlowTwins(), DenoisedDistances(), SiteDescriptors(), Descriptors(), CrystalXRDInfoNCE()]
+OTHERS = [BarlowTwins(), DenoisedDistances(), SiteDescriptors(), Descriptors(), InfoNCE()]
 
 
 @pytest.mark.parametrize("objective", OTHERS, ids=lambda o: o.name)
