@@ -6,8 +6,8 @@ Gallery: 2,000 random validation crystals (fold100 15-19) of at most 52 sites, n
 validation crystals, whatever their size. Patterns: clean sticks; R1, strain up to 1 %, peaks of 0.28 degrees, 1 %
 noise; R2, pseudo-Voigt peaks of 0.1-0.4 degrees, zero shift, 2 % noise, background, intensities off by 30 %. Every
 pattern is looked up among the crystals' vectors and among those of their simulated patterns. Exact recall, 95 %
-intervals (Wilson); the control has random weights (chance is 1 / gallery). Then recall@1 of R1 by crystal system, size and
-chemistry.
+intervals (Wilson); the control has random weights (chance is 1 / gallery). Then recall@1 of R1 by crystal system, size
+and chemistry.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ import pandas as pd
 
 import deepchem_crystalssl as dcs
 from deepchem_crystalssl.crystals.instrument import REALISTIC, measure_patterns
-from deepchem_crystalssl.demo import system_of_group
+from deepchem_crystalssl.demo import anion_class, system_of_group
 from deepchem_crystalssl.recipes import open_model, xrd_retrieval
 
 from controls import random_control
@@ -56,22 +56,6 @@ def found_first(model: dcs.CrystalSSLModel, graphs: list) -> dict[str, np.ndarra
     return answers
 
 
-def chemistry(graph) -> str:
-    """A coarse class of a crystal's anions."""
-    z = set(graph.atomic_numbers)
-    for name, members in {
-        "hydride": {1},
-        "oxide": {8},
-        "fluoride": {9},
-        "halide": {17, 35, 53},
-        "chalcogenide": {16, 34, 52},
-        "pnictide": {7, 15, 33},
-    }.items():
-        if z & members:
-            return name
-    return "intermetallic"
-
-
 def main(arguments: list[str] | None = None) -> dict:
     """Print the tables, and return their numbers by model."""
     parser = argparse.ArgumentParser()
@@ -100,7 +84,7 @@ def main(arguments: list[str] | None = None) -> dict:
         for kind, groups in {
             "crystal system": table["spacegroup"].map(system_of_group).to_numpy(),
             "sites": np.asarray(sizes.astype(str)),
-            "chemistry": np.array([chemistry(graph) for graph in graphs]),
+            "chemistry": np.array([anion_class(graph) for graph in graphs]),
         }.items():
             part = seen.groupby(groups).mean().round(3)
             part["crystals"] = seen.groupby(groups).size()

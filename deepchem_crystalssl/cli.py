@@ -66,9 +66,9 @@ def build_parser() -> argparse.ArgumentParser:
     embed.add_argument("--level", choices=("crystal", "site"), default="crystal")
     embed.add_argument(
         "--space",
-        choices=("shared", "descriptor", "similarity"),
+        choices=("shared", "pattern", "descriptor", "similarity"),
         default="shared",
-        help="vectors to meet patterns, to predict from, or to find what is alike",
+        help="vectors to meet patterns, to be found by measured ones, to predict from, or to find what is alike",
     )
     embed.add_argument("--layers", type=int, nargs="+", help="layers to join instead, 0 is the element")
     embed.add_argument("--disorder", choices=("refuse", "dominant", "average"), default="refuse")

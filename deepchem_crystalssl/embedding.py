@@ -91,6 +91,8 @@ def embed_expected_patterns(
         found = try_patterns(records, grid, Instrument())[1]
         errors += found
         good = [record for record, error in zip(records, found, strict=True) if error is None]
+        if not good:
+            continue
         patterns = (measure_patterns(good, Instrument(fwhm=(width, width)), grid) for width in PEAK_WIDTHS)
         total = np.sum([embed_patterns(encoder, drawn, grid, device, progress=False) for drawn in patterns], axis=0)
         vectors.append(total / np.linalg.norm(total, axis=1, keepdims=True))

@@ -50,7 +50,7 @@ def test_no_crystal_is_anothers_supercell_or_picture(model, prototypes):
     for crystal in prototypes[3::12]:
         ways = [crystal, rotated(crystal, rng), translated(crystal, rng), permuted(crystal, rng)[0]]
         ways += [recelled(crystal, rng), supercell(crystal)[0]]
-        for space in ("shared", "descriptor", "similarity"):
+        for space in ("shared", "pattern", "descriptor", "similarity"):
             vectors = model.embed(ways, space=space, progress=False)
             assert np.abs(vectors - vectors[0]).max() < 0.02 * np.abs(vectors[0]).max(), (crystal, space)
 
@@ -59,6 +59,21 @@ def test_patterns_as_measured_find_their_crystals(model, graphs):
     table = xrd_retrieval(model, graphs).set_index(["pattern", "index"])["recall@1"]
     assert table["clean", "crystal"] > 0.9 and table["clean", "simulated pattern"] > 0.98
     assert table["R1", "crystal"] > 0.8 and table["R2", "simulated pattern"] > 0.85
+
+
+def test_a_crystal_without_pattern_has_no_expected_one(model, graphs, prototypes):
+    from pymatgen.core import Lattice, Structure
+
+    einsteinium = Structure(Lattice.cubic(5.0), ["Es"], [[0] * 3])
+    crystals = [prototypes[0], Structure(Lattice.cubic(3.0), ["H"], [[0, 0, np.nan]]), einsteinium, prototypes[5]]
+    report = dcs.Report()
+    vectors = model.embed(crystals, space="pattern", on_error="skip", report=report, progress=False)
+    assert [error.index for error in report] == [1, 2]
+    expected = model.embed([prototypes[0], prototypes[5]], space="pattern", progress=False)
+    assert np.allclose(vectors, expected, atol=1e-6) and np.allclose(np.linalg.norm(vectors, axis=1), 1, atol=1e-5)
+    with pytest.raises(dcs.CrystalInputError, match="Es"):
+        model.embed([einsteinium], space="pattern", progress=False)
+    assert model.embed([], space="pattern", progress=False).shape == (0, vectors.shape[1])
 
 
 def test_blocks_of_a_descriptor_weigh_what_is_said(model, graphs):
@@ -97,7 +112,13 @@ def test_sites_have_descriptors_too(model, prototypes):
 
 
 @pytest.mark.parametrize(
-    "options", [{"space": "wrong"}, {"space": "descriptor", "layers": [1]}, {"space": "similarity", "level": "site"}]
+    "options",
+    [
+        {"space": "wrong"},
+        {"space": "descriptor", "layers": [1]},
+        {"space": "similarity", "level": "site"},
+        {"space": "pattern", "level": "site"},
+    ],
 )
 def test_spaces_that_are_not(model, prototypes, options):
     with pytest.raises(ValueError, match="space"):

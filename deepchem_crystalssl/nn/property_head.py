@@ -36,15 +36,6 @@ class Components(nn.ModuleDict):
         self.task = task
         self.n_tasks = n_tasks
 
-    def train(self, mode: bool = True) -> Components:
-        """Whole components that are frozen stay as they are in use: their running statistics are frozen too."""
-        super().train(mode)
-        for component in self.values():
-            parameters = list(component.parameters())
-            if parameters and not any(parameter.requires_grad for parameter in parameters):
-                component.eval()
-        return self
-
     def forward(self, inputs: tuple[GraphBatch, Any, Any]) -> Tensor | tuple[Tensor, Tensor]:
         """(batch, patterns, ideal patterns) to crystal vectors, to values (B, n_tasks), or to probabilities and logits.
 

@@ -336,3 +336,13 @@ def test_masked_questions_and_their_answers(graphs):
     logits, target = answers["distance"]
     assert logits.shape == (len(target), 41) and target.max() <= 40
     assert "distance" not in MaskedSites(edges=False).losses(parts, objective.build_head(parts.crystal_encoder))
+
+
+@pytest.mark.parametrize("views", [("crystals",), ("crystals", "crystals"), ("crystals", "photographs")])
+def test_views_that_cannot_meet(views):
+    with pytest.raises(ValueError, match="views"):
+        InfoNCE(views)
+
+
+def test_views_of_a_configuration_are_a_list():
+    assert InfoNCE(["patterns", "ideal patterns"]) == InfoNCE(("patterns", "ideal patterns"))
