@@ -36,6 +36,7 @@ if find_spec("deepchem") is not None:
     from .crystals.xrd import simulate_xrd
     from .crystals.xrd_grid import XRDGrid
     from .datasets import CrystalStore
+    from .descriptors import CrystalEmbedding, SiteEmbedding, XRDEmbedding
     from .featurizers import CrystalGraphFeaturizer, XRDFeaturizer
     from .models import CrystalSSLModel
     from .pretrained import list_pretrained, load_pretrained, save_pretrained
@@ -46,12 +47,15 @@ if find_spec("deepchem") is not None:
 __all__ = [
     "__version__",
     "Crystal",
+    "CrystalEmbedding",
     "CrystalInputError",
     "CrystalGraph",
     "CrystalGraphFeaturizer",
     "CrystalSSLModel",
     "CrystalStore",
     "Report",
+    "SiteEmbedding",
+    "XRDEmbedding",
     "XRDFeaturizer",
     "XRDGrid",
     "list_pretrained",

@@ -169,6 +169,10 @@ class CrystalSSLModel(ResumableModel):
             device=self.device,
         )
 
+    def __sklearn_clone__(self) -> CrystalSSLModel:
+        """Itself: to a descriptor that uses it, a trained model is a value; a copy would share its folder."""
+        return self
+
     @classmethod
     def from_folder(cls, folder: str | Path, **kwargs: Any) -> CrystalSSLModel:
         """The model trained or saved in a folder, from its configuration and newest checkpoint.

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from ..crystals.elements import bond_valence_parameters, element_table
-from .message_passing import GraphBatch, sum_species, sum_to_centers
+from .message_passing import GraphBatch, once_per_batch, sum_species, sum_to_centers
 
 _SINGLE_BOND = 2.5
 """Where a single bond lies among distances counted from it, Å: the middle of what tables over distance resolve well."""
@@ -36,6 +36,7 @@ def of_elements(batch: GraphBatch, table: np.ndarray) -> Tensor:
     return of_sites
 
 
+@once_per_batch
 def single_bond_lengths(batch: GraphBatch) -> Tensor:
     """Length of a bond of valence one between the elements at the ends of every edge, (E,) Å.
 
@@ -56,6 +57,7 @@ def counted_from_single_bonds(batch: GraphBatch) -> GraphBatch:
     return replace(batch, distance=batch.distance - single_bond_lengths(batch) + _SINGLE_BOND)
 
 
+@once_per_batch
 def bond_strengths(batch: GraphBatch) -> Tensor:
     r"""Valence of every edge's bond, :math:`v_{ij} = e^{(R_{ij} - d_{ij}) / 0.37}`, (E,).
 
@@ -85,6 +87,7 @@ def bond_valences(batch: GraphBatch) -> Tensor:
     return sum_to_centers(batch, (bond_strengths(batch) * polarity(batch))[:, None])[:, 0]
 
 
+@once_per_batch
 def polarity(batch: GraphBatch) -> Tensor:
     """Which end of every edge's bond holds the electrons, (E,): from 1, the neighbour, to -1, the centre."""
     c = of_elements(batch, bond_valence_parameters())[:, 1]

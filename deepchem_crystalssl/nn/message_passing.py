@@ -8,9 +8,9 @@ compiled loop of :mod:`.fused_convolution`, which ``"auto"`` prefers.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from functools import cached_property
+from functools import cached_property, wraps
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -88,6 +88,7 @@ class GraphBatch:
     frac_coords: Tensor | None = None
     lattice: Tensor | None = None
     _directions: dict[int, Tensor] = field(default_factory=dict, repr=False)  # and their harmonics; views share them
+    _kept: dict[str, Tensor] = field(default_factory=dict, repr=False, init=False)  # of this view alone
 
     @classmethod
     def from_graphs(
@@ -214,6 +215,18 @@ class GraphBatch:
             np.linalg.inv(lattice @ lattice.transpose(0, 2, 1)),
             self.frac_coords.double().numpy(),
         )
+
+
+def once_per_batch(function: Callable[[GraphBatch], Tensor]) -> Callable[[GraphBatch], Tensor]:
+    """Keep what a function without weights makes of a batch for as long as the batch lives."""
+
+    @wraps(function)
+    def kept(batch: GraphBatch) -> Tensor:
+        if function.__name__ not in batch._kept:
+            batch._kept[function.__name__] = function(batch)
+        return batch._kept[function.__name__]
+
+    return kept
 
 
 def _repeat(values: np.ndarray, counts: np.ndarray) -> Tensor:

@@ -17,7 +17,7 @@ from .bonds import (
     single_bond_lengths,
     unpaired_electrons,
 )
-from .message_passing import GraphBatch, mean_over_sites, sum_to_centers
+from .message_passing import GraphBatch, mean_over_sites, once_per_batch, sum_to_centers
 
 _MAX_DEGREE = 4
 ELEMENT_ATTRIBUTES = (
@@ -92,6 +92,7 @@ def _element_columns() -> np.ndarray:
     return np.stack(columns, axis=1)
 
 
+@once_per_batch
 def site_attributes(batch: GraphBatch) -> Tensor:
     r"""Tabulated attributes of every site's element, and what bond valences say of its surroundings.
 
