@@ -39,6 +39,7 @@ if find_spec("deepchem") is not None:
     from .descriptors import CrystalEmbedding, SiteEmbedding, XRDEmbedding
     from .featurizers import CrystalGraphFeaturizer, XRDFeaturizer
     from .models import CrystalSSLModel
+    from .negnn import NEGNNModel, site_labels
     from .pretrained import list_pretrained, load_pretrained, save_pretrained
     from .registry import register, register_on_import
 
@@ -53,6 +54,7 @@ __all__ = [
     "CrystalGraphFeaturizer",
     "CrystalSSLModel",
     "CrystalStore",
+    "NEGNNModel",
     "Report",
     "SiteEmbedding",
     "XRDEmbedding",
@@ -65,5 +67,6 @@ __all__ = [
     "register",
     "save_pretrained",
     "simulate_xrd",
+    "site_labels",
     "structures_to_graphs",
 ]

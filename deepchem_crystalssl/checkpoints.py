@@ -21,18 +21,29 @@ def write_config(folder: str | Path, config: dict[str, Any]) -> None:
     path.write_text(json.dumps(config, indent=2))
 
 
+def read_json(folder: str | Path) -> dict[str, Any]:
+    """The configuration written beside checkpoints.
+
+    Raises
+    ------
+    CheckpointError
+        If there is none.
+    """
+    path = Path(folder, CONFIG)
+    if not path.is_file():
+        raise CheckpointError(str(folder), f"no {CONFIG}", remedy="Name the folder a model was trained or saved in.")
+    return json.loads(path.read_text())
+
+
 def read_config(folder: str | Path) -> dict[str, Any]:
-    """The configuration written beside checkpoints, as constructor arguments of the model.
+    """The same, as constructor arguments of a :class:`CrystalSSLModel`.
 
     Raises
     ------
     CheckpointError
         If there is none, or it names an objective this version does not know.
     """
-    path = Path(folder, CONFIG)
-    if not path.is_file():
-        raise CheckpointError(str(folder), f"no {CONFIG}", remedy="Name the folder a model was trained or saved in.")
-    return arguments_of(json.loads(path.read_text()), str(path))
+    return arguments_of(read_json(folder), str(Path(folder, CONFIG)))
 
 
 def arguments_of(config: dict[str, Any], source: str) -> dict[str, Any]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Literal, get_args
 
 import numpy as np
@@ -15,7 +15,7 @@ from .crystals.graph import CrystalGraph
 from .crystals.instrument import Instrument, measure_patterns, try_patterns
 from .crystals.xrd_grid import XRDGrid
 from .nn.crystal_encoder import CrystalEncoder, mean_and_std
-from .nn.message_passing import Engine, GraphBatch, batches_of_sites
+from .nn.message_passing import Engine, GraphBatch
 from .nn.xrd_encoder import XRDEncoder
 
 Level = Literal["crystal", "site"]
@@ -123,3 +123,17 @@ def embed_patterns(
             batch = torch.from_numpy(rows[start : start + _PATTERNS_PER_BATCH]).to(device)
             vectors.append(encoder(batch).float().cpu().numpy())
     return np.concatenate(vectors)
+
+
+def batches_of_sites(graphs: Iterable[CrystalGraph], limit: int) -> Iterator[list[CrystalGraph]]:
+    """Records in batches of at most so many sites, or of one: memory is bounded whatever the cells are."""
+    batch: list[CrystalGraph] = []
+    n_sites = 0
+    for graph in graphs:
+        if batch and n_sites + graph.num_nodes > limit:
+            yield batch
+            batch, n_sites = [], 0
+        batch.append(graph)
+        n_sites += graph.num_nodes
+    if batch:
+        yield batch

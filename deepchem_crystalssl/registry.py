@@ -8,6 +8,7 @@ import deepchem as dc
 
 from .featurizers import CrystalGraphFeaturizer, XRDFeaturizer
 from .models import CrystalSSLModel
+from .negnn import NEGNNModel
 
 OPT_OUT = "DEEPCHEM_CRYSTALSSL_NO_REGISTER"
 """Set this environment variable to anything to leave DeepChem untouched on import."""
@@ -16,8 +17,8 @@ OPT_OUT = "DEEPCHEM_CRYSTALSSL_NO_REGISTER"
 def register() -> None:
     """Make the featurizers and models visible in DeepChem.
 
-    Sets ``dc.feat.CrystalGraphFeaturizer``, ``dc.feat.XRDFeaturizer`` and ``dc.models.CrystalSSLModel``, and
-    adds the featurizers to MoleculeNet's names, so that
+    Sets ``dc.feat.CrystalGraphFeaturizer``, ``dc.feat.XRDFeaturizer``, ``dc.models.CrystalSSLModel`` and
+    ``dc.models.NEGNNModel``, and adds the featurizers to MoleculeNet's names, so that
     ``dc.molnet.load_perovskite(featurizer="CrystalGraphFeaturizer")`` works. Nothing that is already there is
     replaced; calling it again changes nothing. Importing the package calls it, unless the environment variable
     ``DEEPCHEM_CRYSTALSSL_NO_REGISTER`` is set.
@@ -33,8 +34,9 @@ def register() -> None:
         if not hasattr(dc.feat, featurizer.__name__):
             setattr(dc.feat, featurizer.__name__, featurizer)
         dc.molnet.featurizers.setdefault(featurizer.__name__.lower(), featurizer())
-    if not hasattr(dc.models, CrystalSSLModel.__name__):
-        setattr(dc.models, CrystalSSLModel.__name__, CrystalSSLModel)
+    for model in (CrystalSSLModel, NEGNNModel):
+        if not hasattr(dc.models, model.__name__):
+            setattr(dc.models, model.__name__, model)
 
 
 def register_on_import() -> None:

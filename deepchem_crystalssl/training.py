@@ -11,6 +11,7 @@ from typing import Any
 
 import torch
 from deepchem.data import Dataset
+from deepchem.models.optimizers import LearningRateSchedule
 from deepchem.models.torch_models.modular import ModularTorchModel
 from torch import Tensor, nn
 from tqdm import tqdm
@@ -57,6 +58,10 @@ class ResumableModel(ModularTorchModel, ABC):
     def validate(self, dataset: Dataset) -> dict[str, float]:
         """Numbers on data not trained on: ``recall@1``, the more the better, or ``loss``, the less the better."""
 
+    def parameter_groups(self) -> list[dict[str, Any]] | None:
+        """Parameters by learning rate, as torch's optimizers take them; None if all have the optimizer's."""
+        return None
+
     @property
     def last_losses(self) -> dict[str, float]:
         """The losses of the last step, by name."""
@@ -76,6 +81,11 @@ class ResumableModel(ModularTorchModel, ABC):
         if self._built:
             return
         super()._ensure_built()
+        groups = self.parameter_groups()
+        if groups is not None:
+            self._pytorch_optimizer = self.optimizer._create_pytorch_optimizer(groups)
+            if isinstance(self.optimizer.learning_rate, LearningRateSchedule):
+                self._lr_schedule = self.optimizer.learning_rate._create_pytorch_schedule(self._pytorch_optimizer)
         parameters = [p for group in self._pytorch_optimizer.param_groups for p in group["params"]]
         self._pytorch_optimizer.register_step_pre_hook(
             lambda *_: (nn.utils.clip_grad_norm_(parameters, self.max_gradient), None)[1]

@@ -286,7 +286,7 @@ def test_crystal_vectors_have_unit_length(trained, graphs):
 
 
 def test_large_cells_are_embedded_alone(trained, graphs):
-    from deepchem_crystalssl.nn.message_passing import batches_of_sites
+    from deepchem_crystalssl.embedding import batches_of_sites
 
     batches = list(batches_of_sites(iter(graphs[:50]), 60))
     assert [g.material_id for b in batches for g in b] == [g.material_id for g in graphs[:50]]

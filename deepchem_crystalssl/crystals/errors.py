@@ -222,6 +222,10 @@ class RecipeError(CrystalInputError):
     remedy = "See the settings in deepchem_crystalssl.recipes.RECIPE."
 
 
+class LabelError(CrystalInputError):
+    """Labels that do not fit the crystals, or the model."""
+
+
 class Report(list[CrystalInputError]):
     """The bad items of one piece of bulk work, in order.
 

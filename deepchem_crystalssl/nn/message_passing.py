@@ -8,7 +8,7 @@ compiled loop of :mod:`.fused_convolution`, which ``"auto"`` prefers.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property, wraps
 from typing import TYPE_CHECKING, Any, Literal
@@ -42,8 +42,34 @@ MASKED_ROW = TABLE_ROWS
 """Row of an edge whose distance is hidden."""
 
 
+class Links:
+    """Messages run along links, from a neighbour to a centre: those of :class:`GraphBatch`, or of a line graph."""
+
+    neighbor: Tensor
+    center: Tensor
+    engine: Engine
+
+    @property
+    def total_sites(self) -> int:
+        """How many things are linked."""
+        raise NotImplementedError
+
+    @property
+    def uses_dgl(self) -> bool:
+        """Whether DGL's kernels do the sums."""
+        if self.engine == "dgl" and dgl is None:
+            raise ImportError("engine='dgl' needs dgl; install dgl==1.1.3, or use engine='auto'")
+        on_cpu = self.center.device.type == "cpu"
+        return self.engine == "dgl" or (self.engine == "auto" and dgl is not None and on_cpu)
+
+    @cached_property
+    def dgl_graph(self) -> Any:
+        """One DGL graph of all links."""
+        return dgl.graph((self.neighbor, self.center), num_nodes=self.total_sites)
+
+
 @dataclass(frozen=True)
-class GraphBatch:
+class GraphBatch(Links):
     """Many crystals as one graph of separate parts.
 
     Attributes
@@ -151,18 +177,6 @@ class GraphBatch:
         """Number of sites A of all crystals together."""
         return len(self.crystal)
 
-    @property
-    def uses_dgl(self) -> bool:
-        """Whether DGL's kernels do the sums."""
-        if self.engine == "dgl" and dgl is None:
-            raise ImportError("engine='dgl' needs dgl; install dgl==1.1.3, or use engine='auto'")
-        return self.engine == "dgl" or (self.engine == "auto" and dgl is not None and self.crystal.device.type == "cpu")
-
-    @cached_property
-    def dgl_graph(self) -> Any:
-        """One DGL graph of the whole batch."""
-        return dgl.graph((self.neighbor, self.center), num_nodes=self.total_sites)
-
     @cached_property
     def table_position(self) -> tuple[Tensor, Tensor]:
         """Where each distance lies in a table over distance: row (E,) int64, and part (E,) of the way to the next."""
@@ -237,14 +251,14 @@ def _to_cartesian(fractional: Tensor, lattices: Tensor, owner: Tensor) -> Tensor
     return torch.einsum("na,nab->nb", fractional, lattices[owner])
 
 
-def add_ends(batch: GraphBatch, neighbor_values: Tensor, center_values: Tensor) -> Tensor:
+def add_ends(batch: Links, neighbor_values: Tensor, center_values: Tensor) -> Tensor:
     """Per edge, the neighbour's value plus the centre's: (A, F) and (A, F) to (E, F)."""
     if batch.uses_dgl:
         return dgl.ops.u_add_v(batch.dgl_graph, neighbor_values, center_values)
     return neighbor_values[batch.neighbor] + center_values[batch.center]
 
 
-def sum_to_centers(batch: GraphBatch, messages: Tensor) -> Tensor:
+def sum_to_centers(batch: Links, messages: Tensor) -> Tensor:
     """Sum the messages arriving at each centre: (E, F) to (A, F)."""
     if batch.uses_dgl:
         return dgl.ops.copy_e_sum(batch.dgl_graph, messages)
@@ -396,17 +410,3 @@ def sum_species(batch: GraphBatch, element_values: Tensor) -> Tensor:
         return values
     weighted = values * batch.occupancy[:, None]
     return weighted.new_zeros(batch.total_sites, values.shape[1]).index_add_(0, batch.species_site, weighted)
-
-
-def batches_of_sites(graphs: Iterable[CrystalGraph], limit: int) -> Iterator[list[CrystalGraph]]:
-    """Records in batches of at most so many sites, or of one: memory is bounded whatever the cells are."""
-    batch: list[CrystalGraph] = []
-    n_sites = 0
-    for graph in graphs:
-        if batch and n_sites + graph.num_nodes > limit:
-            yield batch
-            batch, n_sites = [], 0
-        batch.append(graph)
-        n_sites += graph.num_nodes
-    if batch:
-        yield batch

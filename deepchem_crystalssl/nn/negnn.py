@@ -1,0 +1,177 @@
+"""Node-embedding graph neural networks: sites enter with what a pretrained encoder knows of them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal, cast
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from ..crystals.elements import element_features
+from ..crystals.errors import LabelError
+from .backbones import Backbone
+from .crystal_encoder import CrystalEncoder
+from .layers import mlp
+from .message_passing import GraphBatch, mean_over_sites, sum_species
+from .normalization import BatchRenorm
+
+Mode = Literal["regression", "classification"]
+PredictionLevel = Literal["crystal", "site"]
+
+
+class NEGNN(nn.Module):
+    r"""A graph network whose site inputs are element attributes joined with pretrained vectors (Kong et al. 2024).
+
+    .. math::
+        x_i &= W_z \, a(z_i) + W_h \, h_i + b \\
+        \hat y &= \phi\big(\langle \mathrm{backbone}(x)_i \rangle_i\big) \quad\text{of a crystal, or}\quad
+        \hat y_i = \phi\big(\mathrm{backbone}(x)_i\big) \quad\text{of its sites}
+
+    a are the 92 tabulated attributes of an element, h the vectors of a pretrained encoder, standardised by running
+    statistics.
+
+    Parameters
+    ----------
+    backbone : module with a ``width``
+        From site vectors to site vectors.
+    n_outputs : int
+        Numbers predicted.
+    n_pretrained : int
+        Columns of the pretrained vectors; 0 for none, the control.
+    level : {"crystal", "site"}
+        What is predicted for.
+    hidden : int
+        Width of the layer before the outputs.
+    dropout : float
+        Share of the pretrained columns, and of the layer before the outputs, that is left out in training.
+
+    Examples
+    --------
+    >>> from deepchem_crystalssl import structures_to_graphs
+    >>> from deepchem_crystalssl.nn.backbones import CGCNN
+    >>> from pymatgen.core import Lattice, Structure
+    >>> salt = Structure.from_spacegroup("Fm-3m", Lattice.cubic(5.64), ["Na", "Cl"], [[0, 0, 0], [.5, .5, .5]])
+    >>> batch = GraphBatch.from_graphs(structures_to_graphs([salt, salt]))
+    >>> NEGNN(CGCNN(width=16), n_outputs=3)(batch).shape
+    torch.Size([2, 3])
+    """
+
+    element_features: Tensor
+
+    def __init__(
+        self,
+        backbone: Backbone,
+        n_outputs: int = 1,
+        n_pretrained: int = 0,
+        level: PredictionLevel = "crystal",
+        hidden: int = 128,
+        dropout: float = 0.1,
+    ):
+        super().__init__()
+        self.level = level
+        self.dropout = dropout
+        self.sampling = False
+        self.register_buffer("element_features", torch.tensor(element_features()), persistent=False)
+        self.embed_elements = nn.Linear(self.element_features.shape[1], backbone.width)
+        self.embed_pretrained = None
+        if n_pretrained:
+            self.embed_pretrained = nn.Linear(n_pretrained, backbone.width, bias=False)
+            self.standardize = BatchRenorm(n_pretrained, momentum=0.05, affine=False)
+        self.backbone = backbone
+        self.hidden = mlp([backbone.width, hidden])
+        self.norm = BatchRenorm(hidden)
+        self.output = nn.Linear(hidden, n_outputs)
+
+    def forward(self, batch: GraphBatch, pretrained: Tensor | None = None) -> Tensor:
+        """Batch and, where there are, pretrained vectors (A, n_pretrained) to (B, n_outputs), or (A, n_outputs)."""
+        sites = sum_species(batch, self.embed_elements(self.element_features))
+        if self.embed_pretrained is not None:
+            assert pretrained is not None
+            sites = sites + self.embed_pretrained(self._dropped(self.standardize(pretrained)))
+        sites = self.backbone(batch, sites)
+        seen = mean_over_sites(batch, sites) if self.level == "crystal" else sites
+        return self.output(self._dropped(F.silu(self.norm(self.hidden(seen)))))
+
+    def _dropped(self, values: Tensor) -> Tensor:
+        return F.dropout(values, self.dropout, training=self.training or self.sampling)
+
+
+class LabelScale(nn.Module):
+    """Where labels lie, and how widely; (n_tasks,) each.
+
+    Parameters
+    ----------
+    n_tasks : int
+    """
+
+    center: Tensor
+    width: Tensor
+    known: Tensor
+
+    def __init__(self, n_tasks: int):
+        super().__init__()
+        self.register_buffer("center", torch.zeros(n_tasks))
+        self.register_buffer("width", torch.ones(n_tasks))
+        self.register_buffer("known", torch.tensor(False))
+
+    def learn(self, labels: Tensor, weights: Tensor) -> None:
+        """Median and standard deviation of the labels that have a weight."""
+        if not bool((weights > 0).any()):
+            raise LabelError("w", "every weight is 0", "a model with labels needs labels", "Give the dataset y.")
+        for task, (values, seen) in enumerate(zip(labels.T, weights.T > 0, strict=True)):
+            if seen.any():
+                self.center[task] = values[seen].median()
+                self.width[task] = values[seen].std(correction=0).clamp(min=1e-6) if seen.sum() > 1 else 1.0
+        self.known.fill_(True)
+
+
+class PropertyPredictor(nn.ModuleDict):
+    """Encoder, network and scale as one module, whose output is what is predicted.
+
+    Parameters
+    ----------
+    components : dict from str to Module
+        "network", "labels", and where there is one "encoder".
+    mode : {"regression", "classification"}
+    n_tasks, n_classes : int
+    layers : sequence of int, optional
+        Of the encoder; by default its descriptor of sites.
+    """
+
+    def __init__(
+        self,
+        components: dict[str, nn.Module],
+        mode: Mode,
+        n_tasks: int,
+        n_classes: int,
+        layers: Sequence[int] | None,
+    ):
+        super().__init__(components)
+        self.mode, self.n_tasks, self.n_classes, self.layers = mode, n_tasks, n_classes, layers
+
+    def raw(self, inputs: tuple[GraphBatch, Tensor | None]) -> Tensor:
+        """What the network says, (B or A, outputs), in standard deviations; vectors not given are computed."""
+        batch, vectors = inputs
+        if vectors is None and "encoder" in self:
+            encoder = cast(CrystalEncoder, self["encoder"])
+            if self.layers is None:
+                vectors = encoder.describe_sites(batch)
+            else:
+                sites = encoder.encode_sites(batch)
+                vectors = torch.cat([sites[k] for k in self.layers], dim=1)
+        return self["network"](batch, vectors)
+
+    def forward(self, inputs: tuple[GraphBatch, Tensor | None]) -> Tensor | tuple[Tensor, Tensor]:
+        """Values (B or A, n_tasks), with their variances if they are learned; or probabilities and logits."""
+        raw = self.raw(inputs)
+        if self.mode == "classification":
+            logits = raw.view(len(raw), self.n_tasks, self.n_classes) if self.n_tasks > 1 else raw
+            return logits.softmax(-1), logits
+        scale = cast(LabelScale, self["labels"])
+        values = raw[:, : self.n_tasks] * scale.width + scale.center
+        if raw.shape[1] == self.n_tasks:
+            return values
+        spread = raw[:, self.n_tasks :].clamp(-7.0, 7.0).exp() * scale.width
+        return values, 2.0 * spread**2  # of a Laplace distribution
