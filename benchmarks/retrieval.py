@@ -22,7 +22,8 @@ import pandas as pd
 
 import deepchem_crystalssl as dcs
 from deepchem_crystalssl.crystals.instrument import REALISTIC, measure_patterns
-from deepchem_crystalssl.demo import anion_class, system_of_group
+from deepchem_crystalssl.crystals.symmetry import system_of_group
+from deepchem_crystalssl.demo import anion_class
 from deepchem_crystalssl.recipes import open_model, xrd_retrieval
 
 from controls import random_control

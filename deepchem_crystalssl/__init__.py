@@ -38,10 +38,12 @@ if find_spec("deepchem") is not None:
     from .datasets import CrystalStore
     from .descriptors import CrystalEmbedding, SiteEmbedding, XRDEmbedding
     from .featurizers import CrystalGraphFeaturizer, XRDFeaturizer
+    from .loaders import CrystalLoader
     from .models import CrystalSSLModel
     from .negnn import NEGNNModel, site_labels
     from .pretrained import list_pretrained, load_pretrained, save_pretrained
     from .registry import register, register_on_import
+    from .splitters import CrystalSplitter
 
     register_on_import()
 
@@ -52,7 +54,9 @@ __all__ = [
     "CrystalInputError",
     "CrystalGraph",
     "CrystalGraphFeaturizer",
+    "CrystalLoader",
     "CrystalSSLModel",
+    "CrystalSplitter",
     "CrystalStore",
     "NEGNNModel",
     "Report",

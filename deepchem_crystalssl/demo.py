@@ -11,7 +11,6 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-import spglib
 from matplotlib import colormaps
 from matplotlib.figure import Figure
 from sklearn.manifold import TSNE
@@ -21,6 +20,7 @@ from .crystals.errors import NoCrystalsError, Report
 from .crystals.graph import Crystal, CrystalGraph
 from .crystals.instrument import REALISTIC, try_patterns
 from .crystals.neighbors import structures_to_graphs
+from .crystals.symmetry import crystal_system
 from .metrics import duplicate_groups, retrieval_recall
 from .models import CrystalSSLModel
 from .recipes import open_model
@@ -28,8 +28,6 @@ from .search import neighbor_table
 
 WELL_KNOWN = ("SiO2", "CaTiO3", "MgAl2O4", "ZnS", "AlCu2Mn")
 """Formulas whose neighbours the demo tells, where the crystals hold them."""
-CRYSTAL_SYSTEMS = ("triclinic", "monoclinic", "orthorhombic", "tetragonal", "trigonal", "hexagonal", "cubic")
-_LAST_GROUP_OF_SYSTEM = (2, 15, 74, 142, 167, 194, 230)
 ANION_CLASSES = {
     "oxide": {8},
     "halide": {9, 17, 35, 53},
@@ -176,30 +174,6 @@ def anion_class(crystal: Crystal) -> str:
     """
     elements = set(crystal.species.atomic_numbers.tolist())
     return next(name for name, anions in ANION_CLASSES.items() if elements & anions)
-
-
-def crystal_system(crystal: Crystal, symprec: float = 0.01) -> str:
-    """Crystal system by spglib, ``"unknown"`` if it finds no symmetry.
-
-    Examples
-    --------
-    >>> crystal_system(bundled_prototypes()[0])
-    'trigonal'
-    """
-    cell = (crystal.lattice, crystal.frac_coords, crystal.atomic_numbers)
-    symmetry = spglib.get_symmetry_dataset(cell, symprec=symprec)
-    return "unknown" if symmetry is None else system_of_group(symmetry.number)
-
-
-def system_of_group(number: int) -> str:
-    """Crystal system of a space group.
-
-    Examples
-    --------
-    >>> system_of_group(225)
-    'cubic'
-    """
-    return CRYSTAL_SYSTEMS[int(np.searchsorted(_LAST_GROUP_OF_SYSTEM, number))]
 
 
 def draw_map(vectors: np.ndarray, labels: list[str], path: Path, seed: int = 0) -> None:

@@ -47,7 +47,7 @@ class _BulkFeaturizer(MaterialStructureFeaturizer):
         """
         points = [datapoints] if is_one(datapoints) else list(datapoints)
         self.report = Report()
-        items = [_read_one(point, f"datapoint {index}") for index, point in enumerate(points)]
+        items = [read_one(point, f"datapoint {index}") for index, point in enumerate(points)]
         results = list(self._compute(items))
         self.report.log()
         failed = {error.index for error in self.report}
@@ -68,7 +68,7 @@ class _BulkFeaturizer(MaterialStructureFeaturizer):
         return features
 
 
-def _read_one(point: Any, name: str) -> Crystal | CrystalInputError:
+def read_one(point: Any, name: str) -> Crystal | CrystalInputError:
     """One crystal of one datapoint; a loader may wrap it in a tuple."""
     if isinstance(point, tuple) and len(point) == 1:
         point = point[0]

@@ -9,6 +9,7 @@ import deepchem as dc
 from .featurizers import CrystalGraphFeaturizer, XRDFeaturizer
 from .models import CrystalSSLModel
 from .negnn import NEGNNModel
+from .splitters import CrystalSplitter
 
 OPT_OUT = "DEEPCHEM_CRYSTALSSL_NO_REGISTER"
 """Set this environment variable to anything to leave DeepChem untouched on import."""
@@ -17,10 +18,10 @@ OPT_OUT = "DEEPCHEM_CRYSTALSSL_NO_REGISTER"
 def register() -> None:
     """Make the featurizers and models visible in DeepChem.
 
-    Sets ``dc.feat.CrystalGraphFeaturizer``, ``dc.feat.XRDFeaturizer``, ``dc.models.CrystalSSLModel`` and
-    ``dc.models.NEGNNModel``, and adds the featurizers to MoleculeNet's names, so that
-    ``dc.molnet.load_perovskite(featurizer="CrystalGraphFeaturizer")`` works. Nothing that is already there is
-    replaced; calling it again changes nothing. Importing the package calls it, unless the environment variable
+    Sets ``dc.feat.CrystalGraphFeaturizer``, ``dc.feat.XRDFeaturizer``, ``dc.splits.CrystalSplitter``,
+    ``dc.models.CrystalSSLModel`` and ``dc.models.NEGNNModel``, and adds featurizers and splitter to MoleculeNet's
+    names, so that ``dc.molnet.load_perovskite(featurizer="CrystalGraphFeaturizer")`` works. Nothing that is already
+    there is replaced; calling it again changes nothing. Importing the package calls it, unless the environment variable
     ``DEEPCHEM_CRYSTALSSL_NO_REGISTER`` is set.
 
     Examples
@@ -34,6 +35,9 @@ def register() -> None:
         if not hasattr(dc.feat, featurizer.__name__):
             setattr(dc.feat, featurizer.__name__, featurizer)
         dc.molnet.featurizers.setdefault(featurizer.__name__.lower(), featurizer())
+    if not hasattr(dc.splits, CrystalSplitter.__name__):
+        setattr(dc.splits, CrystalSplitter.__name__, CrystalSplitter)
+    dc.molnet.splitters.setdefault(CrystalSplitter.__name__.lower(), CrystalSplitter())
     for model in (CrystalSSLModel, NEGNNModel):
         if not hasattr(dc.models, model.__name__):
             setattr(dc.models, model.__name__, model)

@@ -7,7 +7,8 @@ from PIL import Image
 
 from deepchem_crystalssl.cli import main
 from deepchem_crystalssl.crystals.errors import NoCrystalsError
-from deepchem_crystalssl.demo import bundled_prototypes, crystal_system, run_demo, well_known_neighbors
+from deepchem_crystalssl.crystals.symmetry import crystal_system
+from deepchem_crystalssl.demo import bundled_prototypes, run_demo, well_known_neighbors
 
 
 def test_demo_on_a_folder_with_a_bad_file(structures, tmp_path, capsys):

@@ -1,0 +1,84 @@
+"""Symmetry of crystals, by spglib."""
+
+from __future__ import annotations
+
+import numpy as np
+import spglib
+from pymatgen.core import Composition
+
+from .graph import Crystal
+
+CRYSTAL_SYSTEMS = ("triclinic", "monoclinic", "orthorhombic", "tetragonal", "trigonal", "hexagonal", "cubic")
+_LAST_GROUP_OF_SYSTEM = (2, 15, 74, 142, 167, 194, 230)
+UNKNOWN = "unknown"
+
+
+def space_group(crystal: Crystal, symprec: float = 0.01) -> int | None:
+    """Number of the space group; None if spglib finds no symmetry.
+
+    Parameters
+    ----------
+    crystal : Crystal
+    symprec : float
+        Tolerance, Å.
+
+    Examples
+    --------
+    >>> from deepchem_crystalssl.demo import bundled_prototypes
+    >>> space_group(bundled_prototypes()[0])
+    154
+    """
+    symmetry = _symmetry(crystal, symprec)
+    return None if symmetry is None else symmetry.number
+
+
+def crystal_system(crystal: Crystal, symprec: float = 0.01) -> str:
+    """Crystal system, ``"unknown"`` if spglib finds no symmetry.
+
+    Examples
+    --------
+    >>> from deepchem_crystalssl.demo import bundled_prototypes
+    >>> crystal_system(bundled_prototypes()[0])
+    'trigonal'
+    """
+    number = space_group(crystal, symprec)
+    return UNKNOWN if number is None else system_of_group(number)
+
+
+def system_of_group(number: int) -> str:
+    """Crystal system of a space group.
+
+    Examples
+    --------
+    >>> system_of_group(225)
+    'cubic'
+    """
+    return CRYSTAL_SYSTEMS[int(np.searchsorted(_LAST_GROUP_OF_SYSTEM, number))]
+
+
+def prototype(crystal: Crystal, symprec: float = 0.01) -> str:
+    """What isostructural crystals share: formula type, space group, and for each kind of atom the sizes of its orbits.
+
+    Orbits are counted in the primitive cell, so that a crystal and its supercell have one prototype.
+
+    Examples
+    --------
+    >>> from deepchem_crystalssl.demo import bundled_prototypes
+    >>> prototype(bundled_prototypes()[0])
+    'AB 154 3-3'
+    """
+    symmetry = _symmetry(crystal, symprec)
+    if symmetry is None:
+        return UNKNOWN
+    per_cell = crystal.num_nodes // len(set(symmetry.mapping_to_primitive))
+    sizes = []
+    for z in np.unique(crystal.atomic_numbers):
+        counts = np.unique(symmetry.crystallographic_orbits[crystal.atomic_numbers == z], return_counts=True)[1]
+        sizes.append("+".join(str(count // per_cell) for count in sorted(counts)))
+    formula = Composition(crystal.reduced_formula).anonymized_formula
+    return f"{formula} {symmetry.number} {'-'.join(sorted(sizes))}"
+
+
+def _symmetry(crystal: Crystal, symprec: float) -> spglib.SpglibDataset | None:
+    cell = (crystal.lattice, crystal.frac_coords, crystal.atomic_numbers)
+    return spglib.get_symmetry_dataset(cell, symprec=symprec)
