@@ -1,6 +1,6 @@
 """Learning curves on real label sets: NEGNN and descriptors beside what a user has today.
 
-    python benchmarks/properties.py DATA -o RUNS [--sets E_form ...] [--methods negnn ...] [--sizes 100 500 0] [--seeds 5]
+    python benchmarks/properties.py DATA -o RUNS [--sets E_form ...] [--methods negnn ...] [--sizes 100 0] [--seeds 5]
 
 Train: chemical systems of fold100 >= 20, of which each seed draws n (0: all); test: those of 15-19. Labels, scalers
 and regularisation are fitted on the n alone. Every run is kept in RUNS and read when asked for again, so that a

@@ -11,6 +11,7 @@ from typing import Any, cast
 import numpy as np
 import torch
 from deepchem.data import Dataset
+from deepchem.models.optimizers import LearningRateSchedule
 from torch import Tensor, nn
 
 from .checkpoints import read_config
@@ -68,6 +69,12 @@ class CrystalSSLModel(ResumableModel):
         it the encoder's weights by ``load_from_pretrained(pretrained, components=["crystal_encoder"])``.
     n_tasks, n_classes : int
         Columns of the labels; classes of each, for classification.
+    layer_decay : float
+        With a task: the encoder's last layer learns at so many times the rate of the head, the layer before at its
+        square, and so on (Howard and Ruder 2018).
+    unfreeze_every : int, optional
+        With a task: only the head learns at first; after so many epochs the last layer too, after so many more the one
+        before (ibid.).
     mixed_precision : bool
         Pattern encoder and heads compute in bfloat16, where the device is fast at it; sums over neighbours, losses and
         weights stay in float32.
@@ -115,6 +122,8 @@ class CrystalSSLModel(ResumableModel):
         task: Task = "pretraining",
         n_tasks: int = 1,
         n_classes: int = 2,
+        layer_decay: float = 1.0,
+        unfreeze_every: int | None = None,
         mixed_precision: bool = False,
         engine: Engine = "auto",
         max_gradient: float = 5.0,
@@ -130,7 +139,10 @@ class CrystalSSLModel(ResumableModel):
         self.xrd_grid = grid.check()
         instrument = instrument or (TRAINING if preset.measured else None)
         self.instrument = instrument and instrument.check()
+        if task == "pretraining" and (layer_decay != 1.0 or unfreeze_every is not None):
+            raise ValueError("layer_decay, unfreeze_every: they tune a pretrained encoder; choose a task with labels")
         self.task, self.n_tasks, self.n_classes = task, n_tasks, n_classes
+        self.layer_decay, self.unfreeze_every = layer_decay, unfreeze_every
         if task == "pretraining" and not self.needs_patterns and (self.xrd_encoder_arguments or instrument):
             names = ", ".join(objective.name for objective in self.objectives)
             warnings.warn(
@@ -235,6 +247,24 @@ class CrystalSSLModel(ResumableModel):
         return Components(self.components, self.task, self.n_tasks)
 
     # Training
+
+    def parameter_groups(self) -> list[dict[str, Any]] | None:
+        """The deeper a layer, the more slowly it learns."""
+        if self.layer_decay == 1.0:
+            return None
+        rate = self.optimizer.learning_rate
+        top = rate.initial_rate if isinstance(rate, LearningRateSchedule) else rate
+        groups = [{"params": list(self.components["property_head"].parameters())}]
+        layers = self.crystal_encoder.parameters_by_depth()
+        return groups + [{"params": p, "lr": top * self.layer_decay**k} for k, p in enumerate(layers, start=1)]
+
+    def before_epoch(self, epoch: int) -> None:
+        """One more layer learns every ``unfreeze_every`` epochs."""
+        if self.unfreeze_every is None:
+            return
+        for depth, layer in enumerate(self.crystal_encoder.parameters_by_depth(), start=1):
+            for parameter in layer:
+                parameter.requires_grad_(epoch >= depth * self.unfreeze_every)
 
     def validate(self, dataset: Dataset) -> dict[str, float]:
         """Mean loss on crystals not trained on, and in pretraining what their vectors tell.

@@ -62,6 +62,9 @@ class ResumableModel(ModularTorchModel, ABC):
         """Parameters by learning rate, as torch's optimizers take them; None if all have the optimizer's."""
         return None
 
+    def before_epoch(self, epoch: int) -> None:
+        """Called before each epoch, counted from the start of the run."""
+
     @property
     def last_losses(self) -> dict[str, float]:
         """The losses of the last step, by name."""
@@ -209,6 +212,7 @@ class ResumableModel(ModularTorchModel, ABC):
         per_epoch = self._count_batches(dataset)
         for epoch in range(epochs):
             if (epoch + 1) * per_epoch > done:
+                self.before_epoch(epoch)
                 batches = dataset.iterbatches(self.batch_size, deterministic=deterministic, pad_batches=False)
                 own = with_own_randomness(batches, self.seed * 1_000_003 + first + epoch)
                 yield self._without_padding(own, max(0, done - epoch * per_epoch))

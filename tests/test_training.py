@@ -223,6 +223,39 @@ def test_frozen_components_move_neither_weights_nor_statistics(labelled):
     assert all(torch.equal(before[key], after[key]) for key in before) and any("variance" in key for key in before)
 
 
+def test_deeper_layers_learn_more_slowly(labelled):
+    model = CrystalSSLModel("joint", **SMALL, task="regression", n_tasks=2, layer_decay=0.5, learning_rate=0.01)
+    model._ensure_built()
+    rates = [group["lr"] for group in model._pytorch_optimizer.param_groups]
+    n_layers = len(model.crystal_encoder.convolutions)
+    assert rates == pytest.approx([0.01 * 0.5**k for k in range(n_layers + 2)])
+    held = [p for group in model._pytorch_optimizer.param_groups for p in group["params"]]
+    assert {id(p) for p in held} == {id(p) for p in model.model.parameters()} and len(held) == len(set(map(id, held)))
+    model.fit(labelled, nb_epoch=1)
+    with pytest.raises(ValueError, match="layer_decay"):
+        CrystalSSLModel("joint", **SMALL, layer_decay=0.5)
+
+
+def test_layers_are_unfrozen_one_by_one(labelled):
+    model = CrystalSSLModel("joint", **SMALL, task="regression", n_tasks=2, unfreeze_every=1)
+    seen = []
+
+    def note(model, step):
+        layers = model.crystal_encoder.parameters_by_depth()
+        seen.append([all(p.requires_grad for p in layer) for layer in layers])
+
+    before = {k: v.clone() for k, v in model.crystal_encoder.state_dict().items()}
+    model.fit(labelled, nb_epoch=1, callbacks=note)
+    after = model.crystal_encoder.state_dict()
+    assert not any(map(any, seen)) and all(torch.equal(before[k], after[k]) for k in before)
+    seen.clear()
+    n_layers = len(model.crystal_encoder.convolutions) + 1
+    model.fit(labelled, nb_epoch=n_layers + 1, callbacks=note)
+    stages = [sum(row) for row in seen]
+    assert stages == sorted(stages) and set(stages) == set(range(n_layers + 1))
+    assert all(row == [k < sum(row) for k in range(n_layers)] for row in seen)
+
+
 # Models on disk
 
 

@@ -1,8 +1,8 @@
 """Put a trained model into the package, with its card.
 
-    python tools/ship_models.py RUNS/general general --quality quality.json
+    python tools/ship_models.py RUNS general --quality quality.json
 
-The quality file is what ``benchmarks/quality.py`` writes for the trained folder.
+RUNS is what ``tools/train_models.py`` wrote, quality.json what ``benchmarks/quality.py`` says of RUNS/general_final.
 """
 
 from __future__ import annotations
@@ -52,23 +52,30 @@ HISTORY = {
 """Where the shipped weights were not trained in one run."""
 
 
-def training(folder: Path) -> dict[str, Any]:
-    """What the log of a training tells."""
-    log = TrainingLog(folder / "training_log.jsonl").to_frame().reset_index()
-    shown = log.iloc[:: max(1, len(log) // 25)]
+def training(runs: Path, name: str) -> dict[str, Any]:
+    """What the logs of the two stages tell."""
     return {
         "script": "tools/train_models.py",
-        "steps": int(log["step"].max()),
         "batch_size": 256,
-        "schedule": "AdamW, 3e-3, 5 % warm-up, half a cosine; first four fifths on cells of at most 52 sites, then all",
-        "log": {name: [round(float(x), 5) for x in shown[name]] for name in log.columns if name != "index"},
+        "schedule": "AdamW, 5 % warm-up, half a cosine; first four fifths on cells of at most 52 sites, then all",
+        "history": HISTORY[name],
+        "together, at 3e-3": log_of(runs / name),
+        "patterns alone, crystal encoder frozen, at 2e-3": log_of(runs / f"{name}_patterns"),
     }
+
+
+def log_of(folder: Path) -> dict[str, Any]:
+    """Steps, and losses on the way."""
+    log = TrainingLog(folder / "training_log.jsonl").to_frame().reset_index()
+    shown = log.iloc[:: max(1, len(log) // 25)]
+    losses = {name: [round(float(x), 5) for x in shown[name]] for name in log.columns if name != "index"}
+    return {"steps": int(log["step"].max()), "log": losses}
 
 
 def main() -> None:
     """Write the folder."""
     parser = argparse.ArgumentParser()
-    parser.add_argument("trained", type=Path)
+    parser.add_argument("runs", type=Path)
     parser.add_argument("name", choices=list(DESCRIPTIONS))
     parser.add_argument("--quality", type=Path, required=True)
     options = parser.parse_args()
@@ -76,13 +83,13 @@ def main() -> None:
     card = {
         "description": DESCRIPTIONS[options.name],
         **FIXED,
-        "training": {**training(options.trained), "history": HISTORY[options.name]},
+        "training": training(options.runs, options.name),
         "metrics": json.loads(options.quality.read_text()),
     }
-    model = dcs.CrystalSSLModel.from_folder(options.trained)
+    model = dcs.load_pretrained(options.runs / f"{options.name}_final")
     folder = dcs.save_pretrained(model, ROOT / options.name, card)
     shipped, crystals = dcs.load_pretrained(folder), bundled_prototypes()
-    for space in ("shared", "similarity"):
+    for space in ("shared", "pattern", "similarity"):
         change = np.abs(model.embed(crystals, space=space) - shipped.embed(crystals, space=space)).max()
         print(f"{folder}: {space} vectors change by at most {change:.1e} in half precision")
         if change > 1e-3:

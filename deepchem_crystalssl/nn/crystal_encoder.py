@@ -101,6 +101,12 @@ class CrystalEncoder(nn.Module):
         n_shells = self.long_range.size if self.long_range is not None else 0
         self.head = mlp(head_widths(self.pooled_size + n_shells, hidden, embedding_size))
 
+    def parameters_by_depth(self) -> list[list[nn.Parameter]]:
+        """Those of the last convolution, of the one before, ..., and at the end all others."""
+        layers = [list(convolution.parameters()) for convolution in reversed(self.convolutions)]
+        known = {id(parameter) for layer in layers for parameter in layer}
+        return [*layers, [parameter for parameter in self.parameters() if id(parameter) not in known]]
+
     def encode_sites(self, batch: GraphBatch) -> list[Tensor]:
         """Site vectors after every layer, each (A, width); the first knows only the site's element and attributes."""
         sites = sum_species(batch, self.embed_elements(self.element_features))
