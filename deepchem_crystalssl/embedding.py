@@ -22,7 +22,7 @@ Level = Literal["crystal", "site"]
 Space = Literal["shared", "pattern", "descriptor", "similarity"]
 PEAK_WIDTHS = (0.0, 0.1, 0.2, 0.3, 0.4)
 """Degrees; what a crystal's expected pattern is averaged over."""
-_SITES_PER_BATCH = 5_000
+SITES_PER_BATCH = 5_000
 _PATTERNS_PER_BATCH = 256
 
 
@@ -51,7 +51,7 @@ def embed_graphs(
     encoder.eval()
     parts = []
     with torch.inference_mode():
-        for records in batches_of_sites(graphs, _SITES_PER_BATCH):
+        for records in batches_of_sites(graphs, SITES_PER_BATCH):
             batch = GraphBatch.from_graphs(records, engine).to(device)
             parts.append(_embed(encoder, batch, level, layers, space).float().cpu().numpy())
     return np.concatenate(parts) if parts else np.empty((0, _size(encoder, level, layers, space)), np.float32)
@@ -87,7 +87,7 @@ def embed_expected_patterns(
     wide those of a measurement will be. A crystal without a pattern has its error in place of a row.
     """
     vectors, errors = [np.empty((0, encoder.embedding_size), np.float32)], []
-    for records in batches_of_sites(graphs, _SITES_PER_BATCH):
+    for records in batches_of_sites(graphs, SITES_PER_BATCH):
         found = try_patterns(records, grid, Instrument())[1]
         errors += found
         good = [record for record, error in zip(records, found, strict=True) if error is None]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from copy import deepcopy
 from hashlib import blake2b
 from pathlib import Path
@@ -17,7 +17,7 @@ from torch.nn import functional as F
 from .checkpoints import read_json
 from .crystals.errors import CheckpointError, LabelError
 from .crystals.graph import CrystalGraph
-from .embedding import Space, embed_graphs
+from .embedding import SITES_PER_BATCH, batches_of_sites
 from .models import CrystalSSLModel
 from .nn.backbones import BACKBONES, Backbone
 from .nn.crystal_encoder import CrystalEncoder
@@ -296,12 +296,15 @@ class NEGNNModel(ResumableModel):
             self._vectors |= found
         return torch.cat([found[key] if key in found else self._vectors[key] for key in keys]).float().to(self.device)
 
-    def _embed(self, graphs: list[CrystalGraph]) -> Sequence[Tensor]:
+    def _embed(self, graphs: list[CrystalGraph]) -> Iterator[Tensor]:
         """Half precision, (N, F) of each."""
-        space: Space = "descriptor" if self.layers is None else "shared"
         assert self.encoder is not None
-        vectors = embed_graphs(self.encoder, graphs, "site", self.layers, self.engine, self.device, space)
-        return torch.from_numpy(vectors).half().split([graph.num_nodes for graph in graphs])
+        self.encoder.eval()
+        for records in batches_of_sites(graphs, SITES_PER_BATCH):
+            with torch.no_grad():
+                batch = GraphBatch.from_graphs(records, self.engine).to(self.device)
+                vectors = self.encoder.standardized_sites(batch, self.layers)
+            yield from vectors.cpu().half().split(batch.num_sites.tolist())
 
     def take_over(self, states: Any, names: Iterable[str], source: str) -> None:
         """Load the weights of these components; vectors of another encoder are forgotten."""

@@ -106,6 +106,13 @@ def test_beside_other_featurizers(structures):
         assert {"density", "small layer 3 mean #0"} <= set(table) and table.notna().all(axis=None)
 
 
+def test_errors_keep_their_words_when_matminer_raises_them_again(structures, broken):
+    both = MultipleFeaturizer([CrystalEmbedding("small"), DensityFeatures()])
+    both.set_n_jobs(1)
+    with pytest.raises(dcs.CrystalInputError, match="(?s)disorder.*TO SKIP THESE ERRORS"):
+        both.featurize_many([structures[0], broken], pbar=False)
+
+
 def test_site_featurizers(structures):
     embedding = SiteEmbedding("small", layers=[0, 1])
     sites = dcs.load_pretrained("small").embed(structures[:2], "site", [0, 1], progress=False)

@@ -73,8 +73,8 @@ def test_frozen_vectors_are_computed_once(dataset, monkeypatch):
     from deepchem_crystalssl import negnn
 
     asked = []
-    embed = negnn.embed_graphs
-    monkeypatch.setattr(negnn, "embed_graphs", lambda e, g, *a: (asked.extend(g), embed(e, g, *a))[1])
+    embed = negnn.NEGNNModel._embed
+    monkeypatch.setattr(negnn.NEGNNModel, "_embed", lambda self, g: (asked.extend(g), embed(self, g))[1])
     model = NEGNNModel(**SMALL)
     before = {k: v.clone() for k, v in model.encoder.state_dict().items()}
     model.fit(dataset, nb_epoch=3)

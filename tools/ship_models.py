@@ -54,13 +54,13 @@ HISTORY = {
 
 def training(runs: Path, name: str) -> dict[str, Any]:
     """What the logs of the two stages tell."""
+    stages = {"together, at 3e-3": name, "patterns alone, crystal encoder frozen, at 2e-3": f"{name}_patterns"}
     return {
         "script": "tools/train_models.py",
         "batch_size": 256,
         "schedule": "AdamW, 5 % warm-up, half a cosine; first four fifths on cells of at most 52 sites, then all",
         "history": HISTORY[name],
-        "together, at 3e-3": log_of(runs / name),
-        "patterns alone, crystal encoder frozen, at 2e-3": log_of(runs / f"{name}_patterns"),
+        **{stage: log_of(runs / folder) for stage, folder in stages.items() if (runs / folder).is_dir()},
     }
 
 

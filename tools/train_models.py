@@ -1,6 +1,7 @@
 """Train the models that are shipped; again the same line goes on after a stop.
 
-    python tools/train_models.py DATA general -o RUNS [--samples 800000 --patterns 1000000]
+    python tools/train_models.py DATA general -o RUNS
+    python tools/train_models.py DATA small -o RUNS --patterns 0
 
 Train folds only (fold100 >= 20). First everything together: learning rate 3e-3. Then, with the crystal encoder frozen,
 the pattern encoder alone: 2e-3. In both, the first four fifths of the samples are crystals of at most 52 sites, the
@@ -49,7 +50,7 @@ def main() -> None:
     parser.add_argument("preset", choices=("general", "small"))
     parser.add_argument("-o", "--output", type=Path, required=True)
     parser.add_argument("--samples", type=int, default=800_000)
-    parser.add_argument("--patterns", type=int, default=1_000_000, help="samples of the pattern encoder alone")
+    parser.add_argument("--patterns", type=int, default=1_000_000, help="samples of the pattern encoder alone; 0: none")
     options = parser.parse_args()
     logging.disable(logging.WARNING)
     table = pd.read_parquet(options.data / "mp_structures.parquet")
@@ -59,11 +60,12 @@ def main() -> None:
     stages = [(small, FIRST), (full, 1.0)]
     folder = options.output / options.preset
     together = train(model_of(options.preset, folder, 3e-3, options.samples), stages)
-    folder = options.output / f"{options.preset}_patterns"
-    patterns = model_of(options.preset, folder, 2e-3, options.patterns, patterns_alone=True)
-    patterns.load_from_pretrained(together, ["crystal_encoder", "xrd_encoder"])
-    train(patterns, stages)
-    together.load_from_pretrained(patterns, [name for name in patterns.components if name != "crystal_encoder"])
+    if options.patterns:
+        folder = options.output / f"{options.preset}_patterns"
+        patterns = model_of(options.preset, folder, 2e-3, options.patterns, patterns_alone=True)
+        patterns.load_from_pretrained(together, ["crystal_encoder", "xrd_encoder"])
+        train(patterns, stages)
+        together.load_from_pretrained(patterns, [name for name in patterns.components if name != "crystal_encoder"])
     dcs.save_pretrained(together, options.output / f"{options.preset}_final")
 
 

@@ -28,7 +28,7 @@ class CrystalInputError(ValueError):
     item : str
         What the error is about: a material id, a file, a row.
     value : object
-        The offending value, as found.
+        The offending value, as found. matminer builds errors anew from their text alone: then ``item`` holds it all.
     rule, remedy : str, optional
         The rule that is broken and what to do; each subclass has its own defaults.
 
@@ -42,7 +42,7 @@ class CrystalInputError(ValueError):
     rule = "the input must describe a crystal"
     remedy = "Check the input."
 
-    def __init__(self, item: str, value: object, rule: str | None = None, remedy: str | None = None):
+    def __init__(self, item: str, value: object = None, rule: str | None = None, remedy: str | None = None):
         super().__init__(item, value, rule, remedy)
         self.item = str(item)
         self.value = value
@@ -51,7 +51,7 @@ class CrystalInputError(ValueError):
         self.index: int | None = None
 
     def __str__(self) -> str:
-        return f"{self.item}: {self.value}; {self.rule}. {self.remedy}"
+        return self.item if self.value is None else f"{self.item}: {self.value}; {self.rule}. {self.remedy}"
 
 
 class CIFSyntaxError(CrystalInputError):

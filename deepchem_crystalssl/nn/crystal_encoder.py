@@ -161,16 +161,28 @@ class CrystalEncoder(nn.Module):
         return torch.cat([known, learned * (LEARNED_SHARE * known.shape[1] / learned.shape[1])], dim=1)
 
     def describe_sites(self, batch: GraphBatch) -> Tensor:
-        """The descriptor of each site: its attributes and its vectors after every layer, weighted likewise.
-
-        Columns are counted in standard deviations: of the attributes over sites, of learned ones over crystals.
-        """
-        learned = torch.cat(self.encode_sites(batch), dim=1)
-        if self.attributes is None or self.readout != "means":
-            return learned
-        known = _standardized(site_attributes(batch), self.scale_attributes)
-        learned = _standardized(learned, self.standardize, learned.shape[1])
+        """The descriptor of each site: its attributes and its vectors after every layer, weighted likewise."""
+        sites = self.standardized_sites(batch)
+        n_known = self.site_size - self.width * (len(self.convolutions) + 1)
+        if not n_known:
+            return sites
+        known, learned = sites.split([n_known, sites.shape[1] - n_known], dim=1)
         return torch.cat([known, learned * (LEARNED_SHARE * known.shape[1] / learned.shape[1])], dim=1)
+
+    def standardized_sites(self, batch: GraphBatch, layers: Sequence[int] | None = None) -> Tensor:
+        """Attributes and the vectors after every layer, or those after chosen ones, as (A, F).
+
+        Columns are counted in standard deviations, where the encoder has attributes and knows them: of the attributes
+        over sites, of learned ones over crystals.
+        """
+        sites = self.encode_sites(batch)
+        if self.attributes is None or self.readout != "means":
+            return torch.cat(sites if layers is None else [sites[k] for k in layers], dim=1)
+        learned = _standardized(torch.cat(sites, dim=1), self.standardize, self.width * len(sites))
+        if layers is not None:
+            blocks = learned.split(self.width, dim=1)
+            return torch.cat([blocks[k] for k in layers], dim=1)
+        return torch.cat([_standardized(site_attributes(batch), self.scale_attributes), learned], dim=1)
 
     def liken(self, batch: GraphBatch) -> Tensor:
         """Unit vectors whose cosine says how alike two crystals are, (B, pooled_size + embedding_size).

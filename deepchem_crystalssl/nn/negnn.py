@@ -29,8 +29,7 @@ class NEGNN(nn.Module):
         \hat y &= \phi\big(\langle \mathrm{backbone}(x)_i \rangle_i\big) \quad\text{of a crystal, or}\quad
         \hat y_i = \phi\big(\mathrm{backbone}(x)_i\big) \quad\text{of its sites}
 
-    a are the 92 tabulated attributes of an element, h the vectors of a pretrained encoder, standardised by running
-    statistics.
+    a are the 92 tabulated attributes of an element, h the standardised vectors of a pretrained encoder.
 
     Parameters
     ----------
@@ -45,7 +44,8 @@ class NEGNN(nn.Module):
     hidden : int
         Width of the layer before the outputs.
     dropout : float
-        Share of the pretrained columns, and of the layer before the outputs, that is left out in training.
+        Share of what the pretrained vectors add to a site, and of the layer before the outputs, that is left out in
+        training.
 
     Examples
     --------
@@ -78,7 +78,6 @@ class NEGNN(nn.Module):
         self.embed_pretrained = None
         if n_pretrained:
             self.embed_pretrained = nn.Linear(n_pretrained, backbone.width, bias=False)
-            self.standardize = BatchRenorm(n_pretrained, momentum=0.05, affine=False)
         self.backbone = backbone
         self.hidden = mlp([backbone.width, hidden])
         self.norm = BatchRenorm(hidden)
@@ -89,7 +88,7 @@ class NEGNN(nn.Module):
         sites = sum_species(batch, self.embed_elements(self.element_features))
         if self.embed_pretrained is not None:
             assert pretrained is not None
-            sites = sites + self.embed_pretrained(self._dropped(self.standardize(pretrained)))
+            sites = sites + self._dropped(self.embed_pretrained(pretrained))
         sites = self.backbone(batch, sites)
         seen = mean_over_sites(batch, sites) if self.level == "crystal" else sites
         return self.output(self._dropped(F.silu(self.norm(self.hidden(seen)))))
@@ -155,12 +154,7 @@ class PropertyPredictor(nn.ModuleDict):
         """What the network says, (B or A, outputs), in standard deviations; vectors not given are computed."""
         batch, vectors = inputs
         if vectors is None and "encoder" in self:
-            encoder = cast(CrystalEncoder, self["encoder"])
-            if self.layers is None:
-                vectors = encoder.describe_sites(batch)
-            else:
-                sites = encoder.encode_sites(batch)
-                vectors = torch.cat([sites[k] for k in self.layers], dim=1)
+            vectors = cast(CrystalEncoder, self["encoder"]).standardized_sites(batch, self.layers)
         return self["network"](batch, vectors)
 
     def forward(self, inputs: tuple[GraphBatch, Tensor | None]) -> Tensor | tuple[Tensor, Tensor]:
