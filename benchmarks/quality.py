@@ -29,10 +29,10 @@ def main() -> None:
     parser.add_argument("--cache", default="quality_cache")
     parser.add_argument("--only", nargs="+", help="measures to run; those written before are kept")
     options = parser.parse_args()
-    both = [options.data, options.model]
+    both, label = [options.data, options.model], Path(options.model).name
     measures = {
-        "retrieval": lambda: retrieval.main(both),
-        "retrieval, all validation crystals": lambda: retrieval.main([*both, "--full"]),
+        "retrieval": lambda: retrieval.main(both)[label],
+        "retrieval, all validation crystals": lambda: retrieval.main([*both, "--full"])[label],
         "concepts and neighbours": lambda: concepts.main([*both, "--cache", options.cache]),
         "sites": lambda: sites.main([*both, "--by-layer"]),
         "materials": lambda: materials.main([*both, "--cache", options.cache]),

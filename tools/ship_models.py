@@ -37,7 +37,7 @@ FIXED = {
     "units": "lengths in angstrom, two-theta in degrees; embeddings have none: see docs/embeddings.md",
     "limits": [
         "No pattern for elements beyond Z = 98 and for crystals without a reflection in 10-110 degrees of Cu K-alpha.",
-        "Found least surely by their patterns: triclinic and monoclinic crystals, and oxides.",
+        "Found least surely by their patterns: triclinic crystals, and oxides.",
         "Distances cannot tell the hands of a chiral crystal apart.",
         "Trained on relaxed, ordered structures: distorted, disordered and molecular crystals are seen less well.",
         "Magnetic order, charge state, temperature and pressure are not in the vectors.",
@@ -46,8 +46,8 @@ FIXED = {
 
 
 HISTORY = {
-    "general": "after 1,200 steps of a cosine of 1,000,000 samples, went on with one of 800,000",
-    "small": "after 1,450 steps of a cosine of 1,000,000 samples, went on with one of 800,000",
+    "general": "the first stage, after 1,200 steps of a cosine of 1,000,000 samples, went on with one of 800,000",
+    "small": "after 1,450 steps of a cosine of 1,000,000 samples, went on with one of 800,000; no second stage",
 }
 """Where the shipped weights were not trained in one run."""
 
@@ -84,7 +84,7 @@ def main() -> None:
         "description": DESCRIPTIONS[options.name],
         **FIXED,
         "training": training(options.runs, options.name),
-        "metrics": json.loads(options.quality.read_text()),
+        "metrics": json.loads(options.quality.read_text().replace(f"{options.name}_final", options.name)),
     }
     model = dcs.load_pretrained(options.runs / f"{options.name}_final")
     folder = dcs.save_pretrained(model, ROOT / options.name, card)

@@ -225,6 +225,9 @@ class RecipeError(CrystalInputError):
 class LabelError(CrystalInputError):
     """Labels that do not fit the crystals, or the model."""
 
+    rule = "labels are numbers, one row for every crystal or site, one column for every task"
+    remedy = "Check y, and the columns named as tasks."
+
 
 class Report(list[CrystalInputError]):
     """The bad items of one piece of bulk work, in order.
