@@ -55,6 +55,7 @@ class _Embedding(BaseFeaturizer):
     """
 
     pretrained: str | Path | CrystalSSLModel | None
+    n_jobs: int = 1  # an attribute over matminer's property: a constructor argument, which sklearn.clone keeps
 
     @property
     def model(self) -> CrystalSSLModel:
@@ -70,14 +71,9 @@ class _Embedding(BaseFeaturizer):
             return "model"
         return DEFAULT if self.pretrained is None else Path(self.pretrained).name
 
-    @property
-    def n_jobs(self) -> int:
-        """Threads that search for neighbours; a constructor argument, so that ``sklearn.clone`` keeps it."""
-        return self._n_jobs
-
-    @n_jobs.setter
-    def n_jobs(self, n_jobs: int) -> None:
-        self._n_jobs = n_jobs
+    def set_n_jobs(self, n_jobs: int) -> None:
+        """Set the number of threads, as matminer's featurizers let one."""
+        self.n_jobs = n_jobs
 
     @abstractmethod
     def _embed(self, entries: list, on_error: OnError, report: Report) -> np.ndarray:
@@ -239,6 +235,8 @@ class SiteEmbedding(_Embedding):
     (96, 'small layer 1 #47')
     """
 
+    _last: tuple[tuple, np.ndarray] | None = None
+
     def __init__(
         self,
         pretrained: str | Path | CrystalSSLModel | None = None,
@@ -248,7 +246,6 @@ class SiteEmbedding(_Embedding):
         self.pretrained = pretrained
         self.layers = layers
         self.n_jobs = n_jobs
-        self._last: tuple[tuple, np.ndarray] | None = None
 
     def featurize(self, struct: Structure, idx: int) -> list[float]:
         """The vector of one site."""

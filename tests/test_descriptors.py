@@ -17,6 +17,7 @@ from sklearn.kernel_ridge import KernelRidge
 from sklearn.linear_model import Ridge
 from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
+from sklearn.utils import estimator_checks
 
 import deepchem_crystalssl as dcs
 from deepchem_crystalssl import CrystalEmbedding, SiteEmbedding, XRDEmbedding
@@ -218,6 +219,26 @@ def test_a_model_in_place_of_its_name_can_be_cloned(structures):
     copy = clone(embedding)
     assert copy.pretrained is embedding.pretrained
     assert np.allclose(copy.transform(structures), embedding.transform(structures))
+
+
+@pytest.mark.parametrize("make", [CrystalEmbedding, SiteEmbedding, XRDEmbedding])
+@pytest.mark.parametrize(
+    "check",
+    [
+        estimator_checks.check_parameters_default_constructible,
+        estimator_checks.check_no_attributes_set_in_init,
+        estimator_checks.check_get_params_invariance,
+        estimator_checks.check_set_params,
+        estimator_checks.check_estimator_repr,
+        estimator_checks.check_estimator_cloneable,
+        estimator_checks.check_do_not_raise_errors_in_init_or_set_params,
+        estimator_checks.check_estimator_tags_renamed,
+        estimator_checks.check_valid_tag_types,
+    ],
+    ids=lambda check: check.__name__,
+)
+def test_checks_of_scikit_learn_that_need_no_numbers(make, check):
+    check(make.__name__, make())
 
 
 def test_construction_reads_nothing(monkeypatch):
