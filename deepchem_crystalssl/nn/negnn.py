@@ -26,8 +26,9 @@ class NEGNN(nn.Module):
 
     .. math::
         x_i &= W_z \, a(z_i) + W_h \, h_i + b \\
-        \hat y &= \phi\big(\langle \mathrm{backbone}(x)_i \rangle_i\big) \quad\text{of a crystal, or}\quad
-        \hat y_i = \phi\big(\mathrm{backbone}(x)_i\big) \quad\text{of its sites}
+        y_i &= [x_i, \mathrm{backbone}(x)_i] \\
+        \hat y &= \phi(\langle y_i \rangle_i) \quad\text{of a crystal, or}\quad
+        \hat y_i = \phi(y_i) \quad\text{of its sites}
 
     a are the 92 tabulated attributes of an element, h the standardised vectors of a pretrained encoder.
 
@@ -79,7 +80,7 @@ class NEGNN(nn.Module):
         if n_pretrained:
             self.embed_pretrained = nn.Linear(n_pretrained, backbone.width, bias=False)
         self.backbone = backbone
-        self.hidden = mlp([backbone.width, hidden])
+        self.hidden = mlp([2 * backbone.width, hidden])
         self.norm = BatchRenorm(hidden)
         self.output = nn.Linear(hidden, n_outputs)
 
@@ -89,7 +90,7 @@ class NEGNN(nn.Module):
         if self.embed_pretrained is not None:
             assert pretrained is not None
             sites = sites + self._dropped(self.embed_pretrained(pretrained))
-        sites = self.backbone(batch, sites)
+        sites = torch.cat([sites, self.backbone(batch, sites)], dim=1)
         seen = mean_over_sites(batch, sites) if self.level == "crystal" else sites
         return self.output(self._dropped(F.silu(self.norm(self.hidden(seen)))))
 
