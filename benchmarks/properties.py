@@ -225,8 +225,9 @@ def summary(table: pd.DataFrame) -> None:
     """Mean and deviation over seeds; then every method beside the same network from scratch."""
     for name, of_set in table.groupby("set", sort=False):
         cells = of_set.groupby(["method", "n"], sort=False)["mae"].agg(["mean", "std", "count"])
-        text = [f"{m:.4f} ± {s:.4f} ({c})" if c > 1 else f"{m:.4f}" for m, s, c in cells.to_numpy()]
-        print(f"\n{name}\n{pd.Series(text, cells.index).unstack('n').fillna('').to_string()}")
+        text = [f"{m:.4f} ± {s:.4f} ({c:.0f})" if c > 1 else f"{m:.4f}" for m, s, c in cells.to_numpy()]
+        wide = pd.Series(text, cells.index).unstack("n").fillna("")
+        print(f"\n{name}\n{wide[sorted(wide, key=lambda n: n or np.inf)].to_string()}")
     means = table.groupby(["set", "n", "method"])["mae"].mean().unstack("method")
     for ours, control in (("negnn", "scratch"), ("random", "scratch"), ("megnet", "megnet scratch"),
                           ("alignn", "alignn scratch"), ("ours with magpie", "magpie structure")):  # fmt: skip
