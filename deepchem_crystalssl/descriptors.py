@@ -18,7 +18,7 @@ from pymatgen.core import Structure
 from .crystals.convert import to_crystal
 from .crystals.errors import CrystalInputError, OnError, Report, UnsupportedObjectError
 from .crystals.neighbors import iterate_graphs
-from .embedding import Space, embed_expected_patterns, embed_graphs
+from .embedding import Space, embed_graphs
 from .models import CrystalSSLModel
 from .nn.crystal_encoder import CrystalEncoder
 from .nn.site_attributes import CELL_ATTRIBUTES, SITE_ATTRIBUTES
@@ -116,9 +116,7 @@ class _Embedding(BaseFeaturizer):
 
     def transform(self, X: Any) -> np.ndarray:
         """Vectors, float32 (n, F), for scikit-learn; the row of a bad entry is NaN, and the log says why."""
-        vectors, report = self._vectors(_entries(X), "skip")
-        report.log()
-        return vectors
+        return self._vectors(_entries(X), "skip")[0]
 
     def _vectors(self, entries: list, on_error: OnError) -> tuple[np.ndarray, Report]:
         report = Report()
@@ -203,12 +201,10 @@ class CrystalEmbedding(_Embedding):
         return readout if self.space == "descriptor" else readout + shared
 
     def _embed(self, entries: list, on_error: OnError, report: Report) -> np.ndarray:
-        model, records = self.model, [_read(entry, k) for k, entry in enumerate(entries)]
-        graphs = iterate_graphs(records, on_error=on_error, report=report, n_threads=self.n_jobs, progress=False)
-        if self.space == "pattern" and self.layers is None:
-            return _expected_patterns(model, graphs, on_error, report)
+        records = [_read(entry, k) for k, entry in enumerate(entries)]
+        options: dict[str, Any] = {"on_error": on_error, "report": report, "n_threads": self.n_jobs, "progress": False}
         space: Space = "shared" if self.layers is not None else self.space
-        return embed_graphs(model.crystal_encoder, graphs, "crystal", self.layers, model.engine, model.device, space)
+        return self.model.embed(records, layers=self.layers, space=space, **options)
 
 
 class SiteEmbedding(_Embedding):
@@ -334,8 +330,8 @@ class XRDEmbedding(_Embedding):
         others = [k for k in range(len(entries)) if k not in vectors]
         found = Report()
         records = [_read(entries[k], k) for k in others]
-        graphs = iterate_graphs(records, on_error=on_error, report=found, n_threads=self.n_jobs, progress=False)
-        expected = iter(_expected_patterns(model, graphs, on_error, found))
+        options: dict[str, Any] = {"on_error": on_error, "report": found, "n_threads": self.n_jobs, "progress": False}
+        expected = iter(model.embed(records, space="pattern", **options))
         wrong = {error.index: error for error in found}
         for position, k in enumerate(others):
             if position in wrong:
@@ -343,14 +339,6 @@ class XRDEmbedding(_Embedding):
             else:
                 vectors[k] = next(expected)
         return np.array([vectors[k] for k in sorted(vectors)], np.float32)
-
-
-def _expected_patterns(model: CrystalSSLModel, graphs: Any, on_error: OnError, report: Report) -> np.ndarray:
-    if model.xrd_encoder is None:
-        raise ValueError(f"pretrained: {model}; it has no pattern encoder")
-    vectors, errors = embed_expected_patterns(model.xrd_encoder, graphs, model.xrd_grid, model.device)
-    report.handle_rest(errors, on_error)
-    return vectors
 
 
 def _entries(entries: Any) -> list:

@@ -45,7 +45,7 @@ def embed_graphs(
     if space not in get_args(Space):
         raise ValueError(f"space: {space!r}; must be one of {', '.join(get_args(Space))}")
     if space == "pattern":
-        raise ValueError("space: 'pattern' is made by the pattern encoder; see embed_expected_patterns")
+        raise ValueError("space: 'pattern' is of whole crystals, by their simulated patterns, not of sites or layers")
     if space != "shared" and (layers is not None or (level == "site" and space != "descriptor")):
         raise ValueError(f"space: {space!r} is not made of chosen layers, and only 'descriptor' is of sites too")
     encoder.eval()

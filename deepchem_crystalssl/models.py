@@ -369,6 +369,7 @@ class CrystalSSLModel(ResumableModel):
         disorder: Disorder = "refuse",
         on_error: OnError = "raise",
         report: Report | None = None,
+        n_threads: int | None = None,
         progress: bool | None = None,
     ) -> np.ndarray:
         """Vectors of crystals, or of their sites.
@@ -388,7 +389,7 @@ class CrystalSSLModel(ResumableModel):
             crystal's own simulated patterns; to predict properties from, by regressors that look at Manhattan
             distances or single columns, already scaled; to find what is alike, by cosine or Euclidean distance. The
             descriptor is there for sites too: attributes and all layers.
-        disorder, on_error, report, progress
+        disorder, on_error, report, n_threads, progress
             As in :func:`~deepchem_crystalssl.structures_to_graphs`.
 
         Returns
@@ -398,7 +399,8 @@ class CrystalSSLModel(ResumableModel):
         """
         source = _records(structures) if isinstance(structures, Dataset) else structures
         report = Report() if report is None else report
-        graphs = iterate_graphs(source, disorder=disorder, on_error=on_error, report=report, progress=progress)
+        options: dict[str, Any] = {"disorder": disorder, "n_threads": n_threads, "progress": progress}
+        graphs = iterate_graphs(source, on_error=on_error, report=report, **options)
         if space == "pattern" and level == "crystal" and layers is None:
             vectors, errors = embed_expected_patterns(self._pattern_encoder(), graphs, self.xrd_grid, self.device)
             report.handle_rest(errors, on_error)

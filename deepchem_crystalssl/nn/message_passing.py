@@ -8,6 +8,7 @@ compiled loop of :mod:`.fused_convolution`, which ``"auto"`` prefers.
 from __future__ import annotations
 
 import math
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property, wraps
@@ -42,7 +43,7 @@ MASKED_ROW = TABLE_ROWS
 """Row of an edge whose distance is hidden."""
 
 
-class Links:
+class Links(ABC):
     """Messages run along links, from a neighbour to a centre: those of :class:`GraphBatch`, or of a line graph."""
 
     neighbor: Tensor
@@ -50,9 +51,9 @@ class Links:
     engine: Engine
 
     @property
+    @abstractmethod
     def total_sites(self) -> int:
         """How many things are linked."""
-        raise NotImplementedError
 
     @property
     def uses_dgl(self) -> bool:
