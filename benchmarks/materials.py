@@ -30,13 +30,11 @@ import pandas as pd
 from matminer.featurizers.composition import ElementProperty
 from matminer.featurizers.structure import DensityFeatures, GlobalSymmetryFeatures
 from pymatgen.core import Lattice, Structure
-from scipy.linalg import cho_factor, cho_solve
 from sklearn.ensemble import RandomForestRegressor
-from sklearn.metrics.pairwise import manhattan_distances
-from sklearn.model_selection import GroupKFold
 from sklearn.preprocessing import StandardScaler
 
 import deepchem_crystalssl as dcs
+from deepchem_crystalssl.kernel_ridge import LaplacianRidgeCV
 from deepchem_crystalssl.probes import interval_of_mean
 from deepchem_crystalssl.recipes import open_model
 
@@ -44,7 +42,6 @@ from controls import random_control
 
 REFERENCE = "Magpie + structure"
 
-ALPHAS, GAMMAS = np.logspace(-4, 0, 5), np.logspace(-1.5, 0.5, 5)
 KONG = {
     "E_form": "kong_formation_4k",
     "HSE gap": "kong_hse",
@@ -110,29 +107,8 @@ def structural(graphs: list) -> np.ndarray:
 
 def kernel_ridge(x: np.ndarray, y: np.ndarray, groups: np.ndarray, x_test: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Predictions of a Laplacian kernel ridge whose parameters the training part chose, and its errors there."""
-    distance = manhattan_distances(x) / x.shape[1]
-    folds = list(GroupKFold(5, shuffle=True, random_state=0).split(x, groups=groups))
-    center = np.median(y)
-    best: tuple[float, float, float, np.ndarray] = (np.inf, 0.0, 0.0, np.empty(0))
-    for gamma in GAMMAS / np.median(distance):
-        kernel = np.exp(-gamma * distance)
-        errors = np.zeros((len(ALPHAS), len(y)))
-        for train, test in folds:
-            inner, across = kernel[np.ix_(train, train)], kernel[np.ix_(test, train)]
-            for k, alpha in enumerate(ALPHAS):
-                guess = across @ weights(inner, y[train] - center, alpha)
-                errors[k, test] = np.abs(guess + center - y[test])
-        k = errors.mean(1).argmin()
-        if errors[k].mean() < best[0]:
-            best = (errors[k].mean(), ALPHAS[k], gamma, errors[k])
-    fitted = weights(np.exp(-best[2] * distance), y - center, best[1])
-    return np.exp(-best[2] * manhattan_distances(x_test, x) / x.shape[1]) @ fitted + center, best[3]
-
-
-def weights(kernel: np.ndarray, y: np.ndarray, alpha: float) -> np.ndarray:
-    """Of a kernel ridge."""
-    damped = kernel + alpha * np.eye(len(kernel))
-    return cho_solve(cho_factor(damped, lower=True, overwrite_a=True, check_finite=False), y)
+    model = LaplacianRidgeCV().fit(x, y, groups)
+    return model.predict(x_test), np.abs(model.cv_prediction_ - y)
 
 
 def scaled(x: np.ndarray, x_test: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

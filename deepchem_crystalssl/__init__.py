@@ -37,6 +37,7 @@ if find_spec("deepchem") is not None:
     from .crystals.xrd_grid import XRDGrid
     from .datasets import CrystalStore
     from .descriptors import CrystalEmbedding, SiteEmbedding, XRDEmbedding
+    from .environments import compare_layers, local_environments
     from .featurizers import CrystalGraphFeaturizer, XRDFeaturizer
     from .loaders import CrystalLoader
     from .models import CrystalSSLModel
@@ -64,8 +65,10 @@ __all__ = [
     "XRDEmbedding",
     "XRDFeaturizer",
     "XRDGrid",
+    "compare_layers",
     "list_pretrained",
     "load_pretrained",
+    "local_environments",
     "prepare_measured_pattern",
     "read_structures",
     "register",

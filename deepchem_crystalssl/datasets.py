@@ -193,3 +193,9 @@ class CrystalStore(Dataset):
         for k, name in enumerate(self.get_task_names()):
             frame[name] = self.y[:, k]
         return frame
+
+
+def records_of(dataset: Dataset) -> Iterator[Any]:
+    """The records of a dataset, in order, with flat memory."""
+    for X, _, _, _ in dataset.iterbatches(256, deterministic=True, pad_batches=False):
+        yield from X

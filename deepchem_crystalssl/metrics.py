@@ -193,6 +193,42 @@ def spread(vectors: np.ndarray) -> float:
     return float(np.sqrt(((vectors - vectors.mean(0)) ** 2).sum(1).mean() / total)) if total > 0 else 0.0
 
 
+def variance_explained(vectors: np.ndarray, labels: Sequence | np.ndarray) -> float:
+    r"""Share of the vectors' variance that lies between groups of one label, beyond chance.
+
+    :math:`1 - \frac{SS_\text{within} / (n - k)}{SS_\text{total} / (n - 1)}` of n rows in k groups (Kelley 1935), summed
+    over columns in their standard deviations: about 0 for labels that say nothing (below it, by chance), 1 for labels
+    that say all.
+
+    Parameters
+    ----------
+    vectors : numpy.ndarray
+        (n, F).
+    labels : sequence
+        (n,); rows whose label is None are left out.
+
+    Examples
+    --------
+    >>> x = np.array([[0.0, 1.0], [0.0, 1.0], [1.0, 3.0], [1.0, 3.0]])
+    >>> variance_explained(x, ["a", "a", "b", "b"]), round(variance_explained(x, ["a", "b", "a", "b"]), 3)
+    (1.0, -0.5)
+    """
+    vectors, labels = np.asarray(vectors, float), np.asarray(labels, object)
+    if len(vectors) != len(labels):
+        raise ValueError(f"{len(vectors)} vectors, {len(labels)} labels; one of each per row")
+    known = np.array([label is not None for label in labels], bool)
+    groups, codes = np.unique(labels[known].astype(str), return_inverse=True)
+    n, k = int(known.sum()), len(groups)
+    if not 1 < k < n:
+        raise ValueError(f"labels: {k} groups of {n} rows; there must be at least 2, and fewer than rows")
+    x = vectors[known] - vectors[known].mean(0)
+    x = x[:, x.std(0) > 1e-9] / x.std(0)[x.std(0) > 1e-9]
+    sums = np.zeros((k, x.shape[1]))
+    np.add.at(sums, codes, x)
+    within = x - (sums / np.bincount(codes)[:, None])[codes]
+    return float(1.0 - ((within**2).sum() / (n - k)) / ((x**2).sum() / (n - 1)))
+
+
 def alignment(x: np.ndarray, y: np.ndarray) -> float:
     r"""Mean squared distance of partners of unit length, :math:`\langle |x_i - y_i|^2 \rangle` (Wang and Isola 2020).
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, cast
@@ -20,6 +20,7 @@ from .crystals.errors import OnError, Report
 from .crystals.instrument import TRAINING, Instrument, try_patterns
 from .crystals.neighbors import iterate_graphs
 from .crystals.xrd_grid import XRDGrid
+from .datasets import records_of
 from .embedding import Level, Space, embed_expected_patterns, embed_graphs, embed_patterns
 from .metrics import duplicate_groups
 from .monitor import validation_metrics
@@ -397,7 +398,7 @@ class CrystalSSLModel(ResumableModel):
         numpy.ndarray
             float32, in order, bad items left out: (n, F), or for sites (sum of N, F), crystal after crystal.
         """
-        source = _records(structures) if isinstance(structures, Dataset) else structures
+        source = records_of(structures) if isinstance(structures, Dataset) else structures
         report = Report() if report is None else report
         options: dict[str, Any] = {"disorder": disorder, "n_threads": n_threads, "progress": progress}
         graphs = iterate_graphs(source, on_error=on_error, report=report, **options)
@@ -430,9 +431,3 @@ class CrystalSSLModel(ResumableModel):
         if self.xrd_encoder is None:
             raise ValueError("objectives: none of them trains a pattern encoder; use 'joint' or 'suzuki2022'")
         return self.xrd_encoder
-
-
-def _records(dataset: Dataset) -> Iterator[Any]:
-    """The records of a dataset, with flat memory."""
-    for X, _, _, _ in dataset.iterbatches(256, deterministic=True, pad_batches=False):
-        yield from X

@@ -12,8 +12,10 @@ import torch
 
 import deepchem_crystalssl as dcs
 from deepchem_crystalssl import NEGNNModel, site_labels
+from deepchem_crystalssl.kernel_ridge import LaplacianRidgeCV
 
-SMALL = {"pretrained": "small", "batch_size": 32, "hidden": 32}
+SMALL = {"pretrained": "small", "batch_size": 32, "hidden": 32, "kernel_share": 0.0}
+BOTH = {**SMALL, "kernel_share": 0.5}
 
 
 def records(graphs):
@@ -166,6 +168,44 @@ def test_uncertainty_knows_noise(few, dataset):
         NEGNNModel(**SMALL).predict_uncertainty(dataset)
 
 
+def test_half_the_prediction_is_the_kernel(few, dataset):
+    """The blend, from its parts: the same network alone, and scikit-learn's kernel ridge on the descriptor."""
+    train, test = dataset.select(range(80)), dataset.select(range(80, 120))
+    alone, both = NEGNNModel(**SMALL), NEGNNModel(**BOTH)
+    for model in (alone, both):
+        model.fit(train, nb_epoch=3)
+    source = dcs.load_pretrained("small")
+    x, x_test = (source.embed(part, space="descriptor") for part in (train, test))
+    systems = [g.chemical_system for g in train.X]
+    kernel = LaplacianRidgeCV().fit(x, train.y.ravel(), systems)
+    expected = 0.5 * alone.predict(test)[:, 0] + 0.5 * kernel.predict(x_test)
+    assert np.allclose(both.predict(test)[:, 0], expected, atol=1e-4)
+    assert not np.allclose(expected, alone.predict(test)[:, 0], atol=1e-2)
+
+
+def test_the_kernel_knows_missing_labels_and_its_limits(few, dataset, monkeypatch):
+    y = np.column_stack([dataset.y, -3.0 * dataset.y])
+    w = np.ones_like(y)
+    w[::2, 1] = 0
+    y[::2, 1] = 1e9
+    monkeypatch.setattr(LaplacianRidgeCV.__init__, "__defaults__", (*LaplacianRidgeCV.__init__.__defaults__[:3], 60, 0))
+    model = NEGNNModel(n_tasks=2, **{**BOTH, "kernel_share": 1.0})
+    model.fit(dc.data.NumpyDataset(records(few), y, w), nb_epoch=1)
+    kernel = model.components["kernel"]
+    assert kernel.rows.shape[0] == 60 and float(kernel.share) == pytest.approx(0.5)  # holds half of the crystals
+    kernel.share.fill_(1.0)
+    guess = model.predict(dataset)
+    assert np.abs(guess + 3.0 * guess[:, :1])[:, 1].mean() < np.abs(3.0 * (dataset.y - np.median(dataset.y))).mean()
+
+
+@pytest.mark.parametrize(
+    "options",
+    [{"mode": "classification"}, {"level": "site"}, {"fine_tune": 1e-4}, {"pretrained": None}],
+)
+def test_no_kernel_where_it_makes_no_sense(options):
+    assert "kernel" not in NEGNNModel(**{**BOTH, **options}).components
+
+
 def test_transformers_metrics_and_splitters(dataset):
     systems = [g.chemical_system for g in dataset.X]
     train, test = dc.splits.RandomGroupSplitter(systems).train_test_split(dataset, frac_train=0.8)
@@ -197,7 +237,7 @@ def test_hyperparameter_search(dataset, tmp_path):
 
 
 def test_folder_holds_everything_a_new_process_needs(dataset, tmp_path):
-    model = NEGNNModel(**SMALL, layers=[1, 2], model_dir=str(tmp_path))
+    model = NEGNNModel(**BOTH, layers=[1, 2], model_dir=str(tmp_path))
     model.fit(dataset, nb_epoch=2)
     expected = model.predict(dataset.select(range(5)))
     np.save(tmp_path / "expected.npy", expected)
@@ -227,7 +267,7 @@ def test_a_folder_of_another_model_is_refused(dataset, tmp_path):
 
 def test_resumed_run_is_the_uninterrupted_one(dataset, tmp_path):
     def build(folder):
-        return NEGNNModel(**SMALL, model_dir=str(tmp_path / folder))
+        return NEGNNModel(**BOTH, model_dir=str(tmp_path / folder))
 
     whole = build("a")
     whole.fit(dataset, nb_epoch=4)
@@ -263,6 +303,7 @@ def test_schedule_ends_with_the_epochs(dataset):
         ({"backbone": "schnet"}, "backbone"),
         ({"mode": "classification", "uncertainty": True}, "uncertainty"),
         ({"pretrained": None, "fine_tune": 1e-4}, "fine_tune"),
+        ({"kernel_share": 1.5}, "kernel_share"),
     ],
 )
 def test_arguments_that_make_no_sense(options, word):

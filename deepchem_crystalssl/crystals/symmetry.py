@@ -79,6 +79,21 @@ def prototype(crystal: Crystal, symprec: float = 0.01) -> str:
     return f"{formula} {symmetry.number} {'-'.join(sorted(sizes))}"
 
 
+def orbits(crystal: Crystal, symprec: float = 0.01) -> np.ndarray:
+    """Which sites the space group maps onto each other: the same number for each, (N,).
+
+    Where spglib finds no symmetry, every site is alone.
+
+    Examples
+    --------
+    >>> from deepchem_crystalssl.demo import bundled_prototypes
+    >>> orbits(bundled_prototypes()[0]).tolist()
+    [0, 0, 0, 3, 3, 3]
+    """
+    symmetry = _symmetry(crystal, symprec)
+    return np.arange(crystal.num_nodes) if symmetry is None else symmetry.crystallographic_orbits
+
+
 def _symmetry(crystal: Crystal, symprec: float) -> spglib.SpglibDataset | None:
     cell = (crystal.lattice, crystal.frac_coords, crystal.atomic_numbers)
     return spglib.get_symmetry_dataset(cell, symprec=symprec)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal, cast
+from typing import Any, Literal, cast
 
 import torch
 from torch import Tensor, nn
@@ -12,9 +12,9 @@ from torch.nn import functional as F
 from ..crystals.elements import element_features
 from ..crystals.errors import LabelError
 from .backbones import Backbone
-from .crystal_encoder import CrystalEncoder
+from .crystal_encoder import CrystalEncoder, mean_and_std
 from .layers import mlp
-from .message_passing import GraphBatch, mean_over_sites, sum_species
+from .message_passing import GraphBatch, sum_species
 from .normalization import BatchRenorm
 
 Mode = Literal["regression", "classification"]
@@ -27,10 +27,11 @@ class NEGNN(nn.Module):
     .. math::
         x_i &= W_z \, a(z_i) + W_h \, h_i + b \\
         y_i &= [x_i, \mathrm{backbone}(x)_i] \\
-        \hat y &= \phi(\langle y_i \rangle_i) \quad\text{of a crystal, or}\quad
+        \hat y &= \phi([\langle y_i \rangle_i, \sigma(y_i)_i]) \quad\text{of a crystal, or}\quad
         \hat y_i = \phi(y_i) \quad\text{of its sites}
 
-    a are the 92 tabulated attributes of an element, h the standardised vectors of a pretrained encoder.
+    a are the 92 tabulated attributes of an element, h the standardised vectors of a pretrained encoder; a crystal is
+    read out by mean and standard deviation over its sites.
 
     Parameters
     ----------
@@ -80,7 +81,8 @@ class NEGNN(nn.Module):
         if n_pretrained:
             self.embed_pretrained = nn.Linear(n_pretrained, backbone.width, bias=False)
         self.backbone = backbone
-        self.hidden = mlp([2 * backbone.width, hidden])
+        per_site = 2 * backbone.width
+        self.hidden = mlp([2 * per_site if level == "crystal" else per_site, hidden])
         self.norm = BatchRenorm(hidden)
         self.output = nn.Linear(hidden, n_outputs)
 
@@ -91,7 +93,7 @@ class NEGNN(nn.Module):
             assert pretrained is not None
             sites = sites + self._dropped(self.embed_pretrained(pretrained))
         sites = torch.cat([sites, self.backbone(batch, sites)], dim=1)
-        seen = mean_over_sites(batch, sites) if self.level == "crystal" else sites
+        seen = mean_and_std(batch, sites) if self.level == "crystal" else sites
         return self.output(self._dropped(F.silu(self.norm(self.hidden(seen)))))
 
     def _dropped(self, values: Tensor) -> Tensor:
@@ -127,13 +129,55 @@ class LabelScale(nn.Module):
         self.known.fill_(True)
 
 
+class KernelRegression(nn.Module):
+    r"""Laplacian kernel regressions, fitted elsewhere, and how much they count, (B, F) to (B, n_tasks).
+
+    .. math:: f_t(x) = c_t + \sum_r w_{rt} \, e^{-\gamma_t |x - x_r|_1}
+
+    Before they are fitted their ``share`` is 0.
+
+    Parameters
+    ----------
+    n_tasks : int
+    """
+
+    rows: Tensor
+    weights: Tensor
+    gamma: Tensor
+    center: Tensor
+    share: Tensor
+
+    def __init__(self, n_tasks: int):
+        super().__init__()
+        self.take(torch.zeros(0, 0), torch.zeros(0, n_tasks), torch.ones(n_tasks), torch.zeros(n_tasks), 0.0)
+
+    def take(self, rows: Tensor, weights: Tensor, gamma: Tensor, center: Tensor, share: float) -> None:
+        """Rows (n, F), their weights (n, n_tasks), gamma and center (n_tasks,)."""
+        values = {"rows": rows, "weights": weights, "gamma": gamma, "center": center, "share": torch.tensor(share)}
+        for name, value in values.items():
+            self.register_buffer(name, value.float())
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, F) to (B, n_tasks)."""
+        distance = torch.cdist(x, self.rows, p=1)
+        tasks = [torch.exp(-gamma * distance) @ w for gamma, w in zip(self.gamma, self.weights.T, strict=True)]
+        return torch.stack(tasks, dim=1) + self.center
+
+    def _load_from_state_dict(self, state_dict: dict[str, Tensor], prefix: str, *args: Any) -> None:
+        """As many rows as were saved."""
+        for name in ("rows", "weights"):
+            if prefix + name in state_dict:
+                setattr(self, name, getattr(self, name).new_zeros(state_dict[prefix + name].shape))
+        super()._load_from_state_dict(state_dict, prefix, *args)
+
+
 class PropertyPredictor(nn.ModuleDict):
     """Encoder, network and scale as one module, whose output is what is predicted.
 
     Parameters
     ----------
     components : dict from str to Module
-        "network", "labels", and where there is one "encoder".
+        "network", "labels", and where there are "encoder" and "kernel".
     mode : {"regression", "classification"}
     n_tasks, n_classes : int
     layers : sequence of int, optional
@@ -166,6 +210,10 @@ class PropertyPredictor(nn.ModuleDict):
             return logits.softmax(-1), logits
         scale = cast(LabelScale, self["labels"])
         values = raw[:, : self.n_tasks] * scale.width + scale.center
+        kernel = cast("KernelRegression | None", self["kernel"] if "kernel" in self else None)
+        if kernel is not None and bool(kernel.share):
+            described = cast(CrystalEncoder, self["encoder"]).describe(inputs[0])
+            values = torch.lerp(values, kernel(described), kernel.share)
         if raw.shape[1] == self.n_tasks:
             return values
         spread = raw[:, self.n_tasks :].clamp(-7.0, 7.0).exp() * scale.width
