@@ -39,6 +39,7 @@ if find_spec("deepchem") is not None:
     from .descriptors import CrystalEmbedding, SiteEmbedding, XRDEmbedding
     from .environments import compare_layers, local_environments
     from .featurizers import CrystalGraphFeaturizer, XRDFeaturizer
+    from .kernel_ridge import LaplacianRidgeCV
     from .loaders import CrystalLoader
     from .models import CrystalSSLModel
     from .negnn import NEGNNModel, site_labels
@@ -59,6 +60,7 @@ __all__ = [
     "CrystalSSLModel",
     "CrystalSplitter",
     "CrystalStore",
+    "LaplacianRidgeCV",
     "NEGNNModel",
     "Report",
     "SiteEmbedding",
