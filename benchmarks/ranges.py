@@ -1,11 +1,11 @@
 """How far a property looks: error against the layer of the pretrained encoder, whose number is its range in hops.
 
-    python benchmarks/ranges.py DATA -o FOLDER [--model general] [--sets E_form ...]
+    python benchmarks/ranges.py DATA -o FOLDER [--model general] [--sets E_form ...] [--labels 800] [--draws 3]
 
 Layer 0 knows a site's element (and in models with attributes its own bonds), layer k what lies within k hops. Kernel
 ridge, as in ``materials.py``, on the mean and standard deviation over sites of one layer, of all up to it, and of the
-same layers of a random encoder of the same architecture; all training labels (fold100 >= 20), test 15-19. Prints mean
-absolute errors, and draws them over that of layer 0.
+same layers of a random encoder of the same architecture; mean of draws of n labels (fold100 >= 20), test 15-19. Prints
+mean absolute errors, and draws them over that of layer 0.
 """
 
 from __future__ import annotations
@@ -26,12 +26,14 @@ from controls import random_control
 from materials import kernel_ridge, label_sets
 
 
-def error(x: np.ndarray, y: np.ndarray, folds: np.ndarray, systems: np.ndarray) -> float:
-    """Of a kernel ridge on standardised columns."""
-    train = folds >= 20
-    x = StandardScaler().fit(x[train]).transform(x)
-    guess = kernel_ridge(x[train], y[train], systems[train], x[~train])[0]
-    return float(np.abs(guess - y[~train]).mean())
+def error(x: np.ndarray, y: np.ndarray, draws: list[np.ndarray], test: np.ndarray, systems: np.ndarray) -> float:
+    """Of a kernel ridge on standardised columns, the mean of draws of training rows."""
+    errors = []
+    for rows in draws:
+        scaler = StandardScaler().fit(x[rows])
+        guess = kernel_ridge(scaler.transform(x[rows]), y[rows], systems[rows], scaler.transform(x[test]))[0]
+        errors.append(np.abs(guess - y[test]).mean())
+    return float(np.mean(errors))
 
 
 def draw(table: pd.DataFrame, path: Path) -> None:
@@ -56,6 +58,8 @@ def main() -> None:
     parser.add_argument("-o", "--output", type=Path, required=True)
     parser.add_argument("--model", default="general")
     parser.add_argument("--sets", nargs="+")
+    parser.add_argument("--labels", type=int, default=800)
+    parser.add_argument("--draws", type=int, default=3)
     options = parser.parse_args()
     logging.disable(logging.WARNING)
     warnings.filterwarnings("ignore")
@@ -66,6 +70,8 @@ def main() -> None:
         if options.sets and name not in options.sets:
             continue
         systems = np.array([graph.chemical_system for graph in graphs])
+        train, test = np.flatnonzero(folds >= 20), np.flatnonzero(folds < 20)
+        draws = [np.random.default_rng(k).permutation(train)[: options.labels] for k in range(options.draws)]
         blind = random_control(model, graphs)
         for layer in range(len(model.crystal_encoder.convolutions) + 1):
             for kind, encoder, layers in (
@@ -73,7 +79,7 @@ def main() -> None:
                 ("all up to it", model, list(range(layer + 1))),
                 ("random weights, all up to it", blind, list(range(layer + 1))),
             ):
-                mae = error(encoder.embed(graphs, layers=layers, progress=False), y, folds, systems)
+                mae = error(encoder.embed(graphs, layers=layers, progress=False), y, draws, test, systems)
                 rows.append({"set": name, "layer": layer, "kind": kind, "mae": mae})
                 print(rows[-1], flush=True)
     table = pd.DataFrame(rows)

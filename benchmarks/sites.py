@@ -1,6 +1,6 @@
 """The size of magnetic moments from frozen site vectors: ours, controls, and what a user would pick today.
 
-    python benchmarks/sites.py DATA MODEL [MODEL ...] [--structures N] [--regressors forest ridge]
+    python benchmarks/sites.py DATA MODEL [MODEL ...] [--structures N] [--regressors forest ridge] [--negnn]
 
 Sites of d and f elements in structures of at most 52 sites; trained on N structures of fold100 >= 20, tested on as many
 of 15-19. Mean absolute error of |m| in muB: "by system", each chemical system counted once, with a 95 % interval by
@@ -10,7 +10,8 @@ Regressors: a random forest of 100 trees, which are averaged ("forest") or their
 absolute error asks for where moments are either high or low); kernel ridge with a Laplacian kernel, its alpha and gamma
 chosen on a fifth of the training systems. Hand features, standardised: element (atomic number and 92 attributes),
 composition (mean attributes), the twelve nearest distances and their statistics, coordination, volume per site. Ours as
-they come.
+they come. ``--negnn``: NEGNN with ``level="site"`` too, with the vectors of each model and from scratch; each chemical
+system weighs alike.
 """
 
 from __future__ import annotations
@@ -18,8 +19,10 @@ from __future__ import annotations
 import argparse
 import logging
 import warnings
+from collections.abc import Iterator
 from pathlib import Path
 
+import deepchem as dc
 import numpy as np
 import pandas as pd
 import torch
@@ -33,6 +36,7 @@ import deepchem_crystalssl as dcs
 from deepchem_crystalssl.crystals.elements import element_features
 from deepchem_crystalssl.crystals.errors import CrystalInputError
 from deepchem_crystalssl.crystals.validation import make_crystal
+from deepchem_crystalssl.nn.backbones import CGCNN
 from deepchem_crystalssl.nn.site_attributes import SITE_ATTRIBUTES
 from deepchem_crystalssl.probes import interval_of_mean
 from deepchem_crystalssl.recipes import open_model
@@ -109,6 +113,31 @@ def solve(kernel: torch.Tensor, y: torch.Tensor, alpha: float) -> torch.Tensor:
     return torch.cholesky_solve(y[:, None], factor)[:, 0]
 
 
+def networks(train: Sites, test: Sites, models: dict[str, dcs.CrystalSSLModel | None], width: int) -> Iterator[tuple]:
+    """Predictions of NEGNN for sites, with the vectors of every model."""
+    epochs = int(np.clip(500_000 / len(train.graphs), 15, 40))
+    systems = pd.Series([graph.chemical_system for graph in train.graphs])
+    share = systems.map(pd.Series(train.systems).value_counts()).fillna(1).to_numpy(float)
+    weights = dcs.site_labels([np.full(g.num_nodes, 1.0 / n) for g, n in zip(train.graphs, share, strict=True)])
+    for label, model in models.items():
+        torch.manual_seed(0)
+        network = dcs.NEGNNModel(
+            backbone=CGCNN(width), pretrained=model, level="site", hidden=256, learning_rate=0.004, batch_size=64
+        )
+        network.fit(labelled(train, weights), nb_epoch=epochs, checkpoint_interval=0, progress=False)
+        yield label, network.predict(labelled(test))[:, 0][test.chosen]
+
+
+def labelled(sites: Sites, weights: np.ndarray | None = None) -> dc.data.NumpyDataset:
+    """As DeepChem has it; sites that bear no moment are not known."""
+    X = np.empty(len(sites.graphs), object)
+    X[:] = sites.graphs
+    moments = np.full(len(sites.chosen), np.nan)
+    moments[sites.chosen] = sites.moments
+    ends = np.cumsum([graph.num_nodes for graph in sites.graphs])[:-1]
+    return dc.data.NumpyDataset(X, dcs.site_labels(np.split(moments, ends)), weights)
+
+
 REGRESSORS = {"forest": forest, "ridge": ridge}
 
 
@@ -126,6 +155,9 @@ def main(arguments: list[str] | None = None) -> list[dict]:
     parser.add_argument("--structures", type=int, default=3000)
     parser.add_argument("--regressors", nargs="+", default=["forest"], choices=list(REGRESSORS))
     parser.add_argument("--by-layer", action="store_true", help="every layer alone too")
+    parser.add_argument("--no-controls", action="store_true", help="neither random weights nor attributes alone")
+    parser.add_argument("--negnn", action="store_true", help="networks too")
+    parser.add_argument("--width", type=int, default=64, help="of the networks")
     options = parser.parse_args(arguments)
     logging.disable(logging.WARNING)
     warnings.filterwarnings("ignore")
@@ -145,11 +177,15 @@ def main(arguments: list[str] | None = None) -> list[dict]:
     for name in options.models:
         model, label = open_model(name), Path(name).name
         depth = len(model.crystal_encoder.convolutions)
-        for kind, encoder in ((label, model), (f"{label}, random weights", random_control(model, train.graphs))):
+        encoders = {label: model}
+        if not options.no_controls:
+            encoders[f"{label}, random weights"] = random_control(model, train.graphs)
+        for kind, encoder in encoders.items():
             inputs[kind] = tuple(
                 encoder.embed(s.graphs, "site", space="descriptor", progress=False) for s in (train, test)
             )
-        inputs[f"{label}, attributes alone"] = tuple(x[:, : len(SITE_ATTRIBUTES)] for x in inputs[label])
+        if not options.no_controls:
+            inputs[f"{label}, attributes alone"] = tuple(x[:, : len(SITE_ATTRIBUTES)] for x in inputs[label])
         if options.by_layer:
             for layer in range(depth + 1):
                 inputs[f"{label}, layer {layer}"] = tuple(
@@ -165,6 +201,13 @@ def main(arguments: list[str] | None = None) -> list[dict]:
                 spread = errors[~np.isin(test.systems, largest)].mean()
                 rows.append([label, regressor, *by_system(errors, test.systems), spread])
                 print(rows[-1], flush=True)
+    if options.negnn:
+        models = {Path(name).name: open_model(name) for name in options.models} | {"from scratch": None}
+        for label, guess in networks(train, test, models, options.width):
+            errors = np.abs(guess - test.moments)
+            spread = errors[~np.isin(test.systems, largest)].mean()
+            rows.append([label, "NEGNN", *by_system(errors, test.systems), spread])
+            print(rows[-1], flush=True)
     columns = ["input", "regressor", "by system", "low", "high", "sites"]
     table = pd.DataFrame(rows, columns=columns).round(4)
     print(table.to_string(index=False))
