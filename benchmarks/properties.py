@@ -4,7 +4,8 @@
 
 Train: chemical systems of fold100 >= 20, of which each seed draws n (0: all); test: those of 15-19. Labels, scalers
 and regularisation are fitted on the n alone. Every run is kept in RUNS and read when asked for again, so that a
-stopped benchmark goes on; the table and one picture per set are made of what is there.
+stopped benchmark goes on; the table and the pictures, one per set and one of all, are made of what is
+there.
 
 Sets: the four of Kong et al. 2024 (formation energy, HSE gap, log K, log G), matbench phonons, refractive index; and of
 the MEGNet 2018 labels formation energy and gap ("E_form 40k", "gap 40k"). Site moments: ``sites.py``.
@@ -40,6 +41,7 @@ import numpy as np
 import pandas as pd
 from matminer.featurizers.structure import OrbitalFieldMatrix, SineCoulombMatrix
 from matplotlib.figure import Figure
+from matplotlib.ticker import FormatStrFormatter
 from sklearn.ensemble import RandomForestRegressor
 from sklearn.linear_model import RidgeCV
 from sklearn.pipeline import make_pipeline
@@ -153,7 +155,7 @@ def joined(data: Labelled, chosen: np.ndarray, seed: int) -> np.ndarray:
 
 def epochs(n: int) -> int:
     """Fewer passes over more crystals."""
-    return int(np.clip(60_000 / n, 25, 200))
+    return 200 if n <= 250 else 120 if n <= 1000 else 75
 
 
 def network(backbone: str, pretrained: str | None) -> Callable:
@@ -300,17 +302,30 @@ def ratios(table: pd.DataFrame, ours: str, control: str, systems: dict[str, np.n
     return pd.DataFrame(rows)
 
 
-def draw(table: pd.DataFrame, name: str, path: Path) -> None:
-    """Error against the number of labels, of one set."""
-    figure = Figure(figsize=(7, 5), layout="constrained")
-    axes = figure.subplots()
-    for k, (method, runs) in enumerate(table[table["set"] == name].groupby("method", sort=False)):
-        curve = runs.groupby("labels")["mae"].agg(["mean", "std"])
-        style = {"marker": "os^vD<>PX*"[k % 10], "color": f"C{k % 10}", "linestyle": "-" if k < 10 else "--"}
-        axes.errorbar(curve.index, curve["mean"], curve["std"].fillna(0), label=method, capsize=2, **style)
-    axes.set(xscale="log", yscale="log", xlabel="labels", ylabel="mean absolute error", title=name)
-    axes.legend(fontsize=8)
-    figure.savefig(path, dpi=150)
+def draw(table: pd.DataFrame, names: list[str], path: Path) -> None:
+    """Error against the number of labels, a panel for each set; bars are deviations between seeds."""
+    columns = min(3, len(names))
+    rows = -(-len(names) // columns)
+    figure = Figure(figsize=(4.6 * columns + 2.4, 4 * rows), layout="constrained")
+    grid = figure.subplots(rows, columns, squeeze=False)
+    methods = list(dict.fromkeys(table["method"]))
+    for axes, name in zip(grid.flat, names, strict=False):
+        for k, method in enumerate(methods):
+            runs = table[(table["set"] == name) & (table["method"] == method)]
+            curve = runs.groupby("labels")["mae"].agg(["mean", "std"])
+            style = {"marker": "os^vD<>PX*"[k % 10], "color": f"C{k % 10}", "linestyle": "-" if k < 10 else "--"}
+            axes.errorbar(curve.index, curve["mean"], curve["std"].fillna(0), label=method, capsize=2, **style)
+        axes.set(xscale="log", yscale="log", xlabel="labels", title=name)
+        for axis in (axes.xaxis, axes.yaxis):
+            axis.set_major_formatter(FormatStrFormatter("%.3g"))
+            axis.set_minor_formatter(FormatStrFormatter("%.3g"))
+        axes.set_xticks([100, 250, 500, 1000, 2500])
+        axes.set_xticks([], minor=True)
+    for axes in grid[:, 0]:
+        axes.set_ylabel("mean absolute error")
+    handles, labels = grid[0, 0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside right upper", fontsize=9)
+    figure.savefig(path, dpi=110)
 
 
 def summary(table: pd.DataFrame, systems: dict[str, np.ndarray]) -> None:
@@ -358,7 +373,8 @@ def main() -> None:
     ]
     summary(table, systems)
     for name in options.sets:
-        draw(table, name, options.output / f"{name.replace(' ', '_')}.png")
+        draw(table, [name], options.output / f"{name.replace(' ', '_')}.png")
+    draw(table, options.sets, options.output / "curves.png")
 
 
 if __name__ == "__main__":
