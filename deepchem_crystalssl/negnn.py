@@ -261,7 +261,7 @@ class NEGNNModel(ResumableModel):
         return [len(np.atleast_1d(y)) for y in dataset.y] if self.level == "site" else None
 
     def validate(self, dataset: Dataset) -> dict[str, float]:
-        """Mean loss on crystals not trained on."""
+        """Mean loss of the network on crystals not trained on; the kernel, fitted once, has no part in it."""
         total, count = 0.0, 0
         self.model.eval()
         with torch.no_grad():
