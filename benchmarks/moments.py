@@ -50,8 +50,6 @@ QUANTITIES = {
 }
 MOST_PER_SYSTEM = 20
 LEAVES = 4
-LEAST_SPREAD = 0.2
-"""Mean distance from the element's median, muB, below which there is nothing to explain."""
 SHAPES = ["octahedral", "tetrahedral", "square co-planar", "square pyramidal", "trigonal bipyramidal",
           "body-centered cubic", "cuboctahedral"]  # fmt: skip
 
@@ -129,8 +127,7 @@ def rules(train: Told, test: Told, least_systems: tuple[int, int] = (60, 15)) ->
             continue
         plain = weighted_median(train.moments[here], train.weights[here])
         guess[there] = plain
-        few = len(set(train.systems[here])) < least_systems[0] or len(set(test.systems[there])) < least_systems[1]
-        if few or of_systems(np.abs(train.moments[here] - plain), train.systems[here])[0].mean() < LEAST_SPREAD:
+        if len(set(train.systems[here])) < least_systems[0] or len(set(test.systems[there])) < least_systems[1]:
             continue
         seen = here & np.isfinite(told)
         tree = DecisionTreeRegressor(criterion="absolute_error", max_leaf_nodes=LEAVES, min_weight_fraction_leaf=0.08)

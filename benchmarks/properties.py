@@ -244,6 +244,7 @@ RATIOS = [
     ("negnn", "scratch"), ("negnn, network alone", "scratch"), ("random", "scratch"),
     ("random, network alone", "scratch"), ("megnet", "megnet scratch"), ("megnet, network alone", "megnet scratch"),
     ("alignn", "alignn scratch"), ("alignn, network alone", "alignn scratch"),
+    ("negnn", "magpie structure"), ("negnn", "magpie structure, forest"),
     ("ours with magpie", "magpie structure"), ("ours with magpie", "magpie structure, forest"),
 ]  # fmt: skip
 

@@ -55,6 +55,20 @@ def test_learns_a_few_crystals_by_heart(few, dataset, backbone, pretrained):
     assert error(model, part) < 0.3 * first
 
 
+def test_predictions_have_no_common_shift(few, dataset):
+    """What the norm before the outputs remembers at the end is the mean over the crystals, not that of the last few."""
+    model = NEGNNModel(**{**SMALL, "batch_size": 8})
+    seen = []
+    norm = model.components["network"].norm
+    model.fit(dataset, nb_epoch=30)
+    handle = norm.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
+    model.predict(dataset)
+    handle.remove()
+    rows = torch.cat(seen)
+    shift = (rows.mean(0) - norm.mean) / rows.std(0)
+    assert shift.square().mean().sqrt() < 0.1  # batches of 8, three of them: 0.2
+
+
 def test_own_backbone(dataset):
     class Once(torch.nn.Module):
         width = 16

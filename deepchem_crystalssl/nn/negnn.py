@@ -19,6 +19,9 @@ from .normalization import BatchRenorm
 
 Mode = Literal["regression", "classification"]
 PredictionLevel = Literal["crystal", "site"]
+SLOW = 0.02
+"""What the running statistics of a NEGNN forget per batch. A batch of 32 crystals has few rows: averaged over three
+such batches only, the error of the statistics in the last step would stay, as a common shift of all predictions."""
 
 
 class NEGNN(nn.Module):
@@ -46,8 +49,8 @@ class NEGNN(nn.Module):
     hidden : int
         Width of the layer before the outputs.
     dropout : float
-        Share of what the pretrained vectors add to a site, and of the layer before the outputs, that is left out in
-        training.
+        Share of the layer before the outputs that is left out in training. Nothing before a norm is: its statistics
+        would be those of other inputs.
 
     Examples
     --------
@@ -85,13 +88,16 @@ class NEGNN(nn.Module):
         self.hidden = mlp([2 * per_site if level == "crystal" else per_site, hidden])
         self.norm = BatchRenorm(hidden)
         self.output = nn.Linear(hidden, n_outputs)
+        for part in self.modules():
+            if isinstance(part, BatchRenorm):
+                part.momentum = SLOW
 
     def forward(self, batch: GraphBatch, pretrained: Tensor | None = None) -> Tensor:
         """Batch and, where there are, pretrained vectors (A, n_pretrained) to (B, n_outputs), or (A, n_outputs)."""
         sites = sum_species(batch, self.embed_elements(self.element_features))
         if self.embed_pretrained is not None:
             assert pretrained is not None
-            sites = sites + self._dropped(self.embed_pretrained(pretrained))
+            sites = sites + self.embed_pretrained(pretrained)
         sites = torch.cat([sites, self.backbone(batch, sites)], dim=1)
         seen = mean_and_std(batch, sites) if self.level == "crystal" else sites
         return self.output(self._dropped(F.silu(self.norm(self.hidden(seen)))))
