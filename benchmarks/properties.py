@@ -15,8 +15,8 @@ Methods:
   descriptor; negnn, network alone: the same without the kernel; scratch: the same network without pretrained vectors;
   random, random, network alone: with those of a random encoder of the same architecture; "megnet", "alignn" and their
   scratch: other backbones; fine-tuned: the general model itself, with layer-wise learning rates;
-* ours: kernel ridge on the general model's descriptor; "ours with magpie": joined with Magpie and structure; "ours,
-  forest", "ours, ridge": random forest, ridge;
+* ours: kernel ridge on the general model's descriptor; "ours with magpie": joined with Magpie and structure; "ours
+  with magpie, forest", "ours, forest", "ours, ridge": random forest, ridge;
 * magpie, magpie structure: kernel ridge on Magpie's composition features, and with structural ones; and random forests;
 * sine coulomb: kernel ridge on the sine Coulomb matrix's eigenvalues; orbital field: on the orbital field matrix (at
   most 500 labels: it takes hours otherwise); cgcnn of deepchem: ``dc.models.CGCNNModel``.
@@ -227,6 +227,7 @@ METHODS: dict[str, Callable[[Labelled, np.ndarray, int], np.ndarray | dict[str, 
     "alignn scratch": network("alignn", None),
     "ours": with_kernel_ridge(lambda data: data.descriptor, standardised=False),
     "ours with magpie": joined,
+    "ours with magpie, forest": with_forest(lambda data: np.hstack([data.descriptor, data.both])),
     "fine-tuned": fine_tuned,
     "ours, ridge": with_ridge,
     "ours, forest": with_forest(lambda data: data.descriptor),
@@ -246,6 +247,7 @@ RATIOS = [
     ("alignn", "alignn scratch"), ("alignn, network alone", "alignn scratch"),
     ("negnn", "magpie structure"), ("negnn", "magpie structure, forest"),
     ("ours with magpie", "magpie structure"), ("ours with magpie", "magpie structure, forest"),
+    ("ours with magpie, forest", "magpie structure"), ("ours with magpie, forest", "magpie structure, forest"),
 ]  # fmt: skip
 
 
@@ -259,11 +261,12 @@ def run(method: str, data: Labelled, n: int, seed: int, folder: Path) -> None:
     guess = METHODS[method](data, chosen, seed)
     seconds = time.process_time() - started
     for part, values in (guess if isinstance(guess, dict) else {"": guess}).items():
-        errors = np.abs(values - data.y[data.test])
+        errors = values - data.y[data.test]
+        mae = float(np.abs(errors).mean())
         result = {"set": data.name, "method": method + part, "n": n, "labels": len(chosen), "seed": seed}
-        result |= {"mae": float(errors.mean()), "seconds": seconds, "errors": [float(f"{e:.5g}") for e in errors]}
+        result |= {"mae": mae, "seconds": seconds, "errors": [float(f"{e:.5g}") for e in errors]}
         done[part].write_text(json.dumps(result))
-        print(f"{data.name}, {method}{part}, {len(chosen)} labels, seed {seed}: {errors.mean():.4f} ({seconds:.0f} s)",
+        print(f"{data.name}, {method}{part}, {len(chosen)} labels, seed {seed}: {mae:.4f} ({seconds:.0f} s)",
               flush=True)  # fmt: skip
 
 
@@ -288,7 +291,7 @@ def ratios(table: pd.DataFrame, ours: str, control: str, systems: dict[str, np.n
             seeds = by_seed[ours].index.intersection(by_seed[control].index)
             if seeds.empty:
                 continue
-            pair = [np.mean(np.stack(by_seed[m][seeds].to_list()), axis=0) for m in (ours, control)]
+            pair = [np.abs(np.stack(by_seed[m][seeds].to_list())).mean(0) for m in (ours, control)]
             groups = np.unique(systems[name], return_inverse=True)[1]
             sums = np.stack([np.bincount(groups, errors) for errors in pair])
             draws = np.random.default_rng(0).integers(sums.shape[1], size=(2000, sums.shape[1]))

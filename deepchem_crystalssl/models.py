@@ -26,6 +26,7 @@ from .metrics import duplicate_groups
 from .monitor import validation_metrics
 from .nn.crystal_encoder import CrystalEncoder
 from .nn.message_passing import Engine, GraphBatch
+from .nn.normalization import slow_statistics
 from .nn.property_head import Components, Task, property_head, property_loss
 from .nn.xrd_encoder import XRDEncoder
 from .optimizers import FusedAdamW
@@ -231,6 +232,8 @@ class CrystalSSLModel(ResumableModel):
         components: dict[str, nn.Module] = {"crystal_encoder": encoder}
         if self.task != "pretraining":
             components["property_head"] = property_head(encoder, self.task, self.n_tasks, self.n_classes)
+            for component in components.values():
+                slow_statistics(component)
             return components
         if self.needs_patterns:
             components["xrd_encoder"] = XRDEncoder(

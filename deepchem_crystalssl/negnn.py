@@ -26,6 +26,7 @@ from .nn.backbones import BACKBONES, Backbone
 from .nn.crystal_encoder import CrystalEncoder
 from .nn.message_passing import Engine, GraphBatch
 from .nn.negnn import NEGNN, KernelRegression, LabelScale, Mode, PredictionLevel, PropertyPredictor
+from .nn.normalization import slow_statistics
 from .optimizers import FusedAdamW, WarmUpCosine
 from .pretext.objectives import Descriptors
 from .pretrained import load_pretrained
@@ -108,7 +109,7 @@ class NEGNNModel(ResumableModel):
         *,
         n_classes: int = 2,
         fine_tune: float | None = None,
-        kernel_share: float = 0.5,
+        kernel_share: float = 0.25,
         hidden: int = 128,
         dropout: float = 0.1,
         uncertainty: bool = False,
@@ -142,6 +143,8 @@ class NEGNNModel(ResumableModel):
         self.components = {"network": network, "labels": LabelScale(n_tasks)}
         if encoder is not None:
             self.components["encoder"] = encoder
+        if encoder is not None and fine_tune is not None:
+            slow_statistics(encoder)
         if encoder is not None and fine_tune is None and mode == "regression" and level == "crystal":
             self.components["kernel"] = KernelRegression(n_tasks)
         self._vectors: dict[bytes, Tensor] = {}

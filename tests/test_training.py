@@ -223,6 +223,21 @@ def test_frozen_components_move_neither_weights_nor_statistics(labelled):
     assert all(torch.equal(before[key], after[key]) for key in before) and any("variance" in key for key in before)
 
 
+def test_labels_are_learned_with_slow_statistics(train):
+    """The last three batches' statistics would stay as a shift of every prediction."""
+    y = np.array([np.log(graph.volume / graph.num_nodes) for graph in train.X])
+    model = CrystalSSLModel("joint", **{**SMALL, "batch_size": 8}, task="regression")
+    norm = model.components["property_head"][1]
+    model.fit(dc.data.NumpyDataset(train.X, y), nb_epoch=30)
+    seen = []
+    handle = norm.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
+    model.predict(train)
+    handle.remove()
+    rows = torch.cat(seen)
+    shift = (rows.mean(0) - norm.mean) / rows.std(0)
+    assert shift.square().mean().sqrt() < 0.1
+
+
 def test_deeper_layers_learn_more_slowly(labelled):
     model = CrystalSSLModel("joint", **SMALL, task="regression", n_tasks=2, layer_decay=0.5, learning_rate=0.01)
     model._ensure_built()

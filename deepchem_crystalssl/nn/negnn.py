@@ -15,13 +15,10 @@ from .backbones import Backbone
 from .crystal_encoder import CrystalEncoder, mean_and_std
 from .layers import mlp
 from .message_passing import GraphBatch, sum_species
-from .normalization import BatchRenorm
+from .normalization import BatchRenorm, slow_statistics
 
 Mode = Literal["regression", "classification"]
 PredictionLevel = Literal["crystal", "site"]
-SLOW = 0.02
-"""What the running statistics of a NEGNN forget per batch. A batch of 32 crystals has few rows: averaged over three
-such batches only, the error of the statistics in the last step would stay, as a common shift of all predictions."""
 
 
 class NEGNN(nn.Module):
@@ -88,9 +85,7 @@ class NEGNN(nn.Module):
         self.hidden = mlp([2 * per_site if level == "crystal" else per_site, hidden])
         self.norm = BatchRenorm(hidden)
         self.output = nn.Linear(hidden, n_outputs)
-        for part in self.modules():
-            if isinstance(part, BatchRenorm):
-                part.momentum = SLOW
+        slow_statistics(self)
 
     def forward(self, batch: GraphBatch, pretrained: Tensor | None = None) -> Tensor:
         """Batch and, where there are, pretrained vectors (A, n_pretrained) to (B, n_outputs), or (A, n_outputs)."""

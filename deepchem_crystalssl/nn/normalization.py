@@ -10,6 +10,10 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 
+SLOW = 0.02
+"""What running statistics forget per batch where batches are small and what follows is a prediction."""
+
+
 class BatchRenorm(nn.Module):
     r"""Batch renormalisation (Ioffe 2017): features normalised by running statistics, in training as in use.
 
@@ -102,3 +106,14 @@ def statistics_kept(module: nn.Module) -> Iterator[None]:
     finally:
         for norm in norms:
             norm.statistics_move = True
+
+
+def slow_statistics(module: nn.Module) -> None:
+    """For training on labels: the running statistics of a module average over fifty batches at least.
+
+    A batch of 32 crystals has few rows: averaged over three such batches only, the error of the statistics in the last
+    step would stay, as a common shift of all predictions.
+    """
+    for part in module.modules():
+        if isinstance(part, BatchRenorm):
+            part.momentum = min(part.momentum, SLOW)
