@@ -74,6 +74,33 @@ def build_parser() -> argparse.ArgumentParser:
     embed.add_argument("--disorder", choices=("refuse", "dominant", "average"), default="refuse")
     embed.set_defaults(run=_embed)
 
+    index = commands.add_parser("index", help="an index of crystals, to be searched; resumable")
+    index.add_argument("source", help="file, folder, glob or table of crystals")
+    index.add_argument("-o", "--output", type=Path, required=True, help="folder of the index")
+    index.add_argument("--model", help="shipped name, or folder of a trained model (default: the general model)")
+    index.add_argument("--metadata", type=Path, help="CSV or Parquet with a column material_id: more to filter by")
+    index.add_argument("--no-patterns", action="store_true", help="no measured patterns will be looked for")
+    index.add_argument("--disorder", choices=("refuse", "dominant", "average"), default="refuse")
+    index.set_defaults(run=_index)
+
+    search = commands.add_parser("search", help="what is like a crystal, or of what a measured pattern may be")
+    search.add_argument("query", nargs="+", help="ids, formulas, files of crystals; or one measured pattern (.xy, ...)")
+    search.add_argument("--index", type=Path, required=True, help="folder written by index")
+    search.add_argument("-k", type=int, default=10, help="answers")
+    search.add_argument("--unlike", nargs="+", default=[], help="and not like these")
+    search.add_argument("--elements", type=_symbols, default=(), metavar="Fe,O",
+                        help="elements of the crystal; of a pattern: the sample has no others")  # fmt: skip
+    search.add_argument("--without", type=_symbols, default=(), metavar="Pb,Hg", help="elements the crystal has not")
+    search.add_argument("--only", type=_symbols, metavar="Fe,O", help="the crystal has no others")
+    search.add_argument("--space-group", type=int, nargs="+", help="numbers, if the index knows them")
+    search.add_argument("--sites", type=int, nargs=2, metavar=("FROM", "TO"), help="in the cell")
+    search.add_argument(
+        "--wavelength", type=_radiation, help="of the pattern: CuKa (default), MoKa1, ... or in Angstrom"
+    )
+    search.add_argument("--picture", type=Path, help="write measured, calculated and difference curves")
+    search.add_argument("-o", "--output", type=Path, help="write the table as CSV too")
+    search.set_defaults(run=_search)
+
     models = commands.add_parser("models", help="list the models that came with the package")
     models.set_defaults(run=_models)
 
@@ -121,6 +148,58 @@ def _embed(options: argparse.Namespace) -> int:
     )
     table.to_parquet(options.output, index=False)
     print(f"{len(table)} vectors in {options.output}; {report.summary()}")
+    return 0
+
+
+def _symbols(text: str) -> tuple[str, ...]:
+    return tuple(symbol.strip() for symbol in text.split(",") if symbol.strip())
+
+
+def _radiation(text: str) -> str | float:
+    try:
+        return float(text)
+    except ValueError:
+        return text
+
+
+def _index(options: argparse.Namespace) -> int:
+    from .recipes import read_labels
+    from .search import build_index
+
+    metadata = read_labels(options.metadata).reset_index() if options.metadata else None
+    index = build_index(
+        options.source, options.output, options.model, metadata,
+        patterns=not options.no_patterns, disorder=options.disorder,
+    )  # fmt: skip
+    size = sum(path.stat().st_size for path in options.output.rglob("*") if path.is_file()) / 1e6
+    print(f"{len(index)} crystals in {options.output}/, {size:.0f} MB; skipped.csv names what was left out")
+    return 0
+
+
+def _search(options: argparse.Namespace) -> int:
+    from .crystals.measured import PATTERN_SUFFIXES
+    from .search import Answers, EmbeddingIndex, Filter
+
+    index = EmbeddingIndex.load(options.index)
+    is_pattern = Path(options.query[0]).suffix.lower() in PATTERN_SUFFIXES
+    filter = Filter(
+        elements=() if is_pattern else options.elements,
+        without=options.without,
+        only=options.only or (options.elements or None if is_pattern else None),
+        n_sites=tuple(options.sites) if options.sites else None,
+        space_group=options.space_group,
+    )
+    found: Answers
+    if is_pattern:
+        found = matches = index.query_pattern(options.query[0], None, options.wavelength, options.k, filter=filter)
+        print(matches.verdict)
+        if options.picture:
+            matches.plot().savefig(options.picture, dpi=150)
+    else:
+        found = index.query(options.query, options.k, unlike=options.unlike, filter=filter)
+    print(found)
+    if options.output:
+        found.to_frame().to_csv(options.output, index=False)
     return 0
 
 

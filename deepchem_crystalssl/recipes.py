@@ -361,9 +361,10 @@ def xrd_retrieval(
 
 
 def read_labels(path: str | Path) -> pd.DataFrame:
-    """A CSV of labels, indexed by its column material_id."""
+    """A CSV or Parquet of labels, indexed by its column material_id."""
+    read = pd.read_parquet if str(path).endswith(".parquet") else pd.read_csv
     try:
-        return pd.read_csv(path).set_index("material_id")
+        return read(path).set_index("material_id")
     except (OSError, KeyError, ValueError) as error:
         raise RecipeError(str(path), f"no table with a column material_id ({error})") from error
 

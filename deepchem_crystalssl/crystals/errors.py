@@ -208,6 +208,20 @@ class StoreError(CrystalInputError):
     remedy = "Write the store again with `crystalssl featurize`."
 
 
+class IndexFolderError(CrystalInputError):
+    """An index on disk that cannot be read or written."""
+
+    rule = "an index is a folder that EmbeddingIndex.save or `crystalssl index` wrote"
+    remedy = "Build the index again, or name another folder."
+
+
+class QueryError(CrystalInputError):
+    """A question an index cannot answer."""
+
+    rule = "a query is an id, a formula, a structure, a file of one, or a vector as long as those of the index"
+    remedy = "Check the query."
+
+
 class CheckpointError(CrystalInputError):
     """A checkpoint that does not belong to the model."""
 
@@ -260,6 +274,11 @@ class Report(list[CrystalInputError]):
         for index, error in zip(indices, errors, strict=False):
             if error is not None:
                 self.handle(error, on_error, index)
+
+    @property
+    def indices(self) -> list[int]:
+        """Positions of the bad items in the source, those that have one."""
+        return [error.index for error in self if error.index is not None]
 
     def summary(self) -> str:
         """Count by kind, and the first of them in words."""

@@ -13,6 +13,8 @@ from pybaselines import Baseline
 from .errors import AngleError, CountsError, EmptyFileError, PatternError, PatternRangeError, UnsupportedFileError
 from .xrd_grid import XRDGrid, resolve_wavelength
 
+PATTERN_SUFFIXES = (".xy", ".xye", ".dat", ".txt", ".csv", ".tsv", ".xrdml")
+"""Of files that hold a pattern."""
 Background = Literal["snip", "none"]
 _BACKGROUND_WINDOW = 1.5  # degrees; wider than a peak, narrower than the bends of a background
 
@@ -154,7 +156,7 @@ def read_pattern_file(path: str | Path) -> tuple[np.ndarray, np.ndarray, float |
     """
     path = Path(path)
     suffix = path.suffix.lower()
-    if suffix not in (".xy", ".xye", ".dat", ".txt", ".csv", ".tsv", ".xrdml"):
+    if suffix not in PATTERN_SUFFIXES:
         raise UnsupportedFileError(
             str(path),
             f"suffix {path.suffix!r}",

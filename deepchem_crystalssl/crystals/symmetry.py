@@ -94,6 +94,22 @@ def orbits(crystal: Crystal, symprec: float = 0.01) -> np.ndarray:
     return np.arange(crystal.num_nodes) if symmetry is None else symmetry.crystallographic_orbits
 
 
+def rotations(crystal: Crystal, symprec: float = 0.01) -> np.ndarray:
+    """Point group as orthogonal matrices in Cartesian axes, (R, 3, 3); the identity alone where none is found.
+
+    Examples
+    --------
+    >>> from deepchem_crystalssl.demo import bundled_prototypes
+    >>> rotations(bundled_prototypes()[0]).shape
+    (6, 3, 3)
+    """
+    symmetry = _symmetry(crystal, symprec)
+    if symmetry is None:
+        return np.eye(3)[None]
+    fractional = np.unique(symmetry.rotations, axis=0)
+    return crystal.lattice.T @ fractional @ np.linalg.inv(crystal.lattice.T)
+
+
 def _symmetry(crystal: Crystal, symprec: float) -> spglib.SpglibDataset | None:
     cell = (crystal.lattice, crystal.frac_coords, crystal.atomic_numbers)
     return spglib.get_symmetry_dataset(cell, symprec=symprec)

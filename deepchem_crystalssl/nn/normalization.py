@@ -9,7 +9,6 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-
 SLOW = 0.02
 """What running statistics forget per batch where batches are small and what follows is a prediction."""
 
