@@ -1,0 +1,149 @@
+"""Patterns of real crystals, disturbed as measurements are, and what they are taken for."""
+
+import numpy as np
+import pytest
+from pymatgen.analysis.diffraction.xrd import XRDCalculator
+from pymatgen.core import Lattice, Structure
+
+import deepchem_crystalssl as dcs
+from deepchem_crystalssl.crystals.errors import CountsError, QueryError
+from deepchem_crystalssl.crystals.instrument import HARD, Instrument, measure_patterns
+from deepchem_crystalssl.crystals.symmetry import rotations
+from deepchem_crystalssl.crystals.validation import make_crystal
+from deepchem_crystalssl.search import EmbeddingIndex, Filter
+from deepchem_crystalssl.search.phases import Measurement, allowed_strains, fit, slide
+
+GRID = dcs.XRDGrid(wavelength="CuKa1")
+
+
+@pytest.fixture(scope="module")
+def index(prototypes):
+    return EmbeddingIndex.from_structures(prototypes, "small", patterns=True, progress=False)
+
+
+def crystal_of(prototypes, name):
+    return next(crystal for crystal in prototypes if crystal.material_id == name)
+
+
+def counts_of(crystal, instrument=HARD, seed=0, height=5000.0, background=80.0):
+    """Counts with Poisson noise over a background, every 0.02 degrees."""
+    ideal = measure_patterns([crystal], instrument, GRID, seed)[0].astype(float)
+    return np.random.default_rng(seed).poisson(height * ideal + background + 100 * np.exp(-GRID.two_theta / 30))
+
+
+@pytest.mark.parametrize(
+    ("kind", "n"),
+    [("cubic", 1), ("tetragonal", 2), ("trigonal", 2), ("hexagonal", 2), ("orthorhombic", 3), ("monoclinic", 4),
+     ("triclinic", 6)],
+)  # fmt: skip
+def test_strains_that_keep_the_symmetry(prototypes, kind, n):
+    from deepchem_crystalssl.crystals.symmetry import crystal_system
+
+    crystal = next(crystal for crystal in prototypes if crystal_system(crystal) == kind)
+    basis = allowed_strains(crystal)
+    assert len(basis) == n
+    assert np.allclose(np.einsum("aij,bij->ab", basis, basis), np.eye(n))
+    for turn in rotations(crystal):
+        assert np.allclose(turn @ turn.T, np.eye(3), atol=1e-3)
+        assert np.allclose(turn @ basis @ turn.T, basis, atol=1e-3)
+
+
+def test_sliding_finds_the_scale(prototypes):
+    crystal = crystal_of(prototypes, "AB2_cP12_205_a_c")
+    other = crystal_of(prototypes, "AB_hP12_186_a2b_a2b")
+    for scale in (-0.024, 0.0, 0.017):
+        stretched = make_crystal(crystal.atomic_numbers, crystal.frac_coords, crystal.lattice * (1 + scale), "x")
+        counts = counts_of(stretched, Instrument(fwhm=(0.2, 0.2)))
+        cosines, strains = slide(Measurement.of(GRID.two_theta, counts, 1.54056), [other, crystal])
+        assert strains[1] == pytest.approx(scale, abs=4e-4) and cosines[1] > 0.8 > cosines[0]
+
+
+def test_the_fit_recovers_cell_zero_and_width(prototypes):
+    """Against a pattern by pymatgen, of another cell, with peaks drawn here."""
+    crystal = crystal_of(prototypes, "AB_tP8_136_g_f")
+    lattice = crystal.lattice * [[1.002], [1.012], [1.012]]  # its four-fold axis is the first
+    true = Structure(Lattice(lattice), crystal.to_structure().species, crystal.frac_coords)
+    lines = XRDCalculator(1.54056).get_pattern(true, two_theta_range=(10, 110))
+    angles = np.arange(10, 110, 0.02)
+    counts = sum(y * np.exp(-4 * np.log(2) * ((angles - x - 0.06) / 0.2) ** 2) for x, y in zip(lines.x, lines.y))
+    measurement = Measurement.of(angles, 50 * counts, 1.54056)
+    _, strains = slide(measurement, [crystal])
+    found = fit(measurement, crystal, strains[0])
+    assert found.cosine > 0.99 and found.r_wp < 0.15
+    assert found.zero_shift == pytest.approx(0.06, abs=0.02) and found.fwhm == pytest.approx(0.2, abs=0.03)
+    assert found.cell_scale == pytest.approx((1.012**2 * 1.002) ** (1 / 3), abs=5e-4)
+
+
+@pytest.mark.parametrize("wavelength", ["CuKa1", "CoKa1", "MoKa1"])
+def test_a_measured_pattern_is_known_again(index, prototypes, wavelength):
+    crystal = crystal_of(prototypes, "AB_hP12_186_a2b_a2b")
+    length = dcs.crystals.xrd_grid.resolve_wavelength(wavelength)
+    sines = np.sin(np.radians(GRID.two_theta / 2)) * length / 1.54056
+    reached = sines < 0.98
+    angles = 2 * np.degrees(np.arcsin(sines[reached]))
+    found = index.query_pattern(angles, counts_of(crystal)[reached], wavelength, k=3)
+    assert found[0].material_id == crystal.material_id and found[0].confidence in ("high", "fair")
+    assert found[0].formula == "SiC" and found[0].space_group == 186
+    assert abs(found[0].cell_scale - 1) < 0.012 and crystal.material_id in found.verdict
+    assert [match.score for match in found] == sorted((match.score for match in found), reverse=True)
+    assert found.to_frame()["score"].tolist() == [match["score"] for match in found]
+
+
+def test_most_patterns_of_a_poor_day_are_known_again(index, prototypes):
+    first = [
+        index.query_pattern(GRID.two_theta, counts_of(prototypes[n], seed=n), "CuKa1", k=1)[0].formula
+        == prototypes[n].reduced_formula
+        for n in range(5, 285, 28)
+    ]
+    assert sum(first) >= 8  # of ten
+
+
+def test_elements_and_filters(index, prototypes):
+    counts = counts_of(crystal_of(prototypes, "AB_hP12_186_a2b_a2b"))
+    found = index.query_pattern(GRID.two_theta, counts, "CuKa1", k=5, elements=["Si", "O", "C"])
+    assert found[0].formula == "SiC"
+    assert all(set(match.crystal.chemical_system.split("-")) <= {"Si", "O", "C"} for match in found)
+    no_carbon = index.query_pattern(GRID.two_theta, counts, "CuKa1", k=5, filter=Filter(without=["C"]))
+    assert all("C" not in match.crystal.chemical_system.split("-") for match in no_carbon)
+    with pytest.raises(QueryError, match="no crystal is left"):
+        index.query_pattern(GRID.two_theta, counts, elements=["Og"])
+
+
+def test_a_mixture_gives_its_main_phase_and_says_that_something_is_left(index, prototypes):
+    main, rest = (crystal_of(prototypes, name) for name in ("AB2_cP12_205_a_c", "AB_hP12_186_a2b_a2b"))
+    counts = counts_of(main) + counts_of(rest, height=2500.0)
+    found = index.query_pattern(GRID.two_theta, counts, "CuKa1", k=3)
+    assert found[0].formula == "FeS2" and found.unexplained > 0.1 and "another phase" in found.verdict
+    alone = index.query_pattern(GRID.two_theta, counts_of(main), "CuKa1", k=3)
+    assert alone.unexplained < 0.05 and "another phase" not in alone.verdict
+
+
+def test_nothing_fits(index):
+    rng = np.random.default_rng(0)
+    lines = rng.uniform(12, 100, 40)
+    counts = 50 + sum(h * np.exp(-((GRID.two_theta - x) ** 2) / 0.02) for x, h in zip(lines, rng.uniform(200, 999, 40)))
+    found = index.query_pattern(GRID.two_theta, counts, "CuKa1", k=3)
+    assert found[0].confidence == "none" and found.verdict.startswith("Nothing fits")
+
+
+def test_a_coarse_and_short_measurement(index, prototypes):
+    crystal = crystal_of(prototypes, "AB2_cP12_205_a_c")
+    counts = counts_of(crystal, Instrument(fwhm=(0.25, 0.25), strain=0.005))
+    part = slice(500, 3000, 4)  # 20-70 degrees, every 0.08
+    found = index.query_pattern(GRID.two_theta[part], counts[part], "CuKa1", k=3)
+    assert "FeS2" in [match.formula for match in found]
+
+
+def test_a_file_and_a_picture(index, prototypes, tmp_path):
+    from PIL import Image
+
+    counts = counts_of(crystal_of(prototypes, "AB2_cP12_205_a_c"))
+    np.savetxt(tmp_path / "pyrite.xy", np.stack([GRID.two_theta, counts], axis=1))
+    found = index.query_pattern(tmp_path / "pyrite.xy", wavelength="CuKa1", k=2)
+    assert found[0].formula == "FeS2"
+    found.plot().savefig(tmp_path / "pyrite.png", dpi=60)
+    pixels = np.asarray(Image.open(tmp_path / "pyrite.png").convert("RGB"))
+    red = (pixels[..., 0] > 150) & (pixels[..., 1] < 90)
+    assert red.sum() > 100  # the calculated curve is drawn
+    with pytest.raises(CountsError):
+        index.query_pattern(GRID.two_theta, np.zeros(len(counts)))
