@@ -2,13 +2,17 @@
 
     python benchmarks/concepts.py DATA MODEL [MODEL ...] [--cache FOLDER]
 
-Gallery: all crystals of the train and validation folds. Columns of the first table: precision@10 of five classes, every
+Gallery: all crystals of the train and validation folds. Columns of the first table: precision@10 of eight classes, every
 member of a class asking once (at most 500 of them, drawn at random), crystals of its own chemical system left out; in
 brackets the 95 % interval by bootstrap over chemical systems.
 
 * cuprate: cuprate superconductors of 3DSC; Tc > 5 K: superconductors of 3DSC, among what was measured there;
 * Li battery: discharged electrodes of the Materials Project's battery explorer;
-* half-Heusler: 1:1:1 in space group 216; perovskite: ABX3 whose B has six X around it, each X shared by two B.
+* thermoelectric: the best tenth of power factors (p or n) among what was computed by Ricci et al.;
+* permanent magnet: uniaxial (space groups 75-194) compounds of a rare earth and Mn, Fe, Co or Ni, without anions, whose
+  formula has a moment of at least 0.06 muB per cubic angstrom in the site moments;
+* half-Heusler: 1:1:1 in space group 216; spinel: AB2X4 in space group 227 with 14 sites; perovskite: ABX3 whose B has six
+  X around it, each X shared by two B.
 
 Second table: of the 100 nearest neighbours of four materials (Suzuki et al. 2022), the share in the chemical family: Cu
 and O around Hg-1223, Li and O around LiCoO2, S, Se or Te around CrGeTe3, a rare earth with Mn, Fe, Co or Ni around
@@ -16,7 +20,8 @@ Sm2Co17; and for LiCoO2 the overlap@100 with the published list, among the cryst
 in no fold of these files: it is built here, R-3m, a = 2.8166 Å, c = 14.052 Å, z(O) = 0.2605.
 
 Rows: the similarity space and the space shared with patterns, trained and with random weights; Magpie's 132 statistics
-of the composition. Vectors as they are, except Magpie's, standardised; cosine.
+of the composition; with --sine-coulomb (an hour) eigenvalues of the sine Coulomb matrix. Vectors as they are, except the
+last two, standardised; cosine. Everything that is slow is kept in the cache.
 """
 
 from __future__ import annotations
@@ -31,6 +36,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from matminer.featurizers.composition import ElementProperty
+from matminer.featurizers.structure import SineCoulombMatrix
 from pymatgen.core import Composition, Lattice, Structure
 from sklearn.preprocessing import StandardScaler, normalize
 
@@ -39,7 +45,9 @@ from controls import random_control
 import deepchem_crystalssl as dcs
 from deepchem_crystalssl.probes import interval_of_mean
 from deepchem_crystalssl.recipes import open_model
+from deepchem_crystalssl.search import precision_at_k
 
+ANIONS = {1, 7, 8, 9, 15, 16, 17, 33, 34, 35, 51, 52, 53}
 RARE_EARTHS = {21, 39, *range(57, 72)}
 LICOO2 = Structure.from_spacegroup(
     "R-3m", Lattice.hexagonal(2.8166, 14.052), ["Li", "Co", "O"], [[0, 0, 0.5], [0, 0, 0], [0, 0, 0.2605]]
@@ -82,32 +90,52 @@ def is_perovskite(graph: Any) -> bool:
     return False
 
 
-def classes(table: pd.DataFrame, graphs: list, labels: pd.DataFrame) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+def is_spinel(row: Any) -> bool:
+    """AB2X4 in Fd-3m, 14 sites in the primitive cell."""
+    counts = np.unique(row.atomic_numbers, return_counts=True)[1]
+    return row.spacegroup == 227 and sorted(counts.tolist()) == [2, 4, 8]
+
+
+def strong_magnets(moments: pd.DataFrame) -> set[str]:
+    """Reduced formulas whose moments add up to at least 0.06 muB per cubic angstrom."""
+    strong = set()
+    for row in moments.itertuples():
+        volume = abs(np.linalg.det(np.reshape(row.lattice, (3, 3))))
+        if abs(np.sum(row.magmom)) / volume >= 0.06 and set(row.atomic_numbers) & RARE_EARTHS:
+            strong.add(Composition(row.formula).reduced_formula)
+    return strong
+
+
+def is_magnet(row: Any, strong: set[str]) -> bool:
+    """A uniaxial compound of a rare earth and a magnetic metal, without anions."""
+    z = set(row.atomic_numbers)
+    return (
+        75 <= row.spacegroup <= 194
+        and bool(z & RARE_EARTHS)
+        and bool(z & {25, 26, 27, 28})
+        and not z & ANIONS
+        and Composition(row.formula).reduced_formula in strong
+    )
+
+
+def classes(
+    table: pd.DataFrame, graphs: list, labels: pd.DataFrame, moments: pd.DataFrame
+) -> dict[str, tuple[np.ndarray, np.ndarray]]:
     """Members of each class, and among whom they are sought."""
     everybody = np.ones(len(table), bool)
     critical = labels["tc_3dsc_undoped"].to_numpy(float)
+    power = labels[["ricci_PF_p", "ricci_PF_n"]].max(axis=1).to_numpy(float)
+    strong = strong_magnets(moments)
     return {
         "cuprate": (labels["cuprate_3dsc"].fillna(False).to_numpy(bool), everybody),
         "Tc > 5 K": (critical > 5, ~np.isnan(critical)),
         "Li battery": (labels["battery_Li_discharge"].fillna(False).to_numpy(bool), everybody),
+        "thermoelectric": (power > np.nanquantile(power, 0.9), ~np.isnan(power)),
+        "permanent magnet": (np.array([is_magnet(row, strong) for row in table.itertuples()]), everybody),
+        "spinel": (np.array([is_spinel(row) for row in table.itertuples()]), everybody),
         "half-Heusler": (np.array([is_half_heusler(row) for row in table.itertuples()]), everybody),
         "perovskite": (np.array([is_perovskite(graph) for graph in graphs]), everybody),
     }
-
-
-def precision(
-    vectors: np.ndarray, members: np.ndarray, gallery: np.ndarray, systems: np.ndarray, k: int = 10
-) -> np.ndarray:
-    """Share of members among the k nearest of other chemical systems, for every query: (n, 2) with its system."""
-    queries = np.random.default_rng(0).permutation(np.flatnonzero(members))[:500]
-    among = np.flatnonzero(gallery)
-    shares = []
-    for part in np.array_split(queries, max(1, len(queries) // 100)):
-        likeness = vectors[part] @ vectors[among].T
-        likeness[systems[part][:, None] == systems[among][None]] = -np.inf
-        nearest = np.argpartition(-likeness, k, axis=1)[:, :k]
-        shares.append(members[among][nearest].mean(1))
-    return np.stack([np.concatenate(shares), systems[queries]], axis=1)
 
 
 def neighbors_of(vectors: np.ndarray, query: np.ndarray, left_out: int | None, known: np.ndarray | None = None) -> Any:
@@ -127,12 +155,31 @@ def magpie(formulas: list[str]) -> np.ndarray:
     return np.array([featurizer.featurize(Composition(formula)) for formula in distinct])[rows]
 
 
+def kept(path: Path, compute: Callable[[], np.ndarray]) -> np.ndarray:
+    """From the cache, or computed."""
+    if not path.exists():
+        np.save(path, compute())
+    return np.load(path)
+
+
+def sine_coulomb(graphs: list) -> np.ndarray:
+    """The 50 largest eigenvalues of each."""
+    rows = np.zeros((len(graphs), 50), np.float32)
+    featurizer = SineCoulombMatrix(flatten=True)
+    for row, graph in zip(rows, graphs, strict=True):
+        structure = graph.to_structure()
+        values = np.sort(featurizer.fit([structure]).featurize(structure))[::-1][:50]
+        row[: len(values)] = values
+    return rows
+
+
 def main(arguments: list[str] | None = None) -> dict[str, dict[str, str]]:
     """Print both tables, and return them by row."""
     parser = argparse.ArgumentParser()
     parser.add_argument("data", type=Path)
     parser.add_argument("models", nargs="+")
     parser.add_argument("--cache", type=Path, default=Path("concepts_cache"))
+    parser.add_argument("--sine-coulomb", action="store_true")
     options = parser.parse_args(arguments)
     logging.disable(logging.WARNING)
     warnings.filterwarnings("ignore")
@@ -144,7 +191,7 @@ def main(arguments: list[str] | None = None) -> dict[str, dict[str, str]]:
     table = table.drop(index=[table.index[error.index] for error in report]).set_index("material_id", drop=False)
     labels = pd.read_parquet(options.data / "mp_labels.parquet").set_index("material_id").loc[table.index]
     systems = pd.factorize(table["chemsys"])[0]
-    sought = classes(table, graphs, labels)
+    sought = classes(table, graphs, labels, pd.read_parquet(options.data / "site_magmoms.parquet"))
     print({name: int(members.sum()) for name, (members, _) in sought.items()}, flush=True)
 
     cached = options.cache / "magpie.npy"
@@ -163,7 +210,15 @@ def main(arguments: list[str] | None = None) -> dict[str, dict[str, str]]:
             (f"{Path(name).name}, random weights", random_control(model, graphs)),
         ):
             for space in ("similarity", "shared"):
-                spaces[f"{label}: {space}"] = lambda x, e=encoder, s=space: e.embed(x, space=s, progress=False)
+                spaces[f"{label}: {space}"] = lambda x, e=encoder, s=space, n=label: (
+                    kept(options.cache / f"{n}-{s}.npy", lambda: e.embed(x, space=s, progress=False))
+                    if x is graphs
+                    else e.embed(x, space=s, progress=False)
+                )
+    if options.sine_coulomb:
+        eigenvalues = kept(options.cache / "sine_coulomb.npy", lambda: sine_coulomb(graphs))
+        spread = StandardScaler().fit(eigenvalues)
+        spaces["sine Coulomb"] = lambda x: spread.transform(eigenvalues if x is graphs else sine_coulomb(x))
 
     published = pd.read_csv(options.data / "suzuki_neighbours_LiCoO2.csv.gz")
     published = published[published["list"].str.startswith("Our")].sort_values("rank")["material_id"]
@@ -175,7 +230,7 @@ def main(arguments: list[str] | None = None) -> dict[str, dict[str, str]]:
         vectors = normalize(embed(graphs)).astype(np.float32)
         row = {}
         for name, (members, gallery) in sought.items():
-            shares, owners = precision(vectors, members, gallery, systems).T
+            shares, owners = precision_at_k(vectors, members, systems, 10, gallery)
             low, high = interval_of_mean(shares, owners)
             row[name] = f"{shares.mean():.3f} ({low:.3f}-{high:.3f})"
         for name, (query, family) in FAMILIES.items():

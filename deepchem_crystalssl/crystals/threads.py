@@ -8,7 +8,9 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 
-def map_in_threads(function: Callable, chunks: Iterable[list], n_threads: int | None) -> Iterator[tuple[list, Any]]:
+def map_in_threads(
+    function: Callable, chunks: Iterable[Any], n_threads: int | None = None
+) -> Iterator[tuple[Any, Any]]:
     """Map over chunks in threads, in order, only a few chunks ahead.
 
     Threads, not a parallel kernel: the compiled loops release the interpreter, and a thread pool survives the

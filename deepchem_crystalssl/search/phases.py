@@ -31,6 +31,7 @@ from ..crystals.errors import Report
 from ..crystals.graph import Crystal
 from ..crystals.measured import check_pattern, prepare_measured_pattern, read_pattern_file
 from ..crystals.symmetry import rotations, space_group
+from ..crystals.threads import map_in_threads
 from ..crystals.xrd_grid import XRDGrid, resolve_wavelength
 from ..models import CrystalSSLModel
 from .answers import Answer, Answers
@@ -221,12 +222,8 @@ def identify(
     crystals = [structures[int(row)] for row in rows]
     cosines, strains = slide(measurement, crystals)
     best = np.argsort(-cosines - similarities, kind="stable")[:FITTED]
-    found = [
-        _Candidate(
-            names[int(rows[at])], crystals[at], float(similarities[at]), fit(measurement, crystals[at], strains[at])
-        )
-        for at in best
-    ]
+    fits = map_in_threads(lambda at: fit(measurement, crystals[at], float(strains[at])), iter(best.tolist()))
+    found = [_Candidate(names[int(rows[at])], crystals[at], float(similarities[at]), one) for at, one in fits]
     return _answer(measurement, sorted(found, key=lambda candidate: -candidate.score), k)
 
 

@@ -1,0 +1,284 @@
+"""Classes of materials: who else belongs, and does a class lie together in the space?"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from scipy.stats import hypergeom
+from sklearn.linear_model import LogisticRegression
+from sklearn.metrics import roc_auc_score
+from sklearn.model_selection import GroupKFold
+from sklearn.pipeline import Pipeline, make_pipeline
+from sklearn.preprocessing import StandardScaler
+
+from ..crystals.errors import QueryError
+from .answers import Answer, Answers
+from .catalogue import Filter
+from .index import EmbeddingIndex
+from .vectors import nearest_rows, unit_rows
+
+_OTHERS = 5000
+_FOLDS = 5
+_ROWS_AT_ONCE = 100
+
+
+@dataclass(frozen=True)
+class Member(Answer):
+    """A crystal that may belong to a class.
+
+    Attributes
+    ----------
+    score : float
+        Logarithm of the odds that it is an example rather than any crystal, up to a constant.
+    percentile : float
+        Of how many in a hundred held-out examples the score is lower: 50 is as sure as examples are of each other.
+    formula : str
+    known : dict
+        The other columns of the catalogue.
+    """
+
+    score: float
+    percentile: float
+    formula: str = ""
+    known: dict[str, Any] = field(default_factory=dict)
+
+
+class Concept(Answers[Member]):
+    """A class seen through a probe, its likeliest further members first.
+
+    Attributes
+    ----------
+    auc : float
+        Chance that a held-out example scores above a random crystal, examples of one chemical system held out together;
+        0.5 is chance. NaN if all examples are of one system.
+    in_top_percent : float
+        Share of held-out examples that score within the best hundredth of random crystals.
+    """
+
+    def __init__(self, members: Sequence[Member], auc: float, in_top_percent: float):
+        super().__init__(members)
+        self.auc, self.in_top_percent = auc, in_top_percent
+
+
+def find_members(
+    index: EmbeddingIndex,
+    examples: Sequence[str],
+    k: int = 100,
+    *,
+    filter: Filter | None = None,
+    new_systems: bool = False,
+    seed: int = 0,
+) -> Concept:
+    """Rank crystals by how much they look like a handful of examples, to a linear probe on the index's vectors.
+
+    The probe tells examples from crystals drawn at random, some of which may belong without being known to (learning
+    from positive and unlabelled data, Elkan and Noto 2008): the order of scores is what counts.
+
+    Parameters
+    ----------
+    index : EmbeddingIndex
+    examples : sequence of str
+        Ids, at least 3.
+    k : int
+        Answers.
+    filter : Filter, optional
+        Which crystals may be answers.
+    new_systems : bool
+        Leave out crystals of the examples' own chemical systems.
+    seed : int
+        Of the random crystals.
+
+    Returns
+    -------
+    Concept
+
+    Raises
+    ------
+    QueryError
+        If there are fewer than 3 examples, or one is not in the index.
+
+    Examples
+    --------
+    >>> from deepchem_crystalssl.demo import bundled_prototypes
+    >>> index = EmbeddingIndex.from_structures(bundled_prototypes(), model="small", progress=False)
+    >>> oxides = index.table.loc[index.table["chemical_system"].str.contains("O-|-O$"), "material_id"]
+    >>> concept = find_members(index, oxides[::2].tolist(), k=5)
+    >>> len(concept), concept.auc > 0.8
+    (5, True)
+    """
+    rows = np.array([_row_of(index, name) for name in dict.fromkeys(examples)], int)
+    if len(rows) < 3:
+        raise QueryError("examples", f"{len(rows)}", "a class needs at least 3 examples", "Name more.")
+    systems = _systems(index)
+    others = np.setdiff1d(np.arange(len(index)), rows)
+    others = np.sort(np.random.default_rng(seed).permutation(others)[:_OTHERS])
+    x = np.asarray(index.vectors[np.concatenate([rows, others])])
+    y = np.arange(len(x)) < len(rows)
+    held_out = _held_out_scores(x, y, systems[np.concatenate([rows, others])])
+    probe = _probe().fit(x, y)
+    allowed = np.ones(len(index), bool) if filter is None else filter.mask(index.table)
+    allowed[rows] = False
+    if new_systems:
+        allowed &= ~np.isin(systems, systems[rows])
+    candidates = np.flatnonzero(allowed)
+    parts = np.array_split(candidates, 1 + len(candidates) // 20_000)
+    scores = np.concatenate([probe.decision_function(index.vectors[part]) for part in parts])
+    best = np.argsort(-scores, kind="stable")[:k]
+    known: list[dict[str, Any]] = index.table.iloc[candidates[best]].to_dict("records")  # type: ignore[assignment]
+    positive = np.sort(held_out[y][np.isfinite(held_out[y])])
+    members = []
+    for rank, (row, score) in enumerate(zip(known, scores[best].tolist(), strict=True), start=1):
+        percentile = 100.0 * np.searchsorted(positive, score) / max(1, len(positive))
+        name, formula = row.pop("material_id"), row.pop("formula", "") or ""
+        members.append(Member(name, rank, round(score, 3), round(percentile, 1), formula, row))
+    if not len(positive):
+        return Concept(members, float("nan"), float("nan"))
+    sure = held_out[y] > np.quantile(held_out[~y], 0.99)
+    return Concept(members, float(roc_auc_score(y, held_out)), float(sure.mean()))
+
+
+def _probe() -> Pipeline:
+    return make_pipeline(StandardScaler(), LogisticRegression(C=1e-3, class_weight="balanced", max_iter=1000))
+
+
+def _held_out_scores(x: np.ndarray, y: np.ndarray, systems: np.ndarray) -> np.ndarray:
+    """Score of every row by a probe that has seen no crystal of its chemical system; NaN if that cannot be."""
+    scores = np.full(len(x), np.nan)
+    folds = min(_FOLDS, len(np.unique(systems[y])))
+    if folds < 2:
+        return scores
+    # Folds of the examples' systems first, so that every probe has examples; other crystals go with their systems.
+    fold_of: dict[str, int] = {}
+    for fold, (_, test) in enumerate(GroupKFold(folds).split(x[y], groups=systems[y])):
+        fold_of |= dict.fromkeys(systems[y][test], fold)
+    for k, system in enumerate(np.unique(systems[~y])):
+        fold_of.setdefault(system, k % folds)
+    folds_of_rows = np.array([fold_of[system] for system in systems])
+    for fold in range(folds):
+        test = folds_of_rows == fold
+        scores[test] = _probe().fit(x[~test], y[~test]).decision_function(x[test])
+    return scores
+
+
+@dataclass(frozen=True)
+class Enrichment:
+    """How many members of a class lie around a query.
+
+    Attributes
+    ----------
+    found, k : int
+        Members among the k nearest.
+    expected : float
+        Of a random draw.
+    ratio : float
+        found / expected.
+    p_value : float
+        Chance of as many in a random draw (hypergeometric).
+    """
+
+    found: int
+    k: int
+    expected: float
+    ratio: float
+    p_value: float
+
+
+def enrichment(
+    index: EmbeddingIndex, query: Any, members: Sequence[str], k: int = 100, filter: Filter | None = None
+) -> Enrichment:
+    """Members of a class among the k crystals nearest to a query.
+
+    Parameters
+    ----------
+    index : EmbeddingIndex
+    query
+        As :meth:`EmbeddingIndex.query <deepchem_crystalssl.EmbeddingIndex.query>` takes it; the query is no answer.
+    members : sequence of str
+        Ids of the class.
+    k : int
+    filter : Filter, optional
+        Among which crystals.
+
+    Examples
+    --------
+    >>> index = EmbeddingIndex.build([[1, 0], [1, .1], [0, 1], [0, .9]], list("abcd"))
+    >>> enrichment(index, "a", ["b"], k=1)
+    Enrichment(found=1, k=1, expected=0.3333333333333333, ratio=3.0, p_value=0.3333333333333333)
+    """
+    for name in members:
+        _row_of(index, name)
+    among = np.ones(len(index), bool) if filter is None else filter.mask(index.table)
+    answers = index.query(query, k, filter=filter)
+    belongs = index.table["material_id"].isin(list(members)).to_numpy()
+    asked = [item for item in (query if isinstance(query, list | tuple) else [query]) if isinstance(item, str)]
+    among &= ~index.table["material_id"].isin(asked).to_numpy()
+    found = len(set(answers.material_ids) & set(members))
+    total, positive, drawn = int(among.sum()), int((belongs & among).sum()), len(answers)
+    expected = drawn * positive / max(1, total)
+    p_value = float(hypergeom.sf(found - 1, total, positive, drawn))
+    return Enrichment(found, drawn, expected, found / expected if expected else float("nan"), p_value)
+
+
+def precision_at_k(
+    vectors: np.ndarray,
+    members: np.ndarray,
+    systems: np.ndarray,
+    k: int = 10,
+    among: np.ndarray | None = None,
+    n_queries: int = 500,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Share of members among the k nearest crystals of other chemical systems, members asking.
+
+    Parameters
+    ----------
+    vectors : numpy.ndarray
+        (n, F).
+    members : numpy.ndarray
+        bool (n,).
+    systems : numpy.ndarray
+        (n,) chemical systems.
+    k : int
+    among : numpy.ndarray, optional
+        bool (n,), the crystals that may be answers.
+    n_queries : int
+        At most so many members ask, drawn at random.
+
+    Returns
+    -------
+    shares, systems : numpy.ndarray
+        (q,) each, of the queries; :func:`~deepchem_crystalssl.probes.interval_of_mean` makes an interval of them.
+
+    Examples
+    --------
+    >>> vectors, members = np.eye(4)[[0, 0, 1, 1]] + 0.1, np.array([True, True, False, False])
+    >>> precision_at_k(vectors, members, np.array(list("abcd")), k=1)[0].tolist()
+    [1.0, 1.0]
+    """
+    vectors = unit_rows(vectors)
+    queries = np.random.default_rng(0).permutation(np.flatnonzero(members))[:n_queries]
+    allowed = np.ones(len(vectors), bool) if among is None else among
+    shares = []
+    group = np.unique(systems, return_inverse=True)[1]
+    sizes = np.bincount(group)[group]
+    for part in np.array_split(queries, max(1, -(-len(queries) // _ROWS_AT_ONCE))):
+        # As many more as the own system can hold are fetched, then those of the own system are passed over.
+        rows, _ = nearest_rows(vectors, vectors[part], k + int(sizes[part].max()), allowed)
+        for query, found in zip(part, rows, strict=True):
+            foreign = found[systems[found] != systems[query]][:k]
+            shares.append(members[foreign].mean())
+    return np.array(shares), systems[queries]
+
+
+def _row_of(index: EmbeddingIndex, name: str) -> int:
+    if name not in index.gallery.row_of:
+        raise QueryError(str(name), "not in the index", "members are named by their ids")
+    return index.gallery.row_of[name]
+
+
+def _systems(index: EmbeddingIndex) -> np.ndarray:
+    if "chemical_system" in index.table:
+        return index.table["chemical_system"].to_numpy(str)
+    return index.table["material_id"].to_numpy(str)  # then each crystal is a system of its own
