@@ -2,17 +2,17 @@
 
     python benchmarks/concepts.py DATA MODEL [MODEL ...] [--cache FOLDER]
 
-Gallery: all crystals of the train and validation folds. Columns of the first table: precision@10 of eight classes, every
-member of a class asking once (at most 500 of them, drawn at random), crystals of its own chemical system left out; in
-brackets the 95 % interval by bootstrap over chemical systems.
+Gallery: all crystals of the train and validation folds. Columns of the first table: precision@10 of eight classes,
+every member of a class asking once (at most 500 of them, drawn at random), crystals of its own chemical system left
+out; in brackets the 95 % interval by bootstrap over chemical systems.
 
 * cuprate: cuprate superconductors of 3DSC; Tc > 5 K: superconductors of 3DSC, among what was measured there;
 * Li battery: discharged electrodes of the Materials Project's battery explorer;
 * thermoelectric: the best tenth of power factors (p or n) among what was computed by Ricci et al.;
 * permanent magnet: uniaxial (space groups 75-194) compounds of a rare earth and Mn, Fe, Co or Ni, without anions, whose
   formula has a moment of at least 0.06 muB per cubic angstrom in the site moments;
-* half-Heusler: 1:1:1 in space group 216; spinel: AB2X4 in space group 227 with 14 sites; perovskite: ABX3 whose B has six
-  X around it, each X shared by two B.
+* half-Heusler: 1:1:1 in space group 216; spinel: AB2X4 in space group 227 with 14 sites; perovskite: ABX3 whose B has
+  six X around it, each X shared by two B.
 
 Second table: of the 100 nearest neighbours of four materials (Suzuki et al. 2022), the share in the chemical family: Cu
 and O around Hg-1223, Li and O around LiCoO2, S, Se or Te around CrGeTe3, a rare earth with Mn, Fe, Co or Ni around
@@ -20,8 +20,8 @@ Sm2Co17; and for LiCoO2 the overlap@100 with the published list, among the cryst
 in no fold of these files: it is built here, R-3m, a = 2.8166 Å, c = 14.052 Å, z(O) = 0.2605.
 
 Rows: the similarity space and the space shared with patterns, trained and with random weights; Magpie's 132 statistics
-of the composition; with --sine-coulomb (an hour) eigenvalues of the sine Coulomb matrix. Vectors as they are, except the
-last two, standardised; cosine. Everything that is slow is kept in the cache.
+of the composition; with --sine-coulomb (an hour) eigenvalues of the sine Coulomb matrix. Vectors as they are, except
+the last two, standardised; cosine. Everything that is slow is kept in the cache.
 """
 
 from __future__ import annotations

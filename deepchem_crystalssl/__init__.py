@@ -45,6 +45,7 @@ if find_spec("deepchem") is not None:
     from .negnn import NEGNNModel, site_labels
     from .pretrained import list_pretrained, load_pretrained, save_pretrained
     from .registry import register, register_on_import
+    from .search import EmbeddingIndex, Filter, build_index, find_members
     from .splitters import CrystalSplitter
 
     register_on_import()
@@ -60,6 +61,8 @@ __all__ = [
     "CrystalSSLModel",
     "CrystalSplitter",
     "CrystalStore",
+    "EmbeddingIndex",
+    "Filter",
     "LaplacianRidgeCV",
     "NEGNNModel",
     "Report",
@@ -67,7 +70,9 @@ __all__ = [
     "XRDEmbedding",
     "XRDFeaturizer",
     "XRDGrid",
+    "build_index",
     "compare_layers",
+    "find_members",
     "list_pretrained",
     "load_pretrained",
     "local_environments",

@@ -17,6 +17,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
+from html import escape
 from pathlib import Path
 from typing import Any
 
@@ -36,7 +37,7 @@ from ..crystals.xrd_grid import XRDGrid, resolve_wavelength
 from ..models import CrystalSSLModel
 from .answers import Answer, Answers
 from .catalogue import Crystals
-from .pictures import Figure, draw_match
+from .pictures import Figure, as_image, draw_match
 
 SCALES = (-0.02, -0.01, 0.0, 0.01, 0.02)
 """Relative changes of cell lengths under which a measurement is looked up."""
@@ -116,6 +117,10 @@ class PatternAnswer(Answers[PhaseMatch]):
     def __init__(self, answers: Sequence[PhaseMatch], two_theta: np.ndarray, measured: np.ndarray, peaks: np.ndarray):
         super().__init__(answers)
         self.two_theta, self.measured, self.peaks = two_theta, measured, peaks
+
+    def _repr_html_(self) -> str:
+        """Verdict, picture and table, for a notebook."""
+        return f"<p>{escape(self.verdict)}</p>{as_image(self.plot())}{super()._repr_html_()}"
 
     def plot(self, rank: int = 1) -> Figure:
         """Measurement, fit and difference of one answer: :func:`~deepchem_crystalssl.search.pictures.draw_match`."""
@@ -403,9 +408,9 @@ def _answer(measurement: Measurement, candidates: list[_Candidate], k: int) -> P
 
 def _confidence(score: float, next_best: float) -> str:
     """From the score and its lead over another compound's: patterns of random lines reach 0.72 in their sum."""
-    lead = max(0.0, score - next_best)
+    lead = float(np.clip(score - next_best, 0.0, 0.15))
     if score + lead < NOTHING_FITS:
         return "none"
-    if score > 0.85 and lead > 0.02 or lead > 0.1:
+    if score > 0.85 and lead > 0.02 or score > 0.65 and lead > 0.1:
         return "high"
     return "fair" if score > 0.8 else "low"

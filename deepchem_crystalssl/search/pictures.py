@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from base64 import b64encode
+from io import BytesIO
 from typing import TYPE_CHECKING
 
 from matplotlib.figure import Figure
@@ -44,3 +46,10 @@ def draw_match(answer: PatternAnswer, rank: int = 1) -> Figure:
     for axes in (above, below):
         axes.spines[["top", "right"]].set_visible(False)
     return figure
+
+
+def as_image(figure: Figure) -> str:
+    """The picture within a page."""
+    buffer = BytesIO()
+    figure.savefig(buffer, format="png", dpi=90)
+    return f'<img alt="" src="data:image/png;base64,{b64encode(buffer.getvalue()).decode()}">'

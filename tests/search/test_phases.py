@@ -103,6 +103,8 @@ def test_elements_and_filters(index, prototypes):
     found = index.query_pattern(GRID.two_theta, counts, "CuKa1", k=5, elements=["Si", "O", "C"])
     assert found[0].formula == "SiC"
     assert all(set(match.crystal.chemical_system.split("-")) <= {"Si", "O", "C"} for match in found)
+    alone = index.query_pattern(GRID.two_theta, counts, "CuKa1", k=5, elements=["Fe", "S"])
+    assert {match.confidence for match in alone} == {"none"}  # the only compound left is not a sure one for that
     no_carbon = index.query_pattern(GRID.two_theta, counts, "CuKa1", k=5, filter=Filter(without=["C"]))
     assert all("C" not in match.crystal.chemical_system.split("-") for match in no_carbon)
     with pytest.raises(QueryError, match="no crystal is left"):
@@ -145,5 +147,6 @@ def test_a_file_and_a_picture(index, prototypes, tmp_path):
     pixels = np.asarray(Image.open(tmp_path / "pyrite.png").convert("RGB"))
     red = (pixels[..., 0] > 150) & (pixels[..., 1] < 90)
     assert red.sum() > 100  # the calculated curve is drawn
+    assert "data:image/png" in found._repr_html_() and "FeS2" in found._repr_html_()
     with pytest.raises(CountsError):
         index.query_pattern(GRID.two_theta, np.zeros(len(counts)))

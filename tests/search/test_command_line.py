@@ -1,0 +1,62 @@
+import numpy as np
+import pandas as pd
+import pytest
+
+from deepchem_crystalssl import XRDGrid
+from deepchem_crystalssl.cli import main
+from deepchem_crystalssl.crystals.instrument import HARD, measure_patterns
+
+
+@pytest.fixture(scope="module")
+def folder(prototypes, tmp_path_factory):
+    """An index of sixty files, one of them broken."""
+    root = tmp_path_factory.mktemp("search")
+    (root / "cifs").mkdir()
+    for crystal in {crystal.material_id: crystal for crystal in prototypes}.values():
+        if len(list((root / "cifs").iterdir())) < 60:
+            crystal.to_structure().to(filename=str(root / "cifs" / f"{crystal.material_id}.cif"))
+    (root / "cifs" / "broken.cif").write_text("data_x\nloop_\n_atom_site_label\n")
+    names = [path.stem for path in (root / "cifs").iterdir()]
+    pd.DataFrame({"material_id": names, "color": ["red", "blue"] * (len(names) // 2) + ["red"]}).to_csv(
+        root / "colors.csv", index=False
+    )
+    done = main(["index", str(root / "cifs"), "-o", str(root / "index"), "--model", "small",
+                 "--metadata", str(root / "colors.csv")])  # fmt: skip
+    assert done == 0
+    return root
+
+
+def test_index_tells_what_was_left_out(folder):
+    skipped = pd.read_csv(folder / "index" / "skipped.csv")
+    assert len(skipped) == 1 and "broken" in skipped["item"][0]
+
+
+def test_search_by_file_and_by_id(folder, prototypes, capsys):
+    name = prototypes[0].material_id
+    query = [str(folder / "cifs" / f"{name}.cif"), "--index", str(folder / "index"), "-k", "3"]
+    assert main(["search", *query, "-o", str(folder / "found.csv")]) == 0
+    table = pd.read_csv(folder / "found.csv")
+    assert table["material_id"][0] == name and len(table) == 3 and {"distance", "shares", "color"} <= set(table)
+    assert name in capsys.readouterr().out
+    assert main(["search", name, "--index", str(folder / "index"), "--elements", "O", "--without", "Hg,Pb"]) == 0
+    printed = capsys.readouterr().out
+    assert name not in printed.split() and "O" in printed
+
+
+def test_search_by_pattern(folder, prototypes, capsys):
+    crystal = next(c for c in prototypes if c.material_id == "AB_hP6_154_a_b")
+    grid = XRDGrid(wavelength="CuKa1")
+    counts = np.random.default_rng(0).poisson(50 + 4000 * measure_patterns([crystal], HARD, grid, 1)[0])
+    np.savetxt(folder / "cinnabar.xy", np.stack([grid.two_theta, counts], axis=1))
+    arguments = ["search", str(folder / "cinnabar.xy"), "--index", str(folder / "index"), "--wavelength", "1.54056"]
+    assert main([*arguments, "--picture", str(folder / "cinnabar.png"), "--elements", "Hg,S"]) == 0
+    printed = capsys.readouterr().out
+    assert printed.startswith("HgS") and (folder / "cinnabar.png").stat().st_size > 10_000
+
+
+@pytest.mark.parametrize("query", ["Unobtainium", "nowhere.cif", "nowhere.xy"])
+def test_what_is_not_there_is_a_sentence(folder, query, capsys):
+    assert main(["search", query, "--index", str(folder / "index")]) == 2
+    assert query in capsys.readouterr().err
+    assert main(["search", "Fe", "--index", str(folder / "cifs")]) == 2
+    assert "index" in capsys.readouterr().err
