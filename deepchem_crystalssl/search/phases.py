@@ -4,7 +4,8 @@ r"""Which crystals a measured powder pattern may be of: retrieved by vectors, ra
    are off by as much), and every version is looked up among the vectors of simulated patterns.
 2. The pattern of every candidate is simulated and slid along :math:`\ln \sin\theta`, where a change of all cell lengths
    is a shift; the best cosine says how well peaks and heights meet.
-3. The best of these are fitted: strains that the crystal's symmetry allows, zero shift, width and shape of peaks.
+3. The best of these are fitted: strains that the crystal's symmetry allows, zero shift, width and shape of peaks, with
+   the second line of a laboratory anode if that fits better.
 4. They are ranked by the mean of both cosines, the encoder's and the fit's, for their errors differ: the encoder has
    seen texture and poor statistics, the fit sees every line. Changed cell lengths cost: calculated ones are seldom off
    by more than 2 %.
@@ -33,7 +34,7 @@ from ..crystals.graph import Crystal
 from ..crystals.measured import check_pattern, prepare_measured_pattern, read_pattern_file
 from ..crystals.symmetry import rotations, space_group
 from ..crystals.threads import map_in_threads
-from ..crystals.xrd_grid import XRDGrid, resolve_wavelength
+from ..crystals.xrd_grid import WAVELENGTHS, XRDGrid, resolve_wavelength
 from ..models import CrystalSSLModel
 from .answers import Answer, Answers
 from .catalogue import Crystals
@@ -43,7 +44,7 @@ SCALES = (-0.02, -0.01, 0.0, 0.01, 0.02)
 """Relative changes of cell lengths under which a measurement is looked up."""
 REACH = 0.03
 """Largest relative change of cell lengths by which a candidate may differ."""
-FITTED = 24
+FITTED = 16
 BLUR = 3.0
 SCALE_COST = 0.01
 """What cell lengths that differ by 2 % cost a candidate's score; it goes with the square."""
@@ -148,6 +149,11 @@ class PatternAnswer(Answers[PhaseMatch]):
 _LEFT = 0.08  # of single phases with wrong intensities and noise, less than 0.05 is left
 
 
+def _farthest(wavelength: float) -> float:
+    """Where 110 degrees of copper radiation lie: lines beyond are many, weak and costly."""
+    return float(2 * np.degrees(np.arcsin(min(0.99, 0.8192 * wavelength / WAVELENGTHS["CuKa"]))))
+
+
 @dataclass(frozen=True)
 class Measurement:
     """A pattern to be fitted: counts above background in even bins, and their square roots of length 1.
@@ -160,17 +166,20 @@ class Measurement:
         (n,) each.
     fwhm : float
         Typical width of peaks, degrees.
+    second_line : float
+        Wavelength of the anode's K-alpha 2, at half the intensity, over that of K-alpha 1; 1 if there is none.
     """
 
     grid: XRDGrid
     counts: np.ndarray
     roots: np.ndarray
     fwhm: float
+    second_line: float = 1.0
 
     @classmethod
     def of(cls, angles: np.ndarray, counts: np.ndarray, wavelength: float) -> Measurement:
         """From angles and counts as measured."""
-        low, high = max(float(angles[0]), 3.0), min(float(angles[-1]), 150.0)
+        low, high = max(float(angles[0]), 3.0), min(float(angles[-1]), _farthest(wavelength))
         step = float(np.clip(np.median(np.diff(angles)), _FINEST, _WIDEST))
         grid = XRDGrid(low, high, max(16, int((high - low) / step)), wavelength)
         net = prepare_measured_pattern(angles, counts, grid, wavelength=wavelength, normalize=False)
@@ -227,9 +236,27 @@ def identify(
     crystals = [structures[int(row)] for row in rows]
     cosines, strains = slide(measurement, crystals)
     best = np.argsort(-cosines - similarities, kind="stable")[:FITTED]
+    doubled = replace(measurement, second_line=second_line(length))
+    first = [fit(one, crystals[best[0]], float(strains[best[0]])).cosine for one in (measurement, doubled)]
+    measurement = doubled if first[1] > first[0] else measurement  # a monochromator may have taken K-alpha 2 away
     fits = map_in_threads(lambda at: fit(measurement, crystals[at], float(strains[at])), iter(best.tolist()))
     found = [_Candidate(names[int(rows[at])], crystals[at], float(similarities[at]), one) for at, one in fits]
     return _answer(measurement, sorted(found, key=lambda candidate: -candidate.score), k)
+
+
+def second_line(wavelength: float) -> float:
+    """K-alpha 2 over K-alpha 1 of the anode a wavelength (Å) belongs to; 1 if it is no laboratory anode's.
+
+    Examples
+    --------
+    >>> round(second_line(1.5406), 4), second_line(1.0)
+    (1.0025, 1.0)
+    """
+    for anode in ("Cu", "Mo", "Cr", "Fe", "Co", "Ag"):
+        first, second = WAVELENGTHS[f"{anode}Ka1"], WAVELENGTHS[f"{anode}Ka2"]
+        if first * 0.9995 < wavelength < second:
+            return second / first
+    return 1.0
 
 
 def pattern_vectors(
@@ -307,7 +334,7 @@ def fit(measurement: Measurement, crystal: Crystal, strain: float) -> Fit:
     n = len(basis)
     isotropic = np.einsum("kij,ij->k", basis, np.eye(3))  # the strain of all lengths alike, in this basis
     parameters = np.concatenate([strain * isotropic, [0.0, 0.0, 0.5]])
-    for one in [measurement.blurred(), measurement] if n > 1 else [measurement]:
+    for one in [replace(measurement.blurred(), second_line=1.0), measurement] if n > 1 else [measurement]:
         parameters[n + 1] = np.log(one.fwhm)
         parameters, cost = _refined(one, crystal, basis, parameters)
     pattern = _patterns(measurement, crystal, basis, parameters[None])[0]
@@ -352,7 +379,12 @@ def _patterns(measurement: Measurement, crystal: Crystal, basis: np.ndarray, par
     n = len(basis)
     deformed = [_deformed(crystal, np.tensordot(p[:n], basis, 1)) for p in parameters]
     zero, width, mixing = parameters[:, n:].T
-    return _simulate(deformed, measurement.grid, np.exp(width), np.clip(mixing, 0.0, 1.0), zero)
+    profile = np.exp(width), np.clip(mixing, 0.0, 1.0), zero
+    patterns = _simulate(deformed, measurement.grid, *profile)
+    if measurement.second_line != 1.0:
+        shifted = replace(measurement.grid, wavelength=measurement.grid.wavelength_angstrom * measurement.second_line)
+        patterns = (2 * patterns + _simulate(deformed, shifted, *profile)) / 3
+    return patterns
 
 
 def allowed_strains(crystal: Crystal) -> np.ndarray:

@@ -1,5 +1,7 @@
 """Patterns of real crystals, disturbed as measurements are, and what they are taken for."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from pymatgen.analysis.diffraction.xrd import XRDCalculator
@@ -11,7 +13,7 @@ from deepchem_crystalssl.crystals.instrument import HARD, Instrument, measure_pa
 from deepchem_crystalssl.crystals.symmetry import rotations
 from deepchem_crystalssl.crystals.validation import make_crystal
 from deepchem_crystalssl.search import EmbeddingIndex, Filter
-from deepchem_crystalssl.search.phases import Measurement, allowed_strains, fit, slide
+from deepchem_crystalssl.search.phases import Measurement, allowed_strains, fit, second_line, slide
 
 GRID = dcs.XRDGrid(wavelength="CuKa1")
 
@@ -96,6 +98,21 @@ def test_most_patterns_of_a_poor_day_are_known_again(index, prototypes):
         for n in range(5, 285, 28)
     ]
     assert sum(first) >= 8  # of ten
+
+
+def test_the_second_line_of_the_anode(prototypes):
+    """A pattern with K-alpha 2 in it is fitted better with it; without, worse."""
+    crystal = crystal_of(prototypes, "AB2_cP12_205_a_c")
+    lines = Instrument(fwhm=(0.12, 0.12))
+    first, second = (
+        measure_patterns([crystal], lines, dcs.XRDGrid(wavelength=name), 0)[0].astype(float)
+        for name in ("CuKa1", "CuKa2")
+    )
+    for counts, better in ((5000 * (first + 0.5 * second), 1), (5000 * first, 0)):
+        plain = Measurement.of(GRID.two_theta, counts + 1.0, 1.54056)
+        both = [plain, replace(plain, second_line=second_line(1.54056))]
+        cosines = [fit(one, crystal, 0.0).cosine for one in both]
+        assert cosines[better] > cosines[1 - better] + 0.003 and cosines[better] > 0.97
 
 
 def test_elements_and_filters(index, prototypes):
