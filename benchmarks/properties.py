@@ -11,8 +11,8 @@ Sets: the four of Kong et al. 2024 (formation energy, HSE gap, log K, log G), ma
 the MEGNet 2018 labels formation energy and gap ("E_form 40k", "gap 40k"). Site moments: ``sites.py``.
 
 Methods:
-* negnn: NEGNN with a CGCNN backbone and the general model's site vectors, half its prediction a kernel ridge on the
-  descriptor; negnn, network alone: the same without the kernel; scratch: the same network without pretrained vectors;
+* negnn: NEGNN with a CGCNN backbone and the general model's site vectors, a quarter of its prediction a kernel ridge on
+  the descriptor; negnn, network alone: the same without the kernel; scratch: the same without pretrained vectors;
   random, random, network alone: with those of a random encoder of the same architecture; "megnet", "alignn" and their
   scratch: other backbones; fine-tuned: the general model itself, with layer-wise learning rates;
 * ours: kernel ridge on the general model's descriptor; "ours with magpie": joined with Magpie and structure; "ours
@@ -321,8 +321,8 @@ def draw(table: pd.DataFrame, names: list[str], path: Path) -> None:
             axes.errorbar(curve.index, curve["mean"], curve["std"].fillna(0), label=method, capsize=2, **style)
         axes.set(xscale="log", yscale="log", xlabel="labels", title=name)
         for axis in (axes.xaxis, axes.yaxis):
-            axis.set_major_formatter(FormatStrFormatter("%.3g"))
-            axis.set_minor_formatter(FormatStrFormatter("%.3g"))
+            axis.set_major_formatter(FormatStrFormatter("%.4g"))
+            axis.set_minor_formatter(FormatStrFormatter("%.4g"))
         axes.set_xticks([100, 250, 500, 1000, 2500])
         axes.set_xticks([], minor=True)
     for axes in grid[:, 0]:
