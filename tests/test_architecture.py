@@ -19,7 +19,7 @@ LAYERS = (
 ).split()
 CRYSTALS = (
     "errors elements graph symmetry validation disorder convert cif io store threads neighbors "
-    "xrd_grid diffraction xrd measured instrument"
+    "xrd_grid diffraction xrd measured instrument pattern_fit"
 ).split()
 DOORS = {
     "deepchem": {
