@@ -23,7 +23,7 @@ import pandas as pd
 import deepchem_crystalssl as dcs
 from deepchem_crystalssl.crystals.instrument import REALISTIC, measure_patterns
 from deepchem_crystalssl.crystals.symmetry import system_of_group
-from deepchem_crystalssl.demo import anion_class
+from deepchem_crystalssl.search.coloring import anion_class
 from deepchem_crystalssl.recipes import open_model, xrd_retrieval
 
 from controls import random_control
@@ -85,7 +85,7 @@ def main(arguments: list[str] | None = None) -> dict:
         for kind, groups in {
             "crystal system": table["spacegroup"].map(system_of_group).to_numpy(),
             "sites": np.asarray(sizes.astype(str)),
-            "chemistry": np.array([anion_class(graph) for graph in graphs]),
+            "chemistry": np.array([anion_class(graph.chemical_system) for graph in graphs]),
         }.items():
             part = seen.groupby(groups).mean().round(3)
             part["crystals"] = seen.groupby(groups).size()

@@ -101,6 +101,27 @@ def build_parser() -> argparse.ArgumentParser:
     search.add_argument("-o", "--output", type=Path, help="write the table as CSV too")
     search.set_defaults(run=_search)
 
+    map = commands.add_parser("map", help="the map of an index: pictures, and a page to explore that works offline")
+    map.add_argument("index", type=Path, help="folder written by index; the map is kept there")
+    map.add_argument("-o", "--output", type=Path, default=Path("map"), help="folder for map.html and the pictures")
+    map.add_argument("--color", nargs="+", default=[], metavar="NAME",
+                     help="a picture for each: a column, anion_class, crystal_system, or an element")  # fmt: skip
+    map.add_argument("--concept", action="append", default=[], type=_concept, metavar="NAME=ID,ID,...",
+                     help="colour by likeness to a class of which some examples are given")  # fmt: skip
+    map.add_argument("--format", nargs="+", default=["png"], choices=("png", "svg", "pdf"))
+    map.add_argument("--title", default="Map of materials")
+    map.add_argument("--megabytes", type=float, default=60.0, help="what the page may weigh")
+    map.add_argument("--seed", type=int, help="lay the map out anew, from this seed")
+    map.set_defaults(run=_map)
+
+    explore = commands.add_parser("explore", help="the map in the browser, and a place to drop a CIF or a pattern")
+    explore.add_argument("index", type=Path, help="folder written by index")
+    explore.add_argument("--port", type=int, default=8000, help="0 is any that is free")
+    explore.add_argument("--host", default="127.0.0.1")
+    explore.add_argument("--allow-remote", action="store_true", help="let other computers in; there are no passwords")
+    explore.add_argument("--no-browser", action="store_true", help="only print the address")
+    explore.set_defaults(run=_explore)
+
     models = commands.add_parser("models", help="list the models that came with the package")
     models.set_defaults(run=_models)
 
@@ -200,6 +221,43 @@ def _search(options: argparse.Namespace) -> int:
     print(found)
     if options.output:
         found.to_frame().to_csv(options.output, index=False)
+    return 0
+
+
+def _concept(text: str) -> tuple[str, list[str]]:
+    name, _, examples = text.partition("=")
+    if not name or not examples:
+        raise argparse.ArgumentTypeError(f"{text!r}: a concept is NAME=ID,ID,...")
+    return name, [example.strip() for example in examples.split(",")]
+
+
+def _map(options: argparse.Namespace) -> int:
+    from .explorer import write_map
+    from .search import EmbeddingIndex, likeness
+
+    index = EmbeddingIndex.load(options.index)
+    if options.seed is not None or not index.has_map:
+        index.make_map(options.seed or 0)
+        index.keep_map(options.index)
+    for name, examples in options.concept:
+        index.table[name] = likeness(index, examples)
+    colors = [*options.color, *(name for name, _ in options.concept)]
+    for path in write_map(index, options.output, colors, options.format, options.title, options.megabytes):
+        print(f"{path}  {path.stat().st_size / 1e6:.1f} MB")
+    return 0
+
+
+def _explore(options: argparse.Namespace) -> int:
+    import webbrowser
+
+    from .explorer.server import explore
+
+    def tell(address: str) -> None:
+        print(f"{address}  (Ctrl+C ends it)", flush=True)
+        if not options.no_browser:
+            webbrowser.open(address)
+
+    explore(options.index, options.host, options.port, allow_remote=options.allow_remote, on_start=tell)
     return 0
 
 

@@ -11,9 +11,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from matplotlib import colormaps
 from matplotlib.figure import Figure
-from sklearn.manifold import TSNE
 
 from .crystals.convert import to_crystal
 from .crystals.errors import NoCrystalsError, Report
@@ -25,18 +23,12 @@ from .metrics import duplicate_groups, retrieval_recall
 from .models import CrystalSSLModel
 from .recipes import open_model
 from .search import neighbor_table
+from .search.coloring import ANION_CLASSES, Coloring, anion_class
+from .search.pictures import draw_map
+from .search.projection import make_map
 
 WELL_KNOWN = ("SiO2", "CaTiO3", "MgAl2O4", "ZnS", "AlCu2Mn")
 """Formulas whose neighbours the demo tells, where the crystals hold them."""
-ANION_CLASSES = {
-    "oxide": {8},
-    "halide": {9, 17, 35, 53},
-    "chalcogenide": {16, 34, 52},
-    "pnictide": {7, 15, 33},
-    "hydride, boride, carbide, silicide": {1, 5, 6, 14},
-    "intermetallic or element": set(range(1, 119)),
-}
-"""Chemical classes by the anion a crystal holds; the first that applies."""
 
 
 def bundled_prototypes() -> list[Crystal]:
@@ -129,7 +121,8 @@ def _write_neighbors(graphs: list[CrystalGraph], vectors: np.ndarray, folder: Pa
     neighbors.insert(1, "formula", neighbors["material_id"].map(formulas))
     neighbors["neighbor_formula"] = neighbors["neighbor_id"].map(formulas)
     neighbors.to_csv(folder / "neighbors.csv", index=False)
-    draw_map(vectors, table["anion_class"].tolist(), folder / "map.png", seed)
+    kinds = Coloring.of_kinds("anion_class", table["anion_class"].tolist(), [*ANION_CLASSES])
+    draw_map(make_map(vectors, seed, False).positions, kinds).savefig(folder / "map.png", dpi=150)
     table["embedding"] = list(vectors)
     table.to_parquet(folder / "embeddings.parquet", index=False)
 
@@ -158,38 +151,10 @@ def describe(crystals: list[CrystalGraph]) -> pd.DataFrame:
         {
             "material_id": [crystal.material_id for crystal in crystals],
             "formula": [crystal.reduced_formula for crystal in crystals],
-            "anion_class": [anion_class(crystal) for crystal in crystals],
+            "anion_class": [anion_class(crystal.chemical_system) for crystal in crystals],
             "crystal_system": [crystal_system(crystal) for crystal in crystals],
         }
     )
-
-
-def anion_class(crystal: Crystal) -> str:
-    """The first of :data:`ANION_CLASSES` whose elements the crystal holds.
-
-    Examples
-    --------
-    >>> anion_class(bundled_prototypes()[0])
-    'chalcogenide'
-    """
-    elements = set(crystal.species.atomic_numbers.tolist())
-    return next(name for name, anions in ANION_CLASSES.items() if elements & anions)
-
-
-def draw_map(vectors: np.ndarray, labels: list[str], path: Path, seed: int = 0) -> None:
-    """Write a picture of the embeddings in the plane (t-SNE), one colour per label."""
-    points = TSNE(perplexity=min(30.0, (len(vectors) - 1) / 3), init="pca", random_state=seed).fit_transform(vectors)
-    figure = Figure(figsize=(7, 7), layout="constrained")  # no pyplot: the caller's backend stays as it is
-    axes = figure.subplots()
-    for color, label in enumerate(sorted(set(labels), key=labels.count, reverse=True)):
-        chosen = np.array([other == label for other in labels])
-        x, y = points[chosen].T
-        axes.scatter(x, y, s=14, color=colormaps["tab10"](color), label=f"{label} ({chosen.sum()})")
-    axes.set(title=f"{len(vectors)} crystals, embedded without labels", xlabel="t-SNE 1", ylabel="t-SNE 2")
-    axes.set_xticks([])
-    axes.set_yticks([])
-    figure.legend(loc="outside lower center", ncols=3, frameon=False)
-    figure.savefig(path, dpi=150)
 
 
 def draw_search(model: CrystalSSLModel, graphs: list[CrystalGraph], patterns: np.ndarray, path: Path) -> None:

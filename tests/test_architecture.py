@@ -15,7 +15,7 @@ FILES = sorted(ROOT.rglob("*.py"))
 LAYERS = (
     "crystals nn pretext embedding metrics probes kernel_ridge datasets splitters featurizers loaders "
     "optimizers monitor checkpoints training models pretrained descriptors environments negnn recipes search registry "
-    "demo testing __init__ version cli"
+    "demo explorer testing __init__ version cli"
 ).split()
 CRYSTALS = (
     "errors elements graph symmetry validation disorder convert cif io store threads neighbors "
@@ -40,6 +40,9 @@ DOORS = {
     "pybaselines": {"crystals/measured.py"},
     "spglib": {"crystals/symmetry.py"},
     "matplotlib": {"demo.py", "search/pictures.py"},
+    "openTSNE": {"search/projection.py"},
+    "fastapi": {"explorer/server.py"},
+    "uvicorn": {"explorer/server.py"},
     "faiss": {"search/vectors.py"},
 }
 ANYWHERE = {"version", "testing"}

@@ -222,6 +222,13 @@ class QueryError(CrystalInputError):
     remedy = "Check the query."
 
 
+class UploadError(CrystalInputError):
+    """An upload that costs more than the server allows."""
+
+    rule = "an upload must keep within the limits of the server"
+    remedy = "Ask for it in Python, with EmbeddingIndex.query or EmbeddingIndex.query_pattern."
+
+
 class CheckpointError(CrystalInputError):
     """A checkpoint that does not belong to the model."""
 

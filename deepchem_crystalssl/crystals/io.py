@@ -166,7 +166,7 @@ class StructureReader:
     def _from_object(self, entry: Any, name: str) -> Iterator[Item]:
         try:
             if isinstance(entry, str):
-                yield from _from_text(entry, name)
+                yield from read_structure_text(entry, name)
             elif isinstance(entry, bytes):
                 raise UnsupportedObjectError(name, "bytes")
             else:
@@ -175,7 +175,7 @@ class StructureReader:
             yield error
 
     def _from_file(self, path: Path) -> Iterator[Item]:
-        kind = _kind_of(path)
+        kind = crystal_kind(path.name)
         try:
             if kind == "table":
                 yield from self._from_table(path)
@@ -184,14 +184,9 @@ class StructureReader:
             name = path.name.removesuffix(".gz").rsplit(".", 1)[0] if kind != "poscar" else path.name
             if not text.strip():
                 raise EmptyFileError(str(path), "0 characters")
-            if kind == "cif":
-                yield from read_cif(text, name)
-            elif kind == "json":
-                yield from _from_json(text, name)
-            elif kind == "poscar":
-                yield _from_poscar(text, name)
-            else:
+            if kind is None:
                 raise UnsupportedFileError(str(path), f"suffix {path.suffix!r}")
+            yield from read_structure_text(text, name, kind)
         except CrystalInputError as error:
             yield error
 
@@ -246,13 +241,39 @@ def _from_record_columns(frame: pd.DataFrame, ids: list[str]) -> Iterator[Item]:
             )
 
 
-def _from_text(text: str, name: str) -> Iterator[Item]:
+def read_structure_text(text: str, name: str, kind: str | None = None) -> Iterator[Item]:
+    """The crystals of a text in memory, one after the other; a bad one among several comes as its error.
+
+    The text is never taken for a path: no file is opened.
+
+    Parameters
+    ----------
+    text : str
+    name : str
+        Of the crystals, and for errors.
+    kind : {"cif", "json", "poscar"}, optional
+        By default as the text looks.
+
+    Raises
+    ------
+    CrystalInputError
+        If nothing in the text can be read.
+
+    Examples
+    --------
+    >>> text = "salt\\n5.64\\n0 .5 .5\\n.5 0 .5\\n.5 .5 0\\nNa Cl\\n1 1\\ndirect\\n0 0 0\\n.5 .5 .5"
+    >>> list(read_structure_text(text, "salt"))
+    [Crystal(salt, Na1Cl1, 2 sites)]
+    """
     start = text.lstrip()[:1]
     if not start:
         raise EmptyFileError(name, "0 characters")
-    if start in "{[":
+    if kind is None:
+        is_cif = "_cell_length_a" in text or text.lstrip().startswith(("data_", "#"))
+        kind = "json" if start in "{[" else "cif" if is_cif else "poscar"
+    if kind == "json":
         yield from _from_json(text, name)
-    elif "_cell_length_a" in text or text.lstrip().startswith(("data_", "#")):
+    elif kind == "cif":
         yield from read_cif(text, name)
     else:
         yield _from_poscar(text, name)
@@ -310,8 +331,15 @@ _SUFFIXES = {
 }
 
 
-def _kind_of(path: Path) -> str | None:
-    name = path.name.removesuffix(".gz")
+def crystal_kind(name: str) -> str | None:
+    """What a file of this name holds: "cif", "json", "poscar" or "table"; None if no crystals.
+
+    Examples
+    --------
+    >>> crystal_kind("quartz.cif.gz"), crystal_kind("CONTCAR_relaxed"), crystal_kind("thesis.tex")
+    ('cif', 'poscar', None)
+    """
+    name = name.removesuffix(".gz")
     if name.upper().startswith(("POSCAR", "CONTCAR")):
         return "poscar"
     return _SUFFIXES.get(Path(name).suffix.lower())
@@ -320,7 +348,7 @@ def _kind_of(path: Path) -> str | None:
 def _find_files(source: str | Path) -> list[Path]:
     path = Path(source)
     if path.is_dir():
-        paths = sorted(p for p in path.rglob("*") if p.is_file() and _kind_of(p))
+        paths = sorted(p for p in path.rglob("*") if p.is_file() and crystal_kind(p.name))
         if not paths:
             raise NoCrystalsError(str(source), "a folder without crystal files")
         return paths

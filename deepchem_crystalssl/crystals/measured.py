@@ -165,10 +165,33 @@ def read_pattern_file(path: str | Path) -> tuple[np.ndarray, np.ndarray, float |
         )
     if not path.exists():
         raise UnsupportedFileError(str(path), "no such file", "the file must exist", "Check the path.")
-    text = path.read_text(errors="replace")
+    return read_pattern_text(path.read_text(errors="replace"), str(path), suffix)
+
+
+def read_pattern_text(text: str, item: str, suffix: str = ".xy") -> tuple[np.ndarray, np.ndarray, float | None]:
+    """What :func:`read_pattern_file` gives, from text in memory; no file is opened.
+
+    Parameters
+    ----------
+    text : str
+    item : str
+        For errors.
+    suffix : str
+        ".xrdml", or another: two columns.
+
+    Raises
+    ------
+    UnsupportedFileError, EmptyFileError, PatternError
+
+    Examples
+    --------
+    >>> angles, counts, wavelength = read_pattern_text("# quartz\\n20.0 15\\n20.1 17", "quartz")
+    >>> angles.tolist(), counts.tolist(), wavelength
+    ([20.0, 20.1], [15.0, 17.0], None)
+    """
     if not text.strip():
-        raise EmptyFileError(str(path), "0 characters")
-    return _read_xrdml(text, str(path)) if suffix == ".xrdml" else (*_read_columns(text, str(path)), None)
+        raise EmptyFileError(item, "0 characters")
+    return _read_xrdml(text, item) if suffix == ".xrdml" else (*_read_columns(text, item), None)
 
 
 def _read_columns(text: str, item: str) -> tuple[np.ndarray, np.ndarray]:

@@ -3,10 +3,11 @@
 from .answers import Answer, Answers, Neighbor
 from .building import build_index
 from .catalogue import Filter
-from .concepts import Concept, Enrichment, Member, enrichment, find_members, precision_at_k
+from .concepts import Concept, Enrichment, Member, enrichment, find_members, likeness, precision_at_k
 from .index import EmbeddingIndex
 from .neighbors import neighbor_table
 from .phases import PatternAnswer, PhaseMatch
+from .projection import MaterialsMap, make_map
 
 __all__ = [
     "Answer",
@@ -15,6 +16,7 @@ __all__ = [
     "EmbeddingIndex",
     "Enrichment",
     "Filter",
+    "MaterialsMap",
     "Member",
     "Neighbor",
     "PatternAnswer",
@@ -22,6 +24,8 @@ __all__ = [
     "build_index",
     "enrichment",
     "find_members",
+    "likeness",
+    "make_map",
     "neighbor_table",
     "precision_at_k",
 ]

@@ -109,23 +109,18 @@ def find_members(
     >>> len(concept), concept.auc > 0.8
     (5, True)
     """
-    rows = np.array([_row_of(index, name) for name in dict.fromkeys(examples)], int)
-    if len(rows) < 3:
-        raise QueryError("examples", f"{len(rows)}", "a class needs at least 3 examples", "Name more.")
+    rows = _rows_of(index, examples)
     systems = _systems(index)
-    others = np.setdiff1d(np.arange(len(index)), rows)
-    others = np.sort(np.random.default_rng(seed).permutation(others)[:_OTHERS])
-    x = np.asarray(index.vectors[np.concatenate([rows, others])])
-    y = np.arange(len(x)) < len(rows)
-    held_out = _held_out_scores(x, y, systems[np.concatenate([rows, others])])
+    among, y = _with_others(index, rows, seed)
+    x = np.asarray(index.vectors[among])
+    held_out = _held_out_scores(x, y, systems[among])
     probe = _probe().fit(x, y)
     allowed = np.ones(len(index), bool) if filter is None else filter.mask(index.table)
     allowed[rows] = False
     if new_systems:
         allowed &= ~np.isin(systems, systems[rows])
     candidates = np.flatnonzero(allowed)
-    parts = np.array_split(candidates, 1 + len(candidates) // 20_000)
-    scores = np.concatenate([probe.decision_function(index.vectors[part]) for part in parts])
+    scores = _scores(probe, index, candidates)
     best = np.argsort(-scores, kind="stable")[:k]
     known: list[dict[str, Any]] = index.table.iloc[candidates[best]].to_dict("records")  # type: ignore[assignment]
     positive = np.sort(held_out[y][np.isfinite(held_out[y])])
@@ -138,6 +133,53 @@ def find_members(
         return Concept(members, float("nan"), float("nan"))
     sure = held_out[y] > np.quantile(held_out[~y], 0.99)
     return Concept(members, float(roc_auc_score(y, held_out)), float(sure.mean()))
+
+
+def likeness(index: EmbeddingIndex, examples: Sequence[str], seed: int = 0) -> np.ndarray:
+    """How much every crystal of an index looks like some examples, by the probe of :func:`find_members`; (n,).
+
+    Parameters
+    ----------
+    index : EmbeddingIndex
+    examples : sequence of str
+        Ids, at least 3.
+    seed : int
+
+    Raises
+    ------
+    QueryError
+        If there are fewer than 3 examples, or one is not in the index.
+
+    Examples
+    --------
+    >>> from deepchem_crystalssl.demo import bundled_prototypes
+    >>> index = EmbeddingIndex.from_structures(bundled_prototypes(), model="small", progress=False)
+    >>> is_oxide = index.table["chemical_system"].str.contains("O-|-O$")
+    >>> like = likeness(index, index.table.loc[is_oxide, "material_id"].tolist())
+    >>> like.shape, bool(like[is_oxide].mean() > like[~is_oxide].mean())
+    ((288,), True)
+    """
+    among, y = _with_others(index, _rows_of(index, examples), seed)
+    return _scores(_probe().fit(np.asarray(index.vectors[among]), y), index, np.arange(len(index)))
+
+
+def _rows_of(index: EmbeddingIndex, examples: Sequence[str]) -> np.ndarray:
+    rows = np.array([_row_of(index, name) for name in dict.fromkeys(examples)], int)
+    if len(rows) < 3:
+        raise QueryError("examples", f"{len(rows)}", "a class needs at least 3 examples", "Name more.")
+    return rows
+
+
+def _with_others(index: EmbeddingIndex, rows: np.ndarray, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Rows of examples and of crystals drawn at random, and which are examples."""
+    others = np.setdiff1d(np.arange(len(index)), rows)
+    others = np.sort(np.random.default_rng(seed).permutation(others)[:_OTHERS])
+    return np.concatenate([rows, others]), np.arange(len(rows) + len(others)) < len(rows)
+
+
+def _scores(probe: Pipeline, index: EmbeddingIndex, rows: np.ndarray) -> np.ndarray:
+    parts = np.array_split(rows, 1 + len(rows) // 20_000)
+    return np.concatenate([probe.decision_function(np.asarray(index.vectors[part])) for part in parts])
 
 
 def _probe() -> Pipeline:

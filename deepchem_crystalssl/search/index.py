@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable, Sequence
 from functools import cached_property, partial
 from pathlib import Path
@@ -16,16 +15,16 @@ from ..crystals.errors import CrystalInputError, OnError, QueryError, Report
 from ..crystals.graph import Crystal
 from ..crystals.io import read_structures
 from ..crystals.store import RecordStore
-from ..crystals.symmetry import space_group
 from ..embedding import Space
 from ..models import CrystalSSLModel
 from ..recipes import open_model
 from . import storage
 from .answers import Answers, Neighbor
-from .catalogue import Crystals, Facts, Filter, Joined, catalogue
+from .catalogue import Crystals, Filter, Joined, catalogue
 from .gallery import Gallery
 from .phases import PatternAnswer, identify, pattern_vectors
-from .queries import Asked, distinct_names, is_several
+from .projection import MaterialsMap, make_map, place_new
+from .queries import Asked, distinct_names, is_several, resolve
 from .vectors import nearest_to_any, unit_rows
 
 _UNLIKE = 0.5
@@ -53,12 +52,14 @@ class EmbeddingIndex:
         space: Space = "similarity",
         pattern_vectors: np.ndarray | None = None,
         spacing: np.ndarray | None = None,
+        map: MaterialsMap | None = None,
     ):
         self.gallery = Gallery(vectors, table, spacing)
         self.structures = structures
         self.space = space
         self._model = model
         self._pattern_vectors = pattern_vectors
+        self._map = map
 
     @classmethod
     def build(
@@ -199,8 +200,8 @@ class EmbeddingIndex:
         Parameters
         ----------
         x
-            An id, a formula (all crystals of it), a structure or the path of its file, a vector (F,); or a list of
-            these: crystals like all of them.
+            An id, a formula (all crystals of it), a structure (of mixed sites the average) or the path of its file, a
+            vector (F,); or a list of these: crystals like all of them.
         k : int
         unlike : sequence
             Of the same kinds: crystals not like these; they count half (Rocchio 1971).
@@ -271,34 +272,10 @@ class EmbeddingIndex:
         return answers
 
     def _resolve(self, item: Any) -> Asked:
-        """The vector of one query, the rows it is, and its facts."""
-        if isinstance(item, np.ndarray):
-            return Asked(self._checked(item), [], None)
-        if isinstance(item, str) and item in self.gallery.row_of:
-            return self._known([self.gallery.row_of[item]])
-        if isinstance(item, str) and "formula" in self.table:
-            rows = np.flatnonzero(self.table["formula"] == item).tolist()
-            if rows:
-                return self._known(rows)
-        if isinstance(item, str) and not os.path.exists(item):
-            raise QueryError(item, "neither an id nor a formula of the index, nor a file")
-        crystals = list(read_structures(item, "raise", progress=False))
-        vector = self.model.embed(crystals[:1], space=self.space, progress=False)[0]
-        return Asked(self._checked(vector), [], self._facts_of(crystals[0]))
+        return resolve(item, self.gallery, self._embed)
 
-    def _known(self, rows: list[int]) -> Asked:
-        vector = np.mean(self.vectors[rows], axis=0)
-        return Asked(vector, rows, Facts.of_row(dict(self.table.iloc[rows[0]])))
-
-    def _facts_of(self, crystal: Crystal) -> Facts:
-        row = {"formula": crystal.reduced_formula, "chemical_system": crystal.chemical_system}
-        return Facts.of_row({**row, "space_group": space_group(crystal) if "space_group" in self.table else None})
-
-    def _checked(self, vector: np.ndarray) -> np.ndarray:
-        if vector.shape != (self.vectors.shape[1],) or not np.isfinite(vector).all():
-            raise QueryError("vector", f"shape {vector.shape}", f"a vector has {self.vectors.shape[1]} finite numbers",
-                             f"Embed with the index's model, space={self.space!r}.")  # fmt: skip
-        return np.asarray(vector, np.float32)
+    def _embed(self, crystal: Crystal) -> np.ndarray:
+        return self.model.embed([crystal], space=self.space, disorder="average", progress=False)[0]
 
     def query_pattern(
         self,
@@ -366,6 +343,31 @@ class EmbeddingIndex:
             self._pattern_vectors = pattern_vectors(self.model, crystals, len(self), progress)
         return self._pattern_vectors
 
+    # The map
+
+    @property
+    def has_map(self) -> bool:
+        """Whether the map is laid out already."""
+        return self._map is not None
+
+    @property
+    def map(self) -> MaterialsMap:
+        """Where the crystals are in two dimensions; laid out when first asked for, by :meth:`make_map`."""
+        if self._map is None:
+            return self.make_map()
+        if len(self._map.neighbors) != len(self):
+            self._map = place_new(self._map.positions, self.vectors)
+        return self._map
+
+    def make_map(self, seed: int = 0, progress: bool | None = None) -> MaterialsMap:
+        """Lay out the map anew; see :func:`~deepchem_crystalssl.search.projection.make_map`."""
+        self._map = make_map(self.vectors, seed, progress)
+        return self._map
+
+    def keep_map(self, folder: str | Path) -> None:
+        """Write the map alone into the folder the index was loaded from."""
+        storage.save_map(folder, self.map)
+
     # Changing
 
     def add(
@@ -407,6 +409,8 @@ class EmbeddingIndex:
     ) -> None:
         """Take over new rows."""
         patterns = self._pattern_vectors if kept is not None else None
+        if self._map is not None:
+            self._map = self._map.moved(kept, len(vectors))
         self.gallery, self.structures = Gallery(vectors, table), structures
         self._pattern_vectors = None if patterns is None else patterns[kept]
 
@@ -422,7 +426,7 @@ class EmbeddingIndex:
         """
         storage.save(
             folder, self.vectors, self.table, self.structures, self._model, self.space, self._pattern_vectors,
-            self.gallery.spacing,
+            self.gallery.spacing, None if self._map is None else self.map,
         )  # fmt: skip
 
     @classmethod

@@ -97,10 +97,6 @@ class PatternAnswer(Answers[PhaseMatch]):
         (n,): angles in degrees, counts above background.
     peaks : numpy.ndarray
         (n,): of these counts, what stands out of the noise.
-    unexplained : float
-        Share of the peaks where the first answer has none.
-    verdict : str
-        In words.
     """
 
     def __init__(self, answers: Sequence[PhaseMatch], two_theta: np.ndarray, measured: np.ndarray, peaks: np.ndarray):

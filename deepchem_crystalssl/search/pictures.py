@@ -4,12 +4,20 @@ from __future__ import annotations
 
 from base64 import b64encode
 from io import BytesIO
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+import numpy as np
+from matplotlib import colormaps
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+
+from .coloring import Coloring
 
 if TYPE_CHECKING:
     from .phases import PatternAnswer
+
+_UNKNOWN = "0.88"
+_POINTS_PER_SQUARE_INCH = 60.0
 
 
 def draw_match(answer: PatternAnswer, rank: int = 1) -> Figure:
@@ -46,6 +54,60 @@ def draw_match(answer: PatternAnswer, rank: int = 1) -> Figure:
     for axes in (above, below):
         axes.spines[["top", "right"]].set_visible(False)
     return figure
+
+
+def draw_map(positions: np.ndarray, coloring: Coloring) -> Figure:
+    """Crystals on the map, coloured; those of unknown colour lie below, in grey.
+
+    Numbers are coloured between their 1st and 99th percentile. Of categories the most frequent ten have a colour, the
+    others are "other".
+
+    Parameters
+    ----------
+    positions : numpy.ndarray
+        (n, 2).
+    coloring : Coloring
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+    """
+    figure = Figure(figsize=(8, 8.6), layout="constrained")
+    axes = figure.subplots()
+    size = float(np.clip(_POINTS_PER_SQUARE_INCH * 64 / len(positions), 0.4, 16.0))
+    marks: dict[str, Any] = {"s": size, "linewidths": 0, "rasterized": True}
+    known = np.isfinite(coloring.values) & (coloring.values >= 0 if coloring.categories is not None else True)
+    axes.scatter(*positions[~known].T, color=_UNKNOWN, **marks)
+    # Later points cover earlier ones: an order by chance shows what is frequent, not what came last.
+    shown = np.random.default_rng(0).permutation(np.flatnonzero(known))
+    if coloring.categories is None:
+        low, high = np.percentile(coloring.values[known], [1, 99]) if known.any() else (0.0, 1.0)
+        x, y = positions[shown].T
+        drawn = axes.scatter(x, y, c=coloring.values[shown], vmin=low, vmax=high, cmap="viridis", **marks)
+        figure.colorbar(drawn, ax=axes, shrink=0.5, label=coloring.name, location="bottom", extend="both")
+    else:
+        _draw_kinds(figure, axes, positions, coloring, shown, marks)
+    axes.set_aspect("equal")
+    axes.set_axis_off()
+    return figure
+
+
+def _draw_kinds(
+    figure: Figure, axes: Axes, positions: np.ndarray, coloring: Coloring, shown: np.ndarray, marks: dict[str, Any]
+) -> None:
+    categories = coloring.categories or ()
+    counts = np.bincount(coloring.values[shown], minlength=len(categories))
+    named = np.sort(np.argsort(-counts, kind="stable")[:10])
+    colors = np.tile([0.7, 0.7, 0.7, 1.0], (len(categories), 1))
+    for place, kind in enumerate(named):
+        colors[kind] = colormaps["tab10"](place)
+    axes.scatter(*positions[shown].T, color=colors[coloring.values[shown]], **marks)
+    for kind in named:
+        axes.scatter([], [], s=30, color=colors[kind], label=f"{categories[kind]} ({counts[kind]:,})")
+    if len(categories) > len(named):
+        others = int(counts.sum() - counts[named].sum())
+        axes.scatter([], [], s=30, color="0.7", label=f"other ({others:,})")
+    figure.legend(loc="outside lower center", ncols=3, frameon=False, title=coloring.name)
 
 
 def as_image(figure: Figure) -> str:

@@ -7,6 +7,7 @@ import os
 import shutil
 from pathlib import Path
 from typing import Any
+from zipfile import BadZipFile
 
 import numpy as np
 import pandas as pd
@@ -18,10 +19,11 @@ from ..embedding import Space
 from ..models import CrystalSSLModel
 from ..pretrained import save_pretrained
 from .catalogue import Crystals
+from .projection import MaterialsMap
 
 FORMAT = 1
 _MANIFEST, _VECTORS, _PATTERNS, _SPACING = "index.json", "vectors.npy", "pattern_vectors.npy", "spacing.npy"
-_TABLE, _STRUCTURES, _MODEL = "catalogue.parquet", "structures", "model"
+_TABLE, _STRUCTURES, _MODEL, _MAP = "catalogue.parquet", "structures", "model", "map.npz"
 
 
 def save(
@@ -33,6 +35,7 @@ def save(
     space: Space,
     pattern_vectors: np.ndarray | None,
     spacing: np.ndarray,
+    map: MaterialsMap | None = None,
 ) -> None:
     """Write the parts of an index beside the folder, then put them into its place.
 
@@ -52,6 +55,8 @@ def save(
     np.save(part / _SPACING, spacing)
     if pattern_vectors is not None:
         np.save(part / _PATTERNS, pattern_vectors)
+    if map is not None:
+        save_map(part, map)
     table.to_parquet(part / _TABLE, index=False)
     if structures is not None:
         write_records((structures[k] for k in range(len(structures))), part / _STRUCTURES, disorder="average",
@@ -67,6 +72,21 @@ def save(
         os.replace(folder, old)
     os.replace(part, folder)
     shutil.rmtree(old, ignore_errors=True)
+
+
+def save_map(folder: str | Path, map: MaterialsMap) -> None:
+    """Write the map of an index into its folder, whole or not at all."""
+    part = Path(folder) / f"{_MAP}.part"
+    with open(part, "wb") as file:
+        np.savez(file, positions=map.positions, neighbors=map.neighbors, distances=map.distances)
+    os.replace(part, Path(folder) / _MAP)
+
+
+def _load_map(folder: Path) -> MaterialsMap | None:
+    if not (folder / _MAP).exists():
+        return None
+    with np.load(folder / _MAP, allow_pickle=False) as arrays:
+        return MaterialsMap(arrays["positions"], arrays["neighbors"], arrays["distances"])
 
 
 def load(folder: str | Path) -> dict[str, Any]:
@@ -93,9 +113,10 @@ def load(folder: str | Path) -> dict[str, Any]:
             patterns = np.load(folder / _PATTERNS, mmap_mode="r", allow_pickle=False)
         table = pd.read_parquet(folder / _TABLE)
         structures = RecordStore(folder / _STRUCTURES) if (folder / _STRUCTURES).exists() else None
-    except (OSError, ValueError, EOFError, pa.ArrowException, CrystalInputError) as error:
+        map = _load_map(folder)
+    except (OSError, ValueError, KeyError, EOFError, BadZipFile, pa.ArrowException, CrystalInputError) as error:
         raise IndexFolderError(str(folder), f"a broken part ({str(error)[:120]})") from error
-    sizes = {len(part) for part in (vectors, table, patterns, structures) if part is not None}
+    sizes = {len(part) for part in (vectors, table, patterns, structures, map) if part is not None}
     if sizes != {size} or vectors.ndim != 2 or "material_id" not in table:
         raise IndexFolderError(str(folder), f"parts of {sorted(sizes)} crystals, the manifest says {size}")
     if (folder / _MODEL).is_dir():
@@ -108,4 +129,5 @@ def load(folder: str | Path) -> dict[str, Any]:
         "space": space,
         "pattern_vectors": patterns,
         "spacing": spacing,
+        "map": map,
     }

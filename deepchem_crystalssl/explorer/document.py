@@ -1,0 +1,165 @@
+"""The page: one HTML file with its style, scripts, libraries and, unless a server gives them, its data."""
+
+from __future__ import annotations
+
+import os
+import re
+from base64 import b64encode
+from collections.abc import Sequence
+from html import escape
+from importlib.resources import files
+from pathlib import Path
+
+from tqdm import tqdm
+
+from ..search.coloring import coloring, colorings
+from ..search.index import EmbeddingIndex
+from ..search.pictures import draw_map
+from .payload import Payload
+
+_SCRIPTS = ("data.js", "find.js", "plot.js", "map.js", "details.js", "upload.js", "app.js")
+_LARGE = ("structures", "patterns")
+_BASE64 = 4 / 3
+
+
+def render_page(title: str = "Map of materials", parts: dict[str, bytes] | None = None) -> str:
+    """The page as text.
+
+    Parameters
+    ----------
+    title : str
+    parts : dict of bytes, optional
+        Data that stand in the page; without, it asks its server for them.
+
+    Returns
+    -------
+    str
+    """
+    page = files(__package__) / "page"
+
+    def read(name: str) -> str:
+        # Within a script, only its end tag would end it.
+        return (page / name).read_text(encoding="utf-8").replace("</script", "<\\/script")
+
+    held = (
+        f'<script type="text/plain" id="part:{escape(name)}">{b64encode(part).decode()}</script>'
+        for name, part in (parts or {}).items()
+    )
+    fillings = {
+        "title": escape(title),
+        "style": read("style.css"),
+        "d3": read("vendor/d3.min.js"),
+        "viewer3d": read("vendor/3Dmol.min.js"),
+        "script": "\n".join(read(name) for name in _SCRIPTS),
+        "licenses": read("vendor/LICENSES.txt").replace("--", "- -"),
+        "parts": "\n".join(held),
+    }
+    template = (page / "page.html").read_text(encoding="utf-8")
+    return re.sub(r"\{\{(\w+)\}\}", lambda match: fillings[match[1]], template)
+
+
+def write_page(
+    index: EmbeddingIndex,
+    path: str | Path,
+    title: str = "Map of materials",
+    megabytes: float = 60.0,
+    progress: bool | None = None,
+) -> Path:
+    """Write the map of an index as one HTML file that works offline.
+
+    Structures, then simulated patterns, are left out where the file would be larger than ``megabytes``; it says so.
+
+    Parameters
+    ----------
+    index : EmbeddingIndex
+    path : str or Path
+    title : str
+    megabytes : float
+        Of 1,000,000 bytes.
+    progress : bool, optional
+        Progress bar; by default on a terminal only.
+
+    Returns
+    -------
+    Path
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from deepchem_crystalssl.demo import bundled_prototypes
+    >>> index = EmbeddingIndex.from_structures(bundled_prototypes()[:30], model="small", progress=False)
+    >>> path = write_page(index, tempfile.mkdtemp() + "/map.html", progress=False)
+    >>> path.stat().st_size < 1_000_000
+    True
+    """
+    payload = Payload(index)
+    room = megabytes * 1e6 - len(render_page(title).encode())
+    parts = {name: payload[name] for name in payload if name.partition(":")[0] not in _LARGE and name != "meta"}
+    room -= _weight(parts)
+    kinds = []
+    for kind in payload.kinds:
+        names = [name for name in payload if name.partition(":")[0] == kind]
+        held: dict[str, bytes] = {}
+        for name in tqdm(names, kind, disable=None if progress is None else not progress, delay=1.0):
+            held[name] = payload[name]
+            if _weight(held) > room:
+                break
+        else:
+            kinds.append(kind)
+            parts |= held
+            room -= _weight(held)
+    parts["meta"] = Payload(index, kinds)["meta"]
+    path = Path(path)
+    part = path.with_name(path.name + ".part")
+    part.write_text(render_page(title, parts), encoding="utf-8")
+    os.replace(part, path)
+    return path
+
+
+def write_map(
+    index: EmbeddingIndex,
+    folder: str | Path,
+    colors: Sequence[str] = (),
+    formats: Sequence[str] = ("png",),
+    title: str = "Map of materials",
+    megabytes: float = 60.0,
+    progress: bool | None = None,
+) -> list[Path]:
+    """Write ``map.html`` and a picture for every coloring, ``map_NAME.png``.
+
+    Parameters
+    ----------
+    index : EmbeddingIndex
+    folder : str or Path
+        Made if needed.
+    colors : sequence of str
+        Columns of the index, ``anion_class``, ``crystal_system``, ``n_elements``, or symbols of elements; by default
+        the first of :func:`~deepchem_crystalssl.search.coloring.colorings`.
+    formats : sequence of str
+        Of the pictures: png, svg, pdf.
+    title, megabytes, progress
+        As in :func:`write_page`.
+
+    Returns
+    -------
+    list of Path
+
+    Raises
+    ------
+    QueryError
+        If there is nothing to colour by of a name.
+    """
+    chosen = [coloring(index.table, name) for name in colors or list(colorings(index.table))[:1]]
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    written = [write_page(index, folder / "map.html", title, megabytes, progress)]
+    for one in chosen:
+        figure = draw_map(index.map.positions, one)
+        for format in formats:
+            written.append(folder / f"map_{re.sub(r'[^A-Za-z0-9_-]+', '_', one.name)}.{format}")
+            figure.savefig(written[-1], dpi=200)
+    return written
+
+
+def _weight(parts: dict[str, bytes]) -> float:
+    return _BASE64 * sum(map(len, parts.values())) + 100 * len(parts)

@@ -1,0 +1,77 @@
+// What belongs together: the choice of colours, the search, the lasso's table, the address.
+
+for (const name of columns.keys()) $("color").append(new Option(label(name), name));
+$("color").onchange = async () => { await highlight(null); await colorBy($("color").value); };
+$("count").textContent = `${n.toLocaleString("en")} crystals, each beside those that are like it`;
+$("note").textContent = served ? "" : [
+  "This file works offline.",
+  ...["structures", "patterns"].filter((kind) => meta.known.includes(kind) && !meta.kinds.includes(kind))
+    .map((kind) => `Its ${kind} did not fit; crystalssl explore shows them.`),
+  "Open your own CIF or pattern with crystalssl explore.",
+].join(" ");
+
+$("search").onsubmit = async (event) => {
+  event.preventDefault();
+  const text = $("query").value;
+  for (const row of $("key").querySelectorAll("button")) row.setAttribute("aria-pressed", "false");
+  if (!text.trim()) { say(""); return highlight(null); }
+  const { rows, as } = find(text);
+  if (!rows.length) {
+    await highlight(null);
+    return say(as ? `No crystal here: ${as}.` : "Give an id, a formula as LiCoO2, a system as Li-Co-O, or elements as Li Co.", true);
+  }
+  say(`${rows.length.toLocaleString("en")} found: ${as}`);
+  await highlight(rows.length > 1 ? rows : null);
+  if (rows.length === 1) return open(rows[0], { move: true });
+  mark(null);
+  list(rows, as);
+  plot.reset();
+};
+
+let selection = [];
+const SHOWN = 200;
+async function showSelection(rows) {
+  selection = rows;
+  $("selection").hidden = false;
+  $("selected").textContent = `${rows.length.toLocaleString("en")} crystals selected${rows.length > SHOWN ? `, the first ${SHOWN} shown` : ""}`;
+  const known = [...columns.values()], values = await Promise.all(known.map((c) => columnValues(c.name)));
+  const table = tableOf([{ name: "id", of: (row) => ids[row] }, { name: "formula", of: (row) => formulaElement(formulas[row]) },
+    ...known.map((c, i) => ({ name: label(c.name), number: !c.categories,
+      of: (row) => (c.categories ? kindOf(c, values[i][row]) : shortNumber(values[i][row])) }))],
+  rows.slice(0, SHOWN), (row) => open(row));
+  $("selection").querySelector("table").replaceWith(table);
+}
+
+// A cell that begins like a formula of a spreadsheet is made text.
+const cell = (value) => {
+  const text = /^[=+@\t\r]|^-\D/.test(String(value)) ? `'${value}` : String(value);
+  return /[",\n]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text;
+};
+$("csv").onclick = async () => {
+  const known = [...columns.values()], values = await Promise.all(known.map((c) => columnValues(c.name)));
+  const lines = [["material_id", "formula", ...known.map((c) => c.name)], ...selection.map((row) => [ids[row], formulas[row],
+    ...known.map((c, i) => (c.categories ? kindOf(c, values[i][row]) : Number.isFinite(values[i][row]) ? values[i][row] : ""))])];
+  const link = make("a");
+  link.href = URL.createObjectURL(new Blob([lines.map((line) => line.map(cell).join(",") + "\n").join("")], { type: "text/csv" }));
+  link.download = "crystals.csv";
+  link.click();
+  setTimeout(() => URL.revokeObjectURL(link.href), 10000);
+};
+function closeSelection() { $("selection").hidden = true; selection = []; plot.clearLasso(); }
+$("clear").onclick = closeSelection;
+
+plot.onClick = (row) => open(row);
+plot.onLasso = (rows) => (rows.length ? showSelection(rows) : closeSelection());
+addEventListener("keydown", (event) => {
+  if (event.key === "/" && !/INPUT|SELECT/.test(document.activeElement.tagName)) { event.preventDefault(); $("query").focus(); }
+  if (event.key === "Escape") closeSelection();
+});
+
+const fromAddress = () => rowOf.get(decodeURIComponent(location.hash.slice(1)));
+addEventListener("hashchange", () => { const row = fromAddress(); if (row !== undefined) open(row, { move: true }); });
+
+await colorBy($("color").value);
+$("loading").remove();
+document.documentElement.dataset.ready = "yes";
+if (fromAddress() !== undefined) await open(fromAddress(), { move: true });
+else $("panel").append(make("p", "", "Click a point for its structure, pattern and neighbours; search by id, formula or elements; draw a lasso to list what lies together."));

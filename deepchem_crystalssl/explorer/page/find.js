@@ -1,0 +1,44 @@
+// Search: an id, a formula in any order of elements, a chemical system, or elements.
+
+const SYMBOLS = "H He Li Be B C N O F Ne Na Mg Al Si P S Cl Ar K Ca Sc Ti V Cr Mn Fe Co Ni Cu Zn Ga Ge As Se Br Kr Rb Sr Y Zr Nb Mo Tc Ru Rh Pd Ag Cd In Sn Sb Te I Xe Cs Ba La Ce Pr Nd Pm Sm Eu Gd Tb Dy Ho Er Tm Yb Lu Hf Ta W Re Os Ir Pt Au Hg Tl Pb Bi Po At Rn Fr Ra Ac Th Pa U Np Pu Am Cm Bk Cf Es Fm Md No Lr Rf Db Sg Bh Hs Mt Ds Rg Cn Nh Fl Mc Lv Ts Og".split(" ");
+const KNOWN = new Set(SYMBOLS);
+
+function composition(formula) {
+  const amounts = new Map();
+  const read = (text, times) => {
+    const inner = text.replace(/\(([^()]*)\)(\d*\.?\d*)/g, (_, part, count) => { read(part, times * (+count || 1)); return ""; });
+    if (/[()]/.test(inner) && inner !== text) return read(inner, times);
+    for (const [, symbol, count] of inner.matchAll(/([A-Z][a-z]?)(\d*\.?\d*)/g)) {
+      amounts.set(symbol, (amounts.get(symbol) ?? 0) + times * (count === "" ? 1 : +count));
+    }
+  };
+  read(formula, 1);
+  return amounts;
+}
+
+function normal(formula) {
+  const amounts = [...composition(formula)].sort(([a], [b]) => (a < b ? -1 : 1));
+  const total = amounts.reduce((sum, [, amount]) => sum + amount, 0);
+  return amounts.map(([symbol, amount]) => `${symbol}${(amount / total).toFixed(4)}`).join(" ");
+}
+
+let elementSets;
+const elementsOf = (row) => (elementSets ??= formulas.map((f) => new Set(f.match(/[A-Z][a-z]?/g))))[row];
+
+function find(text) {
+  const query = text.trim();
+  if (rowOf.has(query)) return { rows: [rowOf.get(query)], as: `id ${query}` };
+  const symbols = query.split(/[\s,\-–]+/).filter(Boolean);
+  const all = (test) => ids.flatMap((_, row) => (test(row) ? [row] : []));
+  if (symbols.length && symbols.every((s) => KNOWN.has(s))) {
+    const holds = (row) => symbols.every((s) => elementsOf(row).has(s));
+    return /[-–]/.test(query)
+      ? { rows: all((row) => elementsOf(row).size === symbols.length && holds(row)), as: `the system ${symbols.join("-")}` }
+      : { rows: all(holds), as: `crystals with ${symbols.join(" and ")}` };
+  }
+  if (/^[A-Za-z0-9().]+$/.test(query) && [...composition(query).keys()].every((s) => KNOWN.has(s)) && composition(query).size) {
+    const wanted = normal(query), size = composition(query).size;
+    return { rows: all((row) => elementsOf(row).size === size && normal(formulas[row]) === wanted), as: `formula ${query}` };
+  }
+  return { rows: [], as: "" };
+}

@@ -1,0 +1,270 @@
+"""The server of the page: it hands out the page and its data, and passes uploads on to the worker."""
+
+from __future__ import annotations
+
+import asyncio
+import ipaddress
+import re
+import webbrowser
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote, urlsplit
+
+import uvicorn
+from fastapi import FastAPI, Request
+from fastapi.concurrency import run_in_threadpool
+from fastapi.responses import HTMLResponse, JSONResponse, Response
+from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
+
+from ..search import EmbeddingIndex
+from .document import render_page
+from .payload import Payload
+from .uploads import Limits
+from .worker import Worker
+
+LOOPBACK = ("127.0.0.1", "localhost", "::1")
+"""Names by which a computer speaks to itself."""
+BODY_SECONDS = 60.0
+"""Within which an upload must have arrived."""
+HEADERS = {
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "no-referrer",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "X-Frame-Options": "DENY",
+}
+_HOST = re.compile(r"(?:\[([0-9a-f:.]+)\]|([a-z0-9._-]+))(?::\d{1,5})?")
+
+
+class Refusal(Exception):
+    """An upload that is not even looked at."""
+
+    def __init__(self, status: int, sentence: str):
+        super().__init__(sentence)
+        self.status = status
+
+
+def make_app(
+    index_folder: str | Path,
+    page: str,
+    parts: Mapping[str, bytes],
+    limits: Limits = Limits(),
+    hosts: Sequence[str] = LOOPBACK,
+) -> FastAPI:
+    """The application: ``GET /``, ``GET /parts/{name}`` and ``POST /ask``.
+
+    An upload is the body of its request; the header ``X-File-Name`` (percent-encoded UTF-8) names it, and the query may
+    hold ``wavelength`` (by name or in Å) and ``elements`` (separated by commas). Nothing of a request is ever a path.
+
+    Parameters
+    ----------
+    index_folder : str or Path
+        Of an index with its map, which the worker opens.
+    page : str
+        HTML.
+    parts : mapping of str to bytes
+        Data the page fetches.
+    limits : Limits
+        What an upload may cost.
+    hosts : sequence of str
+        Names by which the server may be spoken to: others may be the trick of a foreign page (DNS rebinding).
+
+    Returns
+    -------
+    FastAPI
+        With the worker as ``app.state.worker``.
+    """
+    worker, turn = Worker(index_folder, limits), asyncio.Lock()
+    inside = 0  # uploads that arrive, wait or are answered
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        worker.start()
+        yield
+        worker.stop()
+
+    app = FastAPI(lifespan=lifespan, docs_url=None, redoc_url=None, openapi_url=None)
+    app.state.worker = worker
+
+    @app.middleware("http")
+    async def guard(request: Request, call_next: Callable[[Request], Awaitable[Response]]) -> Response:
+        refusal = _foreign(request, hosts)
+        response = await call_next(request) if refusal is None else _error(403, refusal)
+        response.headers.update(HEADERS)
+        return response
+
+    @app.exception_handler(HTTPException)
+    async def say_http(request: Request, error: HTTPException) -> Response:
+        return _error(error.status_code, f"{error.detail}.")
+
+    @app.exception_handler(Refusal)
+    async def say_refusal(request: Request, refusal: Refusal) -> Response:
+        return _error(refusal.status, str(refusal))
+
+    @app.get("/")
+    async def show_page() -> HTMLResponse:
+        return HTMLResponse(page)
+
+    @app.get("/parts/{name}")
+    def give_part(name: str) -> Response:
+        try:
+            return Response(parts[name], media_type="application/octet-stream")
+        except KeyError:
+            raise Refusal(404, "There is no such part.") from None
+
+    @app.post("/ask")
+    async def ask(request: Request) -> Response:
+        nonlocal inside
+        if inside > limits.waiting:
+            raise Refusal(503, "Too many uploads are waiting. Come back in a minute.")
+        inside += 1
+        try:
+            body = await _read_body(request, limits.upload_bytes)
+            async with turn:
+                status, content = await run_in_threadpool(worker.ask, _question(request), body)
+        finally:
+            inside -= 1
+        return Response(content, status, media_type="application/json")
+
+    return app
+
+
+def explore(
+    index_folder: str | Path,
+    host: str = "127.0.0.1",
+    port: int = 8000,
+    *,
+    title: str = "Map of materials",
+    limits: Limits = Limits(),
+    allow_remote: bool = False,
+    on_start: Callable[[str], Any] = webbrowser.open,
+) -> None:
+    """Show the map of an index in the browser, with a place to drop one's own crystals and patterns.
+
+    Parameters
+    ----------
+    index_folder : str or Path
+        Written by ``crystalssl index``; if it has no map yet, it is laid out and kept there.
+    host, port, allow_remote
+        As in :func:`serve`; a port of 0 is any that is free.
+    title : str
+    limits : Limits
+        What an upload may cost.
+    on_start : callable
+        Called with the address when the page can be opened; by default the browser.
+
+    Raises
+    ------
+    IndexFolderError
+        If there is no index.
+    """
+    index = open_mapped(index_folder)
+    hosts = LOOPBACK if _is_loopback(host) else (*LOOPBACK, host)
+    app = make_app(index_folder, render_page(title), Payload(index), limits, hosts)
+    serve(app, host, port, allow_remote, on_start)
+
+
+def open_mapped(index_folder: str | Path) -> EmbeddingIndex:
+    """An index with its map, laid out and kept if there was none."""
+    index = EmbeddingIndex.load(index_folder)
+    if not index.has_map:
+        index.make_map()
+        index.keep_map(index_folder)
+    return index
+
+
+def serve(
+    app: FastAPI,
+    host: str = "127.0.0.1",
+    port: int = 8000,
+    allow_remote: bool = False,
+    on_start: Callable[[str], Any] | None = None,
+) -> None:
+    """Serve until interrupted.
+
+    Parameters
+    ----------
+    app : FastAPI
+        From :func:`make_app`.
+    host : str
+        Address to listen at.
+    port : int
+    allow_remote : bool
+        Whether it may be one that other computers reach; they are then to be named in ``hosts`` of :func:`make_app`.
+    on_start : callable, optional
+        Called with the page's address when it can be opened.
+
+    Raises
+    ------
+    ValueError
+        If other computers would reach it, and are not allowed to.
+    """
+    if not allow_remote and not _is_loopback(host):
+        raise ValueError(
+            f"host: {host!r}; the page is served to this computer alone. Use 127.0.0.1, or pass allow_remote=True on a "
+            "network you trust: there are no passwords."
+        )
+    config = uvicorn.Config(app, host, port, log_level="warning", limit_concurrency=64, timeout_graceful_shutdown=5)
+    listener = config.bind_socket()
+    shown = f"[{host}]" if ":" in host else host
+    if on_start is not None:
+        on_start(f"http://{shown}:{listener.getsockname()[1]}/")
+    uvicorn.Server(config).run(sockets=[listener])
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return host == "localhost" or ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def _foreign(request: Request, hosts: Sequence[str]) -> str | None:
+    """Why a request seems to be another site's doing, if it does."""
+    host = request.headers.get("host", "").lower()
+    name = _HOST.fullmatch(host)
+    if name is None or (name[1] or name[2]) not in hosts:
+        return "This server does not go by that name."
+    if request.method not in ("GET", "HEAD"):
+        origin = request.headers.get("origin")
+        site = request.headers.get("sec-fetch-site", "same-origin")
+        if site not in ("same-origin", "none") or origin is not None and urlsplit(origin).netloc.lower() != host:
+            return "Uploads are taken from the server's own page alone."
+    return None
+
+
+async def _read_body(request: Request, most: int) -> bytes:
+    too_large = Refusal(413, f"The upload is larger than the {most / 1e6:g} MB allowed.")
+    announced = request.headers.get("content-length", "0")
+    if not announced.isdecimal() or int(announced[:20]) > most:
+        raise too_large
+    body = bytearray()
+    try:
+        async with asyncio.timeout(BODY_SECONDS):
+            async for chunk in request.stream():
+                body += chunk
+                if len(body) > most:
+                    raise too_large
+    except TimeoutError:
+        raise Refusal(408, f"The upload did not arrive within {BODY_SECONDS:g} s.") from None
+    except ClientDisconnect:
+        raise Refusal(400, "The upload broke off.") from None
+    return bytes(body)
+
+
+def _question(request: Request) -> dict[str, Any]:
+    """What is asked about the upload."""
+    wavelength: str | float | None = request.query_params.get("wavelength") or None
+    try:
+        wavelength = None if wavelength is None else float(wavelength)
+    except ValueError:
+        pass  # a name
+    elements = [one.strip() for one in request.query_params.get("elements", "").split(",") if one.strip()]
+    name = unquote(request.headers.get("x-file-name", ""), errors="replace")
+    return {"name": name, "wavelength": wavelength, "elements": elements or None}
+
+
+def _error(status: int, sentence: str) -> JSONResponse:
+    return JSONResponse({"error": sentence}, status)

@@ -1,0 +1,184 @@
+"""Uploads: what one may cost, and how its text becomes a crystal or a pattern. No file is opened here."""
+
+from __future__ import annotations
+
+import logging
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from itertools import takewhile
+from pathlib import PurePosixPath
+from typing import TypeVar
+
+import numpy as np
+
+from ..crystals.errors import CountsError, CrystalInputError, EmptyFileError, UnsupportedFileError, UploadError
+from ..crystals.graph import Crystal
+from ..crystals.io import crystal_kind, read_structure_text
+from ..crystals.measured import PATTERN_SUFFIXES, check_pattern, read_pattern_text
+
+logger = logging.getLogger(__name__)
+
+LONGEST_NAME = 80
+_CONTROLS = bytes(sorted({*range(32), 127} - set(b"\t\n\v\f\r\x1a")))  # 1A ends files of DOS
+_EXPANDED_TAGS = ("_atom_site_fract_x", "_symmetry_equiv_pos", "_space_group_symop")
+_MOST_COUNTS = 1e30  # sums of squares of more are no longer finite
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What one upload may cost.
+
+    Attributes
+    ----------
+    upload_bytes : int
+    sites : int
+        Of the crystal, its symmetry expanded.
+    points : int
+        Of a pattern.
+    seconds : float
+        From the moment the upload is looked at.
+    memory_bytes : int
+        More than the worker has at its start; kept on Linux alone.
+    waiting : int
+        Uploads that may wait for another.
+    """
+
+    upload_bytes: int = 8_000_000
+    sites: int = 2_000
+    points: int = 200_000
+    seconds: float = 30.0
+    memory_bytes: int = 4 * 2**30
+    waiting: int = 8
+
+
+@dataclass(frozen=True)
+class Pattern:
+    """A measured pattern: angles (degrees) and counts, (n,) each, and the wavelength (Å) if the file names it."""
+
+    two_theta: np.ndarray
+    counts: np.ndarray
+    wavelength: float | None
+
+
+def shown_name(name: str) -> str:
+    """A file name to show again: printable, and not too long.
+
+    Examples
+    --------
+    >>> shown_name("quartz\\x00\\n.cif")
+    'quartz.cif'
+    """
+    return "".join(filter(str.isprintable, name))[:LONGEST_NAME] or "upload"
+
+
+def read_upload(body: bytes, name: str, limits: Limits) -> Crystal | Pattern:
+    """The crystal or the pattern of a file's content.
+
+    Parameters
+    ----------
+    body : bytes
+    name : str
+        Its suffix says what the content is; it is no path.
+    limits : Limits
+
+    Raises
+    ------
+    CrystalInputError
+        If there is neither, or it costs too much.
+    """
+    item = shown_name(name)
+    text = _decode(body, item)
+    kind = _kind_of(name, text)
+    if kind.startswith("."):
+        return _guarded(lambda: _read_pattern(text, item, kind, limits), item)
+    return _guarded(lambda: _read_crystal(text, item, kind, limits), item)
+
+
+def _decode(body: bytes, item: str) -> str:
+    if len(body.translate(None, _CONTROLS)) < len(body):
+        raise UnsupportedFileError(item, "a binary or compressed file", "crystals and patterns are uploaded as text",
+                                   "Unpack it, or export it as text in UTF-8.")  # fmt: skip
+    try:
+        text = body.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        text = body.decode("latin-1")
+    if not text.strip():
+        raise EmptyFileError(item, "0 characters")
+    return text
+
+
+def _kind_of(name: str, text: str) -> str:
+    """Of a crystal "cif", "json" or "poscar"; of a pattern its suffix."""
+    last = re.split(r"[/\\]", name.replace("\0", ""))[-1]
+    kind, suffix = crystal_kind(last), PurePosixPath(last).suffix.lower()
+    if kind in ("cif", "json", "poscar"):
+        return kind
+    if suffix in ("", ".txt") and "_cell_length_a" in text:
+        return "cif"
+    if suffix in PATTERN_SUFFIXES:
+        return suffix
+    found = f"suffix {suffix[:20]!r}" if suffix else "no suffix"
+    raise UnsupportedFileError(shown_name(name), found, "a crystal comes as CIF, mCIF, POSCAR or pymatgen JSON, and a "
+                               f"pattern as {', '.join(PATTERN_SUFFIXES)}", "Convert or rename the file.")  # fmt: skip
+
+
+def _guarded(read: Callable[[], T], item: str) -> T:
+    """What is read, or a typed error: whatever else a reader stumbles over is a fault of the text."""
+    try:
+        return read()
+    except (CrystalInputError, MemoryError):
+        raise
+    except Exception as error:
+        logger.info("%s cannot be read", item, exc_info=True)
+        raise UnsupportedFileError(item, f"content that cannot be read ({type(error).__name__})") from error
+
+
+def _read_crystal(text: str, item: str, kind: str, limits: Limits) -> Crystal:
+    """The first good crystal of a text; the first error if there is none."""
+    rule = f"an upload has at most {limits.sites:,} sites, its symmetry expanded, and as many symmetry operations"
+    listed = _count_listed(text, kind)
+    if listed > limits.sites:
+        raise UploadError(item, f"{listed:,} listed", rule)
+    errors = []
+    for found in read_structure_text(text, item, kind):
+        if isinstance(found, Crystal):
+            if found.num_nodes > limits.sites:
+                raise UploadError(item, f"{found.num_nodes:,} sites", rule)
+            return found
+        errors.append(found)
+    raise errors[0]
+
+
+def _count_listed(text: str, kind: str) -> int:
+    """Atoms or symmetry operations in a text, whichever are more, by a look that costs next to nothing."""
+    if kind == "json":
+        return text.count('"abc"')
+    lines = text.splitlines()
+    if kind == "poscar":  # numbers of atoms are in the sixth or, below the elements, in the seventh line
+        numbers = (list(takewhile(str.isdecimal, line.split())) for line in lines[5:7])
+        return sum(int(number[:12]) for number in next(filter(None, numbers), []))
+    most, rows, counted = 0, 0, False
+    for line in map(str.lstrip, lines):
+        if line.startswith(("_", "loop_", "data_")):
+            rows, counted = 0, line.startswith("_") and (line.startswith(_EXPANDED_TAGS) or counted and not rows)
+        elif counted and line and not line.startswith("#"):
+            rows += 1
+            most = max(most, rows)
+    return most
+
+
+def _read_pattern(text: str, item: str, suffix: str, limits: Limits) -> Pattern:
+    rule = f"an uploaded pattern has at most {limits.points:,} points"
+    remedy = "Cut its range or merge neighbouring points."
+    lines = text.count("\n")
+    if lines > limits.points + 1_000:  # a header may be long
+        raise UploadError(item, f"{lines:,} lines", rule, remedy)
+    angles, counts, wavelength = read_pattern_text(text, item, suffix)
+    if len(angles) > limits.points:
+        raise UploadError(item, f"{len(angles):,} points", rule, remedy)
+    angles, counts = check_pattern(angles, counts, item)
+    if counts.max() > _MOST_COUNTS:
+        raise CountsError(item, f"count {counts.max():g} at point {counts.argmax()}", "counts must be below 1e30")
+    return Pattern(angles, counts, wavelength)
