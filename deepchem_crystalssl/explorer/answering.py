@@ -11,6 +11,7 @@ import numpy as np
 from ..crystals.graph import Crystal
 from ..search import EmbeddingIndex
 from ..search.phases import PatternAnswer
+from .document import structure_of
 from .payload import strongest_lines
 from .uploads import Limits, Pattern, read_upload, shown_name
 
@@ -57,11 +58,7 @@ def _answer_crystal(index: EmbeddingIndex, crystal: Crystal) -> dict[str, Any]:
     return {
         "formula": crystal.reduced_formula,
         "position": _finite(place),
-        "structure": {
-            "lattice": crystal.lattice.tolist(),
-            "numbers": crystal.atomic_numbers.tolist(),
-            "frac_coords": crystal.frac_coords.tolist(),
-        },
+        "structure": structure_of(crystal),
         "lines": {"two_theta": _finite(two_theta), "intensity": _finite(intensity)},
         "neighbors": [
             {

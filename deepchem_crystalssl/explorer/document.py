@@ -2,24 +2,30 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 from base64 import b64encode
 from collections.abc import Sequence
 from html import escape
+from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
+from typing import Any
 
 from tqdm import tqdm
 
+from ..crystals.convert import to_crystal
+from ..crystals.graph import Crystal
 from ..search.coloring import coloring, colorings
 from ..search.index import EmbeddingIndex
 from ..search.pictures import draw_map
 from .payload import Payload
 
-_SCRIPTS = ("data.js", "find.js", "plot.js", "map.js", "details.js", "upload.js", "app.js")
+_SCRIPTS = ("draw.js", "data.js", "find.js", "plot.js", "map.js", "details.js", "upload.js", "app.js")
 _LARGE = ("structures", "patterns")
 _BASE64 = 4 / 3
+_PAGE = files(__package__) / "page"
 
 
 def render_page(title: str = "Map of materials", parts: dict[str, bytes] | None = None) -> str:
@@ -35,27 +41,76 @@ def render_page(title: str = "Map of materials", parts: dict[str, bytes] | None 
     -------
     str
     """
-    page = files(__package__) / "page"
-
-    def read(name: str) -> str:
-        # Within a script, only its end tag would end it.
-        return (page / name).read_text(encoding="utf-8").replace("</script", "<\\/script")
-
     held = (
         f'<script type="text/plain" id="part:{escape(name)}">{b64encode(part).decode()}</script>'
         for name, part in (parts or {}).items()
     )
-    fillings = {
-        "title": escape(title),
-        "style": read("style.css"),
-        "d3": read("vendor/d3.min.js"),
-        "viewer3d": read("vendor/3Dmol.min.js"),
-        "script": "\n".join(read(name) for name in _SCRIPTS),
-        "licenses": read("vendor/LICENSES.txt").replace("--", "- -"),
-        "parts": "\n".join(held),
+    return _filled(
+        "page.html",
+        title=escape(title),
+        style=_read("style.css"),
+        d3=_read("vendor/d3.min.js"),
+        script="\n".join(_read(name) for name in _SCRIPTS),
+        parts="\n".join(held),
+    )
+
+
+@dataclass(frozen=True)
+class StructureView:
+    """A crystal to be turned in a notebook: the value of a cell, it is shown; ``html`` is a page of its own.
+
+    Parameters
+    ----------
+    structure
+        Anything that is one crystal to :func:`~deepchem_crystalssl.read_structures`; of mixed sites the majority is
+        shown.
+
+    Examples
+    --------
+    >>> from deepchem_crystalssl.demo import bundled_prototypes
+    >>> view = StructureView(bundled_prototypes()[0])
+    >>> view.html[:15], "iframe" in view._repr_html_()
+    ('<!doctype html>', True)
+    """
+
+    structure: Any
+    height: int = 320
+
+    @property
+    def html(self) -> str:
+        """The page."""
+        crystal = to_crystal(self.structure, "structure")
+        return _filled(
+            "structure.html",
+            title=escape(crystal.reduced_formula),
+            script=_read("draw.js"),
+            structure=json.dumps(structure_of(crystal)),
+        )
+
+    def _repr_html_(self) -> str:
+        style = f"border: 0; width: 100%; max-width: 520px; height: {self.height}px"
+        return f'<iframe style="{style}" srcdoc="{escape(self.html)}"></iframe>'
+
+
+def structure_of(crystal: Crystal) -> dict[str, list]:
+    """A crystal as the page draws it: lattice (Å), atomic numbers, fractional coordinates."""
+    return {
+        "lattice": crystal.lattice.tolist(),
+        "numbers": crystal.atomic_numbers.tolist(),
+        "frac_coords": crystal.frac_coords.tolist(),
     }
-    template = (page / "page.html").read_text(encoding="utf-8")
-    return re.sub(r"\{\{(\w+)\}\}", lambda match: fillings[match[1]], template)
+
+
+def _filled(template: str, **fillings: str) -> str:
+    """A template of the page, its marks replaced, all in one pass: a filling may hold what looks like a mark."""
+    fillings["viewer3d"] = _read("vendor/3Dmol.min.js")
+    fillings["licenses"] = _read("vendor/LICENSES.txt").replace("--", "- -")
+    return re.sub(r"\{\{(\w+)\}\}", lambda match: fillings[match[1]], (_PAGE / template).read_text(encoding="utf-8"))
+
+
+def _read(name: str) -> str:
+    # Within a script, only its end tag would end it.
+    return (_PAGE / name).read_text(encoding="utf-8").replace("</script", "<\\/script")
 
 
 def write_page(

@@ -21,8 +21,10 @@ from ..recipes import open_model
 from . import storage
 from .answers import Answers, Neighbor
 from .catalogue import Crystals, Filter, Joined, catalogue
+from .coloring import coloring
 from .gallery import Gallery
 from .phases import PatternAnswer, identify, pattern_vectors
+from .pictures import Figure, draw_map
 from .projection import MaterialsMap, make_map, place_new
 from .queries import Asked, distinct_names, is_several, resolve
 from .vectors import nearest_to_any, unit_rows
@@ -363,6 +365,10 @@ class EmbeddingIndex:
         """Lay out the map anew; see :func:`~deepchem_crystalssl.search.projection.make_map`."""
         self._map = make_map(self.vectors, seed, progress)
         return self._map
+
+    def plot_map(self, color: str = "anion_class") -> Figure:
+        """A picture of the map, coloured by a column, by ``anion_class`` or ``crystal_system``, or by an element."""
+        return draw_map(self.map.positions, coloring(self.table, color))
 
     def keep_map(self, folder: str | Path) -> None:
         """Write the map alone into the folder the index was loaded from."""

@@ -18,7 +18,7 @@ $("search").onsubmit = async (event) => {
   const { rows, as } = find(text);
   if (!rows.length) {
     await highlight(null);
-    return say(as ? `No crystal here: ${as}.` : "Give an id, a formula as LiCoO2, a system as Li-Co-O, or elements as Li Co.", true);
+    return say(as ? `Nothing found: ${as}.` : "Give an id, a formula as LiCoO2, a system as Li-Co-O, or elements as Li Co.", true);
   }
   say(`${rows.length.toLocaleString("en")} found: ${as}`);
   await highlight(rows.length > 1 ? rows : null);

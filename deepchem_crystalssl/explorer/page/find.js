@@ -1,6 +1,5 @@
 // Search: an id, a formula in any order of elements, a chemical system, or elements.
 
-const SYMBOLS = "H He Li Be B C N O F Ne Na Mg Al Si P S Cl Ar K Ca Sc Ti V Cr Mn Fe Co Ni Cu Zn Ga Ge As Se Br Kr Rb Sr Y Zr Nb Mo Tc Ru Rh Pd Ag Cd In Sn Sb Te I Xe Cs Ba La Ce Pr Nd Pm Sm Eu Gd Tb Dy Ho Er Tm Yb Lu Hf Ta W Re Os Ir Pt Au Hg Tl Pb Bi Po At Rn Fr Ra Ac Th Pa U Np Pu Am Cm Bk Cf Es Fm Md No Lr Rf Db Sg Bh Hs Mt Ds Rg Cn Nh Fl Mc Lv Ts Og".split(" ");
 const KNOWN = new Set(SYMBOLS);
 
 function composition(formula) {
@@ -40,5 +39,5 @@ function find(text) {
     const wanted = normal(query), size = composition(query).size;
     return { rows: all((row) => elementsOf(row).size === size && normal(formulas[row]) === wanted), as: `formula ${query}` };
   }
-  return { rows: [], as: "" };
+  return { rows: [], as: /\d/.test(query) && /^[\w-]+$/.test(query) ? `id ${query}` : "" };
 }

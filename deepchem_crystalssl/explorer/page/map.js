@@ -37,14 +37,16 @@ async function colorBy(name) {
       ids.flatMap((_, row) => (values[row] === code ? [row] : [])))));
   } else {
     const known = values.filter(Number.isFinite).sort();
-    const low = known[Math.floor(known.length * 0.01)], high = known[Math.floor(known.length * 0.99)];
-    const steps = 48;
+    const low = known[Math.floor(known.length * 0.01)] ?? 0, high = known[Math.floor(known.length * 0.99)] ?? 0;
+    // What spans decades is coloured by its logarithm.
+    const log = low > 0 && high / low > 30, scaled = log ? Math.log : (v) => v;
+    const steps = 48, from = scaled(low), span = scaled(high) - from || 1;
     state.colors = [UNKNOWN, ...blend(VIRIDIS, steps)];
     state.codes = Uint8Array.from(values, (v) => Number.isFinite(v)
-      ? 1 + Math.max(0, Math.min(steps - 1, Math.floor(((v - low) / (high - low || 1)) * steps))) : 0);
+      ? 1 + Math.max(0, Math.min(steps - 1, Math.floor(((scaled(Math.max(v, low)) - from) / span) * steps))) : 0);
     const bar = make("div", "bar"), ends = make("div", "ends");
     bar.style.background = `linear-gradient(90deg, ${VIRIDIS.join(",")})`;
-    ends.append(make("span", "", shortNumber(low)), make("span", "", shortNumber(high)));
+    ends.append(make("span", "", shortNumber(low)), make("span", "", log ? "logarithmic" : ""), make("span", "", shortNumber(high)));
     key.append(bar, ends);
     if (known.length < n) key.append(make("div", "ends", `${(n - known.length).toLocaleString("en")} unknown, grey`));
   }

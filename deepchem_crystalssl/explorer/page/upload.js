@@ -1,6 +1,9 @@
 // A file of the user, answered by the server: placed on the map, with neighbours or phases.
 
+const LARGEST = 8e6; // what the server takes, too
+
 async function ask(file) {
+  if (file.size > LARGEST) return say(`${file.name} is larger than ${LARGEST / 1e6} MB.`, true);
   say(`Reading ${file.name} …`);
   let answer;
   try {
