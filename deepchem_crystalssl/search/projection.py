@@ -162,8 +162,8 @@ def nearest_to_each(
         own = rows == np.arange(start, start + len(queries))[:, None]
         own[~own.any(axis=1), -1] = True  # among many of equal vectors it may not be in its own list
         others = ~own
-        neighbors[start : start + len(queries)] = rows[others].reshape(-1, k)
-        distances[start : start + len(queries)] = np.maximum(0.0, 1.0 - products[others].reshape(-1, k))
+        neighbors[start : start + len(queries)] = rows[others].reshape(len(queries), k)
+        distances[start : start + len(queries)] = np.maximum(0.0, 1.0 - products[others].reshape(len(queries), k))
     return neighbors, distances
 
 

@@ -5,6 +5,7 @@ import pytest
 from deepchem_crystalssl import XRDGrid
 from deepchem_crystalssl.cli import main
 from deepchem_crystalssl.crystals.instrument import HARD, measure_patterns
+from deepchem_crystalssl.search import EmbeddingIndex
 
 
 @pytest.fixture(scope="module")
@@ -60,3 +61,25 @@ def test_what_is_not_there_is_a_sentence(folder, query, capsys):
     assert query in capsys.readouterr().err
     assert main(["search", "Fe", "--index", str(folder / "cifs")]) == 2
     assert "index" in capsys.readouterr().err
+
+
+def test_the_map_of_an_index(folder, prototypes, capsys):
+    names = [path.stem for path in (folder / "cifs").iterdir() if path.stem != "broken"]
+    oxides = [one.material_id for one in prototypes if one.material_id in names and "O" in one.reduced_formula][:5]
+    options = ["-o", str(folder / "map"), "--color", "color", "O", "--concept", "oxides=" + ",".join(oxides)]
+    assert main(["map", str(folder / "index"), *options, "--title", "Sixty crystals"]) == 0
+    printed = capsys.readouterr().out
+    for name in ("map.html", "map_color.png", "map_O.png", "map_oxides.png"):
+        assert name in printed and (folder / "map" / name).stat().st_size > 1000
+    page = (folder / "map" / "map.html").read_text()
+    assert "<h1>Sixty crystals</h1>" in page and 'id="part:column:oxides"' in page
+    kept = EmbeddingIndex.load(folder / "index").map.positions
+    assert main(["map", str(folder / "index"), "-o", str(folder / "again")]) == 0
+    assert np.array_equal(EmbeddingIndex.load(folder / "index").map.positions, kept)
+
+
+def test_a_map_that_cannot_be(folder, capsys):
+    assert main(["map", str(folder / "index"), "-o", str(folder / "no"), "--color", "smell"]) == 2
+    assert "'smell'" in capsys.readouterr().err and not (folder / "no").exists()
+    assert main(["map", str(folder / "nowhere")]) == 2
+    assert main(["explore", str(folder / "nowhere")]) == 2
