@@ -24,7 +24,7 @@ from .catalogue import Crystals, Filter, Joined, catalogue
 from .coloring import coloring
 from .gallery import Gallery
 from .phases import PatternAnswer, identify, pattern_vectors
-from .pictures import Figure, draw_map
+from .pictures import Picture, draw_map
 from .projection import MaterialsMap, make_map, place_new
 from .queries import Asked, distinct_names, is_several, resolve
 from .vectors import nearest_to_any, unit_rows
@@ -366,7 +366,7 @@ class EmbeddingIndex:
         self._map = make_map(self.vectors, seed, progress)
         return self._map
 
-    def plot_map(self, color: str = "anion_class") -> Figure:
+    def plot_map(self, color: str = "anion_class") -> Picture:
         """A picture of the map, coloured by a column, by ``anion_class`` or ``crystal_system``, or by an element."""
         return draw_map(self.map.positions, coloring(self.table, color))
 

@@ -31,7 +31,7 @@ from ..crystals.xrd_grid import resolve_wavelength
 from ..models import CrystalSSLModel
 from .answers import Answer, Answers
 from .catalogue import Crystals
-from .pictures import Figure, as_image, draw_match
+from .pictures import Picture, as_image, draw_match
 
 SCALES = (-0.02, -0.01, 0.0, 0.01, 0.02)
 """Relative changes of cell lengths under which a measurement is looked up."""
@@ -107,7 +107,7 @@ class PatternAnswer(Answers[PhaseMatch]):
         """Verdict, picture and table, for a notebook."""
         return f"<p>{escape(self.verdict)}</p>{as_image(self.plot())}{super()._repr_html_()}"
 
-    def plot(self, rank: int = 1) -> Figure:
+    def plot(self, rank: int = 1) -> Picture:
         """Measurement, fit and difference of one answer: :func:`~deepchem_crystalssl.search.pictures.draw_match`."""
         return draw_match(self, rank)
 

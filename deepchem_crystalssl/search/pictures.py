@@ -20,7 +20,16 @@ _UNKNOWN = "0.88"
 _POINTS_PER_SQUARE_INCH = 60.0
 
 
-def draw_match(answer: PatternAnswer, rank: int = 1) -> Figure:
+class Picture(Figure):
+    """A figure that a notebook shows as it is, pyplot or not."""
+
+    def _repr_png_(self) -> bytes:
+        buffer = BytesIO()
+        self.savefig(buffer, format="png", dpi=90)
+        return buffer.getvalue()
+
+
+def draw_match(answer: PatternAnswer, rank: int = 1) -> Picture:
     """A measured pattern, that of one answer as fitted, and the difference below.
 
     Parameters
@@ -31,11 +40,11 @@ def draw_match(answer: PatternAnswer, rank: int = 1) -> Figure:
 
     Returns
     -------
-    matplotlib.figure.Figure
+    Picture
     """
     match = answer[rank - 1]
     top = answer.measured.max()
-    figure = Figure(figsize=(9, 4.6), layout="constrained")
+    figure = Picture(figsize=(9, 4.6), layout="constrained")
     above, below = figure.subplots(2, 1, sharex=True, height_ratios=[3, 1])
     above.plot(answer.two_theta, answer.measured / top, ".", markersize=1.8, color="0.35", label="measured")
     above.plot(answer.two_theta, match.calculated / top, color="C3", linewidth=0.9, label="calculated")
@@ -56,7 +65,7 @@ def draw_match(answer: PatternAnswer, rank: int = 1) -> Figure:
     return figure
 
 
-def draw_map(positions: np.ndarray, coloring: Coloring) -> Figure:
+def draw_map(positions: np.ndarray, coloring: Coloring) -> Picture:
     """Crystals on the map, coloured; those of unknown colour lie below, in grey.
 
     Numbers are coloured between their 1st and 99th percentile. Of categories the most frequent ten have a colour, the
@@ -70,11 +79,12 @@ def draw_map(positions: np.ndarray, coloring: Coloring) -> Figure:
 
     Returns
     -------
-    matplotlib.figure.Figure
+    Picture
     """
-    figure = Figure(figsize=(8, 8.6), layout="constrained")
+    width, height = np.ptp(positions, axis=0)
+    figure = Picture(figsize=(8, 0.8 + 8 * float(np.clip(height / max(width, 1e-9), 0.4, 1.5))), layout="constrained")
     axes = figure.subplots()
-    size = float(np.clip(_POINTS_PER_SQUARE_INCH * 64 / len(positions), 0.4, 16.0))
+    size = float(np.clip(_POINTS_PER_SQUARE_INCH * 128 / len(positions), 0.7, 24.0))
     marks: dict[str, Any] = {"s": size, "linewidths": 0, "rasterized": True}
     known = np.isfinite(coloring.values) & (coloring.values >= 0 if coloring.categories is not None else True)
     axes.scatter(*positions[~known].T, color=_UNKNOWN, **marks)
@@ -110,8 +120,6 @@ def _draw_kinds(
     figure.legend(loc="outside lower center", ncols=3, frameon=False, title=coloring.name)
 
 
-def as_image(figure: Figure) -> str:
+def as_image(figure: Picture) -> str:
     """The picture within a page."""
-    buffer = BytesIO()
-    figure.savefig(buffer, format="png", dpi=90)
-    return f'<img alt="" src="data:image/png;base64,{b64encode(buffer.getvalue()).decode()}">'
+    return f'<img alt="" src="data:image/png;base64,{b64encode(figure._repr_png_()).decode()}">'
