@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from threadpoolctl import threadpool_limits
 
 from ..crystals.errors import Report
 from ..crystals.graph import Crystal
@@ -172,8 +173,9 @@ def identify(
     doubled = replace(measurement, second_line=second_line(length))
     first = [fit(one, crystals[best[0]], float(strains[best[0]])).cosine for one in (measurement, doubled)]
     measurement = doubled if first[1] > first[0] else measurement  # a monochromator may have taken K-alpha 2 away
-    fits = map_in_threads(lambda at: fit(measurement, crystals[at], float(strains[at])), iter(best.tolist()))
-    found = [_Candidate(names[int(rows[at])], crystals[at], float(similarities[at]), one) for at, one in fits]
+    with threadpool_limits(1):  # the fits are in threads already; those of BLAS would wait for each other
+        fits = map_in_threads(lambda at: fit(measurement, crystals[at], float(strains[at])), iter(best.tolist()))
+        found = [_Candidate(names[int(rows[at])], crystals[at], float(similarities[at]), one) for at, one in fits]
     return _answer(measurement, sorted(found, key=lambda candidate: -candidate.score), k)
 
 
