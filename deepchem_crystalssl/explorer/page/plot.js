@@ -5,9 +5,9 @@ function createPlot(canvas, overlay, x, y) {
   const context = canvas.getContext("2d", { alpha: false });
   const surface = d3.select(canvas);
   const size = x.length > 20000 ? 0.85 : x.length > 2000 ? 1.8 : 3.2; // radius in CSS pixels, not zoomed
-  const FADED = 0.1, OPACITY = 0.75, REACH = 8;
+  const FADED = 0.3, OPACITY = 0.75, REACH = 8;
   let image, pixels, ratio = 1, view = d3.zoomIdentity, drawn = null, pending = false, marked = null, corners = [];
-  const tree = d3.quadtree().x((row) => x[row]).y((row) => y[row]).addAll(x.keys());
+  const tree = d3.quadtree().x((row) => x[row]).y((row) => y[row]).addAll(Array.from(x.keys()));
 
   const plot = { canvas, onHover() {}, onClick() {}, onLasso() {} };
   const middle = () => [canvas.clientWidth / 2, canvas.clientHeight / 2];
@@ -44,13 +44,13 @@ function createPlot(canvas, overlay, x, y) {
     const red = colors.map((c) => parseInt(c.slice(1, 3), 16) | (parseInt(c.slice(5, 7), 16) << 16));
     const green = colors.map((c) => parseInt(c.slice(3, 5), 16) << 8);
     pixels.fill(0xffffffff);
-    for (const full of [0, 1]) {
+    for (const full of [0, 1]) { // the others below, in grey
       const { reach, offsets } = stamp(radius, full ? OPACITY : FADED);
       for (let i = 0; i < codes.length; i++) {
         if (shown[i] !== full) continue;
         const px = Math.round(left + x[i] * k), py = Math.round(top - y[i] * k);
         if (px < reach || py < reach || px >= w - reach || py >= h - reach) continue;
-        const rb = red[codes[i]], g = green[codes[i]], at = py * w + px;
+        const code = full ? codes[i] : 0, rb = red[code], g = green[code], at = py * w + px;
         for (let o = 0; o < offsets.length; o++) {
           const [dx, dy, cover] = offsets[o], below = pixels[at + dy * w + dx], rest = 256 - cover;
           pixels[at + dy * w + dx] = 0xff000000
@@ -129,7 +129,7 @@ function createPlot(canvas, overlay, x, y) {
     const xs = rows.map((row) => x[row]), ys = rows.map((row) => y[row]);
     const [x0, x1, y0, y1] = [Math.min(...xs), Math.max(...xs), Math.min(...ys), Math.max(...ys)];
     // Not so near that a crystal stands without its surroundings.
-    const k = Math.min(60, 1.4 / Math.max(x1 - x0, y1 - y0, 1e-3));
+    const k = Math.min(Math.max(2, Math.sqrt(x.length) / 6), 1.4 / Math.max(x1 - x0, y1 - y0, 1e-3));
     const [cx, cy] = [middle()[0] + ((x0 + x1) / 2) * scale(), middle()[1] - ((y0 + y1) / 2) * scale()];
     surface.call(zoom.transform, d3.zoomIdentity.translate(...middle()).scale(k).translate(-cx, -cy));
   };
