@@ -115,7 +115,8 @@ def slide(measurement: Measurement, crystals: Sequence[Crystal]) -> tuple[np.nda
     n = next_fast_len(len(long_axis) + len(axis), real=True)
 
     def correlate(long: np.ndarray, short: np.ndarray) -> np.ndarray:
-        return irfft(rfft(long, n, axis=1) * rfft(short, n).conj(), n, axis=1)[:, : 2 * lags + 1]
+        spectra = rfft(long.astype(np.float32), n, axis=1, workers=-1) * rfft(short.astype(np.float32), n).conj()
+        return irfft(spectra, n, axis=1, workers=-1)[:, : 2 * lags + 1]
 
     lengths = np.sqrt(np.maximum(correlate(theirs**2, np.ones(len(axis))), 1e-12)) * np.linalg.norm(ours)
     cosines = correlate(theirs, ours) / lengths
