@@ -105,6 +105,7 @@ class Payload(Mapping[str, bytes]):
             "kinds": list(self.kinds),
             "known": [] if self.index.structures is None else ["structures", "patterns"],
             "lines": {"first": LINES.two_theta_min, "step": LINES.step, "wavelength": LINES.wavelength_angstrom},
+            "answers": self.index.has_model,
             "link": MATERIALS_PROJECT if names.str.fullmatch(r"m(p|vc)-\d+").mean() > 0.5 else None,
         }
         return gzip.compress(json.dumps(meta).encode(), mtime=0)

@@ -107,7 +107,7 @@ def make_app(
     async def show_page() -> HTMLResponse:
         return HTMLResponse(page)
 
-    @app.get("/parts/{name}")
+    @app.get("/parts/{name:path}")
     def give_part(name: str) -> Response:
         try:
             return Response(parts[name], media_type="application/octet-stream")
@@ -208,6 +208,7 @@ def serve(
         )
     config = uvicorn.Config(app, host, port, log_level="warning", limit_concurrency=64, timeout_graceful_shutdown=5)
     listener = config.bind_socket()
+    listener.listen(config.backlog)  # who comes before the application has started waits
     shown = f"[{host}]" if ":" in host else host
     if on_start is not None:
         on_start(f"http://{shown}:{listener.getsockname()[1]}/")

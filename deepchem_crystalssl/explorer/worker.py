@@ -145,7 +145,7 @@ def _work(pipe: Connection, index_folder: str, limits: Limits) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the server ends it
     tqdm.set_lock(threading.RLock())  # tqdm's own, a semaphore, would outlive a killed process
     index = EmbeddingIndex.load(index_folder)
-    _ = index.map, index.model  # opened now, not at the first question
+    _ = index.map, index.has_model and index.model  # opened now, not at the first question
     _limit_memory(limits.memory_bytes)
     at_start = _resident_bytes()
     pipe.send_bytes(b"ready")

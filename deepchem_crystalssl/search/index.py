@@ -171,6 +171,11 @@ class EmbeddingIndex:
     def __repr__(self) -> str:
         return f"EmbeddingIndex({len(self)} crystals, {self.vectors.shape[1]} columns)"
 
+    @property
+    def has_model(self) -> bool:
+        """Whether structures and patterns can be asked for."""
+        return self._model is not None
+
     @cached_property
     def model(self) -> CrystalSSLModel:
         """The model that embeds queries.
@@ -184,8 +189,6 @@ class EmbeddingIndex:
             raise QueryError("index", "no model", "structures and patterns are embedded by the index's model",
                              "Give model= when building it, or ask by id or vector.")  # fmt: skip
         return self._model if isinstance(self._model, CrystalSSLModel) else open_model(self._model)
-
-    # Asking
 
     def query(
         self,
@@ -274,10 +277,10 @@ class EmbeddingIndex:
         return answers
 
     def _resolve(self, item: Any) -> Asked:
-        return resolve(item, self.gallery, self._embed)
+        def embed(crystal: Crystal) -> np.ndarray:
+            return self.model.embed([crystal], space=self.space, disorder="average", progress=False)[0]
 
-    def _embed(self, crystal: Crystal) -> np.ndarray:
-        return self.model.embed([crystal], space=self.space, disorder="average", progress=False)[0]
+        return resolve(item, self.gallery, embed)
 
     def query_pattern(
         self,

@@ -102,7 +102,8 @@ def make_map(vectors: np.ndarray, seed: int = 0, progress: bool | None = None) -
     MaterialsMap
     """
     neighbors, distances = nearest_to_each(vectors, min(NEIGHBORS, len(vectors) - 1), seed, progress)
-    if len(vectors) < 4:
+    pulling = min(NEIGHBORS, max(1, (len(vectors) - 1) // 3))  # were all neighbours of all, one dot would be the map
+    if len(vectors) < 5:
         positions = np.stack([np.linspace(-1, 1, len(vectors)), np.zeros(len(vectors))], axis=1)
         return MaterialsMap(positions.astype(np.float32), neighbors, distances)
     start = PCA(2, svd_solver="randomized", random_state=seed).fit_transform(vectors)
@@ -110,7 +111,7 @@ def make_map(vectors: np.ndarray, seed: int = 0, progress: bool | None = None) -
     start += np.random.default_rng(seed).normal(scale=1e-6, size=start.shape)  # crystals with equal vectors part
     layout = TSNEEmbedding(
         start,
-        Uniform(knn_index=PrecomputedNeighbors(neighbors, distances), symmetrize="mean"),
+        Uniform(knn_index=PrecomputedNeighbors(neighbors[:, :pulling], distances[:, :pulling]), symmetrize="mean"),
         negative_gradient_method="fft" if len(vectors) > _BARNES_HUT_UP_TO else "bh",
         n_jobs=-1,
         random_state=seed,

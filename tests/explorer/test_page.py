@@ -1,16 +1,20 @@
 """The page in a real browser: what a person sees, finds, draws around, drops, and is never asked for."""
 
+import contextlib
 import csv
 import os
 import re
 import shutil
 import subprocess
 import sys
+import threading
+import time
 from base64 import b64decode
 
 import numpy as np
 import pandas as pd
 import pytest
+import uvicorn
 from matplotlib.path import Path as Polygon
 from playwright.sync_api import sync_playwright
 from pymatgen.analysis.diffraction.xrd import XRDCalculator
@@ -20,8 +24,12 @@ from pymatgen.io.cif import CifWriter
 import deepchem_crystalssl as dcs
 from deepchem_crystalssl.crystals.instrument import HARD, measure_patterns
 from deepchem_crystalssl.explorer import write_page
+from deepchem_crystalssl.explorer.document import render_page
+from deepchem_crystalssl.explorer.payload import Payload
+from deepchem_crystalssl.explorer.server import make_app
 from deepchem_crystalssl.search import EmbeddingIndex
 from deepchem_crystalssl.search.coloring import coloring
+from deepchem_crystalssl.search.projection import MaterialsMap, nearest_to_each
 
 CHROMIUM = shutil.which("chromium")
 FLAGS = (
@@ -34,6 +42,7 @@ IMAGE = "<img src=x onerror=alert(1)>"
 SCRIPT = "</script><script>alert(2)</script>"
 BOLD = "<b onmouseover=alert(3)>bold</b>"
 SUM, MINUS, SLASH = "=1+1", "-1+cmd|' /C calc'!A0", "gap (eV/atom) 50% <i>"
+HOSTILE = (IMAGE, SCRIPT, BOLD, SUM, MINUS, 'a "quoted", name')
 
 pytestmark = [
     pytest.mark.browser,
@@ -56,15 +65,15 @@ def index(prototypes):
 
 @pytest.fixture(scope="module")
 def hostile(prototypes):
-    """Six crystals whose names are markup, or formulas of a spreadsheet."""
-    names = [IMAGE, SCRIPT, BOLD, SUM, MINUS, 'a "quoted", name']
-    metadata = pd.DataFrame({"formula": [IMAGE, SCRIPT, BOLD, "=2+2", "Fe2O3", "NaCl"], SLASH: np.arange(6) / 7})
-    metadata["kind"] = [IMAGE, IMAGE, SCRIPT, SCRIPT, SUM, SUM]
-    metadata["chemical_system"] = "Fe-O"
-    vectors = np.eye(6) + 0.1
-    index = EmbeddingIndex.build(vectors, names, metadata=metadata)
-    index.make_map(progress=False)
-    return index
+    """Some names are markup, or formulas of a spreadsheet."""
+    names = [*HOSTILE, *(f"plain-{place}" for place in range(14))]
+    metadata = pd.DataFrame({"formula": [IMAGE, SCRIPT, BOLD, "=2+2", "Fe2O3", "NaCl"] + 14 * ["Fe3O4"]})
+    metadata["chemical_system"], metadata["kind"] = "Fe-O", [IMAGE, SCRIPT, SUM, "iron", "oxide"] * 4
+    metadata[SLASH] = np.arange(20) / 7
+    built = EmbeddingIndex.build(np.random.default_rng(0).normal(size=(20, 8)), names, metadata=metadata)
+    turns = np.linspace(0, 2 * np.pi, 20, endpoint=False)
+    circle = np.stack([np.cos(turns), np.sin(turns)], axis=1).astype(np.float32)
+    return EmbeddingIndex(built.vectors, built.table, map=MaterialsMap(circle, *nearest_to_each(built.vectors, 10)))
 
 
 @pytest.fixture(scope="module")
@@ -73,27 +82,28 @@ def offline(index, tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def serve(tmp_path_factory):
-    """Address of a real server of an index."""
-    running = []
-
-    def start(index):
-        folder = tmp_path_factory.mktemp("served") / "index"
-        index.save(folder)
-        command = [sys.executable, "-m", "deepchem_crystalssl.cli", "explore", folder, "--port", "0", "--no-browser"]
-        running.append(subprocess.Popen(command, stdout=subprocess.PIPE, text=True))
-        return running[-1].stdout.readline().split()[0]
-
-    yield start
-    for process in running:
-        process.terminate()
-        process.wait(20)
-        process.stdout.close()
+def served(index, tmp_path_factory):
+    """The same from a real server, as a person starts it."""
+    folder = tmp_path_factory.mktemp("served") / "index"
+    index.save(folder)
+    command = [sys.executable, "-m", "deepchem_crystalssl.cli", "explore", folder, "--port", "0", "--no-browser"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as server:
+        yield server.stdout.readline().split()[0]
+        server.terminate()
 
 
-@pytest.fixture(scope="module")
-def served(index, serve):
-    return serve(index)
+@contextlib.contextmanager
+def handing_out(page, parts):
+    """Address of a server that answers no uploads."""
+    app = make_app("", page, parts)
+    server = uvicorn.Server(uvicorn.Config(app, port=0, log_level="error", lifespan="off"))
+    thread = threading.Thread(target=server.run)
+    thread.start()
+    while not server.started and thread.is_alive():
+        time.sleep(0.02)
+    yield "http://127.0.0.1:{}/".format(server.servers[0].sockets[0].getsockname()[1])
+    server.should_exit = True
+    thread.join(20)
 
 
 @pytest.fixture(scope="module")
@@ -161,8 +171,17 @@ def picture(page):
 
 
 def n_vivid(page):
-    shown = picture(page).astype(int)
-    return int((np.ptp(shown, axis=2) > 60).sum())
+    """How many pixels of the canvas have a colour, and not a pale one."""
+    settle(page)
+    return page.evaluate("""() => {
+        const canvas = document.getElementById("points"), context = canvas.getContext("2d");
+        const { data } = context.getImageData(0, 0, canvas.width, canvas.height);
+        let vivid = 0;
+        for (let i = 0; i < data.length; i += 4) {
+            const [red, green, blue] = [data[i], data[i + 1], data[i + 2]];
+            vivid += Math.max(red, green, blue) - Math.min(red, green, blue) > 60;
+        }
+        return vivid; }""")
 
 
 def places(index, page):
@@ -184,6 +203,18 @@ def find(page, text):
     page.fill("#query", text)
     page.press("#query", "Enter")
     settle(page)
+
+
+def find_one(page, name):
+    """A search by id, until its details are there."""
+    find(page, name)
+    page.wait_for_function("(name) => document.querySelector('h2 + p')?.firstChild.textContent === name", arg=name)
+
+
+def color_by(page, name):
+    page.evaluate("() => { document.getElementById('key').firstChild.id = 'old'; }")
+    page.select_option("#color", name)
+    page.wait_for_selector("#old", state="detached")
 
 
 def ring(page):
@@ -232,7 +263,7 @@ def test_every_crystal_is_where_it_belongs_in_the_colour_of_its_kind(page, index
 
 def test_the_wheel_zooms_and_a_drag_pans(page, index):
     whole = picture(page)
-    find(page, PYRITE)
+    find_one(page, PYRITE)
     page.click("#reset")
     start = ring(page)
     assert np.abs(start - places(index, page)[row_of(index, PYRITE)]).max() < 0.1
@@ -254,7 +285,7 @@ def test_the_wheel_zooms_and_a_drag_pans(page, index):
 
 def test_colour_by_numbers(page, index):
     gaps = index.table["band_gap"].to_numpy()
-    page.select_option("#color", "band_gap")
+    color_by(page, "band_gap")
     low, high = map(float, page.locator("#key .ends").first.inner_text().split())
     known = np.sort(gaps[np.isfinite(gaps)])
     assert low in known[:6].round(2) and high in known[-6:].round(2)
@@ -271,7 +302,7 @@ def test_colour_by_numbers(page, index):
 
 
 def test_colour_by_crystal_system_and_one_kind_alone(page, index):
-    page.select_option("#color", "crystal_system")
+    color_by(page, "crystal_system")
     systems = coloring(index.table, "crystal_system")
     counts = dict(zip(systems.categories, np.bincount(systems.values).tolist(), strict=True))
     assert legend(page) == counts and len(counts) == 7
@@ -328,7 +359,7 @@ def test_an_id_opens_all_that_is_known(page, index):
 
 
 def test_the_structure_is_drawn_and_of_many_the_last(page, index):
-    find(page, PYRITE)
+    find_one(page, PYRITE)
     for _ in range(4):
         page.wait_for_selector(".structure[data-atoms] canvas")
         name = column(page, 2)[0]
@@ -343,7 +374,7 @@ def test_the_structure_is_drawn_and_of_many_the_last(page, index):
 def test_simulated_lines_are_those_of_pymatgen(page, prototypes):
     crystal = next(crystal for crystal in prototypes if crystal.material_id == PYRITE)
     pattern = XRDCalculator("CuKa1").get_pattern(crystal.to_structure(), two_theta_range=(5, 90))
-    find(page, PYRITE)
+    find_one(page, PYRITE)
     page.wait_for_selector("svg.pattern")
     ends = page.eval_on_selector_all(
         "svg.pattern line[stroke-width]",
@@ -358,57 +389,54 @@ def test_simulated_lines_are_those_of_pymatgen(page, prototypes):
         assert abs(angles[nearest] - angle) < 0.02 and abs(heights[nearest] - height / 100) < 0.05
 
 
-@pytest.mark.parametrize(
-    ("query", "wanted"),
-    [
-        ("S2Fe", lambda one: one.reduced_formula == "FeS2"),
-        ("Fe2S4", lambda one: one.reduced_formula == "FeS2"),
-        ("O4Al2Mg", lambda one: one.reduced_formula == "MgAl2O4"),
-        ("Mg(AlO2)2", lambda one: one.reduced_formula == "MgAl2O4"),
-        ("Mg(Al(O)2)2", lambda one: one.reduced_formula == "MgAl2O4"),
-        ("Si-O", lambda one: one.chemical_system == "O-Si"),
-        ("O\u2013Si", lambda one: one.chemical_system == "O-Si"),
-        ("Si O", lambda one: {"Si", "O"} <= {str(element) for element in one}),
-        ("O, Ca", lambda one: {"Ca", "O"} <= {str(element) for element in one}),
-        ("O", lambda one: "O" in one.chemical_system.split("-")),
-    ],
-)
-def test_search_by_composition(page, index, query, wanted):
-    rows = [row for row, formula in enumerate(index.table["formula"]) if wanted(Composition(formula))]
+def composed_of(*elements):
+    return lambda one: set(elements) <= {str(element) for element in one}
+
+
+COMPOSITIONS = {
+    "S2Fe": lambda one: one.reduced_formula == "FeS2",
+    "Fe2S4": lambda one: one.reduced_formula == "FeS2",
+    "O4Al2Mg": lambda one: one.reduced_formula == "MgAl2O4",
+    "Mg(AlO2)2": lambda one: one.reduced_formula == "MgAl2O4",
+    "Mg(Al(O)2)2": lambda one: one.reduced_formula == "MgAl2O4",
+    "Si-O": lambda one: one.chemical_system == "O-Si",
+    "O\u2013Si": lambda one: one.chemical_system == "O-Si",
+    "Si O": composed_of("Si", "O"),
+    "O, Ca": composed_of("Ca", "O"),
+    "O": composed_of("O"),
+}
+
+
+def test_search_by_composition(page, index):
     before = n_vivid(page)
-    find(page, query)
-    assert page.get_attribute("#message", "class") != "error", page.inner_text("#message")
-    if len(rows) == 1:
-        page.wait_for_selector("#panel h2")
-        assert page.locator("#panel p").first.inner_text() == index.table["material_id"][rows[0]]
-    else:
-        assert page.inner_text("#message").startswith(f"{len(rows)} found: ")
-        assert column(page, 2) == index.table["material_id"][rows].tolist()
-        assert 0 < n_vivid(page) < before
-    page.fill("#query", "")
-    page.press("#query", "Enter")
+    for query, wanted in COMPOSITIONS.items():
+        rows = [row for row, formula in enumerate(index.table["formula"]) if wanted(Composition(formula))]
+        names = index.table["material_id"][rows].tolist()
+        find(page, query)
+        assert page.get_attribute("#message", "class") != "error", page.inner_text("#message")
+        if len(rows) == 1:
+            page.wait_for_selector("dl.facts")
+            assert page.locator("#panel p").first.inner_text() == names[0], query
+        else:
+            assert page.inner_text("#message").startswith(f"{len(rows)} found: "), query
+            assert column(page, 2) == names and 0 < n_vivid(page) < before, query
+        find(page, "")
+        page.click("#reset")
+        assert n_vivid(page) == before and page.locator("#message").is_hidden()
+
+
+def test_what_is_not_there_is_said(page):
+    before = n_vivid(page)
+    explained = dict.fromkeys(("unobtainium!", "((", "constructor"), "Give an id, a formula")
+    named = ("mp-999999999", "id mp-999999999"), ("XyQ2", "XyQ2"), ("OgTs2", "formula OgTs2")
+    several = ("Og-Ts", "system Og-Ts"), ("Og Ts", "Og and Ts")
+    for query, sentence in (*explained.items(), *named, *several):
+        find(page, "Si-O")
+        find(page, query)
+        assert page.get_attribute("#message", "class") == "error" and sentence in page.inner_text("#message"), query
+        assert page.locator("#panel h2").count() == 0
     page.click("#reset")
-    assert n_vivid(page) == before and page.locator("#message").is_hidden()
-
-
-@pytest.mark.parametrize(
-    ("query", "sentence"),
-    [
-        ("unobtainium!", "Give an id, a formula"),
-        ("mp-999999999", "id mp-999999999"),
-        ("XyQ2", "XyQ2"),
-        ("Og-Ts", "system Og-Ts"),
-        ("Og Ts", "Og and Ts"),
-        ("OgTs2", "formula OgTs2"),
-        ("((", "Give an id, a formula"),
-        ("constructor", "Give an id, a formula"),
-    ],
-)
-def test_what_is_not_there_is_said(page, query, sentence):
-    before = n_vivid(page)
-    find(page, query)
-    assert page.get_attribute("#message", "class") == "error" and sentence in page.inner_text("#message")
-    assert n_vivid(page) == before and page.locator("#panel h2").count() == 0
+    assert n_vivid(page) == before
 
 
 def test_the_address_names_the_crystal(visit, offline, index):
@@ -500,37 +528,41 @@ def test_a_small_file_says_what_it_lacks(visit, index, offline, tmp_path):
         page = visit(path.as_uri())
         note = page.inner_text("#note")
         assert [kind for kind in ("structures", "patterns") if f"{kind} did not fit" in note] == lacks
-        find(page, PYRITE)
-        page.wait_for_selector("#panel h2")
+        find_one(page, PYRITE)
         assert column(page, 2) and f"{lacks[-1]} did not fit" in page.inner_text("#panel").replace("\n", " ")
         assert page.locator(".structure").count() == 2 - len(lacks) and page.locator("svg.pattern").count() == 0
     assert path.stat().st_size < megabytes * 1e6
 
 
 @pytest.mark.parametrize("way", ["offline", "served"])
-def test_markup_is_shown_and_not_run(visit, hostile, serve, tmp_path, way):
+def test_markup_is_shown_and_not_run(visit, hostile, tmp_path, way):
     title = f"</title>{SCRIPT}{{{{script}}}}"
-    address = serve(hostile) if way == "served" else write_page(hostile, tmp_path / "map.html", title).as_uri()
-    page = visit(address)
-    if way == "offline":
-        assert page.inner_text("h1") == page.title() == title
-    for name, formula in zip(hostile.table["material_id"], hostile.table["formula"], strict=True):
-        find(page, name)
-        page.wait_for_selector("#panel h2")
-        assert page.inner_text("#panel h2") == formula and page.locator("#panel p").first.inner_text() == name
+    with contextlib.ExitStack() as stack:
+        if way == "served":
+            address = stack.enter_context(handing_out(render_page(title), Payload(hostile)))
+        else:
+            address = write_page(hostile, tmp_path / "map.html", title).as_uri()
+        see_markup(visit(address), title, hostile, tmp_path)
+
+
+def see_markup(page, title, hostile, tmp_path):
+    assert page.inner_text("h1") == page.title() == title
+    for name, formula in zip(HOSTILE, hostile.table["formula"], strict=False):
+        find_one(page, name)
+        assert page.inner_text("#panel h2") == formula
         page.mouse.move(*ring(page))
         page.wait_for_selector("#card:visible")
         assert page.inner_text("#card").split("\n")[:2] == [formula, name]
     for name in (SLASH, "kind"):
-        page.select_option("#color", name)
-    assert legend(page) == {IMAGE: 2, SCRIPT: 2, SUM: 2}
+        color_by(page, name)
+    assert legend(page) == dict.fromkeys((IMAGE, SCRIPT, SUM, "iron", "oxide"), 4)
     page.click("#reset")
     draw_lasso(page, [(2, 2), (878, 2), (878, 798), (2, 798)])
     page.wait_for_selector("#selection:visible")
     page.locator("#selection td", has_text="bold").first.hover()
     assert column(page, 1, "#selection") == hostile.table["material_id"].tolist()
     saved = [line["material_id"] for line in saved_table(page, tmp_path)]
-    assert saved == [IMAGE, SCRIPT, BOLD, f"'{SUM}", f"'{MINUS}", 'a "quoted", name']
+    assert saved[:6] == [IMAGE, SCRIPT, BOLD, f"'{SUM}", f"'{MINUS}", 'a "quoted", name']
     assert page.evaluate("document.querySelectorAll('body img, body b:not(#card b), h1 *').length") == 0
 
 
@@ -539,6 +571,7 @@ def test_nothing_is_cut_off_in_a_small_window(visit, offline, viewport):
     page = visit(f"{offline}#{PYRITE}", viewport=viewport)
     wide, room = page.evaluate("() => [document.documentElement.scrollWidth, innerWidth]")
     assert wide <= room and n_vivid(page) > 100
+    assert page.evaluate("points.clientWidth") >= 0.9 * min(viewport[0], 600)  # narrow, it has a row of its own
     assert page.locator("#panel tbody tr").count() == 10
 
 
@@ -618,6 +651,7 @@ def test_a_dropped_pattern_is_known_again(visit, served, index, measured, wavele
     assert page.inner_text("#panel h2") == "measured.xy" and PYRITE in page.locator("#panel p").first.inner_text()
     assert column(page, 2)[0] == PYRITE and column(page, 1)[0] == "FeS2" and column(page, 3)[0] == "205"
     assert column(page, 5)[0] in ("high", "fair")
+    assert page.evaluate("document.querySelector('aside').scrollWidth <= document.querySelector('aside').clientWidth")
     curves = page.locator("svg.pattern path")
     drawn = [len(curves.nth(place).get_attribute("d").split("L")) for place in range(curves.count())]
     assert len(drawn) == 2 and min(drawn) > 1_000

@@ -47,11 +47,13 @@ def test_the_approximate_engine_finds_the_same(index, map, monkeypatch):
     assert np.allclose(distances, map.distances, atol=1e-5)
 
 
-@pytest.mark.parametrize("n", [1, 2, 3, 4, 5, 12])
+@pytest.mark.parametrize("n", [1, 2, 3, 4, 5, 8, 12, 20, 32])
 def test_few_crystals(index, n):
     found = make_map(index.vectors[:n], progress=False)
     assert found.positions.shape == (n, 2) and np.isfinite(found.positions).all()
     assert found.neighbors.shape == (n, min(15, n - 1))
+    apart = np.linalg.norm(found.positions[:, None] - found.positions[None], axis=-1)[~np.eye(n, dtype=bool)]
+    assert n == 1 or apart.max() >= 1 and np.median(apart) > 0.2  # not one dot
 
 
 def test_equal_crystals_lie_together_and_others_apart(index):

@@ -44,13 +44,13 @@ async function showSelection(rows) {
 
 // A cell that begins like a formula of a spreadsheet is made text.
 const cell = (value) => {
-  const text = /^[=+@\t\r]|^-\D/.test(String(value)) ? `'${value}` : String(value);
+  const text = typeof value === "string" && /^[=+\-@\t\r]/.test(value) ? `'${value}` : String(value);
   return /[",\n]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text;
 };
 $("csv").onclick = async () => {
   const known = [...columns.values()], values = await Promise.all(known.map((c) => columnValues(c.name)));
   const lines = [["material_id", "formula", ...known.map((c) => c.name)], ...selection.map((row) => [ids[row], formulas[row],
-    ...known.map((c, i) => (c.categories ? kindOf(c, values[i][row]) : Number.isFinite(values[i][row]) ? values[i][row] : ""))])];
+    ...known.map((c, i) => (c.categories ? kindOf(c, values[i][row]) : Number.isFinite(values[i][row]) ? +values[i][row].toPrecision(7) : ""))])];
   const link = make("a");
   link.href = URL.createObjectURL(new Blob([lines.map((line) => line.map(cell).join(",") + "\n").join("")], { type: "text/csv" }));
   link.download = "crystals.csv";
@@ -59,6 +59,8 @@ $("csv").onclick = async () => {
 };
 function closeSelection() { $("selection").hidden = true; selection = []; plot.clearLasso(); }
 $("clear").onclick = closeSelection;
+// Below a table the map is low: the legend makes room.
+new ResizeObserver(() => { $("legend").querySelector("details").open = $("map").clientHeight > 560; }).observe($("map"));
 
 plot.onClick = (row) => open(row);
 plot.onLasso = (rows) => (rows.length ? showSelection(rows) : closeSelection());
@@ -67,7 +69,9 @@ addEventListener("keydown", (event) => {
   if (event.key === "Escape") closeSelection();
 });
 
-const fromAddress = () => rowOf.get(decodeURIComponent(location.hash.slice(1)));
+function fromAddress() {
+  try { return rowOf.get(decodeURIComponent(location.hash.slice(1))); } catch { return undefined; } // a lone % names nothing
+}
 addEventListener("hashchange", () => { const row = fromAddress(); if (row !== undefined) open(row, { move: true }); });
 
 await colorBy($("color").value);

@@ -14,6 +14,7 @@ function tableOf(headings, rows, onRow) {
     headings.forEach((heading) => {
       const cell = make("td", heading.number ? "number" : ""), value = heading.of(row);
       cell.append(value instanceof Node ? value : String(value));
+      cell.title = cell.textContent; // it may be cut
       line.append(cell);
     });
     line.tabIndex = 0;
@@ -59,6 +60,7 @@ async function open(row, { move = false } = {}) {
     heading("Simulated powder pattern, Cu Kα1"), meta.kinds.includes("patterns") ? pattern : missing("patterns"),
     heading("Nearest neighbours"), tableOf(NEIGHBOR_COLUMNS, neighborsOf(row), (one) => open(one.row, { move: true })));
   panel.dataset.row = row;
+  document.querySelector("aside").scrollTop = 0;
   history.replaceState(null, "", `#${encodeURIComponent(ids[row])}`);
   mark(row);
   if (move) goTo([row, ...neighborsOf(row).slice(0, 5).map((one) => one.row)]);

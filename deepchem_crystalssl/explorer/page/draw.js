@@ -42,6 +42,7 @@ async function showStructure(box, structure) {
     if (!(i & bit)) viewer.addLine({ start: corner(i), end: corner(i | bit), color: "#555555" });
   }
   viewer.zoomTo();
+  viewer.zoom(1.25);
   viewer.rotate(12, "y");
   viewer.rotate(10, "x");
   viewer.render();
@@ -70,9 +71,9 @@ function drawPattern({ lines, curves = [] }) {
   }
   lines?.two_theta.forEach((angle, i) => figure.append(
     svg("line", { x1: at(angle), x2: at(angle), y1: bottom, y2: up(lines.intensity[i]), stroke: "#0b66c3", "stroke-width": 1.3 })));
-  for (const { two_theta: at2, values, color } of curves) {
+  for (const { two_theta: at2, values, color, width } of curves) {
     const path = at2.map((angle, i) => `${i ? "L" : "M"}${at(angle).toFixed(1)} ${up(values[i]).toFixed(1)}`).join("");
-    figure.append(svg("path", { d: path, fill: "none", stroke: color, "stroke-width": 1 }));
+    figure.append(svg("path", { d: path, fill: "none", stroke: color, "stroke-width": width }));
   }
   figure.append(svg("text", { x: right, y: 148, "text-anchor": "end", "font-size": 10, fill: "#5b6b7b" }, "2θ / degrees"));
   return figure;

@@ -3,15 +3,14 @@
 const KNOWN = new Set(SYMBOLS);
 
 function composition(formula) {
+  const part = /([A-Z][a-z]?)(\d*\.?\d*)/g, number = (count) => (count === "" ? 1 : +count);
+  // What stands in the innermost brackets is written out, until there are none.
+  for (let inner; (inner = formula.match(/\(([^()]*)\)(\d*\.?\d*)/)); ) {
+    const written = inner[1].replace(part, (_, symbol, count) => symbol + number(count) * number(inner[2]));
+    formula = formula.replace(inner[0], () => written);
+  }
   const amounts = new Map();
-  const read = (text, times) => {
-    const inner = text.replace(/\(([^()]*)\)(\d*\.?\d*)/g, (_, part, count) => { read(part, times * (+count || 1)); return ""; });
-    if (/[()]/.test(inner) && inner !== text) return read(inner, times);
-    for (const [, symbol, count] of inner.matchAll(/([A-Z][a-z]?)(\d*\.?\d*)/g)) {
-      amounts.set(symbol, (amounts.get(symbol) ?? 0) + times * (count === "" ? 1 : +count));
-    }
-  };
-  read(formula, 1);
+  for (const [, symbol, count] of formula.matchAll(part)) amounts.set(symbol, (amounts.get(symbol) ?? 0) + number(count));
   return amounts;
 }
 

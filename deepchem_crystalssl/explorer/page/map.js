@@ -35,6 +35,8 @@ async function colorBy(name) {
     state.codes = Uint8Array.from(values, (code) => place[code]);
     named.forEach((code, i) => key.append(legendRow(KINDS[i], column.categories[code], counts[code], () =>
       ids.flatMap((_, row) => (values[row] === code ? [row] : [])))));
+    const others = n - named.reduce((sum, code) => sum + counts[code], 0);
+    if (others) key.append(make("div", "ends", `${others.toLocaleString("en")} others or unknown, grey`));
   } else {
     const known = values.filter(Number.isFinite).sort();
     const low = known[Math.floor(known.length * 0.01)] ?? 0, high = known[Math.floor(known.length * 0.99)] ?? 0;

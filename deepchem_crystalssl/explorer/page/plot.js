@@ -125,12 +125,11 @@ function createPlot(canvas, overlay, x, y) {
   plot.setMode = (name) => { mode = name; canvas.classList.toggle("lasso", name === "lasso"); };
   plot.toScreen = (row) => toScreen(x[row], y[row]);
   plot.reset = () => surface.call(zoom.transform, d3.zoomIdentity);
-  plot.zoomTo = (rows) => {
-    const xs = rows.map((row) => x[row]), ys = rows.map((row) => y[row]);
-    const [x0, x1, y0, y1] = [Math.min(...xs), Math.max(...xs), Math.min(...ys), Math.max(...ys)];
+  plot.zoomTo = ([first, ...others]) => {
+    const reach = Math.max(1e-3, ...others.map((row) => Math.hypot(x[row] - x[first], y[row] - y[first])));
     // Not so near that a crystal stands without its surroundings.
-    const k = Math.min(Math.max(2, Math.sqrt(x.length) / 6), 1.4 / Math.max(x1 - x0, y1 - y0, 1e-3));
-    const [cx, cy] = [middle()[0] + ((x0 + x1) / 2) * scale(), middle()[1] - ((y0 + y1) / 2) * scale()];
+    const k = Math.min(Math.max(2, Math.sqrt(x.length) / 6), Math.max(1, 0.8 / reach));
+    const [cx, cy] = [middle()[0] + x[first] * scale(), middle()[1] - y[first] * scale()];
     surface.call(zoom.transform, d3.zoomIdentity.translate(...middle()).scale(k).translate(-cx, -cy));
   };
   new ResizeObserver(resize).observe(canvas);

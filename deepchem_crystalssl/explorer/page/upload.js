@@ -34,6 +34,7 @@ function nearestRow([px, py]) {
 async function showCrystal(answer) {
   const box = make("div", "structure"), row = nearestRow(answer.position);
   const columnsOf = [NEIGHBOR_COLUMNS[0], NEIGHBOR_COLUMNS[1], { name: "shares", of: (one) => one.shares }, NEIGHBOR_COLUMNS[2]];
+  document.querySelector("aside").scrollTop = 0;
   $("panel").replaceChildren(formulaElement(answer.formula, "h2"), make("p", "", answer.name), heading("Structure"), box,
     heading("Simulated powder pattern, Cu Kα1"), drawPattern({ lines: answer.lines }),
     heading("What is like it"), tableOf(columnsOf, answer.neighbors, (one) => open(one.row, { move: true })));
@@ -47,12 +48,12 @@ function showPhases(answer) {
     { name: "score", number: true, of: (one) => one.score.toFixed(3) }, { name: "confidence", of: (one) => one.confidence }];
   const { two_theta, measured, calculated } = answer.curve;
   $("panel").replaceChildren(make("h2", "", answer.name), make("p", "", answer.verdict), heading("Measured (grey), best fit (red)"),
-    drawPattern({ curves: [{ two_theta, values: measured, color: "#7d8a97" }, { two_theta, values: calculated, color: "#d62728" }] }),
+    drawPattern({ curves: [{ two_theta, values: measured, color: "#9aa7b4", width: 2.2 }, { two_theta, values: calculated, color: "#d62728", width: 0.7 }] }),
     heading("What it may be"), tableOf(columnsOf, answer.matches, (one) => open(one.row, { move: true })));
   if (answer.position) { const row = nearestRow(answer.position); mark(row); goTo([row, ...neighborsOf(row).slice(0, 5).map((one) => one.row)]); }
 }
 
-if (served) {
+if (served && meta.answers) {
   $("upload").hidden = false;
   $("open").onclick = () => $("file").click();
   $("file").onchange = () => { if ($("file").files[0]) ask($("file").files[0]); $("file").value = ""; };

@@ -1,0 +1,129 @@
+"""Pictures of the page for the docs, by headless Chromium.
+
+    python tools/screenshots.py OUT_FOLDER [--index FOLDER] [--crystal ID]
+
+Without an index, the bundled prototypes in the space of the general model. ``map_page.png``: the whole map;
+``map_details.png``: a crystal that was searched for; ``map_lasso.png``: what lies within a lasso; ``map_upload.png``:
+what a measured pattern is taken for.
+"""
+
+from __future__ import annotations
+
+import argparse
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+from playwright.sync_api import Browser, Page, sync_playwright
+
+import deepchem_crystalssl as dcs
+from deepchem_crystalssl.crystals.instrument import HARD, measure_patterns
+from deepchem_crystalssl.demo import bundled_prototypes
+from deepchem_crystalssl.explorer import write_page
+from deepchem_crystalssl.search import EmbeddingIndex
+
+WINDOW = {"width": 1280, "height": 800}
+FLAGS = ["--no-sandbox", "--disable-gpu", "--enable-unsafe-swiftshader", "--no-first-run"]
+SPINEL = "A2BC4_cF56_227_d_a_e"
+LASSO = [(250, 130), (420, 90), (560, 180), (540, 330), (400, 400), (270, 300), (250, 130)]
+
+
+def open_page(browser: Browser, address: str) -> Page:
+    """A page with its map drawn, coloured by the class of the anion."""
+    page = browser.new_page(viewport=WINDOW)
+    page.goto(address)
+    page.wait_for_selector("html[data-ready]", state="attached")
+    page.select_option("#color", "anion_class")
+    page.wait_for_timeout(300)
+    return page
+
+
+def save(page: Page, path: Path) -> None:
+    """The window as it is, once all is drawn."""
+    page.wait_for_timeout(700)
+    page.screenshot(path=path)
+    print(path)
+    page.close()
+
+
+def picture_offline(browser: Browser, address: str, crystal: str, output: Path) -> None:
+    """The three of the file."""
+    save(open_page(browser, address), output / "map_page.png")
+
+    page = open_page(browser, address)
+    page.fill("#query", crystal)
+    page.press("#query", "Enter")
+    page.wait_for_selector(".structure[data-atoms] canvas", timeout=60_000)
+    page.wait_for_selector("svg.pattern")
+    save(page, output / "map_details.png")
+
+    page = open_page(browser, address)
+    page.click("#lasso")
+    page.mouse.move(*LASSO[0])
+    page.mouse.down()
+    for corner in LASSO[1:]:
+        page.mouse.move(*corner, steps=8)
+    page.mouse.up()
+    page.wait_for_selector("#selection:visible")
+    save(page, output / "map_lasso.png")
+
+
+def picture_upload(browser: Browser, address: str, pattern: bytes, output: Path) -> None:
+    """That of the server."""
+    page = open_page(browser, address)
+    page.set_input_files("#file", {"name": "measured.xy", "mimeType": "text/plain", "buffer": pattern})
+    page.wait_for_selector("svg.pattern path", timeout=300_000)
+    save(page, output / "map_upload.png")
+
+
+@contextmanager
+def explored(index: Path) -> Iterator[str]:
+    """Address of a server of an index."""
+    command = [sys.executable, "-m", "deepchem_crystalssl.cli", "explore", str(index), "--port", "0", "--no-browser"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as server:
+        assert server.stdout is not None
+        try:
+            yield server.stdout.readline().split()[0]
+        finally:
+            server.terminate()
+
+
+def measured(index: EmbeddingIndex, crystal: str) -> bytes:
+    """A pattern of a crystal as of a poor day, as text."""
+    assert index.structures is not None
+    grid = dcs.XRDGrid(wavelength="CuKa1")
+    ideal = measure_patterns([index.structures[index.gallery.row_of[crystal]]], HARD, grid, 0)[0].astype(float)
+    counts = np.random.default_rng(0).poisson(5000 * ideal + 80 + 100 * np.exp(-grid.two_theta / 30))
+    return "\n".join(f"{x:.3f} {y}" for x, y in zip(grid.two_theta, counts, strict=True)).encode()
+
+
+def main() -> None:
+    """Make all four."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("output", type=Path)
+    parser.add_argument("--index", type=Path, help="folder written by crystalssl index")
+    parser.add_argument("--crystal", default=SPINEL, help="whose details are shown and whose pattern is dropped")
+    options = parser.parse_args()
+    options.output.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory() as temporary, sync_playwright() as playwright:
+        folder = options.index or Path(temporary) / "index"
+        if options.index is None:
+            index = EmbeddingIndex.from_structures(bundled_prototypes(), patterns=True)
+            index.make_map()
+            index.save(folder)
+        index = EmbeddingIndex.load(folder)
+        file = write_page(index, Path(temporary) / "map.html")
+        browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=FLAGS)
+        picture_offline(browser, file.as_uri(), options.crystal, options.output)
+        with explored(folder) as address:
+            picture_upload(browser, address, measured(index, options.crystal), options.output)
+        browser.close()
+
+
+if __name__ == "__main__":
+    main()
