@@ -1,6 +1,6 @@
 """Pictures of the page for the docs, by headless Chromium.
 
-    python tools/screenshots.py OUT_FOLDER [--index FOLDER] [--crystal ID]
+    python tools/screenshots.py OUT_FOLDER [--index FOLDER] [--crystal ID] [--pattern FILE]
 
 Without an index, the bundled prototypes in the space of the general model. ``map_page.png``: the whole map;
 ``map_details.png``: a crystal that was searched for; ``map_lasso.png``: what lies within a lasso; ``map_upload.png``:
@@ -107,7 +107,8 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("output", type=Path)
     parser.add_argument("--index", type=Path, help="folder written by crystalssl index")
-    parser.add_argument("--crystal", default=SPINEL, help="whose details are shown and whose pattern is dropped")
+    parser.add_argument("--crystal", default=SPINEL, help="whose details are shown, and whose pattern is dropped")
+    parser.add_argument("--pattern", type=Path, help="a measured pattern to drop instead")
     options = parser.parse_args()
     options.output.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as temporary, sync_playwright() as playwright:
@@ -121,7 +122,8 @@ def main() -> None:
         browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=FLAGS)
         picture_offline(browser, file.as_uri(), options.crystal, options.output)
         with explored(folder) as address:
-            picture_upload(browser, address, measured(index, options.crystal), options.output)
+            pattern = options.pattern.read_bytes() if options.pattern else measured(index, options.crystal)
+            picture_upload(browser, address, pattern, options.output)
         browser.close()
 
 
