@@ -30,6 +30,7 @@ BLUR = 3.0
 _STEP = 2e-4  # of ln sin theta
 _FINEST, _WIDEST = 0.02, 0.05  # degrees; bins of the fit
 _ITERATIONS = 10
+_ENOUGH = 3e-3  # relative gain of a step; the last digits of a fit change no ranking
 _DIFFERENCES = {"strain": 2e-4, "zero shift": 5e-3, "ln fwhm": 0.05, "mixing": 0.05}
 
 
@@ -195,7 +196,13 @@ def _refined(
 
     start = np.clip(start, low + 1e-9, high - 1e-9)
     found = least_squares(
-        lambda p: misfit(p[None])[0], start, jacobian, (low, high), x_scale=5 * steps, max_nfev=_ITERATIONS
+        lambda p: misfit(p[None])[0],
+        start,
+        jacobian,
+        (low, high),
+        x_scale=5 * steps,
+        ftol=_ENOUGH,
+        max_nfev=_ITERATIONS,
     )
     return found.x, float(found.cost)
 
