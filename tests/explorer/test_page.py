@@ -371,6 +371,13 @@ def test_the_structure_is_drawn_and_of_many_the_last(page, index):
     assert page.locator(".structure canvas").count() == 1
 
 
+def test_of_a_small_cell_more_is_drawn(page):
+    find_one(page, "AB_cF8_216_c_a")
+    page.wait_for_selector(".structure[data-atoms]")
+    # Two by two by two cells: of the site on the corners 27, of the other 8.
+    assert page.get_attribute(".structure", "data-atoms") == "35"
+
+
 def test_simulated_lines_are_those_of_pymatgen(page, prototypes):
     crystal = next(crystal for crystal in prototypes if crystal.material_id == PYRITE)
     pattern = XRDCalculator("CuKa1").get_pattern(crystal.to_structure(), two_theta_range=(5, 90))

@@ -26,9 +26,14 @@ async function showStructure(box, structure) {
   const library = await viewerLibrary();
   const at = (f) => [0, 1, 2].map((i) => f[0] * structure.lattice[0][i] + f[1] * structure.lattice[1][i] + f[2] * structure.lattice[2][i]);
   const lines = [];
+  // Of a small cell some more are drawn, for most of its bonds lead out of it.
+  const last = structure.numbers.length <= 8 ? 2 : 1;
   structure.numbers.forEach((number, site) => {
-    // A site on a face, an edge or a corner of the cell is drawn on all of them.
-    const images = structure.frac_coords[site].map((f) => (f < 0.002 || f > 0.998 ? [0, 1] : [f]));
+    // A site on a face, an edge or a corner is drawn on all of them.
+    const images = structure.frac_coords[site].map((f) => {
+      const at0 = f < 0.002 || f > 0.998, from = at0 ? 0 : f;
+      return Array.from({ length: at0 ? last + 1 : last }, (_, k) => from + k);
+    });
     for (const a of images[0]) for (const b of images[1]) for (const c of images[2]) {
       lines.push(`${SYMBOLS[number - 1]} ${at([a, b, c]).map((v) => v.toFixed(4)).join(" ")}`);
     }

@@ -107,6 +107,7 @@ function createPlot(canvas, overlay, x, y) {
   surface.on("pointerdown.lasso", (event) => {
     if (mode !== "lasso" || event.button) return;
     tracing = true;
+    plot.onHover(null, [0, 0]);
     corners = [toMap(d3.pointer(event))];
     canvas.setPointerCapture(event.pointerId);
   }).on("pointermove.lasso", (event) => {
