@@ -110,7 +110,12 @@ class PatternAnswer(Answers[PhaseMatch]):
 
     def plot(self, rank: int = 1) -> Picture:
         """Measurement, fit and difference of one answer: :func:`~deepchem_crystalssl.search.pictures.draw_match`."""
-        return draw_match(self, rank)
+        match = self[rank - 1]
+        title = (
+            f"{match.formula} ({match.material_id}{_group(match)})   score {match.score:.3f}   "
+            f"$R_{{wp}}$ {match.r_wp:.2f}   cell × {match.cell_scale:.4f}"
+        )
+        return draw_match(self.two_theta, self.measured, match.calculated, title)
 
     @property
     def unexplained(self) -> float:
@@ -124,11 +129,14 @@ class PatternAnswer(Answers[PhaseMatch]):
         best = self[0]
         if best.confidence == "none":
             return f"Nothing fits: the nearest, {best.formula} ({best.material_id}), has a score of {best.score:.2f}."
-        group = "" if best.space_group is None else f", space group {best.space_group}"
-        text = f"{best.formula} ({best.material_id}{group}), {best.confidence} confidence."
+        text = f"{best.formula} ({best.material_id}{_group(best)}), {best.confidence} confidence."
         if self.unexplained > _LEFT:
             text += f" {self.unexplained:.0%} of the measured peaks are left: there may be another phase."
         return text
+
+
+def _group(match: PhaseMatch) -> str:
+    return "" if match.space_group is None else f", space group {match.space_group}"
 
 
 def identify(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from base64 import b64encode
 from io import BytesIO
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from matplotlib import colormaps
@@ -12,9 +12,6 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from .coloring import Coloring
-
-if TYPE_CHECKING:
-    from .phases import PatternAnswer
 
 _UNKNOWN = "0.88"
 _POINTS_PER_SQUARE_INCH = 60.0
@@ -29,33 +26,27 @@ class Picture(Figure):
         return buffer.getvalue()
 
 
-def draw_match(answer: PatternAnswer, rank: int = 1) -> Picture:
-    """A measured pattern, that of one answer as fitted, and the difference below.
+def draw_match(two_theta: np.ndarray, measured: np.ndarray, calculated: np.ndarray, title: str) -> Picture:
+    """A measured pattern, one fitted to it, and the difference below; heights relative to the highest count.
 
     Parameters
     ----------
-    answer : PatternAnswer
-    rank : int
-        From 1.
+    two_theta, measured, calculated : numpy.ndarray
+        (n,) each: degrees, counts above background.
+    title : str
 
     Returns
     -------
     Picture
     """
-    match = answer[rank - 1]
-    top = answer.measured.max()
+    top = measured.max()
     figure = Picture(figsize=(9, 4.6), layout="constrained")
     above, below = figure.subplots(2, 1, sharex=True, height_ratios=[3, 1])
-    above.plot(answer.two_theta, answer.measured / top, ".", markersize=1.8, color="0.35", label="measured")
-    above.plot(answer.two_theta, match.calculated / top, color="C3", linewidth=0.9, label="calculated")
-    below.plot(answer.two_theta, (answer.measured - match.calculated) / top, color="C0", linewidth=0.7)
+    above.plot(two_theta, measured / top, ".", markersize=1.8, color="0.35", label="measured")
+    above.plot(two_theta, calculated / top, color="C3", linewidth=0.9, label="calculated")
+    below.plot(two_theta, (measured - calculated) / top, color="C0", linewidth=0.7)
     below.axhline(0.0, color="0.7", linewidth=0.6)
-    group = "" if match.space_group is None else f", space group {match.space_group}"
-    above.set_title(
-        f"{match.formula} ({match.material_id}{group})   score {match.score:.3f}   "
-        f"$R_{{wp}}$ {match.r_wp:.2f}   cell × {match.cell_scale:.4f}",
-        fontsize=10,
-    )
+    above.set_title(title, fontsize=10)
     above.set_ylabel("counts / highest")
     below.set(xlabel=r"$2\theta$ (degrees)", ylabel="difference")
     below.set_ylim(-0.5, 0.5)
