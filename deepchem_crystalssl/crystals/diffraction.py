@@ -120,11 +120,27 @@ def compute_patterns(
     )
     inner = slice(margin, margin + grid.n_bins)
     if wide.any():
-        patterns[wide] = _broadened(patterns[wide].astype(np.float32), fwhm[wide], lorentzian[wide]) / step
+        patterns[wide] = broadened(patterns[wide].astype(np.float32), fwhm[wide], lorentzian[wide]) / step
     return patterns[:, inner]
 
 
-def _broadened(splines: np.ndarray, fwhm: np.ndarray, lorentzian: np.ndarray) -> np.ndarray:
+def reflections(crystal: Crystal, grid: XRDGrid) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """What :func:`structure_factors` gives within a grid's range; NaN for an element without scattering factor."""
+    species = crystal.species
+    g_min, g_max = 2.0 * np.sin(np.radians([grid.two_theta_min, grid.two_theta_max]) / 2) / grid.wavelength_angstrom
+    return structure_factors(
+        np.linalg.norm(crystal.lattice, axis=1),
+        np.linalg.inv(crystal.lattice @ crystal.lattice.T),
+        species.atomic_numbers,
+        crystal.frac_coords[species.site],
+        species.occupancy,
+        scattering_table(grid, 0.0),
+        float(g_min),
+        float(g_max),
+    )
+
+
+def broadened(splines: np.ndarray, fwhm: np.ndarray, lorentzian: np.ndarray) -> np.ndarray:
     """Rows of quintic B-splines to rows of pseudo-Voigt peaks; widths in bins."""
     n = next_fast_len(splines.shape[1], real=True)
     omega = (2 * np.pi / n * np.arange(n // 2 + 1)).astype(np.float32)
@@ -337,6 +353,45 @@ def _normal_of(seed: int, g2: float) -> float:
         total += float(state >> np.uint64(11)) / 9007199254740992.0
         state += np.uint64(0x9E3779B97F4A7C15)
     return total - 6.0
+
+
+@njit(nogil=True, cache=True, error_model="numpy")
+def draw_lines(
+    hkl: np.ndarray,
+    intensity: np.ndarray,
+    metrics: np.ndarray,
+    wavelengths: np.ndarray,
+    shares: np.ndarray,
+    zero_shift: np.ndarray,
+    two_theta_min: float,
+    step: float,
+    patterns: np.ndarray,
+) -> None:
+    """Add the lines of known reflections, as quintic B-splines of their area, under several metrics.
+
+    Parameters
+    ----------
+    hkl, intensity : (R, 3), (R,), from :func:`structure_factors`
+    metrics : (S, 3, 3), scalar products of the reciprocal vectors, 1/Å^2
+    wavelengths, shares : (W,) each, of the radiation
+    zero_shift : (S,), degrees
+    two_theta_min, step : degrees, of the first bin's lower edge
+    patterns : (S, n_bins), drawn into
+    """
+    for s in range(len(metrics)):
+        m = metrics[s]
+        for k in range(len(hkl)):
+            h, j, l = float(hkl[k, 0]), float(hkl[k, 1]), float(hkl[k, 2])
+            g2 = m[0, 0] * h * h + m[1, 1] * j * j + m[2, 2] * l * l
+            g2 += 2.0 * (m[0, 1] * h * j + m[0, 2] * h * l + m[1, 2] * j * l)
+            for w in range(len(wavelengths)):
+                sin2 = 0.25 * wavelengths[w] * wavelengths[w] * g2
+                if sin2 >= 1.0:
+                    continue
+                cos_2theta = 1.0 - 2.0 * sin2
+                area = 2.0 * shares[w] * intensity[k] * (1.0 + cos_2theta * cos_2theta) / (sin2 * np.sqrt(1.0 - sin2))
+                two_theta = np.degrees(2.0 * np.arcsin(np.sqrt(sin2)))
+                _draw_spline(patterns[s], (two_theta + zero_shift[s] - two_theta_min) / step - 0.5, area)
 
 
 @njit(nogil=True, cache=True, error_model="numpy")

@@ -17,10 +17,11 @@ from scipy.ndimage import gaussian_filter1d
 from scipy.optimize import least_squares
 from scipy.signal import find_peaks, peak_widths
 
-from .diffraction import Conditions, compute_patterns, scattering_table
+from .diffraction import Conditions, broadened, compute_patterns, draw_lines, reflections, scattering_table
 from .graph import Crystal
 from .measured import prepare_measured_pattern
 from .symmetry import rotations
+from .threads import map_in_threads
 from .xrd_grid import WAVELENGTHS, XRDGrid
 
 REACH = 0.03
@@ -31,6 +32,11 @@ _STEP = 2e-4  # of ln sin theta
 _FINEST, _WIDEST = 0.02, 0.05  # degrees; bins of the fit
 _ITERATIONS = 10
 _ENOUGH = 3e-3  # relative gain of a step; the last digits of a fit change no ranking
+_CRYSTALS_AT_ONCE = 32
+_NARROWEST = 3.0  # bins; of peaks while they are fitted
+_SPARE = 0.06  # of sin theta: lines that strains, zero shift and tails bring in from outside
+_FAINTEST = 1e-5
+_SHARES = np.array([2.0, 1.0]) / 3  # of K-alpha 1 and 2
 _DIFFERENCES = {"strain": 2e-4, "zero shift": 5e-3, "ln fwhm": 0.05, "mixing": 0.05}
 
 
@@ -104,7 +110,9 @@ def slide(measurement: Measurement, crystals: Sequence[Crystal]) -> tuple[np.nda
     low, high = sines * [1 - REACH, 1 + REACH]
     ends = 2 * np.degrees(np.arcsin(np.clip([low, high], 0.01, 0.999)))
     wide = XRDGrid(float(ends[0]), float(ends[1]), int((ends[1] - ends[0]) / grid.step), grid.wavelength_angstrom)
-    wide_roots = np.sqrt(_simulate(crystals, wide, fwhm=measurement.fwhm))
+    parts = (crystals[k : k + _CRYSTALS_AT_ONCE] for k in range(0, len(crystals), _CRYSTALS_AT_ONCE))
+    simulated = map_in_threads(lambda part: _simulate(part, wide, fwhm=measurement.fwhm), parts)
+    wide_roots = np.sqrt(np.concatenate([patterns for _, patterns in simulated]))
     axis = np.arange(np.log(sines[0]), np.log(min(sines[1], 0.999)), _STEP)
     lags = int(REACH / _STEP)
     long_axis = axis[0] + _STEP * np.arange(-lags, len(axis) + lags)
@@ -161,31 +169,31 @@ def fit(measurement: Measurement, crystal: Crystal, strain: float) -> Fit:
     n = len(basis)
     isotropic = np.einsum("kij,ij->k", basis, np.eye(3))  # the strain of all lengths alike, in this basis
     parameters = np.concatenate([strain * isotropic, [0.0, 0.0, 0.5]])
+    lines = _Lines.of(measurement.grid, crystal, strain)
     for one in [replace(measurement.blurred(), second_line=1.0), measurement] if n > 1 else [measurement]:
         parameters[n + 1] = np.log(one.fwhm)
-        parameters, cost = _refined(one, crystal, basis, parameters)
-    pattern = _patterns(measurement, crystal, basis, parameters[None])[0]
+        parameters = _refined(one, lines, basis, parameters)
+    pattern = _pattern(measurement, crystal, basis, parameters)
+    cosine = float(np.sqrt(pattern) @ measurement.roots / max(np.sqrt(pattern.sum()), 1e-12))
     weight = 1.0 / (measurement.counts + 0.01 * measurement.counts.max())
     scale = (weight * pattern * measurement.counts).sum() / max((weight * pattern**2).sum(), 1e-300)
     left = measurement.counts - scale * pattern
     r_wp = float(np.sqrt((weight * left**2).sum() / (weight * measurement.counts**2).sum()))
     stretch = np.linalg.det(np.eye(3) + np.tensordot(parameters[:n], basis, 1)) ** (1 / 3)
-    cosine = float(np.sqrt(max(0.0, 1.0 - 2.0 * cost)))
     return Fit(cosine, r_wp, float(stretch), float(parameters[n]), float(np.exp(parameters[n + 1])), scale * pattern)
 
 
-def _refined(
-    measurement: Measurement, crystal: Crystal, basis: np.ndarray, start: np.ndarray
-) -> tuple[np.ndarray, float]:
-    """Strains, zero shift, ln fwhm and mixing that fit best, and half the squared sine that is left."""
+def _refined(measurement: Measurement, lines: _Lines, basis: np.ndarray, start: np.ndarray) -> np.ndarray:
+    """Strains, zero shift, ln fwhm and mixing that fit best."""
     n = len(basis)
     reach = np.array([0.02 * np.sqrt(3)] * n + [0.3, 3.0, 1.0])
     low, high = start - reach, start + reach
     low[-1], high[-1] = 0.0, 1.0
+    low[-2] = max(low[-2], np.log(_NARROWEST * measurement.grid.step))
     steps = np.array([_DIFFERENCES["strain"]] * n + [_DIFFERENCES[k] for k in ("zero shift", "ln fwhm", "mixing")])
 
     def misfit(parameters: np.ndarray) -> np.ndarray:
-        roots = np.sqrt(_patterns(measurement, crystal, basis, parameters))
+        roots = np.sqrt(lines.draw(measurement, basis, parameters))
         roots /= np.maximum(np.linalg.norm(roots, axis=1, keepdims=True), 1e-12)
         return measurement.roots - (roots @ measurement.roots)[:, None] * roots
 
@@ -195,7 +203,7 @@ def _refined(
         return ((values[1:] - values[0]) / np.diag(moved[1:] - p)[:, None]).T
 
     start = np.clip(start, low + 1e-9, high - 1e-9)
-    found = least_squares(
+    return least_squares(
         lambda p: misfit(p[None])[0],
         start,
         jacobian,
@@ -203,21 +211,62 @@ def _refined(
         x_scale=5 * steps,
         ftol=_ENOUGH,
         max_nfev=_ITERATIONS,
-    )
-    return found.x, float(found.cost)
+    ).x
 
 
-def _patterns(measurement: Measurement, crystal: Crystal, basis: np.ndarray, parameters: np.ndarray) -> np.ndarray:
-    """Of the crystal under several sets of parameters."""
+@dataclass(frozen=True)
+class _Lines:
+    """A crystal's reflections, whose intensities hardly change while its cell is fitted."""
+
+    lattice: np.ndarray
+    hkl: np.ndarray
+    intensity: np.ndarray
+
+    @classmethod
+    def of(cls, grid: XRDGrid, crystal: Crystal, strain: float) -> _Lines:
+        """Those within a grid, or that a fit may move into it."""
+        ends = np.sin(np.radians([grid.two_theta_min, grid.two_theta_max]) / 2) * [1 - _SPARE, 1 + _SPARE]
+        low, high = 2 * np.degrees(np.arcsin(np.clip(ends, 0.01, 0.999)))
+        around = XRDGrid(float(low), float(high), 1, grid.wavelength_angstrom)
+        g2, intensity, hkl = reflections(_deformed(crystal, strain * np.eye(3)), around)
+        seen = intensity / g2  # about the Lorentz factor
+        kept = seen > _FAINTEST * seen.max(initial=0.0)  # none, of an element without scattering factor
+        return cls(crystal.lattice, hkl[kept], intensity[kept])
+
+    def draw(self, measurement: Measurement, basis: np.ndarray, parameters: np.ndarray) -> np.ndarray:
+        """Patterns under several sets of parameters, (S, n)."""
+        n, grid = len(basis), measurement.grid
+        zero, width, mixing = parameters[:, n:].T
+        lattices = self.lattice @ (np.eye(3) + np.tensordot(parameters[:, :n], basis, 1))
+        ratios = np.array([1.0, measurement.second_line]) if measurement.second_line != 1.0 else np.ones(1)
+        fwhm = np.exp(width) / grid.step
+        margin = int(6 * fwhm.max()) + 3
+        splines = np.zeros((len(parameters), grid.n_bins + 2 * margin))
+        draw_lines(
+            self.hkl,
+            self.intensity,
+            np.linalg.inv(lattices @ lattices.transpose(0, 2, 1)),
+            grid.wavelength_angstrom * ratios,
+            _SHARES[: len(ratios)],
+            zero,
+            grid.two_theta_min - margin * grid.step,
+            grid.step,
+            splines,
+        )
+        return broadened(splines.astype(np.float32), fwhm, mixing)[:, margin : margin + grid.n_bins].astype(float)
+
+
+def _pattern(measurement: Measurement, crystal: Crystal, basis: np.ndarray, parameters: np.ndarray) -> np.ndarray:
+    """Of the crystal under one set of parameters, its intensities anew."""
     n = len(basis)
-    deformed = [_deformed(crystal, np.tensordot(p[:n], basis, 1)) for p in parameters]
-    zero, width, mixing = parameters[:, n:].T
+    deformed = [_deformed(crystal, np.tensordot(parameters[:n], basis, 1))]
+    zero, width, mixing = parameters[n:]
     profile = np.exp(width), np.clip(mixing, 0.0, 1.0), zero
-    patterns = _simulate(deformed, measurement.grid, *profile)
+    pattern = _simulate(deformed, measurement.grid, *profile)[0]
     if measurement.second_line != 1.0:
         shifted = replace(measurement.grid, wavelength=measurement.grid.wavelength_angstrom * measurement.second_line)
-        patterns = (2 * patterns + _simulate(deformed, shifted, *profile)) / 3
-    return patterns
+        pattern = (2 * pattern + _simulate(deformed, shifted, *profile)[0]) / 3
+    return pattern
 
 
 def allowed_strains(crystal: Crystal) -> np.ndarray:

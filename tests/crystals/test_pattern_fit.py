@@ -9,7 +9,15 @@ from pymatgen.core import Lattice, Structure
 
 import deepchem_crystalssl as dcs
 from deepchem_crystalssl.crystals.instrument import HARD, Instrument, measure_patterns
-from deepchem_crystalssl.crystals.pattern_fit import Measurement, allowed_strains, fit, second_line, slide
+from deepchem_crystalssl.crystals.pattern_fit import (
+    Measurement,
+    _Lines,
+    _pattern,
+    allowed_strains,
+    fit,
+    second_line,
+    slide,
+)
 from deepchem_crystalssl.crystals.symmetry import crystal_system, rotations
 from deepchem_crystalssl.crystals.validation import make_crystal
 
@@ -80,3 +88,25 @@ def test_the_second_line_of_the_anode(prototypes):
         both = [plain, replace(plain, second_line=second_line(1.54056))]
         cosines = [fit(one, crystal, 0.0).cosine for one in both]
         assert cosines[better] > cosines[1 - better] + 0.003 and cosines[better] > 0.97
+
+
+@pytest.mark.parametrize("kind", ["cubic", "hexagonal", "monoclinic", "triclinic"])
+@pytest.mark.parametrize("second", [1.0, 1.0025])
+def test_lines_moved_are_the_pattern_simulated_anew(prototypes, kind, second):
+    crystal = next(crystal for crystal in prototypes if crystal_system(crystal) == kind)
+    measurement = replace(Measurement.of(GRID.two_theta, counts_of(crystal), 1.54056), second_line=second)
+    basis = allowed_strains(crystal)
+    strains = np.random.default_rng(0).uniform(-0.01, 0.01, len(basis))
+    parameters = np.concatenate([strains, [0.1, np.log(0.15), 0.4]])
+    expected = _pattern(measurement, crystal, basis, parameters)
+    lines = _Lines.of(measurement.grid, crystal, 0.0)
+    unmoved = np.concatenate([0 * strains, parameters[-3:]])
+    drawn = lines.draw(measurement, basis, np.stack([parameters, unmoved]))
+    cosines = drawn @ expected / (np.linalg.norm(drawn, axis=1) * np.linalg.norm(expected))
+    assert cosines[0] > 0.9995 and cosines[1] < 0.9
+
+
+def test_an_element_without_scattering_factor_has_no_lines():
+    crystal = make_crystal([110], [[0.0, 0.0, 0.0]], 3.0 * np.eye(3), "Ds")
+    measurement = Measurement.of(GRID.two_theta, 10.0 + 1000 * np.exp(-(((GRID.two_theta - 40) / 0.1) ** 2)), 1.54056)
+    assert fit(measurement, crystal, 0.0).cosine == 0.0
