@@ -110,9 +110,6 @@ def slide(measurement: Measurement, crystals: Sequence[Crystal]) -> tuple[np.nda
     low, high = sines * [1 - REACH, 1 + REACH]
     ends = 2 * np.degrees(np.arcsin(np.clip([low, high], 0.01, 0.999)))
     wide = XRDGrid(float(ends[0]), float(ends[1]), int((ends[1] - ends[0]) / grid.step), grid.wavelength_angstrom)
-    parts = (crystals[k : k + _CRYSTALS_AT_ONCE] for k in range(0, len(crystals), _CRYSTALS_AT_ONCE))
-    simulated = map_in_threads(lambda part: _simulate(part, wide, fwhm=measurement.fwhm), parts)
-    wide_roots = np.sqrt(np.concatenate([patterns for _, patterns in simulated]))
     axis = np.arange(np.log(sines[0]), np.log(min(sines[1], 0.999)), _STEP)
     lags = int(REACH / _STEP)
     long_axis = axis[0] + _STEP * np.arange(-lags, len(axis) + lags)
@@ -120,11 +117,17 @@ def slide(measurement: Measurement, crystals: Sequence[Crystal]) -> tuple[np.nda
     density = np.sqrt(np.tan(np.radians(np.clip(angles, 1.0, 179.0)) / 2))  # of degrees on the axis
     inside = slice(lags, lags + len(axis))
     ours = np.interp(angles[inside], grid.two_theta, measurement.roots) * density[inside]
-    theirs = np.stack([np.interp(angles, wide.two_theta, row, 0.0, 0.0) for row in wide_roots]) * density
+
+    def on_axis(part: Sequence[Crystal]) -> np.ndarray:
+        roots = np.sqrt(_simulate(part, wide, fwhm=measurement.fwhm))
+        return np.stack([np.interp(angles, wide.two_theta, row, 0.0, 0.0) for row in roots]) * density
+
+    parts = (crystals[k : k + _CRYSTALS_AT_ONCE] for k in range(0, len(crystals), _CRYSTALS_AT_ONCE))
+    theirs = np.concatenate([rows for _, rows in map_in_threads(on_axis, parts)]).astype(np.float32)
     n = next_fast_len(len(long_axis) + len(axis), real=True)
 
     def correlate(long: np.ndarray, short: np.ndarray) -> np.ndarray:
-        spectra = rfft(long.astype(np.float32), n, axis=1, workers=-1) * rfft(short.astype(np.float32), n).conj()
+        spectra = rfft(long, n, axis=1, workers=-1) * rfft(short.astype(np.float32), n).conj()
         return irfft(spectra, n, axis=1, workers=-1)[:, : 2 * lags + 1]
 
     lengths = np.sqrt(np.maximum(correlate(theirs**2, np.ones(len(axis))), 1e-12)) * np.linalg.norm(ours)
@@ -197,14 +200,19 @@ def _refined(measurement: Measurement, lines: _Lines, basis: np.ndarray, start: 
         roots /= np.maximum(np.linalg.norm(roots, axis=1, keepdims=True), 1e-12)
         return measurement.roots - (roots @ measurement.roots)[:, None] * roots
 
-    def jacobian(p: np.ndarray) -> np.ndarray:
-        moved = np.concatenate([p[None], p + np.diag(np.where(p + steps < high, steps, -steps))])
-        values = misfit(moved)
-        return ((values[1:] - values[0]) / np.diag(moved[1:] - p)[:, None]).T
+    def residuals(p: np.ndarray) -> np.ndarray:
+        last["at"], last["values"] = p.copy(), misfit(p[None])[0]
+        return last["values"]
 
+    def jacobian(p: np.ndarray) -> np.ndarray:
+        moves = np.where(p + steps < high, steps, -steps)
+        here = last["values"] if np.array_equal(p, last["at"]) else residuals(p)
+        return ((misfit(p + np.diag(moves)) - here) / moves[:, None]).T
+
+    last: dict[str, np.ndarray] = {}  # a Jacobian is asked for where the residuals just were
     start = np.clip(start, low + 1e-9, high - 1e-9)
     return least_squares(
-        lambda p: misfit(p[None])[0],
+        residuals,
         start,
         jacobian,
         (low, high),

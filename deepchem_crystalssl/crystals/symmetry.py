@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 import numpy as np
 import spglib
 from pymatgen.core import Composition
@@ -110,6 +112,7 @@ def rotations(crystal: Crystal, symprec: float = 0.01) -> np.ndarray:
     return crystal.lattice.T @ fractional @ np.linalg.inv(crystal.lattice.T)
 
 
+@lru_cache(maxsize=64)  # group, rotations and orbits of one crystal are asked for one after the other
 def _symmetry(crystal: Crystal, symprec: float) -> spglib.SpglibDataset | None:
     cell = (crystal.lattice, crystal.frac_coords, crystal.atomic_numbers)
     return spglib.get_symmetry_dataset(cell, symprec=symprec)
