@@ -59,6 +59,7 @@ def _answer_crystal(index: EmbeddingIndex, crystal: Crystal) -> dict[str, Any]:
         "formula": crystal.reduced_formula,
         "position": _finite(place),
         "structure": structure_of(crystal),
+        "mixed": crystal.occupancies is not None,
         "lines": {"two_theta": _finite(two_theta), "intensity": _finite(intensity)},
         "neighbors": [
             {

@@ -111,6 +111,14 @@ def lives_on(address, good):
 # Answers
 
 
+def test_mixed_sites_are_answered_and_said(address, good):
+    rows = "Na 0 0 0 0.5\nK 0 0 0 0.5\nCl 0.5 0.5 0.5 1\n"
+    mixed = f"data_x\n{CELL.format(3.7)}_space_group_name_H-M_alt 'P 1'\n{SITES}_atom_site_occupancy\n{rows}"
+    answer = ask(address, mixed).json()
+    assert answer["mixed"] and len(answer["structure"]["numbers"]) == 2 and len(answer["neighbors"]) == 12
+    assert not ask(address, good).json()["mixed"]
+
+
 def test_the_page_its_parts_and_their_headers(address):
     page = httpx.get(address)
     assert page.text == PAGE and page.headers["content-type"].startswith("text/html")

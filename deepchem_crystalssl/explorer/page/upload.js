@@ -38,6 +38,7 @@ async function showCrystal(answer) {
   $("panel").replaceChildren(formulaElement(answer.formula, "h2"), make("p", "", answer.name), heading("Structure"), box,
     heading("Simulated powder pattern, Cu Kα1"), drawPattern({ lines: answer.lines }),
     heading("What is like it"), tableOf(columnsOf, answer.neighbors, (one) => open(one.row, { move: true })));
+  if (answer.mixed) box.after(make("p", "", "Sites that several elements share count as their average; the drawing shows the majority."));
   mark(row);
   goTo([row, ...answer.neighbors.slice(0, 6).map((one) => one.row)]);
   await showStructure(box, answer.structure);
