@@ -232,13 +232,10 @@ def _concept(text: str) -> tuple[str, list[str]]:
 
 
 def _map(options: argparse.Namespace) -> int:
-    from .explorer import write_map
-    from .search import EmbeddingIndex, likeness
+    from .explorer import open_mapped, write_map
+    from .search import likeness
 
-    index = EmbeddingIndex.load(options.index)
-    if options.seed is not None or not index.has_map:
-        index.make_map(options.seed or 0)
-        index.keep_map(options.index)
+    index = open_mapped(options.index, options.seed)
     for name, examples in options.concept:
         index.table[name] = likeness(index, examples)
     colors = [*options.color, *(name for name, _ in options.concept)]

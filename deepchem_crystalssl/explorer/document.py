@@ -113,6 +113,15 @@ def _read(name: str) -> str:
     return (_PAGE / name).read_text(encoding="utf-8").replace("</script", "<\\/script")
 
 
+def open_mapped(folder: str | Path, seed: int | None = None) -> EmbeddingIndex:
+    """An index with its map: laid out, and kept there, if there was none or a seed is given."""
+    index = EmbeddingIndex.load(folder)
+    if seed is not None or not index.has_map:
+        index.make_map(seed or 0)
+        index.keep_map(folder)
+    return index
+
+
 def write_page(
     index: EmbeddingIndex,
     path: str | Path,

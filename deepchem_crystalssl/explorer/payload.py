@@ -38,6 +38,8 @@ class Payload(Mapping[str, bytes]):
     index : EmbeddingIndex
     kinds : sequence of str
         Of the two large kinds of parts, those wanted.
+    upload_bytes : int, optional
+        What an upload may weigh, if the page has a server that takes them.
 
     Examples
     --------
@@ -48,9 +50,12 @@ class Payload(Mapping[str, bytes]):
     ['column:anion_class', 'column:n_elements', 'column:num_sites', 'distances']
     """
 
-    def __init__(self, index: EmbeddingIndex, kinds: Sequence[str] = ("structures", "patterns")):
+    def __init__(
+        self, index: EmbeddingIndex, kinds: Sequence[str] = ("structures", "patterns"), upload_bytes: int | None = None
+    ):
         self.index = index
         self.kinds = tuple(kinds) if index.structures is not None else ()
+        self.upload_bytes = upload_bytes if index.has_model else None
         self.colorings = colorings(index.table)
         self.n_neighbors = min(_NEIGHBORS, index.map.neighbors.shape[1])
         small: dict[str, Callable[[], bytes]] = {
@@ -105,7 +110,7 @@ class Payload(Mapping[str, bytes]):
             "kinds": list(self.kinds),
             "known": [] if self.index.structures is None else ["structures", "patterns"],
             "lines": {"first": LINES.two_theta_min, "step": LINES.step, "wavelength": LINES.wavelength_angstrom},
-            "answers": self.index.has_model,
+            "uploadBytes": self.upload_bytes,
             "link": MATERIALS_PROJECT if names.str.fullmatch(r"m(p|vc)-\d+").mean() > 0.5 else None,
         }
         return gzip.compress(json.dumps(meta).encode(), mtime=0)

@@ -19,8 +19,8 @@ from fastapi.responses import HTMLResponse, JSONResponse, Response
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 
-from ..search import EmbeddingIndex
-from .document import render_page
+from ..crystals.errors import QueryError
+from .document import open_mapped, render_page
 from .payload import Payload
 from .uploads import Limits
 from .worker import Worker
@@ -51,7 +51,7 @@ def make_app(
     page: str,
     parts: Mapping[str, bytes],
     limits: Limits = Limits(),
-    hosts: Sequence[str] = LOOPBACK,
+    hosts: Sequence[str] | None = LOOPBACK,
 ) -> FastAPI:
     """The application: ``GET /``, ``GET /parts/{name}`` and ``POST /ask``.
 
@@ -68,8 +68,9 @@ def make_app(
         Data the page fetches.
     limits : Limits
         What an upload may cost.
-    hosts : sequence of str
-        Names by which the server may be spoken to: others may be the trick of a foreign page (DNS rebinding).
+    hosts : sequence of str, optional
+        Names by which the server may be spoken to: others may be the trick of a foreign page (DNS rebinding). None
+        takes any.
 
     Returns
     -------
@@ -157,22 +158,14 @@ def explore(
 
     Raises
     ------
-    IndexFolderError
-        If there is no index.
+    IndexFolderError, QueryError
+        If there is no index, or other computers would reach it and are not allowed to.
     """
-    index = open_mapped(index_folder)
-    hosts = LOOPBACK if _is_loopback(host) else (*LOOPBACK, host)
-    app = make_app(index_folder, render_page(title), Payload(index), limits, hosts)
+    check_host(host, allow_remote)
+    payload = Payload(open_mapped(index_folder), upload_bytes=limits.upload_bytes)
+    everywhere = host in ("0.0.0.0", "::", "")  # by which of its names it is reached, nobody knows
+    app = make_app(index_folder, render_page(title), payload, limits, None if everywhere else (*LOOPBACK, host))
     serve(app, host, port, allow_remote, on_start)
-
-
-def open_mapped(index_folder: str | Path) -> EmbeddingIndex:
-    """An index with its map, laid out and kept if there was none."""
-    index = EmbeddingIndex.load(index_folder)
-    if not index.has_map:
-        index.make_map()
-        index.keep_map(index_folder)
-    return index
 
 
 def serve(
@@ -198,14 +191,10 @@ def serve(
 
     Raises
     ------
-    ValueError
+    QueryError
         If other computers would reach it, and are not allowed to.
     """
-    if not allow_remote and not _is_loopback(host):
-        raise ValueError(
-            f"host: {host!r}; the page is served to this computer alone. Use 127.0.0.1, or pass allow_remote=True on a "
-            "network you trust: there are no passwords."
-        )
+    check_host(host, allow_remote)
     config = uvicorn.Config(app, host, port, log_level="warning", limit_concurrency=64, timeout_graceful_shutdown=5)
     listener = config.bind_socket()
     listener.listen(config.backlog)  # who comes before the application has started waits
@@ -215,6 +204,14 @@ def serve(
     uvicorn.Server(config).run(sockets=[listener])
 
 
+def check_host(host: str, allow_remote: bool) -> None:
+    """Raise a QueryError if other computers would reach the server, and are not allowed to."""
+    if not allow_remote and not _is_loopback(host):
+        raise QueryError("host", repr(host), "the page is served to this computer alone",
+                         "Use 127.0.0.1, or allow_remote=True (--allow-remote) on a network you trust: there are no "
+                         "passwords.")  # fmt: skip
+
+
 def _is_loopback(host: str) -> bool:
     try:
         return host == "localhost" or ipaddress.ip_address(host).is_loopback
@@ -222,11 +219,11 @@ def _is_loopback(host: str) -> bool:
         return False
 
 
-def _foreign(request: Request, hosts: Sequence[str]) -> str | None:
+def _foreign(request: Request, hosts: Sequence[str] | None) -> str | None:
     """Why a request seems to be another site's doing, if it does."""
     host = request.headers.get("host", "").lower()
     name = _HOST.fullmatch(host)
-    if name is None or (name[1] or name[2]) not in hosts:
+    if name is None or hosts is not None and (name[1] or name[2]) not in hosts:
         return "This server does not go by that name."
     if request.method not in ("GET", "HEAD"):
         origin = request.headers.get("origin")

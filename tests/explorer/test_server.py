@@ -381,6 +381,13 @@ def test_the_page_is_for_this_computer_alone(app, monkeypatch):
     ]  # fmt: skip
 
 
+def test_a_network_one_trusts_may_use_any_name(folder):
+    name = {"Host": "lab-computer:8000"}
+    with running(make_app(folder, PAGE, {}, LIMITS, None)) as address:
+        assert httpx.get(address, headers=name).text == PAGE
+        assert httpx.get(address, headers={"Host": "no name/"}).status_code == 403
+
+
 def test_a_broken_index_is_said_and_not_where_it_is(tmp_path, good, capfd):
     (tmp_path / "index.json").write_text(json.dumps({"format": 1}))
     with running(make_app(tmp_path, PAGE, {})) as address:

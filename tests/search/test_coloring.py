@@ -88,4 +88,5 @@ def test_a_picture_by_numbers():
 
 
 def test_nothing_known():
-    draw_map(np.zeros((3, 2)), Coloring("gap", np.full(3, np.nan)))
+    figure = draw_map(np.arange(6.0).reshape(3, 2), Coloring("gap", np.full(3, np.nan)))
+    assert [len(drawn.get_offsets()) for drawn in figure.axes[0].collections] == [3, 0]

@@ -83,3 +83,6 @@ def test_a_map_that_cannot_be(folder, capsys):
     assert "'smell'" in capsys.readouterr().err and not (folder / "no").exists()
     assert main(["map", str(folder / "nowhere")]) == 2
     assert main(["explore", str(folder / "nowhere")]) == 2
+    capsys.readouterr()
+    assert main(["explore", str(folder / "index"), "--host", "0.0.0.0"]) == 2
+    assert "--allow-remote" in capsys.readouterr().err

@@ -1,9 +1,7 @@
 // A file of the user, answered by the server: placed on the map, with neighbours or phases.
 
-const LARGEST = 8e6; // what the server takes, too
-
 async function ask(file) {
-  if (file.size > LARGEST) return say(`${file.name} is larger than ${LARGEST / 1e6} MB.`, true);
+  if (file.size > meta.uploadBytes) return say(`${file.name} is larger than the ${meta.uploadBytes / 1e6} MB allowed.`, true);
   say(`Reading ${file.name} …`);
   let answer;
   try {
@@ -54,7 +52,7 @@ function showPhases(answer) {
   if (answer.position) { const row = nearestRow(answer.position); mark(row); goTo([row, ...neighborsOf(row).slice(0, 5).map((one) => one.row)]); }
 }
 
-if (served && meta.answers) {
+if (meta.uploadBytes) {
   $("upload").hidden = false;
   $("open").onclick = () => $("file").click();
   $("file").onchange = () => { if ($("file").files[0]) ask($("file").files[0]); $("file").value = ""; };
