@@ -31,6 +31,7 @@ def test_what_there_is_to_colour_by():
         if one.categories is not None
     }
     assert kinds["anion_class"] == ["oxide", "halide", "intermetallic or element", "chalcogenide"]
+    assert found["anion_class"].categories == ("oxide", "halide", "chalcogenide", "intermetallic or element")
     assert kinds["crystal_system"] == ["trigonal", "cubic", "cubic", None]
     assert kinds["known"] == ["yes", "no", "yes", "yes"] and kinds["lab"] == ["x", None, "y", "x"]
     assert found["n_elements"].values.tolist() == [2, 2, 1, 2]
