@@ -28,8 +28,8 @@ from deepchem.models.optimizers import LearningRateSchedule
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 import deepchem_crystalssl as dcs
-from deepchem_crystalssl.crystals.instrument import CLEAN, TRAINING, Instrument
-from deepchem_crystalssl.optimizers import FusedAdamW, WarmUpCosine
+from deepchem_crystalssl.diffraction.conditions import CLEAN, TRAINING, Instrument
+from deepchem_crystalssl.models.optimizers import FusedAdamW, WarmUpCosine
 from deepchem_crystalssl.pretext.objectives import DenoisedDistances, InfoNCE, Objective
 from deepchem_crystalssl.pretext.presets import PRESETS
 from deepchem_crystalssl.recipes import xrd_retrieval

@@ -22,7 +22,7 @@ from pymatgen.io.cif import CifParser
 from tqdm import tqdm
 
 import deepchem_crystalssl as dcs
-from deepchem_crystalssl.crystals.errors import Report
+from deepchem_crystalssl.errors import Report
 
 PAULING = (
     "its blocks hold cell and atoms; pymatgen stops at the further block that has none, or at the shares in "

@@ -14,8 +14,8 @@ CODE = """
 import time
 import deepchem as dc
 import deepchem_crystalssl as dcs
-from deepchem_crystalssl.crystals.instrument import HARD
-from deepchem_crystalssl.demo import bundled_prototypes
+from deepchem_crystalssl.diffraction.conditions import HARD
+from deepchem_crystalssl.crystals.prototypes import bundled_prototypes
 start = time.perf_counter()
 crystals = bundled_prototypes()[:4]
 graphs = dcs.CrystalGraphFeaturizer().featurize([crystal.to_structure() for crystal in crystals])

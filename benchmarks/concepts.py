@@ -43,8 +43,8 @@ from sklearn.preprocessing import StandardScaler, normalize
 from controls import random_control
 
 import deepchem_crystalssl as dcs
-from deepchem_crystalssl.probes import interval_of_mean
-from deepchem_crystalssl.recipes import open_model
+from deepchem_crystalssl.evaluation.probes import interval_of_mean
+from deepchem_crystalssl.models.pretrained import open_model
 from deepchem_crystalssl.search import precision_at_k
 
 ANIONS = {1, 7, 8, 9, 15, 16, 17, 33, 34, 35, 51, 52, 53}

@@ -25,7 +25,7 @@ from matminer.featurizers.site import CrystalNNFingerprint
 from matminer.featurizers.structure import OrbitalFieldMatrix, SiteStatsFingerprint
 
 import deepchem_crystalssl as dcs
-from deepchem_crystalssl.demo import bundled_prototypes
+from deepchem_crystalssl.crystals.prototypes import bundled_prototypes
 
 
 def seconds(function: Callable[[], object]) -> float:

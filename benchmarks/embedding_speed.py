@@ -18,7 +18,7 @@ import pandas as pd
 import torch
 
 import deepchem_crystalssl as dcs
-from deepchem_crystalssl.recipes import open_model
+from deepchem_crystalssl.models.pretrained import open_model
 
 
 def main(arguments: list[str] | None = None) -> dict[str, dict[str, float]]:

@@ -34,9 +34,9 @@ from sklearn.ensemble import RandomForestRegressor
 from sklearn.preprocessing import StandardScaler
 
 import deepchem_crystalssl as dcs
-from deepchem_crystalssl.kernel_ridge import LaplacianRidgeCV
-from deepchem_crystalssl.probes import interval_of_mean
-from deepchem_crystalssl.recipes import open_model
+from deepchem_crystalssl.evaluation.kernel_ridge import LaplacianRidgeCV
+from deepchem_crystalssl.evaluation.probes import interval_of_mean
+from deepchem_crystalssl.models.pretrained import open_model
 
 from controls import random_control
 

@@ -36,8 +36,8 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 import deepchem_crystalssl as dcs
-from deepchem_crystalssl.crystals.instrument import REALISTIC, try_patterns
-from deepchem_crystalssl.metrics import duplicate_groups, retrieval_recall
+from deepchem_crystalssl.diffraction.conditions import REALISTIC, try_patterns
+from deepchem_crystalssl.evaluation.metrics import duplicate_groups, retrieval_recall
 from deepchem_crystalssl.nn.message_passing import GraphBatch
 from deepchem_crystalssl.pretext.batch import PretextBatch
 from deepchem_crystalssl.pretext.objectives import (
@@ -52,8 +52,8 @@ from deepchem_crystalssl.pretext.objectives import (
     Valences,
 )
 from deepchem_crystalssl.pretext.views import same_crystals
-from deepchem_crystalssl.probes import interval_of_mean
-from deepchem_crystalssl.optimizers import FusedAdamW, WarmUpCosine
+from deepchem_crystalssl.evaluation.probes import interval_of_mean
+from deepchem_crystalssl.models.optimizers import FusedAdamW, WarmUpCosine
 
 INFONCE, DESCRIPTORS = InfoNCE(), Descriptors()
 MASKED = MaskedSites(whole_species=True, edges=False, crystals=1 / 3)

@@ -20,7 +20,7 @@ from pathlib import Path
 import torch
 
 import deepchem_crystalssl as dcs
-from deepchem_crystalssl.crystals.instrument import REALISTIC
+from deepchem_crystalssl.diffraction.conditions import REALISTIC
 
 
 def write(table: str, folder: str) -> None:

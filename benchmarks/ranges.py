@@ -20,7 +20,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 from sklearn.preprocessing import StandardScaler
 
-from deepchem_crystalssl.recipes import open_model
+from deepchem_crystalssl.models.pretrained import open_model
 
 from controls import random_control
 from materials import kernel_ridge, label_sets

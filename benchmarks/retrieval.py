@@ -21,10 +21,11 @@ import numpy as np
 import pandas as pd
 
 import deepchem_crystalssl as dcs
-from deepchem_crystalssl.crystals.instrument import REALISTIC, measure_patterns
+from deepchem_crystalssl.diffraction.conditions import REALISTIC, measure_patterns
 from deepchem_crystalssl.crystals.symmetry import system_of_group
 from deepchem_crystalssl.search.coloring import anion_class
-from deepchem_crystalssl.recipes import open_model, xrd_retrieval
+from deepchem_crystalssl.models.pretrained import open_model
+from deepchem_crystalssl.recipes import xrd_retrieval
 
 from controls import random_control
 

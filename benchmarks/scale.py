@@ -11,9 +11,9 @@ import sys
 import time
 
 import deepchem_crystalssl as dcs
-from deepchem_crystalssl.crystals.errors import Report
+from deepchem_crystalssl.errors import Report
 from deepchem_crystalssl.crystals.neighbors import iterate_graphs
-from deepchem_crystalssl.crystals.xrd import iterate_patterns
+from deepchem_crystalssl.diffraction.simulation import iterate_patterns
 
 
 def peak_gb() -> float:

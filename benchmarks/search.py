@@ -35,7 +35,7 @@ from pymatgen.core import Composition
 from sklearn.neighbors import NearestNeighbors
 
 import deepchem_crystalssl as dcs
-from deepchem_crystalssl.crystals.instrument import Instrument, try_patterns
+from deepchem_crystalssl.diffraction.conditions import Instrument, try_patterns
 from deepchem_crystalssl.search import EmbeddingIndex
 from deepchem_crystalssl.search.vectors import ApproximateNeighbors, nearest_rows
 

@@ -34,12 +34,12 @@ from controls import random_control
 
 import deepchem_crystalssl as dcs
 from deepchem_crystalssl.crystals.elements import element_features
-from deepchem_crystalssl.crystals.errors import CrystalInputError
+from deepchem_crystalssl.errors import CrystalInputError
 from deepchem_crystalssl.crystals.validation import make_crystal
 from deepchem_crystalssl.nn.backbones import CGCNN
 from deepchem_crystalssl.nn.site_attributes import SITE_ATTRIBUTES
-from deepchem_crystalssl.probes import interval_of_mean
-from deepchem_crystalssl.recipes import open_model
+from deepchem_crystalssl.evaluation.probes import interval_of_mean
+from deepchem_crystalssl.models.pretrained import open_model
 
 
 def has_moment(z: np.ndarray) -> np.ndarray:

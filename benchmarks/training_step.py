@@ -24,7 +24,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 import deepchem_crystalssl as dcs
-from deepchem_crystalssl.crystals.instrument import REALISTIC
+from deepchem_crystalssl.diffraction.conditions import REALISTIC
 from deepchem_crystalssl.nn.message_passing import GraphBatch
 from deepchem_crystalssl.pretext.views import choose_sites, edges_at, hide, random_view
 

@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 from . import __version__
-from .crystals.errors import CrystalInputError
+from .errors import CrystalInputError
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -136,7 +136,7 @@ def build_parser() -> argparse.ArgumentParser:
 
 
 def _featurize(options: argparse.Namespace) -> int:
-    from .datasets import CrystalStore
+    from .data.datasets import CrystalStore
 
     store = CrystalStore.write(options.source, options.output, disorder=options.disorder)
     size = sum(path.stat().st_size for path in options.output.glob("*.arrow")) / len(store)
@@ -198,7 +198,7 @@ def _index(options: argparse.Namespace) -> int:
 
 
 def _search(options: argparse.Namespace) -> int:
-    from .crystals.measured import PATTERN_SUFFIXES
+    from .diffraction.measured import PATTERN_SUFFIXES
     from .search import Answers, EmbeddingIndex, Filter
 
     index = EmbeddingIndex.load(options.index)
@@ -259,7 +259,7 @@ def _explore(options: argparse.Namespace) -> int:
 
 
 def _models(options: argparse.Namespace) -> int:
-    from .pretrained import list_pretrained
+    from .models.pretrained import list_pretrained
 
     print(list_pretrained().to_string(index=False))
     return 0

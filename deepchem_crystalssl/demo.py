@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import gzip
 import json
 import time
-from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
@@ -13,15 +11,15 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from .crystals.convert import to_crystal
-from .crystals.errors import NoCrystalsError, Report
-from .crystals.graph import Crystal, CrystalGraph
-from .crystals.instrument import REALISTIC, try_patterns
+from .crystals.prototypes import bundled_prototypes
+from .errors import NoCrystalsError, Report
+from .crystals.records import CrystalGraph
+from .diffraction.conditions import REALISTIC, try_patterns
 from .crystals.neighbors import structures_to_graphs
 from .crystals.symmetry import crystal_system
-from .metrics import duplicate_groups, retrieval_recall
-from .models import CrystalSSLModel
-from .recipes import open_model
+from .evaluation.metrics import duplicate_groups, retrieval_recall
+from .models.pretraining import CrystalSSLModel
+from .models.pretrained import open_model
 from .search import neighbor_table
 from .search.coloring import ANION_CLASSES, Coloring, anion_class
 from .search.pictures import draw_map
@@ -29,20 +27,6 @@ from .search.projection import make_map
 
 WELL_KNOWN = ("SiO2", "CaTiO3", "MgAl2O4", "ZnS", "AlCu2Mn")
 """Formulas whose neighbours the demo tells, where the crystals hold them."""
-
-
-def bundled_prototypes() -> list[Crystal]:
-    """The 288 crystals of the AFLOW prototype library (Mehl et al. 2017) that pymatgen brings along.
-
-    Examples
-    --------
-    >>> prototypes = bundled_prototypes()
-    >>> len(prototypes), prototypes[0]
-    (288, Crystal(AB_hP6_154_a_b, S3Hg3, 6 sites))
-    """
-    path = files("pymatgen.analysis") / "prototypes" / "aflow_prototypes.json.gz"
-    entries = json.loads(gzip.decompress(path.read_bytes()))
-    return [to_crystal(entry["snl"], entry["tags"]["aflow"]) for entry in entries]
 
 
 def run_demo(

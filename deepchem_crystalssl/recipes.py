@@ -13,21 +13,20 @@ import pandas as pd
 import yaml
 from sklearn.model_selection import GroupShuffleSplit
 
-from .checkpoints import CONFIG
 from .crystals.disorder import Disorder
 from .crystals.elements import symbols
-from .crystals.errors import RecipeError, Report
-from .crystals.graph import CrystalGraph
-from .crystals.instrument import CLEAN, HARD, REALISTIC, TRAINING, Instrument, measure_patterns, try_patterns
+from .errors import RecipeError, Report
+from .crystals.records import CrystalGraph
+from .diffraction.conditions import CLEAN, HARD, REALISTIC, TRAINING, Instrument, measure_patterns, try_patterns
 from .crystals.neighbors import structures_to_graphs
-from .crystals.xrd_grid import XRDGrid
-from .datasets import CrystalStore
-from .embedding import Level, Space, embed_graphs
-from .metrics import alignment, duplicate_groups, retrieval_recall, spread, uniformity
-from .models import CrystalSSLModel
-from .pretrained import load_pretrained
-from .probes import linear_probe, nearest_neighbor_probe
-from .optimizers import FusedAdamW, WarmUpCosine
+from .diffraction.grid import XRDGrid
+from .data.datasets import CrystalStore
+from .models.embedding import Level, Space, embed_graphs
+from .evaluation.metrics import alignment, duplicate_groups, retrieval_recall, spread, uniformity
+from .models.pretraining import CrystalSSLModel
+from .models.pretrained import open_model
+from .evaluation.probes import linear_probe, nearest_neighbor_probe
+from .models.optimizers import FusedAdamW, WarmUpCosine
 
 INSTRUMENTS = {"none": None, "clean": CLEAN, "realistic": REALISTIC, "hard": HARD, "training": TRAINING}
 """Instruments by name; "none" is that of the preset, or the grid's own profile."""
@@ -98,7 +97,7 @@ def pretrain(
     Examples
     --------
     >>> import tempfile
-    >>> from deepchem_crystalssl.demo import bundled_prototypes
+    >>> from deepchem_crystalssl.crystals.prototypes import bundled_prototypes
     >>> folder = tempfile.mkdtemp()
     >>> store = CrystalStore.write(bundled_prototypes()[:40], folder + "/store")
     >>> small = dict(encoder={"width": 16}, xrd_encoder={"channels": 4})
@@ -255,13 +254,6 @@ def embed_table(
         table = pd.DataFrame(rows, columns=["material_id", "formula", "site", "element"])
     table["embedding"] = list(vectors)
     return table, report
-
-
-def open_model(name_or_path: str | Path | None = None) -> CrystalSSLModel:
-    """A shipped model by its name, one that was saved, or one that is being trained, by its folder."""
-    if name_or_path is not None and Path(name_or_path, CONFIG).is_file():
-        return CrystalSSLModel.from_folder(name_or_path)
-    return load_pretrained(name_or_path)
 
 
 @dataclass(frozen=True)

@@ -1,28 +1,25 @@
-"""What ``import deepchem_crystalssl`` makes visible in DeepChem."""
+"""What the package makes visible in DeepChem, and when."""
 
 from __future__ import annotations
 
 import os
 
-import deepchem as dc
-
-from .featurizers import CrystalGraphFeaturizer, XRDFeaturizer
-from .models import CrystalSSLModel
-from .negnn import NEGNNModel
-from .splitters import CrystalSplitter
+from wrapt import register_post_import_hook
 
 OPT_OUT = "DEEPCHEM_CRYSTALSSL_NO_REGISTER"
-"""Set this environment variable to anything to leave DeepChem untouched on import."""
+"""Set this environment variable to anything to leave DeepChem untouched."""
 
 
 def register() -> None:
-    """Make the featurizers and models visible in DeepChem.
+    """Make the featurizers, the splitter and the models visible in DeepChem.
 
     Sets ``dc.feat.CrystalGraphFeaturizer``, ``dc.feat.XRDFeaturizer``, ``dc.splits.CrystalSplitter``,
     ``dc.models.CrystalSSLModel`` and ``dc.models.NEGNNModel``, and adds featurizers and splitter to MoleculeNet's
     names, so that ``dc.molnet.load_perovskite(featurizer="CrystalGraphFeaturizer")`` works. Nothing that is already
-    there is replaced; calling it again changes nothing. Importing the package calls it, unless the environment variable
-    ``DEEPCHEM_CRYSTALSSL_NO_REGISTER`` is set.
+    there is replaced; calling it again changes nothing.
+
+    The package calls it by itself as soon as both it and DeepChem are imported, in whatever order, unless the
+    environment variable ``DEEPCHEM_CRYSTALSSL_NO_REGISTER`` is set.
 
     Examples
     --------
@@ -31,6 +28,11 @@ def register() -> None:
     >>> dc.feat.CrystalGraphFeaturizer()
     CrystalGraphFeaturizer[cutoff=8.0, max_neighbors=12, disorder='refuse', isolated_atoms='raise', on_error='warn']
     """
+    import deepchem as dc
+
+    from .data import CrystalGraphFeaturizer, CrystalSplitter, XRDFeaturizer
+    from .models import CrystalSSLModel, NEGNNModel
+
     for featurizer in (CrystalGraphFeaturizer, XRDFeaturizer):
         if not hasattr(dc.feat, featurizer.__name__):
             setattr(dc.feat, featurizer.__name__, featurizer)
@@ -43,7 +45,7 @@ def register() -> None:
             setattr(dc.models, model.__name__, model)
 
 
-def register_on_import() -> None:
-    """Call :func:`register` unless the user opted out."""
+def register_with_deepchem() -> None:
+    """Register now if DeepChem is loaded, or else when it is imported; never import it."""
     if not os.environ.get(OPT_OUT):
-        register()
+        register_post_import_hook(lambda deepchem: register(), "deepchem")

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from .crystals.graph import Crystal, CrystalGraph
+from .crystals.records import Crystal, CrystalGraph
 from .crystals.validation import make_crystal
 
 # Unimodular: other cells of the same lattice.

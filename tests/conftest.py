@@ -6,7 +6,7 @@ import pytest
 
 import deepchem_crystalssl as dcs
 from deepchem_crystalssl.nn import message_passing
-from deepchem_crystalssl.demo import bundled_prototypes
+from deepchem_crystalssl.crystals.prototypes import bundled_prototypes
 
 collect_ignore = ["without_dgl"]
 

@@ -6,9 +6,10 @@ import pytest
 from PIL import Image
 
 from deepchem_crystalssl.cli import main
-from deepchem_crystalssl.crystals.errors import NoCrystalsError
+from deepchem_crystalssl.errors import NoCrystalsError
 from deepchem_crystalssl.crystals.symmetry import crystal_system
-from deepchem_crystalssl.demo import bundled_prototypes, run_demo, well_known_neighbors
+from deepchem_crystalssl.crystals.prototypes import bundled_prototypes
+from deepchem_crystalssl.demo import run_demo, well_known_neighbors
 
 
 def test_demo_on_a_folder_with_a_bad_file(structures, tmp_path, capsys):

@@ -6,7 +6,7 @@ import pytest
 
 from deepchem_crystalssl import CrystalSSLModel, CrystalStore
 from deepchem_crystalssl.cli import main
-from deepchem_crystalssl.crystals.errors import CheckpointError, RecipeError, StoreError
+from deepchem_crystalssl.errors import CheckpointError, RecipeError, StoreError
 from deepchem_crystalssl.recipes import evaluate, pretrain, read_recipe, xrd_retrieval
 
 TOML = """

@@ -22,8 +22,8 @@ import numpy as np
 from playwright.sync_api import Browser, Page, sync_playwright
 
 import deepchem_crystalssl as dcs
-from deepchem_crystalssl.crystals.instrument import HARD, measure_patterns
-from deepchem_crystalssl.demo import bundled_prototypes
+from deepchem_crystalssl.diffraction.conditions import HARD, measure_patterns
+from deepchem_crystalssl.crystals.prototypes import bundled_prototypes
 from deepchem_crystalssl.explorer import write_page
 from deepchem_crystalssl.search import EmbeddingIndex
 

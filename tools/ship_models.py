@@ -16,8 +16,8 @@ from typing import Any
 import numpy as np
 
 import deepchem_crystalssl as dcs
-from deepchem_crystalssl.demo import bundled_prototypes
-from deepchem_crystalssl.monitor import TrainingLog
+from deepchem_crystalssl.crystals.prototypes import bundled_prototypes
+from deepchem_crystalssl.models.log import TrainingLog
 
 ROOT = Path(dcs.__file__).parent / "weights"
 DESCRIPTIONS = {

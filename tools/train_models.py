@@ -19,8 +19,8 @@ from pathlib import Path
 import pandas as pd
 
 import deepchem_crystalssl as dcs
-from deepchem_crystalssl.crystals.instrument import TRAINING
-from deepchem_crystalssl.optimizers import FusedAdamW, WarmUpCosine
+from deepchem_crystalssl.diffraction.conditions import TRAINING
+from deepchem_crystalssl.models.optimizers import FusedAdamW, WarmUpCosine
 from deepchem_crystalssl.pretext.objectives import InfoNCE
 from deepchem_crystalssl.pretext.presets import PRESETS
 

@@ -10,7 +10,7 @@ import gemmi
 import numpy as np
 
 from .elements import atomic_number_of, symbols
-from .errors import (
+from ..errors import (
     CIFSyntaxError,
     CoordinateError,
     CrystalInputError,
@@ -22,7 +22,7 @@ from .errors import (
     UnknownElementError,
     UnsupportedFileError,
 )
-from .graph import Crystal
+from .records import Crystal
 from .validation import OCCUPANCY_TOLERANCE, lattice_from_parameters, make_crystal
 
 SAME_SITE = 0.1

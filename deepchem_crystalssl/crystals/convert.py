@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from .errors import CrystalInputError, LatticeError, UnknownElementError, UnsupportedObjectError
-from .graph import Crystal
+from ..errors import CrystalInputError, LatticeError, UnknownElementError, UnsupportedObjectError
+from .records import Crystal
 from .validation import lattice_from_parameters, make_crystal
 
 _CELL = ("a", "b", "c", "alpha", "beta", "gamma")

@@ -7,8 +7,8 @@ from typing import Literal
 import numpy as np
 
 from .elements import symbols
-from .errors import DisorderError, EmptyStructureError
-from .graph import Crystal
+from ..errors import DisorderError, EmptyStructureError
+from .records import Crystal
 
 Disorder = Literal["refuse", "dominant", "average"]
 _POLICIES = ("refuse", "dominant", "average")

@@ -20,15 +20,15 @@ import numpy as np
 from numba import njit
 
 from .disorder import Disorder
-from .errors import (
+from ..errors import (
     CrystalInputError,
     IsolatedAtomError,
     LatticeError,
     OnError,
     Report,
 )
-from .graph import Crystal, CrystalGraph
-from .io import read_structures
+from .records import Crystal, CrystalGraph
+from .reading import read_structures
 from .threads import map_in_threads
 from .validation import cell_size
 

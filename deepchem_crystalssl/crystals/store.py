@@ -19,9 +19,9 @@ import numpy as np
 import pyarrow as pa
 
 from .disorder import Disorder
-from .errors import NoCrystalsError, OnError, Report, StoreError
-from .graph import Crystal, Occupancies
-from .io import read_structures
+from ..errors import NoCrystalsError, OnError, Report, StoreError
+from .records import Crystal, Occupancies
+from .reading import read_structures
 
 FORMAT = 1
 SHARD_SIZE = 8192
@@ -202,7 +202,7 @@ class RecordStore:
     Examples
     --------
     >>> import tempfile
-    >>> from deepchem_crystalssl.demo import bundled_prototypes
+    >>> from deepchem_crystalssl.crystals.prototypes import bundled_prototypes
     >>> folder = tempfile.mkdtemp()
     >>> write_records(bundled_prototypes()[:5], folder)
     5

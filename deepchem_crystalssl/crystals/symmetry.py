@@ -8,7 +8,7 @@ import numpy as np
 import spglib
 from pymatgen.core import Composition
 
-from .graph import Crystal
+from .records import Crystal
 
 CRYSTAL_SYSTEMS = ("triclinic", "monoclinic", "orthorhombic", "tetragonal", "trigonal", "hexagonal", "cubic")
 _LAST_GROUP_OF_SYSTEM = (2, 15, 74, 142, 167, 194, 230)
@@ -26,7 +26,7 @@ def space_group(crystal: Crystal, symprec: float = 0.01) -> int | None:
 
     Examples
     --------
-    >>> from deepchem_crystalssl.demo import bundled_prototypes
+    >>> from deepchem_crystalssl.crystals.prototypes import bundled_prototypes
     >>> space_group(bundled_prototypes()[0])
     154
     """
@@ -39,7 +39,7 @@ def crystal_system(crystal: Crystal, symprec: float = 0.01) -> str:
 
     Examples
     --------
-    >>> from deepchem_crystalssl.demo import bundled_prototypes
+    >>> from deepchem_crystalssl.crystals.prototypes import bundled_prototypes
     >>> crystal_system(bundled_prototypes()[0])
     'trigonal'
     """
@@ -65,7 +65,7 @@ def prototype(crystal: Crystal, symprec: float = 0.01) -> str:
 
     Examples
     --------
-    >>> from deepchem_crystalssl.demo import bundled_prototypes
+    >>> from deepchem_crystalssl.crystals.prototypes import bundled_prototypes
     >>> prototype(bundled_prototypes()[0])
     'AB 154 3-3'
     """
@@ -88,7 +88,7 @@ def orbits(crystal: Crystal, symprec: float = 0.01) -> np.ndarray:
 
     Examples
     --------
-    >>> from deepchem_crystalssl.demo import bundled_prototypes
+    >>> from deepchem_crystalssl.crystals.prototypes import bundled_prototypes
     >>> orbits(bundled_prototypes()[0]).tolist()
     [0, 0, 0, 3, 3, 3]
     """
@@ -101,7 +101,7 @@ def rotations(crystal: Crystal, symprec: float = 0.01) -> np.ndarray:
 
     Examples
     --------
-    >>> from deepchem_crystalssl.demo import bundled_prototypes
+    >>> from deepchem_crystalssl.crystals.prototypes import bundled_prototypes
     >>> rotations(bundled_prototypes()[0]).shape
     (6, 3, 3)
     """

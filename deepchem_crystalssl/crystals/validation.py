@@ -10,7 +10,7 @@ import numpy as np
 from numba import njit
 
 from .elements import N_ELEMENTS, atomic_number_of, symbols
-from .errors import (
+from ..errors import (
     CoordinateError,
     EmptyStructureError,
     LatticeError,
@@ -18,7 +18,7 @@ from .errors import (
     OverlappingAtomsError,
     UnknownElementError,
 )
-from .graph import Crystal, Occupancies
+from .records import Crystal, Occupancies
 
 MIN_THICKNESS = 0.1
 """Smallest distance between opposite faces of a cell, Å."""

@@ -1,5 +1,5 @@
-"""A map of crystals to look at: a page, and the server that answers what is dropped on it."""
+"""The map of crystals as a page, and the server that answers what is dropped on it."""
 
-from .document import StructureView, open_mapped, write_map, write_page
+import lazy_loader
 
-__all__ = ["StructureView", "open_mapped", "write_map", "write_page"]
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

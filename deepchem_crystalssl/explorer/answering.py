@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from ..crystals.graph import Crystal
+from ..crystals.records import Crystal
 from ..search import EmbeddingIndex
 from ..search.phases import PatternAnswer
 from .document import structure_of

@@ -16,7 +16,7 @@ from typing import Any
 from tqdm import tqdm
 
 from ..crystals.convert import to_crystal
-from ..crystals.graph import Crystal
+from ..crystals.records import Crystal
 from ..search.coloring import coloring, colorings
 from ..search.index import EmbeddingIndex
 from ..search.pictures import draw_map
@@ -67,7 +67,7 @@ class StructureView:
 
     Examples
     --------
-    >>> from deepchem_crystalssl.demo import bundled_prototypes
+    >>> from deepchem_crystalssl.crystals.prototypes import bundled_prototypes
     >>> view = StructureView(bundled_prototypes()[0])
     >>> view.html[:15], "iframe" in view._repr_html_()
     ('<!doctype html>', True)
@@ -150,7 +150,7 @@ def write_page(
     Examples
     --------
     >>> import tempfile
-    >>> from deepchem_crystalssl.demo import bundled_prototypes
+    >>> from deepchem_crystalssl.crystals.prototypes import bundled_prototypes
     >>> index = EmbeddingIndex.from_structures(bundled_prototypes()[:30], model="small", progress=False)
     >>> path = write_page(index, tempfile.mkdtemp() + "/map.html", progress=False)
     >>> path.stat().st_size < 1_000_000

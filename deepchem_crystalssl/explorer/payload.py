@@ -8,10 +8,10 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import numpy as np
 
-from ..crystals.diffraction import Conditions, compute_patterns, scattering_table
-from ..crystals.graph import Crystal
+from ..diffraction.kernels import Conditions, compute_patterns, scattering_table
+from ..crystals.records import Crystal
 from ..crystals.threads import map_in_threads
-from ..crystals.xrd_grid import XRDGrid
+from ..diffraction.grid import XRDGrid
 from ..search.coloring import colorings
 from ..search.index import EmbeddingIndex
 
@@ -44,7 +44,7 @@ class Payload(Mapping[str, bytes]):
     Examples
     --------
     >>> from deepchem_crystalssl import EmbeddingIndex
-    >>> from deepchem_crystalssl.demo import bundled_prototypes
+    >>> from deepchem_crystalssl.crystals.prototypes import bundled_prototypes
     >>> payload = Payload(EmbeddingIndex.from_structures(bundled_prototypes()[:20], model="small", progress=False))
     >>> sorted(payload)[:4]
     ['column:anion_class', 'column:n_elements', 'column:num_sites', 'distances']

@@ -19,7 +19,7 @@ from fastapi.responses import HTMLResponse, JSONResponse, Response
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 
-from ..crystals.errors import QueryError
+from ..errors import QueryError
 from .document import open_mapped, render_page
 from .payload import Payload
 from .uploads import Limits

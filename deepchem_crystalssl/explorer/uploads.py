@@ -12,10 +12,10 @@ from typing import TypeVar
 
 import numpy as np
 
-from ..crystals.errors import CountsError, CrystalInputError, EmptyFileError, UnsupportedFileError, UploadError
-from ..crystals.graph import Crystal
-from ..crystals.io import crystal_kind, read_structure_text
-from ..crystals.measured import PATTERN_SUFFIXES, check_pattern, read_pattern_text
+from ..errors import CountsError, CrystalInputError, EmptyFileError, UnsupportedFileError, UploadError
+from ..crystals.records import Crystal
+from ..crystals.reading import crystal_kind, read_structure_text
+from ..diffraction.measured import PATTERN_SUFFIXES, check_pattern, read_pattern_text
 
 logger = logging.getLogger(__name__)
 

@@ -16,7 +16,7 @@ from typing import Any
 
 from tqdm import tqdm
 
-from ..crystals.errors import (
+from ..errors import (
     CheckpointError,
     CrystalInputError,
     IndexFolderError,

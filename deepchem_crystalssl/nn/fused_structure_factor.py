@@ -11,7 +11,7 @@ import torch
 from numba import njit
 from torch import Tensor
 
-from ..crystals.diffraction import fill_phases
+from ..diffraction.kernels import fill_phases
 from .fused_convolution import in_threads, split_crystals
 
 

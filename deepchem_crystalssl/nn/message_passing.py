@@ -22,7 +22,7 @@ from torch.nn import functional as F
 from .harmonics import spherical_harmonics
 
 if TYPE_CHECKING:
-    from ..crystals.graph import CrystalGraph
+    from ..crystals.records import CrystalGraph
 
 try:
     import dgl

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ..crystals.elements import element_features
-from ..crystals.errors import LabelError
+from ..errors import LabelError
 from .backbones import Backbone
 from .crystal_encoder import CrystalEncoder, mean_and_std
 from .layers import mlp

@@ -1,31 +1,5 @@
 """Find: neighbours of crystals, phases of measured patterns, members of a class."""
 
-from .answers import Answer, Answers, Neighbor
-from .building import build_index
-from .catalogue import Filter
-from .concepts import Concept, Enrichment, Member, enrichment, find_members, likeness, precision_at_k
-from .index import EmbeddingIndex
-from .neighbors import neighbor_table
-from .phases import PatternAnswer, PhaseMatch
-from .projection import MaterialsMap, make_map
+import lazy_loader
 
-__all__ = [
-    "Answer",
-    "Answers",
-    "Concept",
-    "EmbeddingIndex",
-    "Enrichment",
-    "Filter",
-    "MaterialsMap",
-    "Member",
-    "Neighbor",
-    "PatternAnswer",
-    "PhaseMatch",
-    "build_index",
-    "enrichment",
-    "find_members",
-    "likeness",
-    "make_map",
-    "neighbor_table",
-    "precision_at_k",
-]
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

@@ -11,10 +11,10 @@ import pandas as pd
 from tqdm import tqdm
 
 from ..crystals.disorder import Disorder
-from ..crystals.errors import IndexFolderError, Report
+from ..errors import IndexFolderError, Report
 from ..crystals.store import RecordStore, write_records
-from ..models import CrystalSSLModel
-from ..recipes import open_model
+from ..models.pretraining import CrystalSSLModel
+from ..models.pretrained import open_model
 from .catalogue import Joined
 from .index import EmbeddingIndex
 from .phases import pattern_vectors

@@ -11,8 +11,8 @@ import pandas as pd
 from pymatgen.core import Composition
 
 from ..crystals.elements import N_ELEMENTS, symbols
-from ..crystals.errors import QueryError
-from ..crystals.graph import Crystal
+from ..errors import QueryError
+from ..crystals.records import Crystal
 
 ALIASES = {"chemsys": "chemical_system", "n_sites": "num_sites", "spacegroup": "space_group"}
 """Columns that come under another name."""

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from ..crystals.elements import symbols
-from ..crystals.errors import QueryError
+from ..errors import QueryError
 from ..crystals.symmetry import CRYSTAL_SYSTEMS, system_of_group
 
 ANION_CLASSES = {

@@ -14,7 +14,7 @@ from sklearn.model_selection import GroupKFold
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from ..crystals.errors import QueryError
+from ..errors import QueryError
 from .answers import Answer, Answers
 from .catalogue import Filter
 from .index import EmbeddingIndex
@@ -102,7 +102,7 @@ def find_members(
 
     Examples
     --------
-    >>> from deepchem_crystalssl.demo import bundled_prototypes
+    >>> from deepchem_crystalssl.crystals.prototypes import bundled_prototypes
     >>> index = EmbeddingIndex.from_structures(bundled_prototypes(), model="small", progress=False)
     >>> oxides = index.table.loc[index.table["chemical_system"].str.contains("O-|-O$"), "material_id"]
     >>> concept = find_members(index, oxides[::2].tolist(), k=5)
@@ -152,7 +152,7 @@ def likeness(index: EmbeddingIndex, examples: Sequence[str], seed: int = 0) -> n
 
     Examples
     --------
-    >>> from deepchem_crystalssl.demo import bundled_prototypes
+    >>> from deepchem_crystalssl.crystals.prototypes import bundled_prototypes
     >>> index = EmbeddingIndex.from_structures(bundled_prototypes(), model="small", progress=False)
     >>> is_oxide = index.table["chemical_system"].str.contains("O-|-O$")
     >>> like = likeness(index, index.table.loc[is_oxide, "material_id"].tolist())
@@ -291,7 +291,7 @@ def precision_at_k(
     Returns
     -------
     shares, systems : numpy.ndarray
-        (q,) each, of the queries; :func:`~deepchem_crystalssl.probes.interval_of_mean` makes an interval of them.
+        (q,) each, of the queries; :func:`~deepchem_crystalssl.evaluation.probes.interval_of_mean` makes an interval of them.
 
     Examples
     --------

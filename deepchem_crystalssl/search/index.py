@@ -11,13 +11,13 @@ import numpy as np
 import pandas as pd
 
 from ..crystals.convert import to_crystal
-from ..crystals.errors import CrystalInputError, OnError, QueryError, Report
-from ..crystals.graph import Crystal
-from ..crystals.io import read_structures
+from ..errors import CrystalInputError, OnError, QueryError, Report
+from ..crystals.records import Crystal
+from ..crystals.reading import read_structures
 from ..crystals.store import RecordStore
-from ..embedding import Space
-from ..models import CrystalSSLModel
-from ..recipes import open_model
+from ..models.embedding import Space
+from ..models.pretraining import CrystalSSLModel
+from ..models.pretrained import open_model
 from . import storage
 from .answers import Answers, Neighbor
 from .catalogue import Crystals, Filter, Joined, catalogue
@@ -39,7 +39,7 @@ class EmbeddingIndex:
 
     Examples
     --------
-    >>> from deepchem_crystalssl.demo import bundled_prototypes
+    >>> from deepchem_crystalssl.crystals.prototypes import bundled_prototypes
     >>> index = EmbeddingIndex.from_structures(bundled_prototypes(), model="small", progress=False)
     >>> index.query("CaTiO3", k=2).to_frame()[["formula", "shares"]].values.tolist()
     [['LiNbO3', 'O, ABC3'], ['LiNbO3', 'O, ABC3']]

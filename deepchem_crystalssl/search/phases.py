@@ -22,14 +22,14 @@ from typing import Any
 import numpy as np
 from threadpoolctl import threadpool_limits
 
-from ..crystals.errors import Report
-from ..crystals.graph import Crystal
-from ..crystals.measured import check_pattern, prepare_measured_pattern, read_pattern_file
-from ..crystals.pattern_fit import Fit, Measurement, fit, second_line, slide
+from ..errors import Report
+from ..crystals.records import Crystal
+from ..diffraction.measured import check_pattern, prepare_measured_pattern, read_pattern_file
+from ..diffraction.fitting import Fit, Measurement, fit, second_line, slide
 from ..crystals.symmetry import space_group
 from ..crystals.threads import map_in_threads
-from ..crystals.xrd_grid import resolve_wavelength
-from ..models import CrystalSSLModel
+from ..diffraction.grid import resolve_wavelength
+from ..models.pretraining import CrystalSSLModel
 from .answers import Answer, Answers
 from .catalogue import Crystals
 from .pictures import Picture, as_image, draw_match

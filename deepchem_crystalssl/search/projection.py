@@ -11,7 +11,7 @@ from openTSNE.nearest_neighbors import PrecomputedNeighbors
 from sklearn.decomposition import PCA
 from tqdm import tqdm
 
-from ..crystals.errors import QueryError
+from ..errors import QueryError
 from .vectors import ApproximateNeighbors, nearest_rows
 
 NEIGHBORS = 15

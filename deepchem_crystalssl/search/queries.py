@@ -9,9 +9,9 @@ from typing import Any
 
 import numpy as np
 
-from ..crystals.errors import QueryError
-from ..crystals.graph import Crystal
-from ..crystals.io import read_structures
+from ..errors import QueryError
+from ..crystals.records import Crystal
+from ..crystals.reading import read_structures
 from ..crystals.symmetry import space_group
 from .catalogue import Facts
 from .gallery import Gallery

@@ -13,11 +13,11 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
-from ..crystals.errors import CrystalInputError, IndexFolderError
+from ..errors import CrystalInputError, IndexFolderError
 from ..crystals.store import RecordStore, write_records
-from ..embedding import Space
-from ..models import CrystalSSLModel
-from ..pretrained import save_pretrained
+from ..models.embedding import Space
+from ..models.pretraining import CrystalSSLModel
+from ..models.pretrained import save_pretrained
 from .catalogue import Crystals
 from .projection import MaterialsMap
 

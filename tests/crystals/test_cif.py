@@ -11,7 +11,7 @@ from pymatgen.io.cif import CifParser, CifWriter
 
 from deepchem_crystalssl import read_structures
 from deepchem_crystalssl.crystals.cif import _parse_element, read_cif
-from deepchem_crystalssl.crystals.errors import (
+from deepchem_crystalssl.errors import (
     CIFSyntaxError,
     CoordinateError,
     CrystalInputError,

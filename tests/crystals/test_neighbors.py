@@ -8,7 +8,7 @@ from hypothesis.extra.numpy import arrays
 from pymatgen.core import Lattice, Structure
 
 from deepchem_crystalssl import structures_to_graphs
-from deepchem_crystalssl.crystals.errors import (
+from deepchem_crystalssl.errors import (
     CrystalInputError,
     DisorderError,
     IsolatedAtomError,

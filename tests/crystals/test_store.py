@@ -10,7 +10,7 @@ import pytest
 
 from deepchem_crystalssl import CrystalStore, Report, structures_to_graphs
 from deepchem_crystalssl.crystals import store as store_module
-from deepchem_crystalssl.crystals.errors import NoCrystalsError, StoreError
+from deepchem_crystalssl.errors import NoCrystalsError, StoreError
 from deepchem_crystalssl.crystals.store import RecordStore, write_records
 from deepchem_crystalssl.crystals.validation import make_crystal
 
@@ -87,7 +87,7 @@ def test_killed_writing_goes_on(prototypes, tmp_path):
     code = (
         "import sys, time\n"
         "from deepchem_crystalssl.crystals import store\n"
-        "from deepchem_crystalssl.demo import bundled_prototypes\n"
+        "from deepchem_crystalssl.crystals.prototypes import bundled_prototypes\n"
         "store.SHARD_SIZE = 10\n"
         "def slowly():\n"
         "    for c in bundled_prototypes():\n"

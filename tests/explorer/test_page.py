@@ -22,7 +22,7 @@ from pymatgen.core import Composition
 from pymatgen.io.cif import CifWriter
 
 import deepchem_crystalssl as dcs
-from deepchem_crystalssl.crystals.instrument import HARD, measure_patterns
+from deepchem_crystalssl.diffraction.conditions import HARD, measure_patterns
 from deepchem_crystalssl.explorer import write_page
 from deepchem_crystalssl.explorer.document import render_page
 from deepchem_crystalssl.explorer.payload import Payload

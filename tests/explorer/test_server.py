@@ -21,7 +21,7 @@ import pytest
 import uvicorn
 
 import deepchem_crystalssl as dcs
-from deepchem_crystalssl.crystals.instrument import HARD, measure_patterns
+from deepchem_crystalssl.diffraction.conditions import HARD, measure_patterns
 from deepchem_crystalssl.explorer.server import HEADERS, make_app, serve
 from deepchem_crystalssl.explorer.uploads import Limits
 from deepchem_crystalssl.search import EmbeddingIndex

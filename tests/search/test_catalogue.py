@@ -2,8 +2,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from deepchem_crystalssl.crystals.errors import QueryError
-from deepchem_crystalssl.demo import bundled_prototypes
+from deepchem_crystalssl.errors import QueryError
+from deepchem_crystalssl.crystals.prototypes import bundled_prototypes
 from deepchem_crystalssl.search.catalogue import Facts, Filter, Joined, anonymous, catalogue, describe
 
 TABLE = pd.DataFrame(

@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 from matplotlib.colors import to_rgba
 
-from deepchem_crystalssl.crystals.errors import QueryError
+from deepchem_crystalssl.errors import QueryError
 from deepchem_crystalssl.search.coloring import Coloring, anion_class, coloring, colorings
 from deepchem_crystalssl.search.pictures import draw_map
 

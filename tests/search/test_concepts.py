@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from deepchem_crystalssl.crystals.errors import QueryError
+from deepchem_crystalssl.errors import QueryError
 from deepchem_crystalssl.search import EmbeddingIndex, Filter, enrichment, find_members, precision_at_k
 
 

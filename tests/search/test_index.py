@@ -6,8 +6,8 @@ import pandas as pd
 import pytest
 
 import deepchem_crystalssl as dcs
-from deepchem_crystalssl.crystals.errors import CrystalInputError, IndexFolderError, QueryError, Report
-from deepchem_crystalssl.demo import bundled_prototypes
+from deepchem_crystalssl.errors import CrystalInputError, IndexFolderError, QueryError, Report
+from deepchem_crystalssl.crystals.prototypes import bundled_prototypes
 from deepchem_crystalssl.search import EmbeddingIndex, Filter, build_index
 
 

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 import deepchem_crystalssl as dcs
-from deepchem_crystalssl.crystals.errors import CountsError, QueryError
-from deepchem_crystalssl.crystals.instrument import HARD, Instrument, measure_patterns
+from deepchem_crystalssl.errors import CountsError, QueryError
+from deepchem_crystalssl.diffraction.conditions import HARD, Instrument, measure_patterns
 from deepchem_crystalssl.search import EmbeddingIndex, Filter
 
 GRID = dcs.XRDGrid(wavelength="CuKa1")

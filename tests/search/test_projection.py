@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from sklearn.manifold import trustworthiness
 
-from deepchem_crystalssl.crystals.errors import IndexFolderError, QueryError
+from deepchem_crystalssl.errors import IndexFolderError, QueryError
 from deepchem_crystalssl.search import EmbeddingIndex, make_map
 from deepchem_crystalssl.search import projection
 from deepchem_crystalssl.search.projection import MaterialsMap, nearest_to_each, place_new

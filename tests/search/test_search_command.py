@@ -4,7 +4,7 @@ import pytest
 
 from deepchem_crystalssl import XRDGrid
 from deepchem_crystalssl.cli import main
-from deepchem_crystalssl.crystals.instrument import HARD, measure_patterns
+from deepchem_crystalssl.diffraction.conditions import HARD, measure_patterns
 from deepchem_crystalssl.search import EmbeddingIndex
 
 

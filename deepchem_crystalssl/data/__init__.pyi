@@ -1,0 +1,4 @@
+from .datasets import CrystalStore as CrystalStore
+from .featurizers import CrystalGraphFeaturizer as CrystalGraphFeaturizer, XRDFeaturizer as XRDFeaturizer
+from .loaders import CrystalLoader as CrystalLoader
+from .splitters import CrystalSplitter as CrystalSplitter

@@ -1,0 +1,295 @@
+r"""A crystal's pattern fitted to a measured one.
+
+Patterns meet as square roots of counts above background: there counting noise is the same everywhere (Bartlett 1936),
+and the cosine between them is what is left of a weighted profile fit once the scale is optimal. First a crystal's
+pattern is slid along :math:`\ln \sin\theta`, where a change of all cell lengths is a shift; then strains that its
+symmetry allows, the zero of the angles, width and shape of peaks are fitted.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+from scipy.fft import irfft, next_fast_len, rfft
+from scipy.ndimage import gaussian_filter1d
+from scipy.optimize import least_squares
+from scipy.signal import find_peaks, peak_widths
+
+from .kernels import Conditions, broadened, compute_patterns, draw_lines, reflections, scattering_table
+from ..crystals.records import Crystal
+from .measured import prepare_measured_pattern
+from ..crystals.symmetry import rotations
+from ..crystals.threads import map_in_threads
+from .grid import WAVELENGTHS, XRDGrid
+
+REACH = 0.03
+"""Largest relative change of cell lengths by which a crystal may differ from the measured one."""
+BLUR = 3.0
+"""How much wider peaks are in the first of two fits."""
+_STEP = 2e-4  # of ln sin theta
+_FINEST, _WIDEST = 0.02, 0.05  # degrees; bins of the fit
+_ITERATIONS = 10
+_ENOUGH = 3e-3  # relative gain of a step; the last digits of a fit change no ranking
+_CRYSTALS_AT_ONCE = 32
+_NARROWEST = 3.0  # bins; of peaks while they are fitted
+_SPARE = 0.06  # of sin theta: lines that strains, zero shift and tails bring in from outside
+_FAINTEST = 1e-5
+_SHARES = np.array([2.0, 1.0]) / 3  # of K-alpha 1 and 2
+_DIFFERENCES = {"strain": 2e-4, "zero shift": 5e-3, "ln fwhm": 0.05, "mixing": 0.05}
+
+
+def _farthest(wavelength: float) -> float:
+    """Where 110 degrees of copper radiation lie: lines beyond are many, weak and costly."""
+    return float(2 * np.degrees(np.arcsin(min(0.99, 0.8192 * wavelength / WAVELENGTHS["CuKa"]))))
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """A pattern to be fitted: counts above background in even bins, and their square roots of length 1.
+
+    Attributes
+    ----------
+    grid : XRDGrid
+        Bins within the measured range, the measurement's wavelength.
+    counts, roots : numpy.ndarray
+        (n,) each.
+    fwhm : float
+        Typical width of peaks, degrees.
+    second_line : float
+        Wavelength of the anode's K-alpha 2, at half the intensity, over that of K-alpha 1; 1 if there is none.
+    """
+
+    grid: XRDGrid
+    counts: np.ndarray
+    roots: np.ndarray
+    fwhm: float
+    second_line: float = 1.0
+
+    @classmethod
+    def of(cls, angles: np.ndarray, counts: np.ndarray, wavelength: float) -> Measurement:
+        """From angles and counts as measured."""
+        low, high = max(float(angles[0]), 3.0), min(float(angles[-1]), _farthest(wavelength))
+        step = float(np.clip(np.median(np.diff(angles)), _FINEST, _WIDEST))
+        grid = XRDGrid(low, high, max(16, int((high - low) / step)), wavelength)
+        net = prepare_measured_pattern(angles, counts, grid, wavelength=wavelength, normalize=False)
+        roots = np.sqrt(net)
+        noise = np.median(roots)
+        roots = np.clip(roots - 2.0 * noise, 0.0, None) if noise < 0.2 * roots.max() else roots
+        peaks, _ = find_peaks(net, prominence=0.1 * net.max())
+        widths = peak_widths(net, peaks)[0] * grid.step if len(peaks) else np.array([0.15])
+        return cls(grid, net, roots / np.linalg.norm(roots), float(np.clip(np.median(widths), 0.06, 0.8)))
+
+    def blurred(self) -> Measurement:
+        """With peaks ``BLUR`` times as wide."""
+        added = self.fwhm * np.sqrt(BLUR**2 - 1) / np.sqrt(8 * np.log(2)) / self.grid.step
+        roots = np.sqrt(gaussian_filter1d(self.roots**2, added))
+        return replace(self, roots=roots / np.linalg.norm(roots), fwhm=BLUR * self.fwhm)
+
+
+def second_line(wavelength: float) -> float:
+    """K-alpha 2 over K-alpha 1 of the anode a wavelength (Å) belongs to; 1 if it is no laboratory anode's.
+
+    Examples
+    --------
+    >>> round(second_line(1.5406), 4), second_line(1.0)
+    (1.0025, 1.0)
+    """
+    for anode in ("Cu", "Mo", "Cr", "Fe", "Co", "Ag"):
+        first, second = WAVELENGTHS[f"{anode}Ka1"], WAVELENGTHS[f"{anode}Ka2"]
+        if first * 0.9995 < wavelength < second:
+            return second / first
+    return 1.0
+
+
+def slide(measurement: Measurement, crystals: Sequence[Crystal]) -> tuple[np.ndarray, np.ndarray]:
+    """For every crystal the best cosine over changes of all cell lengths, and that change; (S,) each."""
+    grid = measurement.grid
+    sines = np.sin(np.radians([grid.two_theta_min, grid.two_theta_max]) / 2)
+    low, high = sines * [1 - REACH, 1 + REACH]
+    ends = 2 * np.degrees(np.arcsin(np.clip([low, high], 0.01, 0.999)))
+    wide = XRDGrid(float(ends[0]), float(ends[1]), int((ends[1] - ends[0]) / grid.step), grid.wavelength_angstrom)
+    axis = np.arange(np.log(sines[0]), np.log(min(sines[1], 0.999)), _STEP)
+    lags = int(REACH / _STEP)
+    long_axis = axis[0] + _STEP * np.arange(-lags, len(axis) + lags)
+    angles = 2 * np.degrees(np.arcsin(np.clip(np.exp(long_axis), 0.0, 1.0)))
+    density = np.sqrt(np.tan(np.radians(np.clip(angles, 1.0, 179.0)) / 2))  # of degrees on the axis
+    inside = slice(lags, lags + len(axis))
+    ours = np.interp(angles[inside], grid.two_theta, measurement.roots) * density[inside]
+
+    def on_axis(part: Sequence[Crystal]) -> np.ndarray:
+        roots = np.sqrt(_simulate(part, wide, fwhm=measurement.fwhm))
+        return np.stack([np.interp(angles, wide.two_theta, row, 0.0, 0.0) for row in roots]) * density
+
+    parts = (crystals[k : k + _CRYSTALS_AT_ONCE] for k in range(0, len(crystals), _CRYSTALS_AT_ONCE))
+    theirs = np.concatenate([rows for _, rows in map_in_threads(on_axis, parts)]).astype(np.float32)
+    n = next_fast_len(len(long_axis) + len(axis), real=True)
+
+    def correlate(long: np.ndarray, short: np.ndarray) -> np.ndarray:
+        spectra = rfft(long, n, axis=1, workers=-1) * rfft(short.astype(np.float32), n).conj()
+        return irfft(spectra, n, axis=1, workers=-1)[:, : 2 * lags + 1]
+
+    lengths = np.sqrt(np.maximum(correlate(theirs**2, np.ones(len(axis))), 1e-12)) * np.linalg.norm(ours)
+    cosines = correlate(theirs, ours) / lengths
+    at = cosines.argmax(1)
+    return cosines.max(1), np.exp((at - lags) * _STEP) - 1.0
+
+
+def _simulate(
+    crystals: Sequence[Crystal],
+    grid: XRDGrid,
+    fwhm: float | np.ndarray,
+    mixing: float | np.ndarray = 0.5,
+    zero_shift: float | np.ndarray = 0.0,
+) -> np.ndarray:
+    """Pseudo-Voigt patterns, (S, n); zeros where a crystal has none."""
+    ideal = Conditions.of_grid(grid, len(crystals))
+    peaks = ideal.peaks.copy()
+    peaks[:, 0], peaks[:, 1], peaks[:, 2] = fwhm, mixing, zero_shift
+    patterns = compute_patterns(crystals, grid, scattering_table(grid, 0.0), replace(ideal, peaks=peaks), fast=True)
+    return np.nan_to_num(patterns)
+
+
+@dataclass(frozen=True)
+class Fit:
+    """A crystal's pattern as it fits best."""
+
+    cosine: float
+    r_wp: float
+    cell_scale: float
+    zero_shift: float
+    fwhm: float
+    calculated: np.ndarray
+
+
+def fit(measurement: Measurement, crystal: Crystal, strain: float) -> Fit:
+    """Strains that the symmetry allows, zero shift, width and mixing, by least squares on square roots.
+
+    First with peaks blurred, so that those of a cell that differs along its axes still overlap with the measured ones.
+    """
+    basis = allowed_strains(crystal)
+    n = len(basis)
+    isotropic = np.einsum("kij,ij->k", basis, np.eye(3))  # the strain of all lengths alike, in this basis
+    parameters = np.concatenate([strain * isotropic, [0.0, 0.0, 0.5]])
+    lines = _Lines.of(measurement.grid, crystal, strain)
+    for one in [replace(measurement.blurred(), second_line=1.0), measurement] if n > 1 else [measurement]:
+        parameters[n + 1] = np.log(one.fwhm)
+        parameters = _refined(one, lines, basis, parameters)
+    pattern = _pattern(measurement, crystal, basis, parameters)
+    cosine = float(np.sqrt(pattern) @ measurement.roots / max(np.sqrt(pattern.sum()), 1e-12))
+    weight = 1.0 / (measurement.counts + 0.01 * measurement.counts.max())
+    scale = (weight * pattern * measurement.counts).sum() / max((weight * pattern**2).sum(), 1e-300)
+    left = measurement.counts - scale * pattern
+    r_wp = float(np.sqrt((weight * left**2).sum() / (weight * measurement.counts**2).sum()))
+    stretch = np.linalg.det(np.eye(3) + np.tensordot(parameters[:n], basis, 1)) ** (1 / 3)
+    return Fit(cosine, r_wp, float(stretch), float(parameters[n]), float(np.exp(parameters[n + 1])), scale * pattern)
+
+
+def _refined(measurement: Measurement, lines: _Lines, basis: np.ndarray, start: np.ndarray) -> np.ndarray:
+    """Strains, zero shift, ln fwhm and mixing that fit best."""
+    n = len(basis)
+    reach = np.array([0.02 * np.sqrt(3)] * n + [0.3, 3.0, 1.0])
+    low, high = start - reach, start + reach
+    low[-1], high[-1] = 0.0, 1.0
+    low[-2] = max(low[-2], np.log(_NARROWEST * measurement.grid.step))
+    steps = np.array([_DIFFERENCES["strain"]] * n + [_DIFFERENCES[k] for k in ("zero shift", "ln fwhm", "mixing")])
+
+    def misfit(parameters: np.ndarray) -> np.ndarray:
+        roots = np.sqrt(lines.draw(measurement, basis, parameters))
+        roots /= np.maximum(np.linalg.norm(roots, axis=1, keepdims=True), 1e-12)
+        return measurement.roots - (roots @ measurement.roots)[:, None] * roots
+
+    def residuals(p: np.ndarray) -> np.ndarray:
+        last["at"], last["values"] = p.copy(), misfit(p[None])[0]
+        return last["values"]
+
+    def jacobian(p: np.ndarray) -> np.ndarray:
+        moves = np.where(p + steps < high, steps, -steps)
+        here = last["values"] if np.array_equal(p, last["at"]) else residuals(p)
+        return ((misfit(p + np.diag(moves)) - here) / moves[:, None]).T
+
+    last: dict[str, np.ndarray] = {}  # a Jacobian is asked for where the residuals just were
+    start = np.clip(start, low + 1e-9, high - 1e-9)
+    return least_squares(
+        residuals,
+        start,
+        jacobian,
+        (low, high),
+        x_scale=5 * steps,
+        ftol=_ENOUGH,
+        max_nfev=_ITERATIONS,
+    ).x
+
+
+@dataclass(frozen=True)
+class _Lines:
+    """A crystal's reflections, whose intensities hardly change while its cell is fitted."""
+
+    lattice: np.ndarray
+    hkl: np.ndarray
+    intensity: np.ndarray
+
+    @classmethod
+    def of(cls, grid: XRDGrid, crystal: Crystal, strain: float) -> _Lines:
+        """Those within a grid, or that a fit may move into it."""
+        ends = np.sin(np.radians([grid.two_theta_min, grid.two_theta_max]) / 2) * [1 - _SPARE, 1 + _SPARE]
+        low, high = 2 * np.degrees(np.arcsin(np.clip(ends, 0.01, 0.999)))
+        around = XRDGrid(float(low), float(high), 1, grid.wavelength_angstrom)
+        g2, intensity, hkl = reflections(_deformed(crystal, strain * np.eye(3)), around)
+        seen = intensity / g2  # about the Lorentz factor
+        kept = seen > _FAINTEST * seen.max(initial=0.0)  # none, of an element without scattering factor
+        return cls(crystal.lattice, hkl[kept], intensity[kept])
+
+    def draw(self, measurement: Measurement, basis: np.ndarray, parameters: np.ndarray) -> np.ndarray:
+        """Patterns under several sets of parameters, (S, n)."""
+        n, grid = len(basis), measurement.grid
+        zero, width, mixing = parameters[:, n:].T
+        lattices = self.lattice @ (np.eye(3) + np.tensordot(parameters[:, :n], basis, 1))
+        ratios = np.array([1.0, measurement.second_line]) if measurement.second_line != 1.0 else np.ones(1)
+        fwhm = np.exp(width) / grid.step
+        margin = int(6 * fwhm.max()) + 3
+        splines = np.zeros((len(parameters), grid.n_bins + 2 * margin))
+        draw_lines(
+            self.hkl,
+            self.intensity,
+            np.linalg.inv(lattices @ lattices.transpose(0, 2, 1)),
+            grid.wavelength_angstrom * ratios,
+            _SHARES[: len(ratios)],
+            zero,
+            grid.two_theta_min - margin * grid.step,
+            grid.step,
+            splines,
+        )
+        return broadened(splines.astype(np.float32), fwhm, mixing)[:, margin : margin + grid.n_bins].astype(float)
+
+
+def _pattern(measurement: Measurement, crystal: Crystal, basis: np.ndarray, parameters: np.ndarray) -> np.ndarray:
+    """Of the crystal under one set of parameters, its intensities anew."""
+    n = len(basis)
+    deformed = [_deformed(crystal, np.tensordot(parameters[:n], basis, 1))]
+    zero, width, mixing = parameters[n:]
+    profile = np.exp(width), np.clip(mixing, 0.0, 1.0), zero
+    pattern = _simulate(deformed, measurement.grid, *profile)[0]
+    if measurement.second_line != 1.0:
+        shifted = replace(measurement.grid, wavelength=measurement.grid.wavelength_angstrom * measurement.second_line)
+        pattern = (2 * pattern + _simulate(deformed, shifted, *profile)[0]) / 3
+    return pattern
+
+
+def allowed_strains(crystal: Crystal) -> np.ndarray:
+    """An orthonormal basis of the strains that keep a crystal's symmetry, (m, 3, 3): 1 if cubic, 6 if triclinic."""
+    pairs = [(i, j) for i in range(3) for j in range(i, 3)]
+    tensors = np.zeros((6, 3, 3))
+    for k, (i, j) in enumerate(pairs):
+        tensors[k, i, j] = tensors[k, j, i] = 1.0 if i == j else np.sqrt(0.5)
+    turned = rotations(crystal)
+    averaged = np.einsum("rai,kij,rbj->kab", turned, tensors, turned) / len(turned)
+    projector = np.einsum("kij,lij->kl", averaged, tensors)
+    values, vectors = np.linalg.eigh((projector + projector.T) / 2)
+    return np.einsum("km,kij->mij", vectors[:, values > 0.5], tensors)
+
+
+def _deformed(crystal: Crystal, strain: np.ndarray) -> Crystal:
+    lattice = crystal.lattice @ (np.eye(3) + strain)
+    return Crystal(crystal.atomic_numbers, crystal.frac_coords, lattice, crystal.material_id, crystal.occupancies)

@@ -1,0 +1,262 @@
+"""Exact measures of what embeddings know."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
+from scipy.spatial import KDTree
+from scipy.stats import binomtest
+
+from ..crystals.records import CrystalGraph
+from ..nn.message_passing import GraphBatch
+from ..pretext.views import SAME_TOLERANCE, invariants
+
+
+@dataclass(frozen=True)
+class RetrievalRecall(Mapping[int, float]):
+    """Share of queries answered within the first k of a gallery; a mapping from k to that share.
+
+    Attributes
+    ----------
+    recall : dict from int to float
+    interval : dict from int to (float, float)
+        95 % interval of each share (Wilson 1927): what other queries of the same kind would give.
+    n_queries, n_gallery : int
+        The recall of random vectors is k / n_gallery.
+    n_duplicates : int
+        Rows that are the same crystal as an earlier row of the gallery.
+
+    Examples
+    --------
+    >>> print(retrieval_recall(np.eye(4), np.eye(4)[[0, 1, 3, 2]], k=(1, 4)))
+    recall@1/@4 0.500/1.000 (@1 95 %: 0.150-0.850; 4 queries, gallery of 4, 0 duplicates)
+    """
+
+    recall: dict[int, float]
+    interval: dict[int, tuple[float, float]]
+    n_queries: int
+    n_gallery: int
+    n_duplicates: int
+
+    def __getitem__(self, k: int) -> float:
+        return self.recall[k]
+
+    def __iter__(self) -> Iterator[int]:
+        return iter(self.recall)
+
+    def __len__(self) -> int:
+        return len(self.recall)
+
+    def __str__(self) -> str:
+        first = min(self.recall)
+        low, high = self.interval[first]
+        return (
+            f"recall@{'/@'.join(map(str, self.recall))} {'/'.join(f'{r:.3f}' for r in self.recall.values())} "
+            f"(@{first} 95 %: {low:.3f}-{high:.3f}; {self.n_queries} queries, gallery of {self.n_gallery}, "
+            f"{self.n_duplicates} duplicates)"
+        )
+
+
+def retrieval_recall(
+    queries: np.ndarray,
+    gallery: np.ndarray,
+    k: Sequence[int] = (1, 5, 10),
+    groups: Sequence[int] | np.ndarray | None = None,
+    block: int = 1024,
+) -> RetrievalRecall:
+    """Share of queries whose own partner is among the k nearest of the gallery.
+
+    Exact and row by row: query i is found at rank r if r - 1 rows of other crystals are nearer than the nearest row of
+    its own. An equally near other row counts against it, so constant vectors score nothing. Exchange the first two
+    arguments for the other direction.
+
+    Parameters
+    ----------
+    queries, gallery : numpy.ndarray
+        (n, F); row i of both belongs to one crystal. Euclidean distance.
+    k : sequence of int
+        Ranks.
+    groups : sequence of int, optional
+        (n,); rows of one group are the same crystal, as :func:`duplicate_groups` finds: each is a right answer for the
+        others, and two copies of a wrong one count once. By default every row is its own.
+    block : int
+        Queries at a time.
+
+    Returns
+    -------
+    RetrievalRecall
+
+    Examples
+    --------
+    >>> points = np.eye(4)
+    >>> found = retrieval_recall(points, points[[0, 1, 3, 2]], k=(1, 4))
+    >>> found[1], found[4]
+    (0.5, 1.0)
+    >>> retrieval_recall(points, points[[0, 1, 3, 2]], groups=[0, 1, 2, 2])[1]
+    1.0
+    """
+    queries, gallery = np.asarray(queries, float), np.asarray(gallery, float)
+    if queries.shape != gallery.shape or not len(queries):
+        raise ValueError(f"{queries.shape} queries and {gallery.shape} gallery rows; they must be partners, row by row")
+    n = len(queries)
+    labels = np.unique(np.arange(n) if groups is None else np.asarray(groups), return_inverse=True)[1]
+    if labels.shape != (n,):
+        raise ValueError(f"groups: shape {labels.shape}; one label per row, ({n},)")
+    by_group = np.argsort(labels, kind="stable")
+    starts = np.searchsorted(labels[by_group], np.arange(labels.max() + 1))
+    gallery, norms = gallery[by_group], (gallery[by_group] ** 2).sum(1)
+    ranks = np.empty(n, int)
+    for start in range(0, n, block):
+        rows = np.arange(start, min(start + block, n))
+        nearest = np.minimum.reduceat(norms - 2 * queries[rows] @ gallery.T, starts, axis=1)
+        ranks[rows] = (nearest <= nearest[np.arange(len(rows)), labels[rows]][:, None]).sum(1)
+    found = {int(r): int((ranks <= r).sum()) for r in k}
+    intervals = {r: binomtest(hits, n).proportion_ci(method="wilson") for r, hits in found.items()}
+    return RetrievalRecall(
+        recall={r: hits / n for r, hits in found.items()},
+        interval={r: (float(interval.low), float(interval.high)) for r, interval in intervals.items()},
+        n_queries=n,
+        n_gallery=n,
+        n_duplicates=n - len(starts),
+    )
+
+
+def duplicate_groups(graphs: Sequence[CrystalGraph]) -> np.ndarray:
+    """Which crystals are one: the same label for the same crystal, whatever its cell.
+
+    Two crystals count as one if composition, volume per site and moments of the neighbour distances agree to one part
+    in ten thousand: the rule by which the pretext losses leave duplicates out of a batch's negatives.
+
+    Parameters
+    ----------
+    graphs : sequence of CrystalGraph
+
+    Returns
+    -------
+    numpy.ndarray
+        (n,) int; ``len(set(...))`` is the number of different crystals.
+
+    Examples
+    --------
+    >>> from deepchem_crystalssl import structures_to_graphs
+    >>> from pymatgen.core import Lattice, Structure
+    >>> salt = Structure.from_spacegroup("Fm-3m", Lattice.cubic(5.64), ["Na", "Cl"], [[0, 0, 0], [.5, .5, .5]])
+    >>> duplicate_groups(structures_to_graphs([salt, salt * 2, salt.get_primitive_structure()])).tolist()
+    [0, 0, 0]
+    """
+    if not len(graphs):
+        return np.empty(0, int)
+    numbers = np.log(invariants(GraphBatch.from_graphs(graphs)).double().clamp(min=1e-12).numpy())
+    pairs = KDTree(numbers).query_pairs(SAME_TOLERANCE, p=np.inf, output_type="ndarray")
+    links = coo_array((np.ones(len(pairs)), pairs.T), shape=(len(graphs), len(graphs)))
+    return connected_components(links, directed=False)[1]
+
+
+def neighbor_overlap(ours: Sequence, theirs: Sequence, k: int = 100, known: Collection | None = None) -> float:
+    """Share of two ranked lists' first k that both hold.
+
+    Parameters
+    ----------
+    ours, theirs : sequence
+        Names, nearest first.
+    k : int
+    known : collection, optional
+        Names that both sides could have listed; others are struck out before the first k are taken.
+
+    Examples
+    --------
+    >>> neighbor_overlap(["a", "b", "x"], ["b", "c", "a"], k=2)
+    0.5
+    >>> neighbor_overlap(["a", "b", "x"], ["b", "c", "a"], k=2, known={"a", "b", "x"})
+    1.0
+    """
+    allowed = None if known is None else set(known)
+    first, second = ([name for name in names if allowed is None or name in allowed][:k] for names in (ours, theirs))
+    length = min(k, max(len(first), len(second)))
+    return len(set(first) & set(second)) / length if length else 0.0
+
+
+def spread(vectors: np.ndarray) -> float:
+    """Root mean square distance from the mean vector over that from the origin: 0 collapsed, 1 centred.
+
+    Examples
+    --------
+    >>> spread(np.ones((5, 3))), spread(np.array([[1.0, 0.0], [-1.0, 0.0]]))
+    (0.0, 1.0)
+    """
+    vectors = np.asarray(vectors, float)
+    total = (vectors**2).sum(1).mean()
+    return float(np.sqrt(((vectors - vectors.mean(0)) ** 2).sum(1).mean() / total)) if total > 0 else 0.0
+
+
+def variance_explained(vectors: np.ndarray, labels: Sequence | np.ndarray) -> float:
+    r"""Share of the vectors' variance that lies between groups of one label, beyond chance.
+
+    :math:`1 - \frac{SS_\text{within} / (n - k)}{SS_\text{total} / (n - 1)}` of n rows in k groups (Kelley 1935), summed
+    over columns in their standard deviations: about 0 for labels that say nothing (below it, by chance), 1 for labels
+    that say all.
+
+    Parameters
+    ----------
+    vectors : numpy.ndarray
+        (n, F).
+    labels : sequence
+        (n,); rows whose label is None are left out.
+
+    Examples
+    --------
+    >>> x = np.array([[0.0, 1.0], [0.0, 1.0], [1.0, 3.0], [1.0, 3.0]])
+    >>> variance_explained(x, ["a", "a", "b", "b"]), round(variance_explained(x, ["a", "b", "a", "b"]), 3)
+    (1.0, -0.5)
+    """
+    vectors, labels = np.asarray(vectors, float), np.asarray(labels, object)
+    if len(vectors) != len(labels):
+        raise ValueError(f"{len(vectors)} vectors, {len(labels)} labels; one of each per row")
+    known = np.array([label is not None for label in labels], bool)
+    groups, codes = np.unique(labels[known].astype(str), return_inverse=True)
+    n, k = int(known.sum()), len(groups)
+    if not 1 < k < n:
+        raise ValueError(f"labels: {k} groups of {n} rows; there must be at least 2, and fewer than rows")
+    x = vectors[known] - vectors[known].mean(0)
+    x = x[:, x.std(0) > 1e-9] / x.std(0)[x.std(0) > 1e-9]
+    sums = np.zeros((k, x.shape[1]))
+    np.add.at(sums, codes, x)
+    within = x - (sums / np.bincount(codes)[:, None])[codes]
+    return float(1.0 - ((within**2).sum() / (n - k)) / ((x**2).sum() / (n - 1)))
+
+
+def alignment(x: np.ndarray, y: np.ndarray) -> float:
+    r"""Mean squared distance of partners of unit length, :math:`\langle |x_i - y_i|^2 \rangle` (Wang and Isola 2020).
+
+    Examples
+    --------
+    >>> alignment(np.eye(3), 2 * np.eye(3))
+    0.0
+    """
+    return float(((_unit(x) - _unit(y)) ** 2).sum(1).mean())
+
+
+def uniformity(x: np.ndarray, t: float = 2.0, n_most: int = 2000) -> float:
+    r"""How evenly vectors cover the sphere, :math:`\log \langle e^{-t |x_i - x_j|^2} \rangle_{i<j}` (Wang, Isola 2020).
+
+    0 for one point; the lower, the more even. Of more than ``n_most`` rows evenly spaced ones are taken.
+
+    Examples
+    --------
+    >>> abs(uniformity(np.ones((5, 3)))), round(uniformity(np.array([[1.0, 0.0], [-1.0, 0.0]])), 6)
+    (0.0, -8.0)
+    """
+    x = _unit(x)
+    x = x[np.linspace(0, len(x) - 1, min(len(x), n_most)).astype(int)]
+    rows, columns = np.triu_indices(len(x), 1)
+    squared = np.clip(2 - 2 * (x @ x.T), 0, None)[rows, columns]
+    return float(np.log(np.exp(-t * squared).mean())) if len(squared) else 0.0
+
+
+def _unit(x: np.ndarray) -> np.ndarray:
+    x = np.asarray(x, float)
+    return x / np.maximum(np.linalg.norm(x, axis=1, keepdims=True), 1e-12)

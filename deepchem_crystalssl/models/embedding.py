@@ -1,0 +1,139 @@
+"""Encoders in use: records and patterns in, vectors out, with memory bounded whatever the cells are."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Literal, get_args
+
+import numpy as np
+import torch
+from torch import Tensor
+from tqdm import tqdm
+
+from ..errors import CrystalInputError, GridError
+from ..crystals.records import CrystalGraph
+from ..diffraction.conditions import Instrument, measure_patterns, try_patterns
+from ..diffraction.grid import XRDGrid
+from ..nn.crystal_encoder import CrystalEncoder, mean_and_std
+from ..nn.message_passing import Engine, GraphBatch
+from ..nn.xrd_encoder import XRDEncoder
+
+Level = Literal["crystal", "site"]
+Space = Literal["shared", "pattern", "descriptor", "similarity"]
+PEAK_WIDTHS = (0.0, 0.1, 0.2, 0.3, 0.4)
+"""Degrees; what a crystal's expected pattern is averaged over."""
+SITES_PER_BATCH = 5_000
+_PATTERNS_PER_BATCH = 256
+
+
+def embed_graphs(
+    encoder: CrystalEncoder,
+    graphs: Iterable[CrystalGraph],
+    level: Level = "crystal",
+    layers: Sequence[int] | None = None,
+    engine: Engine = "auto",
+    device: torch.device | str = "cpu",
+    space: Space = "shared",
+) -> np.ndarray:
+    """Vectors of crystals or sites, float32; see :meth:`~deepchem_crystalssl.CrystalSSLModel.embed`."""
+    if level not in ("crystal", "site"):
+        raise ValueError(f"level: {level!r}; must be 'crystal' or 'site'")
+    depth = len(encoder.convolutions)
+    wrong = [k for k in layers or () if not -depth - 1 <= k <= depth]
+    if wrong or (layers is not None and not len(layers)):
+        raise ValueError(f"layers: {list(layers or ())}; choose from 0 (the element) to {depth} (the last)")
+    if space not in get_args(Space):
+        raise ValueError(f"space: {space!r}; must be one of {', '.join(get_args(Space))}")
+    if space == "pattern":
+        raise ValueError("space: 'pattern' is of whole crystals, by their simulated patterns, not of sites or layers")
+    if space != "shared" and (layers is not None or (level == "site" and space != "descriptor")):
+        raise ValueError(f"space: {space!r} is not made of chosen layers, and only 'descriptor' is of sites too")
+    encoder.eval()
+    parts = []
+    with torch.inference_mode():
+        for records in batches_of_sites(graphs, SITES_PER_BATCH):
+            batch = GraphBatch.from_graphs(records, engine).to(device)
+            parts.append(_embed(encoder, batch, level, layers, space).float().cpu().numpy())
+    return np.concatenate(parts) if parts else np.empty((0, _size(encoder, level, layers, space)), np.float32)
+
+
+def _size(encoder: CrystalEncoder, level: Level, layers: Sequence[int] | None, space: Space) -> int:
+    if level == "crystal" and layers is None:
+        shared, readout = encoder.embedding_size, encoder.pooled_size
+        return {"shared": shared, "descriptor": readout, "similarity": readout + shared}[space]
+    if space == "descriptor":
+        return encoder.site_size
+    return encoder.width * len([-1] if layers is None else layers) * (1 if level == "site" else 2)
+
+
+def _embed(
+    encoder: CrystalEncoder, batch: GraphBatch, level: Level, layers: Sequence[int] | None, space: Space
+) -> Tensor:
+    if level == "crystal" and layers is None:
+        return {"shared": encoder.forward, "descriptor": encoder.describe, "similarity": encoder.liken}[space](batch)
+    if space == "descriptor":
+        return encoder.describe_sites(batch)
+    sites = encoder.encode_sites(batch)
+    chosen = [sites[k] for k in ([-1] if layers is None else layers)]
+    return torch.cat(chosen if level == "site" else [mean_and_std(batch, x) for x in chosen], dim=1)
+
+
+def embed_expected_patterns(
+    encoder: XRDEncoder, graphs: Iterable[CrystalGraph], grid: XRDGrid, device: torch.device | str = "cpu"
+) -> tuple[np.ndarray, list[CrystalInputError | None]]:
+    """Where a measured pattern of each crystal is expected: float32 (n, embedding_size) of length 1, and n errors.
+
+    The mean of the vectors of its simulated patterns with peaks of all ``PEAK_WIDTHS``, for nobody knows beforehand how
+    wide those of a measurement will be. A crystal without a pattern has its error in place of a row.
+    """
+    vectors, errors = [np.empty((0, encoder.embedding_size), np.float32)], []
+    for records in batches_of_sites(graphs, SITES_PER_BATCH):
+        found = try_patterns(records, grid, Instrument())[1]
+        errors += found
+        good = [record for record, error in zip(records, found, strict=True) if error is None]
+        if not good:
+            continue
+        patterns = (measure_patterns(good, Instrument(fwhm=(width, width)), grid) for width in PEAK_WIDTHS)
+        total = np.sum([embed_patterns(encoder, drawn, grid, device, progress=False) for drawn in patterns], axis=0)
+        vectors.append(total / np.linalg.norm(total, axis=1, keepdims=True))
+    return np.concatenate(vectors), errors
+
+
+def embed_patterns(
+    encoder: XRDEncoder,
+    patterns: np.ndarray,
+    grid: XRDGrid,
+    device: torch.device | str = "cpu",
+    progress: bool | None = None,
+) -> np.ndarray:
+    """Vectors of patterns drawn on the grid, float32 (n, embedding_size); one pattern may come as a row."""
+    rows = np.atleast_2d(np.asarray(patterns, np.float32))
+    if rows.shape[1] != grid.n_bins:
+        raise GridError(
+            "patterns",
+            f"{rows.shape[1]} bins",
+            f"the model's grid has {grid.n_bins} bins",
+            "Draw or prepare the patterns on model.xrd_grid.",
+        )
+    encoder.eval()
+    vectors = [np.empty((0, encoder.embedding_size), np.float32)]
+    starts = range(0, len(rows), _PATTERNS_PER_BATCH)
+    with torch.inference_mode():
+        for start in tqdm(starts, "patterns", disable=None if progress is None else not progress, delay=1.0):
+            batch = torch.from_numpy(rows[start : start + _PATTERNS_PER_BATCH]).to(device)
+            vectors.append(encoder(batch).float().cpu().numpy())
+    return np.concatenate(vectors)
+
+
+def batches_of_sites(graphs: Iterable[CrystalGraph], limit: int) -> Iterator[list[CrystalGraph]]:
+    """Records in batches of at most so many sites, or of one: memory is bounded whatever the cells are."""
+    batch: list[CrystalGraph] = []
+    n_sites = 0
+    for graph in graphs:
+        if batch and n_sites + graph.num_nodes > limit:
+            yield batch
+            batch, n_sites = [], 0
+        batch.append(graph)
+        n_sites += graph.num_nodes
+    if batch:
+        yield batch

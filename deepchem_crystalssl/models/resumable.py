@@ -1,0 +1,335 @@
+"""Training a person can live with: what every DeepChem model of this package shares."""
+
+from __future__ import annotations
+
+import pickle
+import warnings
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from deepchem.data import Dataset
+from deepchem.models.optimizers import LearningRateSchedule
+from deepchem.models.torch_models.modular import ModularTorchModel
+from torch import Tensor, nn
+from tqdm import tqdm
+
+from .checkpoints import check_config, write_config
+from ..errors import CheckpointError, NoCrystalsError
+from ..data.datasets import with_own_randomness
+from .log import EarlyStopping, TrainingLog
+
+_BEST = "best"
+_LOG = "training_log.jsonl"
+
+
+class ResumableModel(ModularTorchModel, ABC):
+    """A DeepChem model that resumes, validates, stops early, logs, clips, and knows its checkpoints' configuration.
+
+    A subclass calls ``super().__init__(seed=..., max_gradient=..., **deepchem)`` after its components are built, and
+    has ``config``, ``validate``, ``loss_func`` and ``_prepare_batch``. It draws only from generators seeded by
+    ``step_seed``: then a run resumed at any step goes on as if it had not stopped.
+
+    Attributes
+    ----------
+    min_batch : int
+        A smaller last batch is left out.
+    needs_labels : bool
+        Whether labels and weights go with the batches.
+    """
+
+    min_batch = 1
+    needs_labels = True
+
+    def __init__(self, *args: Any, seed: int = 0, max_gradient: float = 5.0, **kwargs: Any):
+        self.seed = seed
+        self.max_gradient = max_gradient
+        self._losses: dict[str, Tensor] = {}
+        super().__init__(*args, **kwargs)
+
+    @property
+    @abstractmethod
+    def config(self) -> dict[str, Any]:
+        """What a checkpoint must agree with; constructor arguments, as JSON can hold them."""
+
+    @abstractmethod
+    def validate(self, dataset: Dataset) -> dict[str, float]:
+        """Numbers on data not trained on: ``recall@1``, the more the better, or ``loss``, the less the better."""
+
+    def parameter_groups(self) -> list[dict[str, Any]] | None:
+        """Parameters by learning rate, as torch's optimizers take them; None if all have the optimizer's."""
+        return None
+
+    def before_epoch(self, epoch: int) -> None:
+        """Called before each epoch, counted from the start of the run."""
+
+    @property
+    def last_losses(self) -> dict[str, float]:
+        """The losses of the last step, by name."""
+        return {name: float(loss) for name, loss in self._losses.items()}
+
+    @property
+    def training_log(self) -> TrainingLog:
+        """What training wrote down, in ``model_dir``."""
+        return TrainingLog(Path(self.model_dir, _LOG))
+
+    @property
+    def step_seed(self) -> int:
+        """Seed of everything drawn in the step to come."""
+        return self.seed * 1_000_003 + getattr(self, "_global_step", 0)
+
+    def _ensure_built(self) -> None:
+        if self._built:
+            return
+        super()._ensure_built()
+        groups = self.parameter_groups()
+        if groups is not None:
+            self._pytorch_optimizer = self.optimizer._create_pytorch_optimizer(groups)
+            if isinstance(self.optimizer.learning_rate, LearningRateSchedule):
+                self._lr_schedule = self.optimizer.learning_rate._create_pytorch_schedule(self._pytorch_optimizer)
+        parameters = [p for group in self._pytorch_optimizer.param_groups for p in group["params"]]
+        self._pytorch_optimizer.register_step_pre_hook(
+            lambda *_: (nn.utils.clip_grad_norm_(parameters, self.max_gradient), None)[1]
+        )
+
+    # Training
+
+    def fit(
+        self,
+        dataset: Dataset,
+        nb_epoch: int = 10,
+        *,
+        restore: bool = False,
+        validation: Dataset | None = None,
+        patience: int | None = None,
+        progress: bool | None = None,
+        callbacks: Callable | Sequence[Callable] = (),
+        **kwargs: Any,
+    ) -> float:
+        """Train.
+
+        Losses go to ``training_log.jsonl`` in ``model_dir`` every ``log_frequency`` steps and at the end of each epoch,
+        the numbers of a validation once per epoch; :attr:`training_log` reads them.
+
+        Parameters
+        ----------
+        dataset : dc.data.Dataset
+            Crystal graphs; labels and weights are ignored in pretraining.
+        nb_epoch : int
+            Passes over the data. With ``restore=True`` the total, of which the interrupted run has done a part.
+        restore : bool
+            Go on from the newest checkpoint in ``model_dir``, if there is one.
+        validation : dc.data.Dataset, optional
+            Crystals to measure on after each epoch, as :func:`~deepchem_crystalssl.models.log.validation_metrics` does: a
+            few thousand, of chemical systems not trained on.
+        patience : int, optional
+            Stop after so many epochs without a better recall@1 (or, without patterns or with labels, a lower loss)
+            on the validation crystals, and return to the best weights. They lie in ``model_dir/best`` whenever there
+            is a validation; at the end they are the newest checkpoint too.
+        progress : bool, optional
+            Progress bar with the losses; by default on a terminal only.
+        callbacks : callable or sequence of callable
+            Called as ``f(model, step)`` after every step.
+        **kwargs
+            As DeepChem's ``fit``: ``checkpoint_interval``, ``max_checkpoints_to_keep``, ``all_losses``.
+
+        Returns
+        -------
+        float
+            Mean loss over the last logging interval.
+        """
+        if patience is not None and validation is None:
+            raise ValueError("patience: stopping early needs validation=, the crystals to measure on")
+        deterministic = kwargs.pop("deterministic", False)
+        if restore and self.get_checkpoints():
+            self.restore()
+        self._ensure_built()
+        per_epoch = self._count_batches(dataset)
+        if not per_epoch:
+            raise NoCrystalsError(
+                "dataset",
+                f"{len(dataset)} crystals",
+                f"training needs at least {self.min_batch}",
+                "Give it more crystals.",
+            )
+        done = self._global_step if restore else 0
+        first = self._global_step - done
+        log = self.training_log
+        log.rewind(self._global_step)
+        stopping = EarlyStopping(log, patience, since=first)
+        epochs = self._epochs(dataset, nb_epoch, deterministic, done, first)
+        bar = tqdm(desc="training", total=per_epoch * nb_epoch, initial=done,
+                   disable=None if progress is None else not progress, delay=1.0)  # fmt: skip
+
+        def after_step(model: Any, step: int, **_: Any) -> None:
+            log.add(self._losses)
+            bar.update()
+            if step % self.log_frequency == 0:
+                bar.set_postfix({name: f"{loss:.3f}" for name, loss in self.last_losses.items()}, refresh=False)
+                self._write_means(log)
+
+        given = [callbacks] if callable(callbacks) else list(callbacks)
+        with bar:
+            batches = self._validated(epochs, validation, log, stopping)
+            loss = self.fit_generator(batches, callbacks=[after_step, *given], **kwargs)
+        if patience is not None and stopping.best_step not in (None, self._global_step):
+            self.restore(components=list(self.components), model_dir=str(Path(self.model_dir, _BEST)))
+            self.save_checkpoint(kwargs.get("max_checkpoints_to_keep", 5))
+        return loss
+
+    def _validated(
+        self,
+        epochs: Iterable[Iterable[tuple[list, list, list]]],
+        validation: Dataset | None,
+        log: TrainingLog,
+        stopping: EarlyStopping,
+    ) -> Iterator[tuple[list, list, list]]:
+        """The batches of the epochs, measuring after each on unseen crystals, until it is enough."""
+        for epoch in epochs:
+            if stopping.is_over:
+                return
+            yield from epoch
+            self._write_means(log)
+            if validation is not None:
+                log.write_validation(self._global_step, self.validate(validation))
+                self.model.train()
+                if stopping.best_step == self._global_step:
+                    self.save_checkpoint(1, str(Path(self.model_dir, _BEST)))
+
+    def _write_means(self, log: TrainingLog) -> None:
+        log.write_means(self._global_step, learning_rate=self._pytorch_optimizer.param_groups[0]["lr"])
+
+    def _count_batches(self, dataset: Dataset) -> int:
+        full, rest = divmod(len(dataset), self.batch_size)
+        return full + (rest >= max(1, self.min_batch))
+
+    def _epochs(
+        self, dataset: Dataset, epochs: int, deterministic: bool, done: int, first: int
+    ) -> Iterator[Iterator[tuple[list, list, list]]]:
+        """The batches of each epoch, without padding; the ``done`` first ones are passed over."""
+        per_epoch = self._count_batches(dataset)
+        for epoch in range(epochs):
+            if (epoch + 1) * per_epoch > done:
+                self.before_epoch(epoch)
+                batches = dataset.iterbatches(self.batch_size, deterministic=deterministic, pad_batches=False)
+                own = with_own_randomness(batches, self.seed * 1_000_003 + first + epoch)
+                yield self._without_padding(own, max(0, done - epoch * per_epoch))
+
+    def _without_padding(self, batches: Iterator[tuple], done: int = 0) -> Iterator[tuple[list, list, list]]:
+        for k, (X, y, w, _) in enumerate(batches):
+            if k >= done and len(X) >= self.min_batch:
+                yield [X], [y] if self.needs_labels else [], [w] if self.needs_labels else []
+
+    def default_generator(
+        self,
+        dataset: Dataset,
+        epochs: int = 1,
+        mode: str = "fit",
+        deterministic: bool = True,
+        pad_batches: bool = False,
+    ) -> Iterator[tuple[list, list, list]]:
+        """Batches without padding."""
+        if mode == "fit":
+            for epoch in self._epochs(dataset, epochs, deterministic, done=0, first=0):
+                yield from epoch
+        else:
+            for X, y, w, _ in dataset.iterbatches(self.batch_size, epochs, deterministic=True, pad_batches=False):
+                yield [X], [y], [w]
+
+    def fit_generator(self, *args: Any, **kwargs: Any) -> float:
+        """DeepChem's training loop."""
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "Converting a tensor with requires_grad=True")  # DeepChem logs that way
+            return super().fit_generator(*args, **kwargs)
+
+    # Checkpoints
+
+    def save_checkpoint(self, max_checkpoints_to_keep: int = 5, model_dir: str | None = None) -> None:
+        """Save weights, optimizer, step and configuration; also before the first fit."""
+        self._ensure_built()
+        super().save_checkpoint(max_checkpoints_to_keep, model_dir)
+        write_config(model_dir or self.model_dir, self.config)
+
+    def restore(
+        self, components: list[str] | None = None, checkpoint: str | None = None, model_dir: str | None = None
+    ) -> None:
+        """Load a checkpoint: everything, to go on training, or the weights of some components only.
+
+        Parameters
+        ----------
+        components : list of str, optional
+            Load only these, without the optimizer's state, which belongs to a full restore.
+        checkpoint, model_dir : str, optional
+            By default the newest checkpoint of this model's folder.
+
+        Raises
+        ------
+        CheckpointError
+            If there is none, or it was written by a model of another configuration.
+        """
+        path, data = self._read_checkpoint(checkpoint, model_dir)
+        if components is not None:
+            self.take_over(data, components, path)
+            return
+        check_config(path, self.config)
+        self.take_over(data, self.components, path)
+        self._pytorch_optimizer.load_state_dict(data["optimizer_state_dict"])
+        self._global_step = data["global_step"]
+        if self._lr_schedule is not None:
+            self._lr_schedule.last_epoch = self._global_step
+
+    def load_from_pretrained(
+        self, source_model: Any = None, components: list[str] | None = None, **kwargs: Any
+    ) -> None:
+        """Take over the weights of another model's components, from the model or from its checkpoint.
+
+        Parameters
+        ----------
+        source_model : CrystalSSLModel, optional
+            Instead of a checkpoint.
+        components : list of str, optional
+            By default all that both models have.
+        **kwargs
+            ``checkpoint`` or ``model_dir``, as in :meth:`restore`.
+
+        Raises
+        ------
+        CheckpointError
+            If a component is missing, or built with other arguments.
+        """
+        if source_model is None:
+            source, states = self._read_checkpoint(kwargs.get("checkpoint"), kwargs.get("model_dir"))
+        else:
+            source = "source_model"
+            states = {name: component.state_dict() for name, component in source_model.components.items()}
+        shared = [name for name in self.components if name in states]
+        self.take_over(states, shared if components is None else components, source)
+
+    def _read_checkpoint(
+        self, checkpoint: str | Path | None, model_dir: str | Path | None
+    ) -> tuple[str, dict[str, Any]]:
+        """A checkpoint, by default the newest, and what is in it."""
+        if checkpoint is None:
+            folder = str(model_dir or self.model_dir)
+            checkpoints = sorted(self.get_checkpoints(folder)) if Path(folder).is_dir() else []
+            if not checkpoints:
+                raise CheckpointError(folder, "no checkpoint", remedy="Train first, or name the folder.")
+            checkpoint = checkpoints[0]
+        self._ensure_built()
+        try:
+            return str(checkpoint), torch.load(checkpoint, map_location=self.device, weights_only=True)
+        except (pickle.UnpicklingError, RuntimeError, EOFError, OSError) as error:
+            raise CheckpointError(str(checkpoint), f"cannot be read: {str(error)[:200]}") from error
+
+    def take_over(self, states: Mapping[str, Any], names: Iterable[str], source: str) -> None:
+        """Load the weights of these components, each a state dict; ``source`` is what an error names."""
+        for name in names:
+            if name not in states or name not in self.components:
+                both = ", ".join(known for known in self.components if known in states)
+                raise CheckpointError(source, f"no component {name!r}", remedy=f"Both have {both or 'none'}.")
+            try:
+                self.components[name].load_state_dict(states[name])
+            except RuntimeError as error:
+                raise CheckpointError(source, f"another {name}: {error}") from error

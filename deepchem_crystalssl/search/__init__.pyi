@@ -1,0 +1,16 @@
+from .answers import Answer as Answer, Answers as Answers, Neighbor as Neighbor
+from .building import build_index as build_index
+from .catalogue import Filter as Filter
+from .concepts import (
+    Concept as Concept,
+    Enrichment as Enrichment,
+    Member as Member,
+    enrichment as enrichment,
+    find_members as find_members,
+    likeness as likeness,
+    precision_at_k as precision_at_k,
+)
+from .index import EmbeddingIndex as EmbeddingIndex
+from .neighbors import neighbor_table as neighbor_table
+from .phases import PatternAnswer as PatternAnswer, PhaseMatch as PhaseMatch
+from .projection import MaterialsMap as MaterialsMap, make_map as make_map

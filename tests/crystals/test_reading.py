@@ -1,0 +1,250 @@
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+from ase import Atoms
+from pymatgen.core import Lattice, Structure
+from pymatgen.io.cif import CifWriter
+from pymatgen.io.vasp import Poscar
+
+from deepchem_crystalssl import Crystal, read_structures
+from deepchem_crystalssl.crystals.convert import to_crystal
+from deepchem_crystalssl.crystals.disorder import resolve_disorder
+from deepchem_crystalssl.errors import (
+    CrystalInputError,
+    DisorderError,
+    EmptyFileError,
+    EmptyStructureError,
+    LatticeError,
+    NoCrystalsError,
+    Report,
+    UnknownElementError,
+    UnsupportedFileError,
+    UnsupportedObjectError,
+)
+
+
+@pytest.fixture
+def structure(structures):
+    return structures[0]
+
+
+def read(source, **options):
+    return list(read_structures(source, **options))
+
+
+def assert_same(crystal, structure):
+    assert crystal.atomic_numbers.tolist() == list(structure.atomic_numbers)
+    delta = crystal.frac_coords - structure.frac_coords
+    assert np.allclose(delta, np.round(delta), atol=1e-6)
+    assert np.allclose(crystal.lattice, structure.lattice.matrix, atol=1e-6)
+
+
+def test_objects(structure):
+    atoms = structure.to_ase_atoms()
+    for entry in (structure, structure.as_dict(), atoms, to_crystal(structure)):
+        (crystal,) = read(entry)
+        assert_same(crystal, structure)
+        assert_same(read([entry, entry])[1], structure)
+
+
+def test_generator_and_nested_sources(structure, tmp_path):
+    Poscar(structure).write_file(tmp_path / "POSCAR")
+    assert len(read(x for x in (structure, tmp_path, str(tmp_path / "POSCAR")))) == 3
+
+
+def test_files(structure, tmp_path):
+    text = structure.to(fmt="json")
+    (tmp_path / "one.json").write_text(text)
+    (tmp_path / "list.json").write_text(json.dumps([structure.as_dict()] * 2))
+    (tmp_path / "lines.jsonl").write_text(text + "\n" + text + "\n")
+    Poscar(structure).write_file(tmp_path / "x.vasp")
+    Poscar(structure).write_file(tmp_path / "CONTCAR_relaxed")
+    (tmp_path / "notes.txt").write_text("not a crystal")
+    crystals = read(tmp_path)
+    assert len(crystals) == 7
+    for crystal in crystals:
+        assert sorted(crystal.atomic_numbers) == sorted(structure.atomic_numbers)
+    assert len(read(str(tmp_path / "*.json"))) == 3
+    assert [c.material_id for c in read(tmp_path / "list.json")] == ["list 0", "list 1"]
+
+
+def test_text(structure):
+    for text in (str(CifWriter(structure)), Poscar(structure).get_str(), structure.to(fmt="json") + "\n"):
+        assert read(text)[0].num_nodes == len(structure)
+
+
+@pytest.mark.parametrize(
+    "column, convert",
+    [
+        ("structure", lambda s: s),
+        ("structure", lambda s: s.as_dict()),
+        ("structure", lambda s: s.to(fmt="json")),
+        ("cif", lambda s: str(CifWriter(s))),
+        ("poscar", lambda s: Poscar(s).get_str()),
+        ("mine", lambda s: s.as_dict()),
+    ],
+)
+def test_tables(structures, tmp_path, column, convert):
+    frame = pd.DataFrame({column: [convert(s) for s in structures[:3]], "material_id": ["mp-1", "mp-2", "mp-3"]})
+    options = dict(structure_column="mine") if column == "mine" else {}
+    crystals = read(frame, **options)
+    assert [c.material_id for c in crystals] == ["mp-1", "mp-2", "mp-3"]
+    if isinstance(frame[column][0], str):
+        frame.to_csv(tmp_path / "t.csv", index=False)
+        frame.to_parquet(tmp_path / "t.parquet")
+        for name in ("t.csv", "t.parquet"):
+            assert [c.formula for c in read(tmp_path / name)] == [c.formula for c in crystals]
+
+
+def test_record_columns(structures, tmp_path):
+    chosen = structures[:4]
+    frame = pd.DataFrame(
+        {
+            "atomic_numbers": [list(s.atomic_numbers) for s in chosen],
+            "frac_coords": [s.frac_coords.ravel().tolist() for s in chosen],
+            "cell": [list(s.lattice.parameters) for s in chosen],
+        }
+    )
+    frame.to_parquet(tmp_path / "t.parquet")
+    for source in (frame, tmp_path / "t.parquet"):
+        for crystal, structure in zip(read(source), chosen, strict=True):
+            assert np.allclose(crystal.volume, structure.volume)
+    frame["lattice"] = [s.lattice.matrix.tolist() for s in chosen]
+    frame["frac_coords"] = [s.frac_coords.tolist() for s in chosen]
+    for crystal, structure in zip(read(frame), chosen, strict=True):
+        assert_same(crystal, structure)
+    frame.at[1, "frac_coords"] = [0.0, 0.5]
+    report = Report()
+    assert len(read(frame, on_error="skip", report=report)) == 3 and len(report) == 1
+
+
+def test_disordered_structures_keep_their_occupancies():
+    alloy = Structure(Lattice.cubic(4), [{"Fe2+": 0.3, "Fe3+": 0.3, "Co": 0.2}], [[0, 0, 0]])
+    for entry in (alloy, alloy.as_dict()):
+        (crystal,) = read(entry)
+        assert crystal.formula == "Fe0.6Co0.2"
+        with pytest.raises(DisorderError, match="0.6 Fe"):
+            read(entry, disorder="refuse")
+        assert read(entry, disorder="dominant")[0].formula == "Fe1"
+
+
+def test_dominant_drops_sites_that_are_mostly_empty():
+    crystal = to_crystal(Structure(Lattice.cubic(4), [{"Li": 0.4}, "O"], [[0, 0, 0], [0.5, 0.5, 0.5]]))
+    assert resolve_disorder(crystal, "dominant").formula == "O1"
+    empty = to_crystal(Structure(Lattice.cubic(4), [{"Li": 0.4}], [[0, 0, 0]]))
+    with pytest.raises(EmptyStructureError):
+        resolve_disorder(empty, "dominant")
+
+
+def test_oxidation_states_and_isotopes():
+    structure = Structure(Lattice.cubic(4), ["Na+", "D-"], [[0, 0, 0], [0.5, 0.5, 0.5]])
+    assert to_crystal(structure).atomic_numbers.tolist() == [11, 1]
+
+
+def test_material_id_of_the_object_is_used(structure):
+    structure = structure.copy()
+    structure.properties["material_id"] = "mp-5"
+    assert read([structure])[0].material_id == read(structure.as_dict())[0].material_id == "mp-5"
+
+
+@pytest.mark.parametrize(
+    "error, entry",
+    [
+        (UnsupportedObjectError, None),
+        (UnsupportedObjectError, 3.5),
+        (UnsupportedObjectError, b"bytes"),
+        (UnsupportedObjectError, {"a": 1}),
+        (UnsupportedObjectError, {"lattice": {"matrix": np.eye(3)}, "sites": [{}]}),
+        (LatticeError, {"lattice": {"a": 3}, "sites": [1]}),
+        (EmptyStructureError, {"lattice": np.eye(3), "sites": []}),
+        (LatticeError, {"lattice": "cubic", "sites": [{"species": [{"element": "C"}], "abc": [0, 0, 0]}]}),
+        (LatticeError, Atoms("Si")),
+        (LatticeError, Atoms("Si", cell=[5, 5, 5])),
+        (LatticeError, Atoms("Si", cell=np.zeros((3, 3)), pbc=True)),
+        (NoCrystalsError, "/no/such/file.cif"),
+        (EmptyFileError, "\n"),
+        (UnsupportedFileError, "{broken\n"),
+        (UnsupportedFileError, "no poscar\nat all\n"),
+        (NoCrystalsError, "[]\n"),
+    ],
+)
+def test_bad_entries_have_typed_errors(error, entry, structure):
+    with pytest.raises(error):
+        read([entry])
+    reader = read_structures([structure, entry, structure], on_error="skip")
+    assert len(list(reader)) == 2
+    assert [type(e) for e in reader.report] == [error] and reader.report[0].index == 1
+
+
+@pytest.mark.parametrize(
+    "name, content, error",
+    [
+        ("a.cif", "", EmptyFileError),
+        ("a.json", "   ", EmptyFileError),
+        ("a.csv", "", EmptyFileError),
+        ("a.parquet", "", EmptyFileError),
+        ("a.parquet", "not parquet", UnsupportedFileError),
+        ("a.txt", "text", UnsupportedFileError),
+        ("a.xyz", "text", UnsupportedFileError),
+        ("a.csv", "x,y\n1,2\n", NoCrystalsError),
+        ("a.json", "{oops", UnsupportedFileError),
+        ("a.cif.gz", "not gzip", UnsupportedFileError),
+        ("POSCAR", "nonsense\n", UnsupportedFileError),
+        ("a.json", "3", NoCrystalsError),
+    ],
+)
+def test_bad_files_have_typed_errors(tmp_path, name, content, error):
+    (tmp_path / name).write_text(content)
+    with pytest.raises(error):
+        read(tmp_path / name)
+
+
+def test_poscar_without_element_names(structure, tmp_path):
+    """VASP 4 files do not say the elements; pymatgen would make them up."""
+    lines = Poscar(structure).get_str().split("\n")
+    lines[0] = "no names here"
+    del lines[5]
+    lines = [" ".join(line.split()[:3]) if k > 6 else line for k, line in enumerate(lines)]
+    (tmp_path / "POSCAR").write_text("\n".join(lines))
+    with pytest.raises(UnknownElementError, match="without element names"):
+        read(tmp_path / "POSCAR")
+
+
+def test_sources_without_crystals_raise_whatever_the_policy(tmp_path):
+    for source in (tmp_path, tmp_path / "missing", str(tmp_path / "*.cif")):
+        with pytest.raises(NoCrystalsError):
+            read(source, on_error="skip")
+
+
+def test_reading_is_lazy(structure):
+    def entries():
+        yield structure
+        raise AssertionError("read ahead")
+
+    assert isinstance(next(iter(read_structures(entries()))), Crystal)
+
+
+def test_json_names_no_class_that_is_run(structure):
+    """A dict from a stranger may name any class; none is imported."""
+    entry = structure.as_dict()
+    entry["@module"], entry["@class"] = "subprocess", "Popen"
+    entry["properties"] = {"@module": "os", "@class": "system", "args": ["echo"]}
+    assert read([entry])[0].num_nodes == len(structure)
+
+
+def test_warn_policy_names_the_item(structure):
+    with pytest.warns(UserWarning, match="structure 1"):
+        assert len(read([structure, None], on_error="warn")) == 1
+
+
+def test_unknown_policies(structure):
+    with pytest.raises(ValueError, match="on_error"):
+        read([None], on_error="ignore")
+    with pytest.raises(ValueError, match="disorder"):
+        read([structure], disorder="guess")
+
+
+def test_every_error_is_a_value_error():
+    assert issubclass(CrystalInputError, ValueError)

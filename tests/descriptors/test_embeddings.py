@@ -1,0 +1,288 @@
+"""The matminer descriptors, alone and in the pipelines of matminer and scikit-learn."""
+
+import pickle
+import subprocess
+import sys
+import textwrap
+
+import numpy as np
+import pandas as pd
+import pytest
+from matminer.featurizers.base import MultipleFeaturizer
+from matminer.featurizers.structure import DensityFeatures, SiteStatsFingerprint
+from pymatgen.core import Lattice, Structure
+from sklearn.base import clone
+from sklearn.compose import ColumnTransformer
+from sklearn.kernel_ridge import KernelRidge
+from sklearn.linear_model import Ridge
+from sklearn.model_selection import GridSearchCV
+from sklearn.pipeline import make_pipeline
+from sklearn.utils import estimator_checks
+
+import deepchem_crystalssl as dcs
+from deepchem_crystalssl import CrystalEmbedding, SiteEmbedding, XRDEmbedding
+
+LABELLED = {
+    "descriptor": CrystalEmbedding("small"),
+    "layers": CrystalEmbedding("small", layers=[0, 2]),
+    "shared": CrystalEmbedding("small", space="shared"),
+    "pattern": CrystalEmbedding("small", space="pattern"),
+    "similarity": CrystalEmbedding("small", space="similarity"),
+    "general": CrystalEmbedding(),
+    "xrd": XRDEmbedding("small"),
+}
+
+
+def salt(a, *species):
+    return Structure.from_spacegroup("Fm-3m", Lattice.cubic(a), species, [[0, 0, 0], [0.5, 0.5, 0.5]])
+
+
+@pytest.fixture(scope="module")
+def structures():
+    pairs = {"NaCl": 5.64, "KCl": 6.29, "MgO": 4.21, "CaO": 4.81, "LiF": 4.03, "NiO": 4.18, "MnO": 4.44, "KBr": 6.6}
+    species = [("Na", "Cl"), ("K", "Cl"), ("Mg", "O"), ("Ca", "O"), ("Li", "F"), ("Ni", "O"), ("Mn", "O"), ("K", "Br")]
+    return [salt(a, *pair) for a, pair in zip(pairs.values(), species, strict=True)]
+
+
+@pytest.fixture(scope="module")
+def broken():
+    return Structure(Lattice.cubic(4.0), [{"Fe": 0.5, "Ni": 0.5}], [[0, 0, 0]])  # disordered
+
+
+@pytest.mark.parametrize("name", LABELLED)
+def test_one_label_per_column_and_none_twice(name, structures):
+    embedding = LABELLED[name]
+    labels = embedding.feature_labels()
+    row = embedding.featurize(structures[0])
+    assert isinstance(row, list) and isinstance(labels, list)
+    assert len(row) == len(labels) == len(set(labels))
+    assert all(label.startswith(embedding.model_name) for label in labels)
+    labels.append("mine")  # a fresh list every time: matminer appends to it
+    assert "mine" not in embedding.feature_labels()
+
+
+@pytest.mark.parametrize("name", LABELLED)
+def test_one_by_one_as_all_at_once(name, structures):
+    embedding = LABELLED[name]
+    many = np.array(embedding.featurize_many(structures, pbar=False))
+    assert np.allclose(many, [embedding.featurize(s) for s in structures], rtol=1e-3, atol=1e-4)
+
+
+def test_labels_name_what_is_in_the_column(structures):
+    table = CrystalEmbedding("small").featurize_dataframe(pd.DataFrame({"structure": structures}), "structure")
+    size = np.log([s.volume / len(s) for s in structures])
+    assert np.corrcoef(table["small log volume per site"], size)[0, 1] > 0.9999
+    chi = [np.mean([site.specie.X for site in s]) for s in structures]
+    assert np.corrcoef(table["small mean electronegativity"], chi)[0, 1] > 0.9999
+
+
+def test_vectors_are_those_of_the_model(structures):
+    model = dcs.load_pretrained("small")
+    for space in ("descriptor", "shared", "pattern", "similarity"):
+        expected = model.embed(structures, space=space, progress=False)
+        assert np.allclose(CrystalEmbedding(model, space=space).transform(structures), expected, atol=1e-5)
+    expected = model.embed(structures, layers=[1, 3], progress=False)
+    assert np.allclose(CrystalEmbedding(model, layers=[1, 3]).transform(structures), expected, atol=1e-5)
+
+
+def test_dataframe_keeps_errors_in_rows(structures, broken):
+    frame = pd.DataFrame({"structure": [structures[0], broken, structures[1]]}, index=[7, 8, 9])
+    embedding = CrystalEmbedding("small")
+    with pytest.raises(dcs.CrystalInputError, match="entry 1"):
+        embedding.featurize_dataframe(frame, "structure", pbar=False)
+    table = embedding.featurize_dataframe(frame, "structure", ignore_errors=True, return_errors=True)
+    labels = embedding.feature_labels()
+    assert list(table.index) == [7, 8, 9] and table[labels].isna().all(axis=1).tolist() == [False, True, False]
+    said = table["CrystalEmbedding Exceptions"]
+    assert "entry 1" in said[8] and said[[7, 9]].isna().all()
+    with pytest.raises(ValueError, match="ignore_errors"):
+        embedding.featurize_many(frame["structure"], return_errors=True)
+
+
+def test_beside_other_featurizers(structures):
+    for each in (True, False):
+        both = MultipleFeaturizer([DensityFeatures(), CrystalEmbedding("small")], iterate_over_entries=each)
+        both.set_n_jobs(1)
+        table = both.featurize_dataframe(pd.DataFrame({"structure": structures}), "structure", pbar=False)
+        assert {"density", "small layer 3 mean #0"} <= set(table) and table.notna().all(axis=None)
+
+
+def test_errors_keep_their_words_when_matminer_raises_them_again(structures, broken):
+    both = MultipleFeaturizer([CrystalEmbedding("small"), DensityFeatures()])
+    both.set_n_jobs(1)
+    with pytest.raises(dcs.CrystalInputError, match="(?s)disorder.*TO SKIP THESE ERRORS"):
+        both.featurize_many([structures[0], broken], pbar=False)
+
+
+def test_site_featurizers(structures):
+    embedding = SiteEmbedding("small", layers=[0, 1])
+    sites = dcs.load_pretrained("small").embed(structures[:2], "site", [0, 1], progress=False)
+    pairs = [(s, k) for s in structures[:2] for k in range(len(s))]
+    assert np.allclose([embedding.featurize(s, k) for s, k in pairs], sites, atol=1e-5)
+    assert np.allclose(embedding.featurize_many(pairs, pbar=False), sites, atol=1e-5)
+    assert np.allclose(embedding.transform(pairs), sites, atol=1e-5)
+    whole = SiteEmbedding("small")
+    assert len(whole.featurize(structures[0], 0)) == len(whole.feature_labels())
+    fingerprint = SiteStatsFingerprint(embedding, stats=("mean", "maximum"))
+    row = fingerprint.featurize(structures[0])
+    assert np.allclose(row[::2], sites[: len(structures[0])].mean(0), atol=1e-5)
+    assert len(row) == len(fingerprint.feature_labels())
+
+
+def test_a_structure_changed_in_place_is_embedded_again(structures):
+    embedding, structure = SiteEmbedding("small"), structures[0].copy()
+    before = embedding.featurize(structure, 0)
+    structure.translate_sites([0], [0.01, 0.02, 0.03])
+    assert not np.allclose(before, embedding.featurize(structure, 0), atol=1e-3)
+
+
+def test_bad_sites_cost_themselves_alone(structures, broken):
+    embedding = SiteEmbedding("small", layers=[1])
+    pairs = [(structures[0], 0), (broken, 0), (structures[0], 99), (structures[1], 1)]
+    rows = embedding.featurize_many(pairs, ignore_errors=True, return_errors=True, pbar=False)
+    assert [isinstance(row[-1], str) for row in rows] == [False, True, True, False]
+    assert "99" in rows[2][-1] and np.isfinite(rows[3][:-1]).all() and np.isnan(rows[1][:-1]).all()
+    with pytest.raises(dcs.CrystalInputError):
+        embedding.featurize_many(pairs, pbar=False)
+
+
+def test_measured_patterns_and_structures_meet(structures):
+    embedding = XRDEmbedding("small")
+    patterns = [dcs.simulate_xrd(s) for s in structures]
+    mixed = embedding.featurize_many([*structures, *patterns], pbar=False)
+    expected, seen = np.split(np.array(mixed), 2)
+    assert ((expected @ seen.T).argmax(1) == np.arange(len(structures))).all()
+    einsteinium = Structure(Lattice.cubic(5.0), ["Es"], [[0] * 3])
+    rows = embedding.featurize_many([patterns[0], einsteinium, structures[1]], ignore_errors=True, return_errors=True)
+    assert [isinstance(row[-1], str) for row in rows] == [False, True, False]
+
+
+# scikit-learn
+
+
+@pytest.mark.parametrize("kind", ["list", "array", "series", "frame", "tuples"])
+def test_whatever_holds_the_structures(kind, structures):
+    column = np.empty(len(structures), object)
+    column[:] = structures
+    series = pd.Series(structures)
+    held = {"list": structures, "array": column, "series": series, "frame": series.to_frame()}
+    held["tuples"] = [(s,) for s in structures]
+    vectors = CrystalEmbedding("small").fit(held[kind]).transform(held[kind])
+    assert isinstance(vectors, np.ndarray) and vectors.shape == (8, 365) and vectors.dtype == np.float32
+
+
+def test_empty_and_unknown_containers():
+    assert CrystalEmbedding("small").featurize_many([]) == []
+    assert CrystalEmbedding("small").transform([]).shape == (0, 365)
+    assert np.isnan(SiteEmbedding("small").transform([(3, 0)])).all()
+    with pytest.raises(dcs.CrystalInputError, match="entries"):
+        CrystalEmbedding("small").transform(3)
+
+
+def test_pipelines_searches_and_frames(structures):
+    frame = pd.DataFrame({"structure": structures, "pressure": np.arange(8.0)})
+    y = np.array([s.density for s in structures])
+    columns = ColumnTransformer([("x", CrystalEmbedding("small"), "structure"), ("p", "passthrough", ["pressure"])])
+    pipeline = make_pipeline(columns, Ridge())
+    assert pipeline.fit(frame, y).predict(frame).shape == (8,)
+    search = GridSearchCV(
+        make_pipeline(CrystalEmbedding("small"), KernelRidge(kernel="laplacian", gamma=0.003)),
+        {"crystalembedding__space": ["descriptor", "shared"], "kernelridge__alpha": [0.01, 0.1]},
+        cv=2,
+        error_score="raise",
+    )
+    assert search.fit(structures, y).best_score_ <= 1
+    table = CrystalEmbedding("small").set_output(transform="pandas").fit_transform(frame["structure"])
+    assert list(table) == CrystalEmbedding("small").feature_labels() and list(table.index) == list(frame.index)
+
+
+def test_rows_of_bad_structures_are_nan(structures, broken):
+    vectors = CrystalEmbedding("small").transform([structures[0], broken])
+    assert np.isfinite(vectors[0]).all() and np.isnan(vectors[1]).all()
+
+
+@pytest.mark.parametrize("make", [CrystalEmbedding, SiteEmbedding, XRDEmbedding])
+def test_clones_and_pickles_keep_every_argument(make, structures):
+    embedding = make("small", n_jobs=2)
+    if make is SiteEmbedding:
+        embedding.featurize(structures[0], 0)
+    for copy in (clone(embedding), pickle.loads(pickle.dumps(embedding))):
+        assert copy.get_params() == embedding.get_params() and copy.n_jobs == 2
+    assert len(pickle.dumps(embedding)) < 1000
+    assert embedding.set_params(n_jobs=1).n_jobs == 1
+    embedding.set_n_jobs(3)
+    assert embedding.get_params()["n_jobs"] == 3 and "n_jobs=3" in repr(embedding)
+
+
+def test_a_model_in_place_of_its_name_can_be_cloned(structures):
+    embedding = CrystalEmbedding(dcs.load_pretrained("small"))
+    copy = clone(embedding)
+    assert copy.pretrained is embedding.pretrained
+    assert np.allclose(copy.transform(structures), embedding.transform(structures))
+
+
+@pytest.mark.parametrize("make", [CrystalEmbedding, SiteEmbedding, XRDEmbedding])
+@pytest.mark.parametrize(
+    "check",
+    [
+        estimator_checks.check_parameters_default_constructible,
+        estimator_checks.check_no_attributes_set_in_init,
+        estimator_checks.check_get_params_invariance,
+        estimator_checks.check_set_params,
+        estimator_checks.check_estimator_repr,
+        estimator_checks.check_estimator_cloneable,
+        estimator_checks.check_do_not_raise_errors_in_init_or_set_params,
+        estimator_checks.check_estimator_tags_renamed,
+        estimator_checks.check_valid_tag_types,
+    ],
+    ids=lambda check: check.__name__,
+)
+def test_checks_of_scikit_learn_that_need_no_numbers(make, check):
+    check(make.__name__, make())
+
+
+def test_construction_reads_nothing(monkeypatch):
+    opened = []
+    monkeypatch.setattr("deepchem_crystalssl.descriptors.embeddings.load_pretrained", opened.append)
+    for make in (CrystalEmbedding, SiteEmbedding, XRDEmbedding):
+        make("no such model")
+    assert not opened
+    assert SiteEmbedding("no such model").model is None and opened == ["no such model"]
+
+
+def test_tags_say_that_structures_are_no_numbers():
+    tags = CrystalEmbedding().__sklearn_tags__()
+    assert not tags.input_tags.two_d_array and not tags.requires_fit
+
+
+def test_what_cannot_be_embedded_is_known_beforehand(structures, broken):
+    frame = pd.DataFrame({"structure": [structures[0], broken]})
+    assert CrystalEmbedding("small").precheck_dataframe(frame, "structure") == 0.5
+
+
+def test_citations_are_bibtex():
+    embedding = XRDEmbedding()
+    assert all(text.startswith("@article{") and text.count("{") == text.count("}") for text in embedding.citations())
+    assert all(isinstance(name, str) for name in embedding.implementors())
+
+
+def test_forked_workers_do_not_hang(tmp_path):
+    """matminer's pool forks: a child must not wait for the threads torch has used in the parent."""
+    code = """
+        import torch
+        from matminer.featurizers.base import MultipleFeaturizer
+        from matminer.featurizers.structure import DensityFeatures
+        from deepchem_crystalssl import CrystalEmbedding
+        from deepchem_crystalssl.crystals.prototypes import bundled_prototypes
+        torch.set_num_threads(4)
+        (torch.rand(2000, 2000) @ torch.rand(2000, 2000)).sum()
+        structures = [crystal.to_structure() for crystal in bundled_prototypes()[:12]]
+        CrystalEmbedding("small", n_jobs=2).featurize_many(structures)
+        both = MultipleFeaturizer([DensityFeatures(), CrystalEmbedding("small", n_jobs=2)])
+        both.set_n_jobs(2)
+        print(len(both.featurize_many(structures, pbar=False)))
+    """
+    done = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(code)], capture_output=True, text=True, timeout=200, cwd=tmp_path
+    )
+    assert done.stdout.strip().endswith("12"), done.stderr

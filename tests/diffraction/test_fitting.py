@@ -1,0 +1,112 @@
+"""What the fit of a calculated to a measured pattern finds: scale, cell, zero shift, width, the anode's second line."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from pymatgen.analysis.diffraction.xrd import XRDCalculator
+from pymatgen.core import Lattice, Structure
+
+import deepchem_crystalssl as dcs
+from deepchem_crystalssl.diffraction.conditions import HARD, Instrument, measure_patterns
+from deepchem_crystalssl.diffraction.fitting import (
+    Measurement,
+    _Lines,
+    _pattern,
+    allowed_strains,
+    fit,
+    second_line,
+    slide,
+)
+from deepchem_crystalssl.crystals.symmetry import crystal_system, rotations
+from deepchem_crystalssl.crystals.validation import make_crystal
+
+GRID = dcs.XRDGrid(wavelength="CuKa1")
+
+
+def crystal_of(prototypes, name):
+    return next(crystal for crystal in prototypes if crystal.material_id == name)
+
+
+def counts_of(crystal, instrument=HARD, seed=0, height=5000.0, background=80.0):
+    """Counts with Poisson noise over a background, every 0.02 degrees."""
+    ideal = measure_patterns([crystal], instrument, GRID, seed)[0].astype(float)
+    return np.random.default_rng(seed).poisson(height * ideal + background + 100 * np.exp(-GRID.two_theta / 30))
+
+
+@pytest.mark.parametrize(
+    ("kind", "n"),
+    [("cubic", 1), ("tetragonal", 2), ("trigonal", 2), ("hexagonal", 2), ("orthorhombic", 3), ("monoclinic", 4),
+     ("triclinic", 6)],
+)  # fmt: skip
+def test_strains_that_keep_the_symmetry(prototypes, kind, n):
+    crystal = next(crystal for crystal in prototypes if crystal_system(crystal) == kind)
+    basis = allowed_strains(crystal)
+    assert len(basis) == n
+    assert np.allclose(np.einsum("aij,bij->ab", basis, basis), np.eye(n))
+    for turn in rotations(crystal):
+        assert np.allclose(turn @ turn.T, np.eye(3), atol=1e-3)
+        assert np.allclose(turn @ basis @ turn.T, basis, atol=1e-3)
+
+
+def test_sliding_finds_the_scale(prototypes):
+    crystal = crystal_of(prototypes, "AB2_cP12_205_a_c")
+    other = crystal_of(prototypes, "AB_hP12_186_a2b_a2b")
+    for scale in (-0.024, 0.0, 0.017):
+        stretched = make_crystal(crystal.atomic_numbers, crystal.frac_coords, crystal.lattice * (1 + scale), "x")
+        counts = counts_of(stretched, Instrument(fwhm=(0.2, 0.2)))
+        cosines, strains = slide(Measurement.of(GRID.two_theta, counts, 1.54056), [other, crystal])
+        assert strains[1] == pytest.approx(scale, abs=4e-4) and cosines[1] > 0.8 > cosines[0]
+
+
+def test_the_fit_recovers_cell_zero_and_width(prototypes):
+    """Against a pattern by pymatgen, of another cell, with peaks drawn here."""
+    crystal = crystal_of(prototypes, "AB_tP8_136_g_f")
+    lattice = crystal.lattice * [[1.002], [1.012], [1.012]]  # its four-fold axis is the first
+    true = Structure(Lattice(lattice), crystal.to_structure().species, crystal.frac_coords)
+    lines = XRDCalculator(1.54056).get_pattern(true, two_theta_range=(10, 110))
+    angles = np.arange(10, 110, 0.02)
+    counts = sum(y * np.exp(-4 * np.log(2) * ((angles - x - 0.06) / 0.2) ** 2) for x, y in zip(lines.x, lines.y))
+    measurement = Measurement.of(angles, 50 * counts, 1.54056)
+    _, strains = slide(measurement, [crystal])
+    found = fit(measurement, crystal, strains[0])
+    assert found.cosine > 0.99 and found.r_wp < 0.15
+    assert found.zero_shift == pytest.approx(0.06, abs=0.02) and found.fwhm == pytest.approx(0.2, abs=0.03)
+    assert found.cell_scale == pytest.approx((1.012**2 * 1.002) ** (1 / 3), abs=5e-4)
+
+
+def test_the_second_line_of_the_anode(prototypes):
+    """A pattern with K-alpha 2 in it is fitted better with it; without, worse."""
+    crystal = crystal_of(prototypes, "AB2_cP12_205_a_c")
+    lines = Instrument(fwhm=(0.12, 0.12))
+    first, second = (
+        measure_patterns([crystal], lines, dcs.XRDGrid(wavelength=name), 0)[0].astype(float)
+        for name in ("CuKa1", "CuKa2")
+    )
+    for counts, better in ((5000 * (first + 0.5 * second), 1), (5000 * first, 0)):
+        plain = Measurement.of(GRID.two_theta, counts + 1.0, 1.54056)
+        both = [plain, replace(plain, second_line=second_line(1.54056))]
+        cosines = [fit(one, crystal, 0.0).cosine for one in both]
+        assert cosines[better] > cosines[1 - better] + 0.003 and cosines[better] > 0.97
+
+
+@pytest.mark.parametrize("kind", ["cubic", "hexagonal", "monoclinic", "triclinic"])
+@pytest.mark.parametrize("second", [1.0, 1.0025])
+def test_lines_moved_are_the_pattern_simulated_anew(prototypes, kind, second):
+    crystal = next(crystal for crystal in prototypes if crystal_system(crystal) == kind)
+    measurement = replace(Measurement.of(GRID.two_theta, counts_of(crystal), 1.54056), second_line=second)
+    basis = allowed_strains(crystal)
+    strains = np.random.default_rng(0).uniform(-0.01, 0.01, len(basis))
+    parameters = np.concatenate([strains, [0.1, np.log(0.15), 0.4]])
+    expected = _pattern(measurement, crystal, basis, parameters)
+    lines = _Lines.of(measurement.grid, crystal, 0.0)
+    unmoved = np.concatenate([0 * strains, parameters[-3:]])
+    drawn = lines.draw(measurement, basis, np.stack([parameters, unmoved]))
+    cosines = drawn @ expected / (np.linalg.norm(drawn, axis=1) * np.linalg.norm(expected))
+    assert cosines[0] > 0.9995 and cosines[1] < 0.9
+
+
+def test_an_element_without_scattering_factor_has_no_lines():
+    crystal = make_crystal([110], [[0.0, 0.0, 0.0]], 3.0 * np.eye(3), "Ds")
+    measurement = Measurement.of(GRID.two_theta, 10.0 + 1000 * np.exp(-(((GRID.two_theta - 40) / 0.1) ** 2)), 1.54056)
+    assert fit(measurement, crystal, 0.0).cosine == 0.0
