@@ -1,3 +1,4 @@
+__version__: str
 from .crystals.neighbors import structures_to_graphs as structures_to_graphs
 from .crystals.reading import read_structures as read_structures
 from .crystals.records import Crystal as Crystal, CrystalGraph as CrystalGraph

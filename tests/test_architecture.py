@@ -17,7 +17,9 @@ ROOMS = (
     "demo explorer testing cli __main__"
 ).split()
 FILES_OF_A_ROOM = {
-    "crystals": "elements records symmetry validation disorder convert prototypes cif reading store threads neighbors".split(),
+    "crystals": (
+        "elements records symmetry validation disorder convert prototypes cif reading store threads neighbors"
+    ).split(),
     "diffraction": "grid kernels simulation measured conditions fitting".split(),
 }
 DOORS = {

@@ -64,7 +64,7 @@ class NEGNNModel(ResumableModel):
         per crystal, however many epochs there are.
     kernel_share : float
         How much of the prediction is a kernel ridge on the encoder's descriptor
-        (:class:`~deepchem_crystalssl.evaluation.kernel_ridge.LaplacianRidgeCV`, grouped by chemical system), fitted to the first
+        (:class:`~deepchem_crystalssl.LaplacianRidgeCV`, grouped by chemical system), fitted to the first
         data set that is fitted; gaps and moduli gain by it. Of more crystals than the kernel can hold (5,000), it takes
         so many and counts for so much less. For values of crystals from a frozen encoder; all else is left to the
         network.

@@ -122,8 +122,8 @@ class ResumableModel(ModularTorchModel, ABC):
         restore : bool
             Go on from the newest checkpoint in ``model_dir``, if there is one.
         validation : dc.data.Dataset, optional
-            Crystals to measure on after each epoch, as :func:`~deepchem_crystalssl.models.log.validation_metrics` does: a
-            few thousand, of chemical systems not trained on.
+            Crystals to measure on after each epoch, as :func:`~deepchem_crystalssl.models.log.validation_metrics`
+            does: a few thousand, of chemical systems not trained on.
         patience : int, optional
             Stop after so many epochs without a better recall@1 (or, without patterns or with labels, a lower loss)
             on the validation crystals, and return to the best weights. They lie in ``model_dir/best`` whenever there

@@ -291,7 +291,8 @@ def precision_at_k(
     Returns
     -------
     shares, systems : numpy.ndarray
-        (q,) each, of the queries; :func:`~deepchem_crystalssl.evaluation.probes.interval_of_mean` makes an interval of them.
+        (q,) each, of the queries; :func:`~deepchem_crystalssl.evaluation.probes.interval_of_mean` makes an interval of
+        them.
 
     Examples
     --------
