@@ -9,11 +9,13 @@ from __future__ import annotations
 import logging
 import warnings
 from bisect import insort
+from collections import Counter
 from collections.abc import Sequence
 from itertools import count
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
-import pandas as pd
+if TYPE_CHECKING:
+    import pandas as pd
 
 logger = logging.getLogger(__name__)
 
@@ -291,8 +293,8 @@ class Report(list[CrystalInputError]):
         """Count by kind, and the first of them in words."""
         if not self:
             return "no item left out"
-        kinds = pd.Series([type(e).__name__ for e in self]).value_counts()
-        counts = ", ".join(f"{name}: {n}" for name, n in kinds.items())
+        kinds = Counter(type(e).__name__ for e in self)
+        counts = ", ".join(f"{name}: {n}" for name, n in kinds.most_common())
         first = self[0]
         items = "item" if len(self) == 1 else "items"
         return f"{len(self)} {items} left out ({counts}); first: {first.item}: {first.value}; {first.rule}"
@@ -304,5 +306,7 @@ class Report(list[CrystalInputError]):
 
     def to_frame(self) -> pd.DataFrame:
         """One row per bad item: index, item, error, value, rule, remedy."""
+        import pandas as pd
+
         rows = [(e.index, e.item, type(e).__name__, str(e.value), e.rule, e.remedy) for e in self]
         return pd.DataFrame(rows, columns=["index", "item", "error", "value", "rule", "remedy"])

@@ -18,7 +18,7 @@ ROOMS = (
 ).split()
 FILES_OF_A_ROOM = {
     "crystals": (
-        "elements records symmetry validation disorder convert prototypes cif reading store threads neighbors"
+        "elements records symmetry validation disorder convert prototypes tables cif reading store threads neighbors"
     ).split(),
     "diffraction": "grid kernels simulation measured conditions fitting".split(),
 }

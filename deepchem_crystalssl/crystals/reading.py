@@ -28,12 +28,12 @@ from ..errors import (
     UnsupportedObjectError,
 )
 from .records import Crystal
+from .tables import ID_COLUMNS, as_ids, iterate_table, table_ids
 from .validation import lattice_from_parameters, make_crystal
 
 Item = Crystal | CrystalInputError
-_TABLE_BATCH = 2048
-_STRUCTURE_COLUMNS = ("structure", "crystal", "cif", "cif_text", "poscar")
-_ID_COLUMNS = ("material_id", "id", "name")
+_STRUCTURE_COLUMNS = ("structure", "crystal", "cif", "cif_text", "poscar", "structures")
+_RECORD_COLUMNS = ("atomic_numbers", "frac_coords", "lattice", "cell")
 
 
 def read_structures(
@@ -191,33 +191,37 @@ class StructureReader:
             yield error
 
     def _from_table(self, path: Path) -> Iterator[Item]:
-        name = path.stem
-        if path.stat().st_size == 0:
-            raise EmptyFileError(str(path), "0 bytes")
+        wanted = {*_STRUCTURE_COLUMNS, *_RECORD_COLUMNS, *ID_COLUMNS, self.structure_column, self.id_column} - {None}
         row = 0
-        for frame in _read_table(path):
-            yield from self._from_frame(frame, name, row)
+        for frame in iterate_table(path, id_column=self.id_column, columns=wanted):
+            if not self._structures_in(frame):
+                frame = next(iterate_table(path))  # all columns, for the error that names them
+            yield from self._from_frame(frame, path.stem, row)
             row += len(frame)
 
-    def _from_frame(self, frame: pd.DataFrame, name: str, first_row: int) -> Iterator[Item]:
-        id_column = self.id_column or next((c for c in _ID_COLUMNS if c in frame), None)
-        ids = (
-            frame[id_column].astype(str).tolist()
-            if id_column
-            else [f"{name} {first_row + k}" for k in range(len(frame))]
-        )
+    def _structures_in(self, frame: pd.DataFrame) -> str | None:
+        """The column of structures, "atomic_numbers" if they are given by several columns, None without structures."""
         column = self.structure_column or next((c for c in _STRUCTURE_COLUMNS if c in frame), None)
         if column in frame:
-            for material_id, entry in zip(ids, frame[column], strict=True):
-                yield from self._from_object(entry, material_id)
-        elif {"atomic_numbers", "frac_coords"} <= set(frame) and {"lattice", "cell"} & set(frame):
-            yield from _from_record_columns(frame, ids)
-        else:
+            return column
+        is_record = {"atomic_numbers", "frac_coords"} <= set(frame) and {"lattice", "cell"} & set(frame)
+        return "atomic_numbers" if is_record else None
+
+    def _from_frame(self, frame: pd.DataFrame, name: str, first_row: int) -> Iterator[Item]:
+        ids = table_ids(frame, self.id_column) or [""] * len(frame)
+        ids = [material_id or f"{name} {first_row + k}" for k, material_id in enumerate(ids)]
+        column = self._structures_in(frame)
+        if column is None:
             raise NoCrystalsError(
                 name,
                 f"columns {', '.join(map(str, frame.columns))}",
                 remedy="Name the column that holds the structures with structure_column.",
             )
+        if column == "atomic_numbers":
+            yield from _from_record_columns(frame, ids)
+            return
+        for material_id, entry in zip(ids, frame[column], strict=True):
+            yield from self._from_object(entry, material_id)
 
 
 def _from_record_columns(frame: pd.DataFrame, ids: list[str]) -> Iterator[Item]:
@@ -297,7 +301,7 @@ def _from_json(text: str, name: str) -> Iterator[Item]:
     for row, entry in enumerate(entries):
         item = f"{name} {row}"
         if isinstance(entry, dict) and "lattice" not in entry:
-            item = str(next((entry[c] for c in _ID_COLUMNS if c in entry), item))
+            item = as_ids([next((entry[c] for c in ID_COLUMNS if c in entry), None)])[0] or item
             entry = next((entry[c] for c in ("structure", "snl") if c in entry), entry)
         try:
             yield to_crystal(entry, item)
@@ -368,28 +372,6 @@ def _read_text(path: Path) -> str:
         except (OSError, EOFError) as error:
             raise UnsupportedFileError(str(path), f"broken gzip ({error})") from error
     return data.decode("utf-8", errors="replace")
-
-
-def _read_table(path: Path) -> Iterator[pd.DataFrame]:
-    if path.suffix.lower() == ".csv":
-        try:
-            yield from pd.read_csv(path, chunksize=_TABLE_BATCH)
-        except (pd.errors.ParserError, UnicodeDecodeError) as error:
-            raise UnsupportedFileError(str(path), f"broken CSV ({error})") from error
-        return
-    import pyarrow.parquet
-    from pyarrow import ArrowInvalid
-
-    try:
-        table = pyarrow.parquet.ParquetFile(path)
-    except ArrowInvalid as error:
-        raise UnsupportedFileError(str(path), f"broken parquet ({error})") from error
-    wanted = {*_STRUCTURE_COLUMNS, *_ID_COLUMNS, "atomic_numbers", "frac_coords", "lattice", "cell"}
-    columns = [c for c in table.schema_arrow.names if c in wanted]
-    if not wanted.intersection(_STRUCTURE_COLUMNS) & set(columns) and "atomic_numbers" not in columns:
-        columns = table.schema_arrow.names  # a column named by the caller, or an error that lists them all
-    for batch in table.iter_batches(_TABLE_BATCH, columns=columns or None):
-        yield batch.to_pandas()
 
 
 def _is_text(source: str | Path) -> bool:

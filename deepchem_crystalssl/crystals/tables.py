@@ -1,0 +1,226 @@
+"""Tables of crystals and labels: how they are read, and how their rows are named.
+
+An identifier is text everywhere in this package. A number in a column of identifiers is written without a decimal
+point (7 and 7.0 are both ``"7"``), and text stays as it is (``"007"`` stays ``"007"``), so that tables from different
+files can be matched.
+"""
+
+from __future__ import annotations
+
+import gzip
+import json
+from collections.abc import Callable, Collection, Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from ..errors import CrystalInputError, EmptyFileError, UnsupportedFileError
+
+ID_COLUMNS = ("material_id", "id", "name")
+"""Columns taken for identifiers, in this order, if the caller names none."""
+
+_BATCH = 2048
+_RULE = "a table is a .csv, .csv.gz, .parquet, .json or .json.gz file"
+
+
+def as_ids(values: Iterable[Any]) -> list[str]:
+    """Identifiers as text.
+
+    Parameters
+    ----------
+    values : iterable
+        Numbers, texts or bytes.
+
+    Returns
+    -------
+    list of str
+        A whole number without its decimal point, other values as they print, and ``""`` for a missing value.
+
+    Examples
+    --------
+    >>> as_ids([7, 7.0, "007", None])
+    ['7', '7', '007', '']
+    """
+    return [_as_id(value) for value in values]
+
+
+def _as_id(value: Any) -> str:
+    if isinstance(value, str):
+        return value
+    if isinstance(value, bytes):
+        return value.decode("utf-8", errors="replace")
+    if value is None or value is pd.NA or value is pd.NaT or value != value:
+        return ""
+    if isinstance(value, float) or hasattr(value, "is_integer"):
+        return str(int(value)) if value.is_integer() else str(value)
+    return str(value)
+
+
+def id_column(frame: pd.DataFrame, name: str | None = None) -> str | None:
+    """Which column of a table holds the identifiers.
+
+    Parameters
+    ----------
+    frame : pandas.DataFrame
+    name : str, optional
+        The caller's choice; by default the first of ``material_id``, ``id`` and ``name`` that the table has.
+
+    Returns
+    -------
+    str or None
+        The name of the column, None if no column is one of these.
+
+    Raises
+    ------
+    UnsupportedFileError
+        If the table does not have the column that the caller names.
+
+    Examples
+    --------
+    >>> id_column(pd.DataFrame({"gap": [1.1], "id": ["mp-1"]}))
+    'id'
+    """
+    if name is None:
+        return next((column for column in ID_COLUMNS if column in frame), None)
+    if name not in frame:
+        raise UnsupportedFileError(
+            "table",
+            f"no column {name!r}",
+            "the column of identifiers must be one of the table",
+            f"Name one of {', '.join(map(str, frame.columns))}.",
+        )
+    return name
+
+
+def table_ids(frame: pd.DataFrame, name: str | None = None) -> list[str] | None:
+    """The identifiers of a table's rows as text.
+
+    Parameters
+    ----------
+    frame : pandas.DataFrame
+        With a column of identifiers (see :func:`id_column`), or with an index that bears the name of one.
+    name : str, optional
+        The column or the index, if it is not one of ``material_id``, ``id`` and ``name``.
+
+    Returns
+    -------
+    list of str or None
+        One for each row, None if the table has no identifiers.
+
+    Examples
+    --------
+    >>> table_ids(pd.DataFrame({"gap": [1.1, 0.6]}, index=pd.Index([7, 8], name="material_id")))
+    ['7', '8']
+    """
+    if frame.index.name is not None and (frame.index.name == name or (name is None and frame.index.name in ID_COLUMNS)):
+        return as_ids(frame.index.tolist())
+    column = id_column(frame, name)
+    return None if column is None else as_ids(frame[column].tolist())
+
+
+def read_table(
+    path: str | Path, *, id_column: str | None = None, columns: Collection[str] | None = None
+) -> pd.DataFrame:
+    """Read a table from a file.
+
+    Parameters
+    ----------
+    path : str or Path
+        ``.csv``, ``.csv.gz``, ``.parquet``, or ``.json`` and ``.json.gz`` with a list of records or in pandas' "split"
+        form (``{"columns": [...], "data": [...]}``).
+    id_column : str, optional
+        A column of identifiers besides ``material_id``, ``id`` and ``name``. These columns of a CSV file are read as
+        text, so that ``007`` stays ``007``.
+    columns : collection of str, optional
+        Read only those of these columns that the file has; by default all.
+
+    Returns
+    -------
+    pandas.DataFrame
+        The rows in the order of the file; an index that was stored under a name has become a column.
+
+    Raises
+    ------
+    UnsupportedFileError
+        If there is no such file, or it cannot be read as what its name says.
+    EmptyFileError
+        If the file is empty.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> path = Path(tempfile.mkdtemp(), "gaps.csv")
+    >>> _ = path.write_text("material_id,gap\\n007,1.1\\n")
+    >>> read_table(path).values.tolist()
+    [['007', 1.1]]
+    """
+    return pd.concat(iterate_table(path, id_column=id_column, columns=columns), ignore_index=True)
+
+
+def iterate_table(
+    path: str | Path, *, id_column: str | None = None, columns: Collection[str] | None = None, rows: int = _BATCH
+) -> Iterator[pd.DataFrame]:
+    """Read a table piece by piece, so that memory stays flat however long a CSV or Parquet file is.
+
+    Takes the arguments of :func:`read_table`, and the number of rows of a piece.
+
+    Yields
+    ------
+    pandas.DataFrame
+        At least one, without rows if the table has none.
+    """
+    path = Path(path)
+    kind = Path(path.name.lower().removesuffix(".gz")).suffix
+    readers: dict[str, Callable[..., Iterator[pd.DataFrame]]] = {
+        ".csv": _iterate_csv,
+        ".parquet": _iterate_parquet,
+        ".json": _iterate_json,
+    }
+    if kind not in readers or (kind == ".parquet" and path.name.lower().endswith(".gz")):
+        raise UnsupportedFileError(str(path), f"suffix {path.suffix!r}", _RULE, "Convert the table.")
+    texts = {*ID_COLUMNS, *([id_column] if id_column else [])}
+    try:
+        if path.stat().st_size == 0:
+            raise EmptyFileError(str(path), "0 bytes")
+        for frame in readers[kind](path, texts, columns, rows):
+            if frame.index.name is not None and frame.index.name not in frame:
+                frame = frame.reset_index()
+            yield frame if columns is None else frame[[column for column in frame if column in columns]]
+    except (CrystalInputError, MemoryError, GeneratorExit):
+        raise
+    except Exception as error:  # pandas, pyarrow, gzip, zlib and json each have exceptions of their own
+        reason = str(error).split("\n")[0] or type(error).__name__
+        remedy = "Check the path, and whether the file is whole."
+        raise UnsupportedFileError(str(path), f"cannot be read as {kind} ({reason})", _RULE, remedy) from error
+
+
+def _iterate_csv(path: Path, texts: set[str], columns: Collection[str] | None, rows: int) -> Iterator[pd.DataFrame]:
+    try:
+        # A converter keeps the text of a cell as it is; a dtype would still turn "NA" and "" into missing values.
+        with pd.read_csv(path, chunksize=rows, converters=dict.fromkeys(texts, str)) as chunks:
+            yield from chunks
+    except pd.errors.EmptyDataError as error:
+        raise EmptyFileError(str(path), "no columns") from error
+
+
+def _iterate_parquet(path: Path, texts: set[str], columns: Collection[str] | None, rows: int) -> Iterator[pd.DataFrame]:
+    import pyarrow.parquet
+
+    with pyarrow.parquet.ParquetFile(path) as table:
+        chosen = None if columns is None else [name for name in table.schema_arrow.names if name in columns]
+        if table.metadata.num_rows == 0:
+            yield table.read(columns=chosen).to_pandas()
+        for batch in table.iter_batches(rows, columns=chosen):
+            yield batch.to_pandas()
+
+
+def _iterate_json(path: Path, texts: set[str], columns: Collection[str] | None, rows: int) -> Iterator[pd.DataFrame]:
+    raw = path.read_bytes()
+    content = json.loads(gzip.decompress(raw) if path.suffix.lower() == ".gz" else raw)
+    if isinstance(content, dict) and {"columns", "data"} <= set(content):
+        yield pd.DataFrame(content["data"], columns=content["columns"])
+    elif isinstance(content, list) and all(isinstance(entry, dict) for entry in content):
+        yield pd.DataFrame(content)
+    else:
+        raise ValueError("neither a list of records nor pandas' split form")

@@ -1,0 +1,121 @@
+import gzip
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from deepchem_crystalssl import read_structures
+from deepchem_crystalssl.crystals.tables import as_ids, id_column, iterate_table, read_table, table_ids
+from deepchem_crystalssl.errors import EmptyFileError, UnsupportedFileError
+
+FRAME = pd.DataFrame({"material_id": ["007", "NA", "mp-3"], "gap": [1.1, 0.6, np.nan]})
+
+
+def written(path, frame=FRAME):
+    name = path.name
+    if "csv" in name:
+        frame.to_csv(path, index=False)
+    elif "parquet" in name:
+        frame.to_parquet(path)
+    else:
+        rows = frame.replace({np.nan: None}).to_dict("split" if "split" in name else "records")
+        text = json.dumps(rows).encode()
+        path.write_bytes(gzip.compress(text) if name.endswith("gz") else text)
+    return path
+
+
+NAMES = ["t.csv", "t.csv.gz", "t.CSV", "t.parquet", "t.json", "t.json.gz", "split.json"]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_kind_of_table_keeps_ids_as_text(tmp_path, name):
+    frame = read_table(written(tmp_path / name.lower()).rename(tmp_path / name))
+    assert frame["material_id"].tolist() == ["007", "NA", "mp-3"]
+    assert frame["gap"].tolist()[:2] == [1.1, 0.6] and np.isnan(frame["gap"][2])
+    assert list(read_table(tmp_path / name, columns={"gap", "other"})) == ["gap"]
+
+
+def test_a_column_of_ids_that_the_caller_names(tmp_path):
+    written(tmp_path / "t.csv", FRAME.rename(columns={"material_id": "code"}))
+    assert read_table(tmp_path / "t.csv", id_column="code")["code"].tolist() == ["007", "NA", "mp-3"]
+    with pytest.raises(UnsupportedFileError, match="no column 'cod'.*code, gap"):
+        id_column(read_table(tmp_path / "t.csv"), "cod")
+
+
+def test_a_named_index_is_a_column_again(tmp_path):
+    FRAME.set_index("material_id").to_parquet(tmp_path / "t.parquet")
+    assert table_ids(read_table(tmp_path / "t.parquet")) == ["007", "NA", "mp-3"]
+
+
+def test_ids_are_text():
+    values = [7, 7.0, np.int64(7), np.float32(7), "7", "007", 7.5, b"x", None, np.nan, pd.NA, True]
+    assert as_ids(values) == ["7"] * 5 + ["007", "7.5", "x", "", "", "", "True"]
+    assert table_ids(pd.DataFrame({"id": [7, np.nan]})) == ["7", ""]
+    assert table_ids(pd.DataFrame({"id": pd.array([7, None], "Int64")})) == ["7", ""]
+    assert table_ids(pd.DataFrame({"gap": [1]})) is None
+    assert table_ids(pd.DataFrame({"gap": [1]}, index=pd.Index([3], name="mine")), "mine") == ["3"]
+
+
+@pytest.mark.parametrize("name", ["t.csv", "t.parquet"])
+def test_long_tables_come_in_pieces(tmp_path, name):
+    frame = pd.DataFrame({"id": np.arange(10), "gap": np.arange(10.0)})
+    pieces = list(iterate_table(written(tmp_path / name, frame), rows=4))
+    assert [len(piece) for piece in pieces] == [4, 4, 2]
+    assert as_ids(pd.concat(pieces)["id"]) == [str(k) for k in range(10)]
+
+
+@pytest.mark.parametrize("name", ["t.csv", "t.parquet", "split.json"])
+def test_a_table_without_rows(tmp_path, name):
+    frame = read_table(written(tmp_path / name, FRAME[:0]))
+    assert len(frame) == 0 and list(frame) == ["material_id", "gap"]
+
+
+@pytest.mark.parametrize(
+    "name, content",
+    [
+        ("t.csv", b'a,b\n"open'),
+        ("t.csv", b"a\n1\n2,3,4\n"),
+        ("t.csv", b"\xff\xfe\x00"),
+        ("t.csv.gz", b"not gzip"),
+        ("t.csv.gz", gzip.compress(b"a,b\n1,2\n" * 99)[:-12]),
+        ("t.csv.gz", gzip.compress(b"a,b\n1,2\n")[:12] + b"\xff" * 9),
+        ("t.json.gz", gzip.compress(b"[]" * 9)[:12] + b"\xff" * 9),
+        ("t.parquet", b"PAR1 but no more"),
+        ("t.parquet", None),
+        ("t.json", b"{oops"),
+        ("t.json", b"[1, 2]"),
+        ("t.json", b'{"a": 1}'),
+        ("t.json", b"[" * 200_000),
+        ("t.txt", b"a,b\n"),
+        ("none.csv", None),
+    ],
+)
+def test_tables_that_cannot_be_read(tmp_path, name, content):
+    path = tmp_path / name
+    if content is not None:
+        path.write_bytes(content)
+    elif name != "none.csv":
+        whole = written(path).read_bytes()
+        path.write_bytes(whole[:60] + b"\x00" * 200 + whole[260:])
+    with pytest.raises(UnsupportedFileError, match=str(path)):
+        read_table(path)
+
+
+@pytest.mark.parametrize("content", [b"", b"\n"])
+def test_empty_tables(tmp_path, content):
+    (tmp_path / "t.csv").write_bytes(content)
+    with pytest.raises(EmptyFileError):
+        read_table(tmp_path / "t.csv")
+
+
+@pytest.mark.parametrize("name", ["t.csv", "t.parquet", "t.csv.gz"])
+def test_reading_structures_keeps_ids(structures, tmp_path, name):
+    frame = pd.DataFrame({"id": ["007", "008"], "mine": [s.to(fmt="json") for s in structures[:2]], "cell": [1, 2]})
+    written(tmp_path / name, frame)
+    crystals = list(read_structures(tmp_path / name, structure_column="mine"))
+    assert [c.material_id for c in crystals] == ["007", "008"]
+    numbered = frame.assign(id=[7.0, np.nan])
+    assert [c.material_id for c in read_structures(numbered, structure_column="mine")] == ["7", "row 1"]
+    coded = written(tmp_path / name, frame.rename(columns={"id": "code", "mine": "cif"}))
+    assert [c.material_id for c in read_structures(coded, id_column="code")] == ["007", "008"]
