@@ -12,7 +12,7 @@ from .kernels import Conditions, compute_patterns, scattering_table
 from ..errors import CrystalInputError, GridError
 from ..crystals.records import Crystal
 from .simulation import pattern_error
-from .grid import XRDGrid
+from .grid import PowderPatterns, XRDGrid
 
 _AXES = np.array([[0, 0, 1], [1, 0, 0], [0, 1, 0], [1, 1, 0], [1, 0, 1], [0, 1, 1], [1, 1, 1]], float)
 
@@ -140,7 +140,7 @@ TRAINING = Instrument(
 
 def measure_patterns(
     crystals: Sequence[Crystal], instrument: Instrument, grid: XRDGrid = XRDGrid(), seed: int = 0
-) -> np.ndarray:
+) -> PowderPatterns:
     """Simulated measurements, each under conditions of its own.
 
     Parameters
@@ -154,8 +154,8 @@ def measure_patterns(
 
     Returns
     -------
-    numpy.ndarray
-        float32 (n, n_bins), highest point 1, nowhere negative.
+    PowderPatterns
+        float32 (n, n_bins), a NumPy array that knows its grid; highest point 1, nowhere negative.
 
     Raises
     ------
@@ -171,7 +171,7 @@ def measure_patterns(
 
 def try_patterns(
     crystals: Sequence[Crystal], grid: XRDGrid = XRDGrid(), instrument: Instrument | None = None, seed: int = 0
-) -> tuple[np.ndarray, list[CrystalInputError | None]]:
+) -> tuple[PowderPatterns, list[CrystalInputError | None]]:
     """As :func:`measure_patterns`, but a crystal without a pattern gets a row of zeros and its error.
 
     Without an instrument, the ideal patterns with the grid's own peak profile.
@@ -186,7 +186,7 @@ def try_patterns(
     patterns = (patterns / top[:, None]).astype(np.float32)
     if instrument is not None:
         _disturb(patterns, instrument, rng)
-    return patterns, errors
+    return PowderPatterns(patterns, grid), errors
 
 
 def _disturb(patterns: np.ndarray, instrument: Instrument, rng: np.random.Generator) -> None:

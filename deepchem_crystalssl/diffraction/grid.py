@@ -1,10 +1,12 @@
-"""Where a powder pattern lives: angles, radiation, peak profile."""
+"""The angular grid of a powder pattern, and patterns that know theirs."""
 
 from __future__ import annotations
 
+import warnings
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Literal
+from typing import Any, Literal, SupportsIndex
 
 import numpy as np
 
@@ -37,6 +39,7 @@ WAVELENGTHS = {
     "AgKb1": 0.497082,
 }
 """Wavelengths of laboratory anodes, Å."""
+_SAME_WAVELENGTH = 1e-4  # relative; shifts a peak at 110 degrees by 0.016 degrees, less than a bin of the default grid
 
 Profile = Literal["gaussian", "lorentzian", "pseudo-voigt"]
 _PROFILES: tuple[Profile, ...] = ("gaussian", "lorentzian", "pseudo-voigt")
@@ -130,3 +133,180 @@ class XRDGrid:
     def wavelength_angstrom(self) -> float:
         """Wavelength in Å."""
         return resolve_wavelength(self.wavelength)
+
+    def difference(self, other: XRDGrid) -> str | None:
+        """What distinguishes the bins of another grid from those of this one, in words; None if nothing does.
+
+        Range, number of bins and wavelength are compared, the peak profile is not. ``"CuKa"``, 1.54184 and 1.5418
+        are the same wavelength.
+
+        Examples
+        --------
+        >>> XRDGrid().difference(XRDGrid(wavelength=1.5418, fwhm=0.1)) is None
+        True
+        >>> XRDGrid().difference(XRDGrid(two_theta_max=90.0))
+        'the range is 10-90° in place of 10-110°'
+        """
+        ends = np.array([[g.two_theta_min, g.two_theta_max] for g in (self, other)])
+        if np.abs(ends[0] - ends[1]).max() > 0.01 * self.step:
+            mine, theirs = (f"{g.two_theta_min:g}-{g.two_theta_max:g}°" for g in (self, other))
+            return f"the range is {theirs} in place of {mine}"
+        if self.n_bins != other.n_bins:
+            return f"there are {other.n_bins} bins in place of {self.n_bins}"
+        mine_angstrom, their_angstrom = self.wavelength_angstrom, other.wavelength_angstrom
+        if abs(their_angstrom / mine_angstrom - 1.0) > _SAME_WAVELENGTH:
+            return f"the wavelength is {their_angstrom:g} Å in place of {mine_angstrom:g} Å"
+        return None
+
+
+class PowderPatterns(np.ndarray):
+    """An array of powder patterns that knows the grid they lie on.
+
+    It is a NumPy array in every other respect. Copies, rows, arithmetic, pickles and ``np.stack`` of patterns of one
+    grid keep the grid. An array whose last axis is no longer that of the bins (a part of the angles, a sum over
+    them), or that combines patterns of different grids, has the grid None.
+
+    Parameters
+    ----------
+    patterns : array-like (..., n_bins)
+        Intensities.
+    grid : XRDGrid
+        The grid of the last axis.
+
+    Raises
+    ------
+    GridError
+        If the number of bins is not that of the grid, or the patterns already state a different grid.
+
+    Examples
+    --------
+    >>> patterns = PowderPatterns(np.zeros((3, 5000)), XRDGrid())
+    >>> patterns[0].grid == XRDGrid(), patterns[:, 100:200].grid
+    (True, None)
+    """
+
+    _grid: XRDGrid | None
+
+    def __new__(cls, patterns: Any, grid: XRDGrid) -> PowderPatterns:
+        """The patterns, not copied where they are an array already."""
+        array = np.asarray(_checked(patterns, grid.check(), "patterns")).view(cls)
+        array._grid = grid
+        return array
+
+    @property
+    def grid(self) -> XRDGrid | None:
+        """Grid of the last axis; None if the last axis is not that of the bins."""
+        fits = self._grid is not None and self.ndim > 0 and self.shape[-1] == self._grid.n_bins
+        return self._grid if fits else None
+
+    def __array_finalize__(self, source: Any) -> None:
+        """Views and copies have the grid of their source."""
+        self._grid = getattr(source, "grid", None)
+
+    def __array_wrap__(self, array: Any, context: Any = None, return_scalar: bool = False) -> Any:
+        """Results of arithmetic keep the grid if all operands share it; single numbers are plain."""
+        if array.ndim == 0:
+            return array[()]
+        wrapped = np.asarray(array).view(PowderPatterns)
+        wrapped._grid = _common_grid(context[1] if context else [self])
+        return wrapped
+
+    def __array_function__(self, func: Callable, types: Any, args: Any, kwargs: Any) -> Any:
+        """Concatenated patterns keep the grid if all share it."""
+        result = super().__array_function__(func, types, args, kwargs)
+        grid = _common_grid(args[0], plain_too=True) if func is np.concatenate else None
+        if grid is not None:
+            result = np.asarray(result).view(PowderPatterns)
+            result._grid = grid
+        return result
+
+    def __reduce__(self) -> Any:
+        """For pickles."""
+        rebuild, arguments, state = super().__reduce__()  # type: ignore[misc]
+        return rebuild, arguments, (state, self.grid)
+
+    def __reduce_ex__(self, protocol: SupportsIndex) -> Any:
+        """For pickles; NumPy's own takes a shortcut that would lose the grid."""
+        return self.__reduce__()
+
+    def __setstate__(self, state: Any) -> None:  # type: ignore[override]
+        """From a pickle."""
+        array, self._grid = state
+        super().__setstate__(array)
+
+
+def _common_grid(operands: Sequence[Any], plain_too: bool = False) -> XRDGrid | None:
+    """Grid that all patterns among the operands share; with ``plain_too`` arrays without one count as different."""
+    grids = [x.grid if isinstance(x, PowderPatterns) else None for x in operands]
+    stated = [grid for grid in grids if grid is not None]
+    if not stated or plain_too and len(stated) < len(grids):
+        return None
+    return stated[0] if all(stated[0].difference(grid) is None for grid in stated) else None
+
+
+def _checked(patterns: Any, grid: XRDGrid, item: str) -> np.ndarray:
+    """The patterns as an array, or a GridError if their number of bins or a grid that they state is another."""
+    array = patterns if isinstance(patterns, np.ndarray) else None
+    parts = [patterns] if array is not None or not isinstance(patterns, Sequence) else patterns
+    for number, part in enumerate(parts):
+        stated = part.grid if isinstance(part, PowderPatterns) else None
+        difference = None if stated is None else grid.difference(stated)
+        if difference:
+            name = item if len(parts) == 1 else f"{item}[{number}]"
+            raise GridError(name, difference, *_RULE_OF_ONE_GRID)
+    try:
+        array = np.asarray(patterns) if array is None else array
+    except ValueError as error:  # rows of different lengths
+        raise GridError(item, str(error), *_RULE_OF_ONE_GRID) from error
+    if array.ndim == 0 or array.shape[-1] != grid.n_bins:
+        bins = "a single number" if array.ndim == 0 else f"{array.shape[-1]} bins"
+        raise GridError(item, f"{bins} in place of {grid.n_bins}", *_RULE_OF_ONE_GRID)
+    return array
+
+
+_RULE_OF_ONE_GRID = (
+    "patterns must have the angular range, the bins and the wavelength of the grid on which they are used",
+    "Simulate or prepare the patterns on that grid (of a model: model.xrd_grid).",
+)
+
+
+def on_grid(patterns: Any, grid: XRDGrid, item: str = "patterns") -> np.ndarray:
+    """Patterns as a plain array, after a check that they lie on a grid.
+
+    Patterns that state their grid (:class:`PowderPatterns`) are compared with it: range, number of bins and
+    wavelength. A plain array can only be checked for its number of bins; it is taken with a warning.
+
+    Parameters
+    ----------
+    patterns : PowderPatterns, array-like (..., n_bins), or sequence of them
+    grid : XRDGrid
+        The grid the patterns must lie on.
+    item : str
+        Name of the argument, for errors and warnings.
+
+    Returns
+    -------
+    numpy.ndarray
+        (..., n_bins), not copied where the patterns are an array already.
+
+    Raises
+    ------
+    GridError
+        If range, number of bins or wavelength differ.
+
+    Examples
+    --------
+    >>> grid = XRDGrid()
+    >>> on_grid(PowderPatterns(np.zeros((2, 5000)), grid), grid).shape
+    (2, 5000)
+    """
+    array = _checked(patterns, grid, item)
+    parts = [patterns] if isinstance(patterns, np.ndarray) else patterns
+    if array.size and any(getattr(part, "grid", None) is None for part in parts):
+        warnings.warn(
+            f"{item}: an array that does not state its grid is taken to lie on {grid.two_theta_min:g}-"
+            f"{grid.two_theta_max:g}°, {grid.n_bins} bins, {grid.wavelength_angstrom:g} Å. State the grid of the "
+            "patterns with grid=, or pass what simulate_xrd or prepare_measured_pattern returned",
+            stacklevel=3,
+        )
+    return np.asarray(array)

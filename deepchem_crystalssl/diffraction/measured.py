@@ -11,7 +11,7 @@ import numpy as np
 from pybaselines import Baseline
 
 from ..errors import AngleError, CountsError, EmptyFileError, PatternError, PatternRangeError, UnsupportedFileError
-from .grid import XRDGrid, resolve_wavelength
+from .grid import PowderPatterns, XRDGrid, resolve_wavelength
 
 PATTERN_SUFFIXES = (".xy", ".xye", ".dat", ".txt", ".csv", ".tsv", ".xrdml")
 """Of files that hold a pattern."""
@@ -27,7 +27,7 @@ def prepare_measured_pattern(
     wavelength: str | float | None = None,
     background: Background = "snip",
     normalize: bool = True,
-) -> np.ndarray:
+) -> PowderPatterns:
     """Bring a measurement onto the grid on which patterns are simulated.
 
     The background is subtracted (SNIP, Ryan et al. 1988, by pybaselines), angles are converted to the
@@ -52,8 +52,8 @@ def prepare_measured_pattern(
 
     Returns
     -------
-    numpy.ndarray
-        float64 (n_bins,).
+    PowderPatterns
+        float64 (n_bins,), a NumPy array that knows its grid.
 
     Raises
     ------
@@ -96,7 +96,7 @@ def prepare_measured_pattern(
     top = pattern.max()
     if top <= 0.0:
         raise CountsError(item, "no counts above background within the grid")
-    return pattern / top if normalize else pattern
+    return PowderPatterns(pattern / top if normalize else pattern, grid)
 
 
 def check_pattern(two_theta: Any, intensity: Any, item: str = "pattern") -> tuple[np.ndarray, np.ndarray]:

@@ -17,7 +17,7 @@ from ..errors import CrystalInputError, NoReflectionsError, OnError, Report, Sca
 from ..crystals.records import Crystal
 from ..crystals.reading import read_structures
 from ..crystals.threads import map_in_threads
-from .grid import XRDGrid
+from .grid import PowderPatterns, XRDGrid
 
 _CHUNK = 128
 
@@ -34,7 +34,7 @@ def simulate_xrd(
     dtype: DTypeLike = np.float32,
     n_threads: int | None = None,
     progress: bool | None = None,
-) -> np.ndarray:
+) -> PowderPatterns:
     """Powder patterns of crystals.
 
     Parameters
@@ -61,8 +61,8 @@ def simulate_xrd(
 
     Returns
     -------
-    numpy.ndarray
-        (n, n_bins), in the order of the source, bad items left out.
+    PowderPatterns
+        (n, n_bins), a NumPy array that knows its grid; in the order of the source, bad items left out.
 
     Examples
     --------
@@ -88,7 +88,7 @@ def simulate_xrd(
         )
     )
     report.log()
-    return np.array([pattern for _, pattern in patterns], dtype).reshape(-1, grid.n_bins)
+    return PowderPatterns(np.array([pattern for _, pattern in patterns], dtype).reshape(-1, grid.n_bins), grid)
 
 
 def iterate_patterns(
@@ -103,7 +103,7 @@ def iterate_patterns(
     dtype: DTypeLike = np.float32,
     n_threads: int | None = None,
     progress: bool | None = None,
-) -> Iterator[tuple[Crystal, np.ndarray]]:
+) -> Iterator[tuple[Crystal, PowderPatterns]]:
     """Like :func:`simulate_xrd`, lazily: yields (crystal, pattern) with flat memory."""
     grid.check()
     report = Report() if report is None else report
@@ -114,7 +114,7 @@ def iterate_patterns(
     crystals = reader.enumerate()
     chunks = iter(lambda: list(islice(crystals, _CHUNK)), [])
     for chunk, (patterns, errors) in map_in_threads(draw, chunks, n_threads):
-        for (index, crystal), pattern, error in zip(chunk, patterns, errors, strict=True):
+        for (index, crystal), pattern, error in zip(chunk, PowderPatterns(patterns, grid), errors, strict=True):
             if error is None:
                 yield crystal, pattern
             else:
