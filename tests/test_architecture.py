@@ -36,7 +36,7 @@ DOORS = {
         "registry.py",
     },
     "dgl": {"nn/message_passing.py", "crystals/records.py"},  # the record's to_dgl_graph, asked for by DeepChem
-    "matminer": {"descriptors/embeddings.py", "descriptors/environments.py", "data/loaders.py"},
+    "matminer": {"descriptors/batches.py", "descriptors/environments.py", "data/loaders.py"},
     "gemmi": {"crystals/cif.py"},
     "pybaselines": {"diffraction/measured.py"},
     "spglib": {"crystals/symmetry.py"},

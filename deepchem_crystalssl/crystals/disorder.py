@@ -51,7 +51,14 @@ def resolve_disorder(crystal: Crystal, policy: Disorder) -> Crystal:
         parts = zip(occupancies.occupancy[rows], occupancies.atomic_numbers[rows], strict=True)
         site = " + ".join(f"{occupancy:g} {symbols()[z]}" for occupancy, z in parts)
         raise DisorderError(crystal.material_id, f"{len(partial)} disordered sites, first {partial[0]}: {site}")
-    full = totals >= 0.5
+    full = kept_sites(crystal, policy)
     if not full.any():
         raise EmptyStructureError(crystal.material_id, "every site less than half occupied")
     return Crystal(crystal.atomic_numbers[full], crystal.frac_coords[full], crystal.lattice, crystal.material_id)
+
+
+def kept_sites(crystal: Crystal, policy: Disorder) -> np.ndarray:
+    """Return which sites :func:`resolve_disorder` keeps, bool (N,): all of them, or those at least half full."""
+    if crystal.occupancies is None or policy != "dominant":
+        return np.ones(crystal.num_nodes, bool)
+    return np.bincount(crystal.occupancies.site, crystal.occupancies.occupancy) >= 0.5

@@ -1,45 +1,30 @@
-"""matminer descriptors: embeddings as columns of the pipelines people already run."""
+"""Embeddings of pretrained models as matminer featurizers and scikit-learn transformers."""
 
 from __future__ import annotations
 
 import os
-from abc import abstractmethod
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
 import torch
-from matminer.featurizers.base import BaseFeaturizer
 from pymatgen.core import Structure
 
-from ..crystals.convert import to_crystal
-from ..errors import CrystalInputError, OnError, Report, UnsupportedObjectError
-from ..crystals.neighbors import iterate_graphs
-from ..models.embedding import Space, embed_graphs
-from ..models.pretraining import CrystalSSLModel
-from ..nn.crystal_encoder import CrystalEncoder
-from ..nn.site_attributes import CELL_ATTRIBUTES, SITE_ATTRIBUTES
+from ..crystals.disorder import Disorder, kept_sites, resolve_disorder
+from ..crystals.neighbors import IsolatedAtoms
+from ..crystals.records import Crystal
+from ..data.featurizers import read_one
+from ..errors import CrystalInputError, OnError, PatternError, Report, UnsupportedObjectError
+from ..models.embedding import Space
 from ..models.pretrained import DEFAULT, load_pretrained
+from ..models.pretraining import CrystalSSLModel
+from .batches import BatchFeaturizer
+from .labels import chosen_layers, crystal_labels, pattern_labels, site_labels
 
-# matminer forks; a child of a process in which torch has used its threads would wait for them for ever.
+# matminer forks worker processes. A child of a process in which torch has used its threads would wait for them forever.
 os.register_at_fork(after_in_child=lambda: torch.set_num_threads(1))
-
-CITATIONS = (
-    "@article{suzuki2022, title={Self-supervised learning of materials concepts from crystal structures via deep "
-    "neural networks}, author={Suzuki, Yuta and Taniai, Tatsunori and Saito, Kotaro and Ushiku, Yoshitaka and Ono, "
-    "Kanta}, "
-    "journal={Machine Learning: Science and Technology}, volume={3}, pages={045034}, year={2022}, "
-    "doi={10.1088/2632-2153/aca23d}}",
-    "@article{kong2024, title={Self-supervised representations and node embedding graph neural networks for accurate "
-    "and multi-scale analysis of materials}, author={Kong, Jian-Gang and others}, "
-    "journal={Machine Learning: Science and Technology}, volume={5}, pages={035018}, year={2024}, "
-    "doi={10.1088/2632-2153/ad612b}}",
-    "@article{jain2013, title={Commentary: The Materials Project}, author={Jain, Anubhav and others}, "
-    "journal={APL Materials}, volume={1}, pages={011002}, year={2013}, doi={10.1063/1.4812323}}",
-)
 
 
 @lru_cache(maxsize=4)
@@ -47,120 +32,47 @@ def _opened(name_or_path: str | Path) -> CrystalSSLModel:
     return load_pretrained(name_or_path)
 
 
-class _Embedding(BaseFeaturizer):
-    """What the descriptors share: a model opened at first use, all entries in a few batches, in this process.
-
-    matminer's own way, one entry at a time in forked workers, would be a hundred times slower, and hang once torch
-    has run in the parent.
-    """
+class PretrainedFeaturizer(BatchFeaturizer):
+    """A featurizer whose vectors come from a pretrained model, which is opened when it is first needed."""
 
     pretrained: str | Path | CrystalSSLModel | None
-    n_jobs: int = 1  # an attribute over matminer's property: a constructor argument, which sklearn.clone keeps
 
     @property
     def model(self) -> CrystalSSLModel:
-        """The trained model; it is opened once per process and never pickled with the descriptor."""
+        """The model. It is opened once per process and, if it was given by name, not pickled with the featurizer."""
         if isinstance(self.pretrained, CrystalSSLModel):
             return self.pretrained
         return _opened(DEFAULT if self.pretrained is None else self.pretrained)
 
     @property
     def model_name(self) -> str:
-        """What the labels call the model."""
+        """The name of the model in the labels of the columns."""
         if isinstance(self.pretrained, CrystalSSLModel):
             return "model"
         return DEFAULT if self.pretrained is None else Path(self.pretrained).name
 
-    def set_n_jobs(self, n_jobs: int) -> None:
-        """Set the number of threads, as matminer's featurizers let one."""
-        self.n_jobs = n_jobs
 
-    @abstractmethod
-    def _embed(self, entries: list, on_error: OnError, report: Report) -> np.ndarray:
-        """Vectors of the good entries, in order; what is wrong with the others goes to the report."""
-
-    def featurize(self, *x: Any) -> list[float]:
-        """The vector of one entry."""
-        return self._embed([x if len(x) > 1 else x[0]], "raise", Report())[0].tolist()
-
-    def featurize_many(
-        self, entries: Any, ignore_errors: bool = False, return_errors: bool = False, pbar: bool | dict = True
-    ) -> list[list]:
-        """The vectors of many entries, in batches.
-
-        Parameters
-        ----------
-        entries : list, tuple, numpy.ndarray, pandas.Series or pandas.DataFrame
-            Structures, or tuples of the arguments of :meth:`featurize`.
-        ignore_errors : bool
-            A bad entry costs itself alone: its row is NaN. Otherwise it raises its typed error.
-        return_errors : bool
-            A further column says what was wrong, NaN if nothing was.
-        pbar : bool
-            Part of matminer's signature; a thousand crystals take a second.
-
-        Returns
-        -------
-        list of list
-        """
-        if return_errors and not ignore_errors:
-            raise ValueError("return_errors: True; errors are returned where they are ignored: set ignore_errors=True")
-        rows = _entries(entries)
-        vectors, report = self._vectors(rows, "skip" if ignore_errors else "raise")
-        features: list[list] = vectors.tolist()
-        if return_errors:
-            said = {error.index: str(error) for error in report}
-            for index, row in enumerate(features):
-                row.append(said.get(index, float("nan")))
-        return features
-
-    def transform(self, X: Any) -> np.ndarray:
-        """Vectors, float32 (n, F), for scikit-learn; the row of a bad entry is NaN, and the log says why."""
-        return self._vectors(_entries(X), "skip")[0]
-
-    def _vectors(self, entries: list, on_error: OnError) -> tuple[np.ndarray, Report]:
-        report = Report()
-        found: Any = self._embed(entries, on_error, report) if entries else []
-        vectors = np.full((len(entries), len(self.feature_labels())), np.nan, np.float32)
-        left_out = {error.index for error in report}
-        if len(found):
-            vectors[[k for k in range(len(entries)) if k not in left_out]] = found
-        return vectors, report
-
-    def get_feature_names_out(self, input_features: Any = None) -> np.ndarray:
-        """The labels, for ``set_output(transform="pandas")``."""
-        return np.array(self.feature_labels(), object)
-
-    def __sklearn_tags__(self) -> Any:
-        tags = super().__sklearn_tags__()
-        tags.input_tags.two_d_array = False
-        tags.requires_fit = False
-        tags.no_validation = True
-        return tags
-
-    def citations(self) -> list[str]:
-        """Both methods, and the structures the models were trained on."""
-        return list(CITATIONS)
-
-    def implementors(self) -> list[str]:
-        """Who wrote it."""
-        return ["the deepchem_crystalssl developers"]
-
-
-class CrystalEmbedding(_Embedding):
-    """Vectors of crystals from a pretrained model, as a matminer structure featurizer and scikit-learn transformer.
+class CrystalEmbedding(PretrainedFeaturizer):
+    """Vectors of crystals from a pretrained model: a matminer structure featurizer and scikit-learn transformer.
 
     Parameters
     ----------
     pretrained : str, Path or CrystalSSLModel, optional
-        Shipped name, folder, or model; by default ``"general"``.
+        Name of a shipped model, folder of a trained one, or the model itself; by default ``"general"``.
     layers : sequence of int, optional
-        Layers whose mean and standard deviation over the sites are joined instead; 0 is the element.
+        Use the mean and standard deviation over the sites of these layers; 0 is the embedding of the element. By
+        default the vector is the one named by ``space``.
     n_jobs : int
-        Threads of the search for neighbours.
+        Number of threads for the neighbour search.
     space : {"descriptor", "shared", "pattern", "similarity"}
-        What the vectors are for; see :meth:`CrystalSSLModel.embed <deepchem_crystalssl.CrystalSSLModel.embed>`. The
-        descriptor is already scaled, for kernels of Manhattan distances and for forests.
+        Which vector of a crystal is used; see
+        :meth:`CrystalSSLModel.embed <deepchem_crystalssl.CrystalSSLModel.embed>`. The default, the descriptor, is
+        already scaled for kernels of Manhattan distances and for forests.
+    disorder : {"refuse", "dominant", "average"}
+        What to do with sites that are partially occupied or shared by several species: raise a
+        :class:`~deepchem_crystalssl.errors.DisorderError`, keep the majority species, or average over the species.
+    isolated_atoms : {"keep", "raise"}
+        Whether an atom without a neighbour within the cutoff is kept without edges or raises an error.
 
     Examples
     --------
@@ -177,50 +89,63 @@ class CrystalEmbedding(_Embedding):
         layers: Sequence[int] | None = None,
         n_jobs: int = 1,
         space: Space = "descriptor",
+        disorder: Disorder = "refuse",
+        isolated_atoms: IsolatedAtoms = "keep",
     ):
         self.pretrained = pretrained
         self.layers = layers
         self.n_jobs = n_jobs
         self.space = space
+        self.disorder = disorder
+        self.isolated_atoms = isolated_atoms
 
     def precheck(self, x: Any) -> bool:
-        """Whether a structure can be embedded."""
+        """Return whether a structure can be embedded."""
         report = Report()
-        return bool(list(iterate_graphs([_read(x, 0)], on_error="skip", report=report, progress=False)))
+        self.compute([x], "skip", report)
+        return not report
 
     def feature_labels(self) -> list[str]:
-        """Model, layer or attribute, and number of every column."""
-        encoder, name = self.model.crystal_encoder, self.model_name
-        if self.layers is not None:
-            statistics = [f"layer {k} {how}" for k in self.layers for how in ("mean", "deviation")]
-            return _numbered(name, statistics, encoder.width)
-        shared = _numbered(name, [self.space if self.space == "pattern" else "shared"], encoder.embedding_size)
-        if self.space in ("shared", "pattern"):
-            return shared
-        readout = _readout_labels(encoder, name)
-        return readout if self.space == "descriptor" else readout + shared
+        """Return one name per column: the model, the attribute or layer, and the number of the column within it."""
+        encoder = self.model.crystal_encoder
+        return crystal_labels(encoder, self.model_name, chosen_layers(encoder, self.layers), self.space)
 
-    def _embed(self, entries: list, on_error: OnError, report: Report) -> np.ndarray:
-        records = [_read(entry, k) for k, entry in enumerate(entries)]
-        options: dict[str, Any] = {"on_error": on_error, "report": report, "n_threads": self.n_jobs, "progress": False}
-        space: Space = "shared" if self.layers is not None else self.space
-        return self.model.embed(records, layers=self.layers, space=space, **options)
+    def compute(self, entries: list, on_error: OnError, report: Report) -> np.ndarray:
+        """Return the vectors of structures, float32 (n_good, n_features)."""
+        return self.model.embed(
+            read_entries(entries),
+            layers=chosen_layers(self.model.crystal_encoder, self.layers),
+            space="shared" if self.layers is not None and self.space == "descriptor" else self.space,
+            disorder=self.disorder,
+            isolated_atoms=self.isolated_atoms,
+            on_error=on_error,
+            report=report,
+            n_threads=self.n_jobs,
+            progress=False,
+        )
 
 
-class SiteEmbedding(_Embedding):
+class SiteEmbedding(PretrainedFeaturizer):
     """Vectors of sites from a pretrained model, as a matminer site featurizer.
 
-    ``SiteStatsFingerprint`` and its kin accept it. All sites of a structure are embedded at once, when the first is
-    asked for.
+    ``SiteStatsFingerprint`` and matminer's other users of site featurizers accept it. All sites of a structure are
+    embedded together when the first of them is asked for.
 
     Parameters
     ----------
     pretrained : str, Path or CrystalSSLModel, optional
-        Shipped name, folder, or model; by default ``"general"``.
+        Name of a shipped model, folder of a trained one, or the model itself; by default ``"general"``.
     layers : sequence of int, optional
-        Layers that are joined, 0 is the element; by default the descriptor: attributes, then all layers.
+        Layers whose vectors are joined; 0 is the embedding of the element. By default the descriptor of the site: its
+        attributes followed by all layers.
     n_jobs : int
-        Threads of the search for neighbours.
+        Number of threads for the neighbour search.
+    disorder : {"refuse", "dominant", "average"}
+        What to do with sites that are partially occupied or shared by several species, as in
+        :class:`CrystalEmbedding`. With ``"dominant"`` a site that is less than half full is left out of the crystal
+        and has no vector.
+    isolated_atoms : {"keep", "raise"}
+        Whether an atom without a neighbour within the cutoff is kept without edges or raises an error.
 
     Examples
     --------
@@ -231,75 +156,95 @@ class SiteEmbedding(_Embedding):
     (96, 'small layer 1 #47')
     """
 
-    _last: tuple[tuple, np.ndarray] | None = None
+    _last: tuple[tuple, np.ndarray] | None = None  # the sites of one structure; matminer asks for them one by one
 
     def __init__(
         self,
         pretrained: str | Path | CrystalSSLModel | None = None,
         layers: Sequence[int] | None = None,
         n_jobs: int = 1,
+        disorder: Disorder = "refuse",
+        isolated_atoms: IsolatedAtoms = "keep",
     ):
         self.pretrained = pretrained
         self.layers = layers
         self.n_jobs = n_jobs
+        self.disorder = disorder
+        self.isolated_atoms = isolated_atoms
 
     def featurize(self, struct: Structure, idx: int) -> list[float]:
-        """The vector of one site."""
+        """Return the vector of the site with index ``idx``."""
         contents = (struct.lattice.matrix.tobytes(), struct.frac_coords.tobytes(), tuple(struct.species_and_occu))
-        if self._last is None or self._last[0] != contents:
-            self._last = (contents, self._sites([struct], "raise", Report())[0])
-        return self._last[1][idx].tolist()
+        key = (*contents, *map(str, self.get_params().items()))
+        if self._last is None or self._last[0] != key:
+            self._last = (key, self._embed_sites([struct], "raise", Report())[0])
+        return _vector_of_site(self._last[1], idx).tolist()
 
     def feature_labels(self) -> list[str]:
-        """Model, layer or attribute, and number of every column."""
-        encoder, name = self.model.crystal_encoder, self.model_name
-        if self.layers is not None:
-            return _numbered(name, [f"layer {k}" for k in self.layers], encoder.width)
-        known = encoder.site_size - encoder.width * (len(encoder.convolutions) + 1)
-        layers = [f"layer {k}" for k in range(len(encoder.convolutions) + 1)]
-        return [f"{name} {attribute}" for attribute in SITE_ATTRIBUTES[:known]] + _numbered(name, layers, encoder.width)
+        """Return one name per column: the model, the attribute or layer, and the number of the column within it."""
+        encoder = self.model.crystal_encoder
+        return site_labels(encoder, self.model_name, chosen_layers(encoder, self.layers))
 
-    def _embed(self, entries: list, on_error: OnError, report: Report) -> np.ndarray:
-        """Entries are (structure, index); a structure many of them name is embedded once."""
-        structures = {id(structure): structure for structure, _ in entries}
-        bad = Report()
-        vectors = iter(self._sites(list(structures.values()), on_error, bad))
-        wrong = {error.index: error for error in bad}
-        sites = {key: None if k in wrong else next(vectors) for k, key in enumerate(structures)}
-        places = {key: k for k, key in enumerate(structures)}
+    def compute(self, entries: list, on_error: OnError, report: Report) -> np.ndarray:
+        """Return the vectors of (structure, site index) pairs, float32 (n_good, n_features)."""
+        pairs = [_pair(entry, k) for k, entry in enumerate(entries)]
+        structures = {id(pair[0]): pair[0] for pair in pairs if isinstance(pair, tuple)}
+        found = Report()
+        vectors = iter(self._embed_sites(list(structures.values()), "skip", found))
+        bad = {error.index: error for error in found}
+        of_structure = {key: bad[k] if k in bad else next(vectors) for k, key in enumerate(structures)}
         rows = []
-        for k, (structure, index) in enumerate(entries):
-            own = sites[id(structure)]
-            if own is None:
-                error = wrong[places[id(structure)]]
-                report.handle(type(error)(error.item, error.value, error.rule, error.remedy), on_error, k)
-            elif not -len(own) <= index < len(own):
-                report.handle(_no_such_site(index, len(own)), on_error, k)
-            else:
-                rows.append(own[index])
-        return np.array(rows, np.float32)
+        for k, pair in enumerate(pairs):
+            sites = pair if isinstance(pair, CrystalInputError) else of_structure[id(pair[0])]
+            try:
+                if isinstance(sites, CrystalInputError):  # one structure may belong to many entries: copy its error
+                    raise type(sites)(f"entry {k}", f"{sites.item}: {sites.value}", sites.rule, sites.remedy)
+                rows.append(_vector_of_site(sites, pair[1]))
+            except CrystalInputError as error:
+                report.handle(error, on_error, k)
+        return np.array(rows, np.float32).reshape(-1, len(self.feature_labels()))
 
-    def _sites(self, structures: list, on_error: OnError, report: Report) -> list[np.ndarray]:
-        """(N, F) of each good structure."""
-        model, records = self.model, [_read(entry, k) for k, entry in enumerate(structures)]
-        graphs = list(iterate_graphs(records, on_error=on_error, report=report, n_threads=self.n_jobs, progress=False))
-        space: Space = "shared" if self.layers is not None else "descriptor"
-        vectors = embed_graphs(model.crystal_encoder, graphs, "site", self.layers, model.engine, model.device, space)
-        return np.split(vectors, np.cumsum([graph.num_nodes for graph in graphs])[:-1]) if graphs else []
+    def _embed_sites(self, structures: list, on_error: OnError, report: Report) -> list[np.ndarray]:
+        """Return (N, F) for each structure that could be embedded; the rows of sites that were left out are NaN."""
+        crystals = [_resolved(crystal, self.disorder) for crystal in read_entries(structures)]
+        vectors = self.model.embed(
+            [crystal[0] if isinstance(crystal, tuple) else crystal for crystal in crystals],
+            "site",
+            chosen_layers(self.model.crystal_encoder, self.layers),
+            space="descriptor" if self.layers is None else "shared",
+            disorder=self.disorder,
+            isolated_atoms=self.isolated_atoms,
+            on_error=on_error,
+            report=report,
+            n_threads=self.n_jobs,
+            progress=False,
+        )
+        left_out, result, first = set(report.indices), [], 0
+        for k, crystal in enumerate(crystals):
+            if k not in left_out:
+                kept = crystal[1]
+                sites = np.full((len(kept), vectors.shape[1]), np.nan, np.float32)
+                sites[kept] = vectors[first : first + kept.sum()]
+                first += kept.sum()
+                result.append(sites)
+        return result
 
     def __getstate__(self) -> dict[str, Any]:
         return {**super().__getstate__(), "_last": None}
 
 
-class XRDEmbedding(_Embedding):
-    """Vectors of powder patterns: measured ones, or those expected of structures; both meet in one space.
+class XRDEmbedding(PretrainedFeaturizer):
+    """Vectors of powder patterns: of measured patterns, or of those expected of structures, in one space.
 
     Parameters
     ----------
     pretrained : str, Path or CrystalSSLModel, optional
-        Shipped name, folder, or model; by default ``"general"``.
+        Name of a shipped model, folder of a trained one, or the model itself; by default ``"general"``.
     n_jobs : int
-        Threads of the search for neighbours.
+        Number of threads for the simulation of patterns.
+    disorder : {"refuse", "dominant", "average"}
+        What to do with sites that are partially occupied or shared by several species, as in
+        :class:`CrystalEmbedding`.
 
     Examples
     --------
@@ -307,82 +252,116 @@ class XRDEmbedding(_Embedding):
     >>> from deepchem_crystalssl import simulate_xrd
     >>> salt = Structure.from_spacegroup("Fm-3m", Lattice.cubic(5.64), ["Na", "Cl"], [[0, 0, 0], [.5, .5, .5]])
     >>> embedding = XRDEmbedding("small")
-    >>> expected, seen = np.array(embedding.featurize_many([salt, simulate_xrd(salt)]))
-    >>> bool(expected @ seen > 0.9)
+    >>> expected, measured = np.array(embedding.featurize_many([salt, simulate_xrd(salt)]))
+    >>> bool(expected @ measured > 0.9)
     True
     """
 
-    def __init__(self, pretrained: str | Path | CrystalSSLModel | None = None, n_jobs: int = 1):
+    def __init__(
+        self,
+        pretrained: str | Path | CrystalSSLModel | None = None,
+        n_jobs: int = 1,
+        disorder: Disorder = "refuse",
+    ):
         self.pretrained = pretrained
         self.n_jobs = n_jobs
+        self.disorder = disorder
 
     def feature_labels(self) -> list[str]:
-        """Model, and number of every column."""
-        return _numbered(self.model_name, ["pattern"], self.model.crystal_encoder.embedding_size)
+        """Return one name per column: the model and the number of the column."""
+        return pattern_labels(self.model.crystal_encoder, self.model_name)
 
-    def _embed(self, entries: list, on_error: OnError, report: Report) -> np.ndarray:
-        """Entries are structures, or patterns (n_bins,) on the model's grid."""
-        model = self.model
-        measured = {k: np.ravel(e) for k, e in enumerate(entries) if isinstance(e, np.ndarray)}
-        vectors = (
-            dict(zip(measured, model.embed_xrd(np.array(list(measured.values()))), strict=True)) if measured else {}
-        )
-        others = [k for k in range(len(entries)) if k not in vectors]
+    def compute(self, entries: list, on_error: OnError, report: Report) -> np.ndarray:
+        """Return the vectors of structures, or of patterns (n_bins,) on the grid of the model."""
+        vectors: dict[int, np.ndarray] = {}
+        errors: dict[int, CrystalInputError] = {}
+        patterns = {}
+        for k, entry in enumerate(entries):
+            if isinstance(entry, np.ndarray):
+                try:
+                    patterns[k] = self._checked(entry, k)
+                except CrystalInputError as error:
+                    errors[k] = error
+        if patterns:
+            vectors = dict(zip(patterns, self.model.embed_xrd(np.array(list(patterns.values()))), strict=True))
+        others = [k for k, entry in enumerate(entries) if not isinstance(entry, np.ndarray)]
         found = Report()
-        records = [_read(entries[k], k) for k in others]
-        options: dict[str, Any] = {"on_error": on_error, "report": found, "n_threads": self.n_jobs, "progress": False}
-        expected = iter(model.embed(records, space="pattern", **options))
-        wrong = {error.index: error for error in found}
-        for position, k in enumerate(others):
-            if position in wrong:
-                report.handle(wrong[position], on_error, k)
-            else:
-                vectors[k] = next(expected)
-        return np.array([vectors[k] for k in sorted(vectors)], np.float32)
-
-
-def _entries(entries: Any) -> list:
-    """One entry per row, whatever they came in: tuples of one argument, as matminer makes them, are taken apart."""
-    if isinstance(entries, pd.DataFrame):
-        entries = entries.to_numpy()
-    if not isinstance(entries, (list, tuple, np.ndarray, pd.Series)):
-        raise UnsupportedObjectError(
-            "entries", type(entries).__name__, "entries are a list, an array, a Series or a DataFrame", "Make a list."
+        expected = self.model.embed(
+            [read_one(entries[k], f"entry {k}") for k in others],
+            space="pattern",
+            disorder=self.disorder,
+            on_error="skip",
+            report=found,
+            n_threads=self.n_jobs,
+            progress=False,
         )
-    return [_alone(entry) for entry in entries]
+        errors.update({others[error.index]: error for error in found if error.index is not None})
+        vectors.update(zip((k for k in others if k not in errors), expected, strict=True))
+        for k in sorted(errors):
+            report.handle(errors[k], on_error, k)
+        return np.array([vectors[k] for k in sorted(vectors)], np.float32).reshape(-1, expected.shape[1])
+
+    def _checked(self, pattern: np.ndarray, k: int) -> np.ndarray:
+        intensities = np.ravel(pattern)
+        grid = self.model.xrd_grid
+        if len(intensities) != grid.n_bins:
+            raise PatternError(
+                f"entry {k}",
+                f"{len(intensities)} bins",
+                f"the model's grid has {grid.n_bins} bins",
+                "Simulate or prepare the pattern on model.xrd_grid.",
+            )
+        if not np.isfinite(intensities).all():
+            raise PatternError(
+                f"entry {k}",
+                "NaN or infinite intensities",
+                "intensities must be finite",
+                "Prepare the pattern with prepare_measured_pattern.",
+            )
+        return intensities
 
 
-def _alone(entry: Any) -> Any:
-    bundled = isinstance(entry, (tuple, list)) or (isinstance(entry, np.ndarray) and entry.dtype == object)
-    return entry[0] if bundled and len(entry) == 1 else entry
+def read_entries(entries: Iterable[Any]) -> list[Crystal | CrystalInputError]:
+    """Return the crystal of each entry, or the error that says why there is none."""
+    return [read_one(entry, f"entry {k}") for k, entry in enumerate(entries)]
 
 
-def _read(entry: Any, index: int) -> Any:
-    """The crystal of an entry, or what is wrong with it."""
+def _resolved(
+    crystal: Crystal | CrystalInputError, disorder: Disorder
+) -> tuple[Crystal, np.ndarray] | CrystalInputError:
+    """Return the crystal after the policy for disorder, and which of its sites were kept, bool (N,)."""
+    if isinstance(crystal, CrystalInputError):
+        return crystal
     try:
-        return to_crystal(entry, f"entry {index}")
+        return resolve_disorder(crystal, disorder), kept_sites(crystal, disorder)
     except CrystalInputError as error:
         return error
 
 
-def _no_such_site(index: int, n_sites: int) -> CrystalInputError:
+def _pair(entry: Any, k: int) -> tuple[Any, int] | CrystalInputError:
+    if isinstance(entry, tuple | list | np.ndarray) and len(entry) == 2:
+        return entry[0], entry[1]
     return UnsupportedObjectError(
-        f"site {index}", f"{n_sites} sites", "an index counts the structure's sites from 0", "Give one of them."
+        f"entry {k}",
+        f"a {type(entry).__name__}",
+        "an entry is a structure and the index of a site",
+        "Pass tuples (structure, index).",
     )
 
 
-def _numbered(name: str, blocks: Sequence[str], width: int) -> list[str]:
-    return [f"{name} {block} #{k}" for block in blocks for k in range(width)]
-
-
-def _readout_labels(encoder: CrystalEncoder, name: str) -> list[str]:
-    """Of the readout over sites."""
-    known = []
-    if encoder.attributes is not None:
-        how = ("mean", "deviation", "least", "greatest")
-        known = [f"{name} {statistic} {attribute}" for statistic in how for attribute in SITE_ATTRIBUTES]
-        known += [f"{name} {attribute}" for attribute in CELL_ATTRIBUTES]
-    n_learned = encoder.pooled_size - len(known)
-    if encoder.readout == "means":
-        return known + _numbered(name, [f"layer {k} mean" for k in range(n_learned // encoder.width)], encoder.width)
-    return known + _numbered(name, ["readout"], n_learned)
+def _vector_of_site(sites: np.ndarray, index: int) -> np.ndarray:
+    if not -len(sites) <= index < len(sites):
+        raise UnsupportedObjectError(
+            f"site {index}",
+            f"{len(sites)} sites",
+            "the index of a site must be between 0 and the number of sites - 1",
+            "Give the index of an existing site.",
+        )
+    if np.isnan(sites[index, 0]):
+        raise UnsupportedObjectError(
+            f"site {index}",
+            "less than half occupied",
+            "disorder='dominant' leaves out sites that are less than half occupied",
+            "Pass disorder='average' to keep the site.",
+        )
+    return sites[index]

@@ -18,7 +18,7 @@ from .checkpoints import read_config
 from ..crystals.disorder import Disorder
 from ..errors import OnError, Report
 from ..diffraction.conditions import TRAINING, Instrument, try_patterns
-from ..crystals.neighbors import iterate_graphs
+from ..crystals.neighbors import IsolatedAtoms, iterate_graphs
 from ..diffraction.grid import XRDGrid
 from ..data.datasets import records_of
 from .embedding import Level, Space, embed_expected_patterns, embed_graphs, embed_patterns
@@ -371,6 +371,7 @@ class CrystalSSLModel(ResumableModel):
         *,
         space: Space = "shared",
         disorder: Disorder = "refuse",
+        isolated_atoms: IsolatedAtoms = "keep",
         on_error: OnError = "raise",
         report: Report | None = None,
         n_threads: int | None = None,
@@ -393,7 +394,7 @@ class CrystalSSLModel(ResumableModel):
             crystal's own simulated patterns; to predict properties from, by regressors that look at Manhattan
             distances or single columns, already scaled; to find what is alike, by cosine or Euclidean distance. The
             descriptor is there for sites too: attributes and all layers.
-        disorder, on_error, report, n_threads, progress
+        disorder, isolated_atoms, on_error, report, n_threads, progress
             As in :func:`~deepchem_crystalssl.structures_to_graphs`.
 
         Returns
@@ -404,7 +405,7 @@ class CrystalSSLModel(ResumableModel):
         source = records_of(structures) if isinstance(structures, Dataset) else structures
         report = Report() if report is None else report
         options: dict[str, Any] = {"disorder": disorder, "n_threads": n_threads, "progress": progress}
-        graphs = iterate_graphs(source, on_error=on_error, report=report, **options)
+        graphs = iterate_graphs(source, isolated_atoms=isolated_atoms, on_error=on_error, report=report, **options)
         if space == "pattern" and level == "crystal" and layers is None:
             vectors, errors = embed_expected_patterns(self._pattern_encoder(), graphs, self.xrd_grid, self.device)
             report.handle_rest(errors, on_error)

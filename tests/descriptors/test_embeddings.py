@@ -286,3 +286,99 @@ def test_forked_workers_do_not_hang(tmp_path):
         [sys.executable, "-c", textwrap.dedent(code)], capture_output=True, text=True, timeout=200, cwd=tmp_path
     )
     assert done.stdout.strip().endswith("12"), done.stderr
+
+
+# Disorder and isolated atoms
+
+
+@pytest.fixture(scope="module")
+def mixed():
+    """A site shared by two elements, a site that is 30 % occupied, and an ordered one."""
+    return Structure(
+        Lattice.cubic(4.0),
+        [{"Fe": 0.6, "Ni": 0.4}, {"Li": 0.3}, "O"],
+        [[0, 0, 0], [0.5, 0.5, 0], [0.5, 0.5, 0.5]],
+    )
+
+
+@pytest.mark.parametrize("make", [CrystalEmbedding, SiteEmbedding, XRDEmbedding])
+def test_the_advice_of_a_disorder_error_can_be_followed(make, mixed):
+    arguments = (mixed, 0) if make is SiteEmbedding else (mixed,)
+    with pytest.raises(dcs.errors.DisorderError, match="disorder='average'"):
+        make("small").featurize(*arguments)
+    vectors = {}
+    for policy in ("average", "dominant"):
+        embedding = clone(make("small", disorder=policy))
+        assert embedding.disorder == policy
+        vectors[policy] = embedding.featurize(*arguments)
+        assert np.isfinite(vectors[policy]).all()
+        assert np.allclose(embedding.transform([arguments])[0], vectors[policy], rtol=1e-3, atol=1e-4)
+    assert not np.allclose(vectors["average"], vectors["dominant"], atol=1e-3)
+
+
+def test_vectors_of_mixed_crystals_are_those_of_the_model(mixed, structures):
+    model = dcs.load_pretrained("small")
+    expected = model.embed([mixed, structures[0]], space="descriptor", disorder="average", progress=False)
+    assert np.allclose(CrystalEmbedding("small", disorder="average").transform([mixed, structures[0]]), expected)
+
+
+def test_sites_keep_the_numbers_they_have_in_the_structure(mixed):
+    """'dominant' leaves the site of lithium out; the oxygen after it is still site 2."""
+    every = SiteEmbedding("small", layers=[0], disorder="average").featurize_many([(mixed, k) for k in range(3)])
+    embedding = SiteEmbedding("small", layers=[0], disorder="dominant")
+    oxygen = Structure(Lattice.cubic(4.0), ["Fe", "O"], [[0, 0, 0], [0.5, 0.5, 0.5]])
+    assert np.allclose(embedding.featurize(mixed, 2), embedding.featurize(oxygen, 1), atol=1e-5)
+    assert np.isfinite(every).all()
+    with pytest.raises(dcs.CrystalInputError, match="less than half"):
+        embedding.featurize(mixed, 1)
+    rows = embedding.featurize_many([(mixed, k) for k in range(3)], ignore_errors=True, return_errors=True)
+    assert [isinstance(row[-1], str) for row in rows] == [False, True, False]
+
+
+@pytest.mark.parametrize("make", [CrystalEmbedding, SiteEmbedding, XRDEmbedding])
+def test_an_isolated_atom_costs_nothing_by_default(make):
+    alone = Structure(Lattice.cubic(9.0), ["Xe"], [[0, 0, 0]])
+    arguments = (alone, 0) if make is SiteEmbedding else (alone,)
+    assert np.isfinite(make("small").featurize(*arguments)).all()
+    if make is not XRDEmbedding:  # a powder pattern knows no neighbours
+        with pytest.raises(dcs.errors.IsolatedAtomError):
+            make("small", isolated_atoms="raise").featurize(*arguments)
+
+
+def test_changed_parameters_are_used_for_the_same_structure(structures):
+    embedding = SiteEmbedding("small", layers=[0])
+    first = embedding.featurize(structures[0], 0)
+    assert not np.allclose(first, embedding.set_params(layers=[1]).featurize(structures[0], 0))
+
+
+def test_a_bad_pattern_costs_itself_alone(structures):
+    embedding = XRDEmbedding("small")
+    good = dcs.simulate_xrd(structures[0])[0]
+    rows = embedding.featurize_many([good, good[:100], np.full(5000, np.nan), structures[0]], ignore_errors=True)
+    assert np.isfinite(rows).all(axis=1).tolist() == [True, False, False, True]
+    with pytest.raises(dcs.CrystalInputError, match="entry 1"):
+        embedding.featurize_many([good, good[:100]])
+
+
+def test_an_entry_of_a_site_embedding_is_a_pair(structures):
+    with pytest.raises(dcs.CrystalInputError, match="entry 0.*index of a site"):
+        SiteEmbedding("small").featurize_many(structures)
+
+
+@pytest.mark.parametrize("layers", [[0, -1], (2,), [-1, -4, 1]])
+def test_layers_have_one_name_each(layers, structures):
+    for embedding in (CrystalEmbedding("small", layers), SiteEmbedding("small", layers)):
+        labels = embedding.feature_labels()
+        row = embedding.featurize(*((structures[0], 0) if isinstance(embedding, SiteEmbedding) else structures[:1]))
+        assert len(labels) == len(set(labels)) == len(row) and not any("-" in label for label in labels)
+    for wrong in ([1, 1], [3, -1], [], [4]):
+        with pytest.raises(ValueError, match="different layers"):
+            CrystalEmbedding("small", wrong).feature_labels()
+
+
+def test_statistics_have_their_usual_names():
+    labels = CrystalEmbedding("small").feature_labels()
+    for statistic in ("mean", "std", "minimum", "maximum"):
+        assert f"small {statistic} electronegativity" in labels
+    assert "small layer 1 std #0" in CrystalEmbedding("small", [1]).feature_labels()
+    assert not any(word in label for label in labels for word in ("deviation", "least", "greatest"))
