@@ -191,7 +191,8 @@ class StructureReader:
             yield error
 
     def _from_table(self, path: Path) -> Iterator[Item]:
-        wanted = {*_STRUCTURE_COLUMNS, *_RECORD_COLUMNS, *ID_COLUMNS, self.structure_column, self.id_column} - {None}
+        named = [column for column in (self.structure_column, self.id_column) if column is not None]
+        wanted = {*_STRUCTURE_COLUMNS, *_RECORD_COLUMNS, *ID_COLUMNS, *named}
         row = 0
         for frame in iterate_table(path, id_column=self.id_column, columns=wanted):
             if not self._structures_in(frame):

@@ -187,6 +187,10 @@ class CrystalGraph(Crystal):
         float32 (E,), Å.
     first_edge : numpy.ndarray
         int32 (N + 1,).
+    cutoff : float
+        The largest distance the neighbours were searched in, Å; NaN if unknown.
+    max_neighbors : int
+        Whole shells were kept until they held at least this many neighbours; 0 if unknown.
 
     Examples
     --------
@@ -204,6 +208,8 @@ class CrystalGraph(Crystal):
     image: np.ndarray = None  # type: ignore[assignment]
     distance: np.ndarray = None  # type: ignore[assignment]
     first_edge: np.ndarray = None  # type: ignore[assignment]
+    cutoff: float = float("nan")
+    max_neighbors: int = 0
 
     def __repr__(self) -> str:
         return f"{super().__repr__()[:-1]}, {self.num_edges} edges)"

@@ -17,7 +17,7 @@ from deepchem_crystalssl.errors import (
     Report,
 )
 from deepchem_crystalssl.crystals.validation import make_crystal
-from deepchem_crystalssl.crystals.neighbors import SHELL_GAP, iterate_graphs
+from deepchem_crystalssl.crystals.neighbors import SHELL_GAP, enumerate_graphs, iterate_graphs
 from deepchem_crystalssl.testing import (
     edge_table,
     edge_vectors,
@@ -142,8 +142,10 @@ def test_reciprocity(graphs):
 def test_isolated_atoms_policy():
     lonely = Structure(Lattice.cubic(20), ["Ar"], [[0, 0, 0]])
     with pytest.raises(IsolatedAtomError, match="8 Å"):
-        structures_to_graphs(lonely)
-    graph = structures_to_graphs(lonely, isolated_atoms="keep")[0]
+        structures_to_graphs(lonely, isolated_atoms="raise")
+    with pytest.raises(ValueError, match="isolated_atoms: 'drop'; must be one of keep, raise"):
+        structures_to_graphs(lonely, isolated_atoms="drop")
+    graph = structures_to_graphs(lonely)[0]
     assert graph.num_edges == 0 and graph.edge_index.shape == (2, 0) and graph.edge_features.shape == (0, 41)
     assert structures_to_graphs(lonely, cutoff=20.0)[0].num_edges == 6
 
@@ -206,7 +208,7 @@ def test_a_thousand_with_ten_bad_ones_costs_ten(prototypes):
     for place, bad in zip(sorted(places), bad_structures(), strict=True):
         batch.insert(place, bad)
     report = Report()
-    graphs = structures_to_graphs(batch, on_error="skip", report=report)
+    graphs = structures_to_graphs(batch, isolated_atoms="raise", on_error="skip", report=report)
     assert len(graphs) == 990 and [g.material_id for g in graphs] == [c.material_id for c in good]
     assert [e.index for e in sorted(report, key=lambda e: e.index)] == sorted(places)
     assert len({type(e) for e in report}) >= 7 and all(type(e) is not CrystalInputError for e in report)
@@ -215,7 +217,7 @@ def test_a_thousand_with_ten_bad_ones_costs_ten(prototypes):
 @pytest.mark.parametrize("bad", bad_structures(), ids=lambda x: type(x).__name__)
 def test_each_bad_one_raises_its_typed_error(bad):
     with pytest.raises(CrystalInputError) as caught:
-        structures_to_graphs([bad])
+        structures_to_graphs([bad], isolated_atoms="raise")
     assert type(caught.value) is not CrystalInputError and "structure 0" in str(caught.value)
 
 
@@ -261,3 +263,21 @@ def test_keyboard_interrupt_gets_through(prototypes):
 def test_threads_give_the_same_as_one(prototypes, graphs):
     for one, many in zip(structures_to_graphs(prototypes, n_threads=1), graphs, strict=True):
         assert exact_edges(one) == exact_edges(many)
+
+
+def test_graphs_know_how_they_were_made(prototypes):
+    for engine in ("numba", "pymatgen"):
+        (graph,) = structures_to_graphs(prototypes[0], 5, max_neighbors=6, engine=engine)
+        assert (graph.cutoff, graph.max_neighbors) == (5.0, 6)
+
+
+def test_graphs_come_with_the_positions_of_their_items(prototypes):
+    found = list(enumerate_graphs([prototypes[0], None, prototypes[1]], on_error="skip"))
+    assert [position for position, _ in found] == [0, 2]
+    assert [graph.material_id for _, graph in found] == [crystal.material_id for crystal in prototypes[:2]]
+
+
+@pytest.mark.parametrize("function", [structures_to_graphs, iterate_graphs, enumerate_graphs])
+def test_unknown_options_are_errors_at_once(prototypes, function):
+    with pytest.raises(TypeError, match=f"{function.__name__}.*max_neighbours"):
+        function(prototypes[0], max_neighbours=6)

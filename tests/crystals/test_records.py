@@ -38,6 +38,16 @@ def test_reloaded_record_is_equal_and_immutable(graphs):
         assert not getattr(again, name).flags.writeable
 
 
+def test_records_of_before_load_without_their_options(graphs):
+    """A graph of an older version was pickled, or built by position, without the options of its making."""
+    graph = graphs[3]
+    assert (graph.cutoff, graph.max_neighbors) == (8.0, 12)
+    older = CrystalGraph(*list(vars(graph).values())[:9])
+    assert older.num_edges == graph.num_edges and np.isnan(older.cutoff) and older.max_neighbors == 0
+    again = pickle.loads(pickle.dumps(graph))
+    assert (again.cutoff, again.max_neighbors) == (8.0, 12)
+
+
 def test_record_keeps_no_hold_of_the_callers_arrays():
     numbers, frac, lattice = np.array([11, 17]), np.array([[0, 0, 0], [0.5, 0.5, 0.5]]), CUBE.copy()
     crystal = make_crystal(numbers, frac, lattice)

@@ -1,0 +1,59 @@
+"""One list of options for several functions."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from functools import wraps
+from typing import Any, ParamSpec, TypeVar
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+def with_arguments_of(function: Callable[P, Any]) -> Callable[[Callable[..., T]], Callable[P, T]]:
+    """Give a function the arguments of another one, so that their options are written down once.
+
+    Parameters
+    ----------
+    function : callable
+        Its arguments, their defaults and their types become those of the decorated function, in ``help()`` and for
+        type checkers too.
+
+    Returns
+    -------
+    callable
+        A decorator of a function ``f(**arguments)``, which receives those arguments that the caller gave, by name.
+
+    Raises
+    ------
+    TypeError
+        When the decorated function is called with an argument that the other one does not have.
+
+    Examples
+    --------
+    >>> def iterate_squares(numbers, *, start=0):
+    ...     return (number**2 + start for number in numbers)
+    >>> @with_arguments_of(iterate_squares)
+    ... def list_squares(**arguments):
+    ...     return list(iterate_squares(**arguments))
+    >>> list_squares([1, 2], start=1), str(inspect.signature(list_squares))
+    ([2, 5], '(numbers, *, start=0)')
+    """
+    signature = inspect.signature(function)
+
+    def decorate(body: Callable[..., T]) -> Callable[P, T]:
+        @wraps(body)
+        def call(*args: P.args, **kwargs: P.kwargs) -> T:
+            try:
+                bound = signature.bind(*args, **kwargs)
+            except TypeError as error:
+                raise TypeError(f"{body.__name__}() {error}") from None
+            return body(**bound.arguments)
+
+        returned = inspect.signature(body).return_annotation
+        call.__signature__ = signature.replace(return_annotation=returned)  # type: ignore[attr-defined]
+        call.__annotations__ = {**function.__annotations__, "return": returned}
+        return call
+
+    return decorate
