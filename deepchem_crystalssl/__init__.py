@@ -1,8 +1,8 @@
 """Self-supervised learning on crystals, for DeepChem and matminer.
 
 Importing the package loads none of the libraries it is built on: every public name is loaded when it is first used
-(PEP 562). If DeepChem is loaded already, or as soon as it is imported later, the featurizers, the splitter and the models
-are registered there; see :func:`deepchem_crystalssl.register`.
+(PEP 562). If DeepChem is loaded already, or as soon as it is imported later, the featurizers, the splitter and the
+models are registered there; see :func:`deepchem_crystalssl.register`.
 """
 
 import sys

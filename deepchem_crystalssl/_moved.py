@@ -1,7 +1,7 @@
 """Old module paths, which keep working until version 0.3.
 
-Version 0.2 sorted the modules into subpackages. Importing a module by its old path gives the module at its new place and
-a ``FutureWarning`` that names it. This file and its one use in ``__init__.py`` are deleted with version 0.3.
+Version 0.2 sorted the modules into subpackages. Importing a module by its old path gives the module at its new place,
+with a ``FutureWarning`` that names it. This file and its one use in ``__init__.py`` are deleted with version 0.3.
 """
 
 from __future__ import annotations
