@@ -28,7 +28,7 @@ from deepchem.models.optimizers import LearningRateSchedule
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 import deepchem_crystalssl as dcs
-from deepchem_crystalssl.diffraction.conditions import CLEAN, TRAINING, Instrument
+from deepchem_crystalssl.diffraction.conditions import CLEAN, TRAINING, MeasurementConditions
 from deepchem_crystalssl.models.optimizers import FusedAdamW, WarmUpCosine
 from deepchem_crystalssl.pretext.objectives import DenoisedDistances, InfoNCE, Objective
 from deepchem_crystalssl.pretext.presets import PRESETS
@@ -62,7 +62,7 @@ class Variant:
     batch: int = 256
     averaged: bool = False
     tiny_cells_first: bool = False
-    instrument: Instrument = TRAINING
+    instrument: MeasurementConditions = TRAINING
     objectives: tuple[Objective, ...] = SHIPPED.objectives
     encoder: dict[str, Any] = field(default_factory=dict)
     xrd_encoder: dict[str, Any] = field(default_factory=dict)

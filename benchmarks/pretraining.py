@@ -36,7 +36,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 import deepchem_crystalssl as dcs
-from deepchem_crystalssl.diffraction.conditions import REALISTIC, try_patterns
+from deepchem_crystalssl.diffraction.conditions import REALISTIC, MeasurementConditions, try_patterns
 from deepchem_crystalssl.evaluation.metrics import duplicate_groups, retrieval_recall
 from deepchem_crystalssl.nn.message_passing import GraphBatch
 from deepchem_crystalssl.pretext.batch import PretextBatch
@@ -213,7 +213,11 @@ def build(variant: dict[str, Any], seed: int, steps: int, batch: int, folder: Pa
 
 
 def run(
-    name: str, seed: int, data: Data, options: argparse.Namespace, instrument: dcs.crystals.instrument.Instrument | None
+    name: str,
+    seed: int,
+    data: Data,
+    options: argparse.Namespace,
+    instrument: MeasurementConditions | None,
 ) -> dict[str, float]:
     """Train one variant, or read what it gave."""
     kind = "-measured" if options.measured else ""

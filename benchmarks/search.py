@@ -35,7 +35,7 @@ from pymatgen.core import Composition
 from sklearn.neighbors import NearestNeighbors
 
 import deepchem_crystalssl as dcs
-from deepchem_crystalssl.diffraction.conditions import Instrument, try_patterns
+from deepchem_crystalssl.diffraction.conditions import MeasurementConditions, try_patterns
 from deepchem_crystalssl.search import EmbeddingIndex
 from deepchem_crystalssl.search.vectors import ApproximateNeighbors, nearest_rows
 
@@ -92,7 +92,7 @@ class BruteForce:
         parts = []
         for start in range(0, len(index), 4096):
             crystals = [index.structures[k] for k in range(start, min(start + 4096, len(index)))]
-            drawn = np.sqrt(try_patterns(crystals, GRID, Instrument(fwhm=(0.2, 0.2)))[0])
+            drawn = np.sqrt(try_patterns(crystals, GRID, MeasurementConditions(fwhm=(0.2, 0.2)))[0])
             parts.append((drawn / np.maximum(np.linalg.norm(drawn, axis=1, keepdims=True), 1e-9)).astype(np.float32))
         self.gallery = np.concatenate(parts)
         self.formulas = index.table["formula"].to_numpy()

@@ -17,7 +17,15 @@ from .crystals.disorder import Disorder
 from .crystals.elements import symbols
 from .errors import RecipeError, Report
 from .crystals.records import CrystalGraph
-from .diffraction.conditions import CLEAN, HARD, REALISTIC, TRAINING, Instrument, measure_patterns, try_patterns
+from .diffraction.conditions import (
+    CLEAN,
+    HARD,
+    REALISTIC,
+    TRAINING,
+    MeasurementConditions,
+    measure_patterns,
+    try_patterns,
+)
 from .crystals.neighbors import structures_to_graphs
 from .diffraction.grid import XRDGrid
 from .data.datasets import CrystalStore
@@ -86,7 +94,7 @@ def pretrain(
         Progress bar; by default on a terminal only.
     **recipe
         As :data:`RECIPE`: ``validation`` is the share of crystals, by whole chemical systems, kept for measuring;
-        ``instrument`` a name of :data:`INSTRUMENTS` or a table of an Instrument's parameters; ``encoder``,
+        ``instrument`` a name of :data:`INSTRUMENTS` or a table of the parameters of MeasurementConditions; ``encoder``,
         ``xrd_encoder`` and ``grid`` are tables of arguments.
 
     Returns
@@ -154,18 +162,18 @@ def _split(store: CrystalStore, share: float, seed: int) -> tuple[CrystalStore, 
     return store.select(train), store.select(unseen)
 
 
-def _instrument(value: Any) -> Instrument | None:
+def _instrument(value: Any) -> MeasurementConditions | None:
     if isinstance(value, str):
         if value not in INSTRUMENTS:
             raise ValueError(f"instrument: {value!r}; known are {', '.join(INSTRUMENTS)}")
         return INSTRUMENTS[value]
-    return Instrument.from_dict(value) if isinstance(value, Mapping) else value
+    return MeasurementConditions.from_dict(value) if isinstance(value, Mapping) else value
 
 
 def evaluate(
     model: CrystalSSLModel | str | Path,
     store: CrystalStore | str | Path,
-    instrument: str | Instrument | None = "none",
+    instrument: str | MeasurementConditions | None = "none",
     labels: pd.DataFrame | None = None,
     seed: int = 0,
 ) -> pd.DataFrame:
@@ -176,7 +184,7 @@ def evaluate(
     model : CrystalSSLModel or path
     store : CrystalStore or path
         Crystals the model has not seen; a few thousand.
-    instrument : str, Instrument or None
+    instrument : str, MeasurementConditions or None
         How the patterns that are looked up were measured.
     labels : pandas.DataFrame, optional
         Indexed by material_id; each numeric column is probed, by ridge and by nearest neighbours, in five folds by
@@ -311,7 +319,7 @@ def _probes(model: CrystalSSLModel, seen: _Seen) -> pd.DataFrame:
 def xrd_retrieval(
     model: CrystalSSLModel,
     crystals: Sequence[CrystalGraph],
-    instruments: Mapping[str, Instrument] | None = None,
+    instruments: Mapping[str, MeasurementConditions] | None = None,
     seed: int = 0,
 ) -> pd.DataFrame:
     """How often a crystal is found by its pattern, among crystals the model has not seen.
@@ -324,7 +332,7 @@ def xrd_retrieval(
     model : CrystalSSLModel
     crystals : sequence of CrystalGraph
         The gallery; copies of one crystal count as one.
-    instruments : dict from str to Instrument, optional
+    instruments : dict from str to MeasurementConditions, optional
         By default ``clean`` sticks; ``R1``, strain up to 1 %, peaks of 0.28 degrees, 1 % noise; ``R2``, pseudo-Voigt
         peaks of 0.1-0.4 degrees, zero shift, 2 % noise, background, intensities off by 30 %.
     seed : int

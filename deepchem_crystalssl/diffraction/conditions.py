@@ -1,49 +1,52 @@
-"""Patterns as measured: what an instrument and a sample do to the ideal pattern, each with a physical parameter."""
+"""Patterns as measured: what a diffractometer and a sample do to the ideal pattern, each with a physical parameter."""
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any
 
 import numpy as np
 
-from .kernels import Conditions, compute_patterns, scattering_table
-from ..errors import CrystalInputError, GridError
 from ..crystals.records import Crystal
-from .simulation import pattern_error
+from ..errors import CrystalInputError, GridError
 from .grid import PowderPatterns, XRDGrid
+from .kernels import DrawnConditions, compute_patterns, scattering_table
+from .simulation import pattern_error
 
 _AXES = np.array([[0, 0, 1], [1, 0, 0], [0, 1, 0], [1, 1, 0], [1, 0, 1], [0, 1, 1], [1, 1, 1]], float)
 
 
 @dataclass(frozen=True)
-class Instrument:
-    """A family of instruments and samples, from which each pattern draws its own. Everything is off by default.
+class MeasurementConditions:
+    """Ranges of the conditions under which patterns are measured; each pattern draws its own from them.
+
+    Every effect is off by default. A range given by one number is symmetric around zero unless stated otherwise.
 
     Parameters
     ----------
     strain : float
-        Largest relative change of all cell lengths, either way.
+        Largest relative change of the cell lengths. All three lengths change alike.
     fwhm : (float, float)
-        Range of peak widths, degrees; (0, 0) draws sticks.
+        Range of the full width at half maximum of the peaks, degrees; (0, 0) draws sticks.
     mixing : (float, float)
-        Range of the Lorentzian fraction.
+        Range of the Lorentzian fraction of the pseudo-Voigt profile.
     zero_shift : float
-        Largest shift of the zero of two-theta, degrees, either way.
+        Largest error of the zero of two-theta, degrees.
     displacement : float
-        Largest shift by a displaced sample, at theta = 0, degrees; it falls with cos theta.
+        Largest peak shift by displacement of the sample, degrees at theta = 0. The shift decreases with cos theta.
     intensity_deviation : float
-        Standard deviation of the logarithm of each reflection's intensity (grain statistics).
+        Standard deviation of the logarithm of each reflection's intensity, as from poor grain statistics.
     preferred_orientation : float
-        Smallest March coefficient r, in (0, 1]; r is drawn between it and its inverse, about a random low-index
-        axis. 1 is a random powder.
+        Smallest March-Dollase coefficient r, in (0, 1]. r is drawn between it and its inverse, the axis among the
+        directions of low index. 1 is a powder without preferred orientation.
     background : float
         Largest height of a smooth background, relative to the highest peak.
     noise : float
         Largest standard deviation of the noise, relative to the highest peak.
     missing : float
-        Largest share of the angular range that was not measured, at either end.
+        Largest fraction of the angular range that is missing, at either end.
 
     Examples
     --------
@@ -64,13 +67,30 @@ class Instrument:
     missing: float = 0.0
 
     @classmethod
-    def from_dict(cls, values: Mapping[str, Any]) -> Instrument:
-        """From what JSON, TOML or YAML can hold: a range is a list there."""
-        plain: dict[str, Any] = {key: tuple(v) if isinstance(v, list) else v for key, v in values.items()}
-        return cls(**plain)
+    def from_dict(cls, values: Mapping[str, Any]) -> MeasurementConditions:
+        """From a table of JSON or TOML, where a range is a list of two numbers.
 
-    def check(self) -> Instrument:
-        """The instrument itself, or a GridError that names the parameter."""
+        Raises
+        ------
+        GridError
+            If a parameter is unknown.
+
+        Examples
+        --------
+        >>> MeasurementConditions.from_dict({"fwhm": [0.1, 0.4]}).fwhm
+        (0.1, 0.4)
+        """
+        known = [field.name for field in fields(cls)]
+        for name in values:
+            if name not in known:
+                raise GridError(
+                    f"MeasurementConditions.{name}", values[name], "there is no such parameter",
+                    f"The parameters are {', '.join(known)}.",
+                )  # fmt: skip
+        return cls(**{name: tuple(v) if isinstance(v, list) else v for name, v in values.items()})
+
+    def check(self) -> MeasurementConditions:
+        """The conditions themselves, or a GridError that names the parameter."""
         rules = {
             "strain": 0 <= self.strain < 0.5,
             "fwhm": 0 <= self.fwhm[0] <= self.fwhm[1] < np.inf,
@@ -86,14 +106,14 @@ class Instrument:
         for name, kept in rules.items():
             if not kept:
                 raise GridError(
-                    f"Instrument.{name}",
+                    f"MeasurementConditions.{name}",
                     getattr(self, name),
                     "the parameter is out of its range",
                     "See the parameter's description.",
                 )
         return self
 
-    def draw(self, n: int, rng: np.random.Generator) -> Conditions:
+    def draw(self, n: int, rng: np.random.Generator) -> DrawnConditions:
         """Conditions for n patterns."""
         march = np.exp(rng.uniform(-1, 1, n) * -np.log(self.preferred_orientation))
         peaks = [
@@ -106,14 +126,14 @@ class Instrument:
         ]
         axis = _AXES[rng.integers(len(_AXES), size=n)]
         seed = rng.integers(2**62, size=n)
-        return Conditions(rng.uniform(-1, 1, n) * self.strain, np.stack(peaks, axis=1), axis, seed)
+        return DrawnConditions(rng.uniform(-1, 1, n) * self.strain, np.stack(peaks, axis=1), axis, seed)
 
 
-CLEAN = Instrument()
-"""The ideal pattern, sticks, as in Suzuki et al. 2022."""
-REALISTIC = Instrument(strain=0.01, fwhm=(0.28, 0.28), noise=0.01)
-"""Strain up to 1 %, peaks of 0.28 degrees, 1 % noise."""
-HARD = Instrument(
+CLEAN = MeasurementConditions()
+"""The ideal pattern, drawn as sticks, as in Suzuki et al. 2022."""
+REALISTIC = MeasurementConditions(strain=0.01, fwhm=(0.28, 0.28), noise=0.01)
+"""Strain up to 1 %, peaks of 0.28 degrees, noise up to 1 %."""
+HARD = MeasurementConditions(
     strain=0.01,
     fwhm=(0.1, 0.4),
     mixing=(0.0, 1.0),
@@ -122,9 +142,9 @@ HARD = Instrument(
     background=0.15,
     noise=0.02,
 )
-"""A powder on a poor day: also pseudo-Voigt peaks of 0.1-0.4 degrees, zero shift, background, wrong intensities."""
+"""A poor measurement: also pseudo-Voigt peaks of 0.1-0.4 degrees, zero shift, background and wrong intensities."""
 
-TRAINING = Instrument(
+TRAINING = MeasurementConditions(
     strain=0.012,
     fwhm=(0.05, 0.45),
     mixing=(0.0, 1.0),
@@ -135,34 +155,47 @@ TRAINING = Instrument(
     background=0.15,
     noise=0.02,
 )
-"""Whatever a pattern may have been measured with: what models meant for measurements are trained on."""
+"""The conditions of laboratory measurements at large, for training models that are meant for measured patterns."""
 
 
 def measure_patterns(
-    crystals: Sequence[Crystal], instrument: Instrument, grid: XRDGrid = XRDGrid(), seed: int = 0
+    crystals: Sequence[Crystal],
+    conditions: MeasurementConditions | None = None,
+    grid: XRDGrid = XRDGrid(),
+    seed: int = 0,
+    *,
+    instrument: MeasurementConditions | None = None,
 ) -> PowderPatterns:
     """Simulated measurements, each under conditions of its own.
 
     Parameters
     ----------
     crystals : sequence of Crystal
-    instrument : Instrument
-        What is drawn; it takes the place of the grid's peak profile.
+    conditions : MeasurementConditions
+        Ranges from which the conditions are drawn. They replace the peak profile of the grid.
     grid : XRDGrid
     seed : int
-        The same seed, the same patterns.
+        The same seed gives the same patterns.
+    instrument : MeasurementConditions, optional
+        Old name of ``conditions``; it warns.
 
     Returns
     -------
     PowderPatterns
-        float32 (n, n_bins), a NumPy array that knows its grid; highest point 1, nowhere negative.
+        float32 (n, n_bins), a NumPy array that knows its grid. The highest point of each pattern is 1, and no point is
+        negative.
 
     Raises
     ------
     ScatteringFactorError, NoReflectionsError
         If a crystal has no pattern.
     """
-    patterns, errors = try_patterns(crystals, grid, instrument, seed)
+    if instrument is not None:
+        warnings.warn("measure_patterns(instrument=) is called conditions= now", FutureWarning, stacklevel=2)
+        conditions = instrument
+    if conditions is None:
+        raise TypeError("measure_patterns: the argument conditions is missing")
+    patterns, errors = try_patterns(crystals, grid, conditions, seed)
     for error in errors:
         if error is not None:
             raise error
@@ -170,46 +203,57 @@ def measure_patterns(
 
 
 def try_patterns(
-    crystals: Sequence[Crystal], grid: XRDGrid = XRDGrid(), instrument: Instrument | None = None, seed: int = 0
+    crystals: Sequence[Crystal],
+    grid: XRDGrid = XRDGrid(),
+    conditions: MeasurementConditions | None = None,
+    seed: int = 0,
 ) -> tuple[PowderPatterns, list[CrystalInputError | None]]:
-    """As :func:`measure_patterns`, but a crystal without a pattern gets a row of zeros and its error.
+    """Like :func:`measure_patterns`, but a crystal without a pattern gets a row of zeros and its error.
 
-    Without an instrument, the ideal patterns with the grid's own peak profile.
+    Without conditions the patterns are ideal and have the peak profile of the grid.
     """
     rng = np.random.default_rng(seed)
     n = len(crystals)
-    conditions = Conditions.of_grid(grid.check(), n) if instrument is None else instrument.check().draw(n, rng)
-    patterns = compute_patterns(crystals, grid, scattering_table(grid, 0.0), conditions, fast=True)
+    drawn = DrawnConditions.of_grid(grid.check(), n) if conditions is None else conditions.check().draw(n, rng)
+    patterns = compute_patterns(crystals, grid, scattering_table(grid, 0.0), drawn, fast=True)
     top = patterns.max(axis=1)
     errors = [pattern_error(crystal, maximum, grid) for crystal, maximum in zip(crystals, top.tolist(), strict=True)]
     top = np.where(top > 0.0, top, 1.0)
     patterns = (patterns / top[:, None]).astype(np.float32)
-    if instrument is not None:
-        _disturb(patterns, instrument, rng)
+    if conditions is not None:
+        _disturb(patterns, conditions, rng)
     return PowderPatterns(patterns, grid), errors
 
 
-def _disturb(patterns: np.ndarray, instrument: Instrument, rng: np.random.Generator) -> None:
-    """Background, noise and missing ranges, in place; the highest point is 1 again."""
+def _disturb(patterns: np.ndarray, conditions: MeasurementConditions, rng: np.random.Generator) -> None:
+    """Add background and noise and remove the missing ranges, in place; then the highest point is 1 again."""
     n, n_bins = patterns.shape
     x = np.linspace(-1, 1, n_bins)
-    if instrument.background > 0:
-        patterns += instrument.background * rng.uniform(0, 1, (n, 1)) * _smooth_backgrounds(x, n, rng)
-    if instrument.noise > 0:
+    if conditions.background > 0:
+        patterns += conditions.background * rng.uniform(0, 1, (n, 1)) * _smooth_backgrounds(x, n, rng)
+    if conditions.noise > 0:
         noise = rng.standard_normal(patterns.shape, np.float32)
-        noise *= rng.uniform(0, instrument.noise, (n, 1)).astype(np.float32)
+        noise *= rng.uniform(0, conditions.noise, (n, 1)).astype(np.float32)
         patterns += noise
     np.clip(patterns, 0.0, None, out=patterns)
-    if instrument.missing > 0:
-        low, high = rng.uniform(0, instrument.missing, (2, n, 1))
+    if conditions.missing > 0:
+        low, high = rng.uniform(0, conditions.missing, (2, n, 1))
         patterns[(x < -1 + 2 * low) | (x > 1 - 2 * high)] = 0.0
     patterns /= np.maximum(patterns.max(axis=1, keepdims=True), 1e-12)
 
 
 def _smooth_backgrounds(x: np.ndarray, n: int, rng: np.random.Generator) -> np.ndarray:
-    """(n, bins) in [0, 1]: a low polynomial plus a broad amorphous hump."""
+    """Backgrounds (n, bins) in [0, 1]: a polynomial of low degree plus the broad hump of an amorphous part."""
     smooth = np.polynomial.chebyshev.chebval(x, rng.standard_normal((5, n)) / np.arange(1, 6)[:, None])
     center, width = rng.uniform(-0.9, 0.0, (n, 1)), rng.uniform(0.1, 0.4, (n, 1))
     smooth = smooth + rng.uniform(0, 2, (n, 1)) * np.exp(-(((x - center) / width) ** 2))
     smooth -= smooth.min(axis=1, keepdims=True)
     return smooth / np.maximum(smooth.max(axis=1, keepdims=True), 1e-12)
+
+
+def __getattr__(name: str) -> Any:
+    """Serve the old name of MeasurementConditions, with a warning."""
+    if name == "Instrument":
+        warnings.warn("Instrument is called MeasurementConditions now", FutureWarning, stacklevel=2)
+        return MeasurementConditions
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

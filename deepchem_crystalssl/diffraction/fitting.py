@@ -17,7 +17,7 @@ from scipy.ndimage import gaussian_filter1d
 from scipy.optimize import least_squares
 from scipy.signal import find_peaks, peak_widths
 
-from .kernels import Conditions, broadened, compute_patterns, draw_lines, reflections, scattering_table
+from .kernels import DrawnConditions, broadened, compute_patterns, draw_lines, reflections, scattering_table
 from ..crystals.records import Crystal
 from .measured import prepare_measured_pattern
 from ..crystals.symmetry import rotations
@@ -144,7 +144,7 @@ def _simulate(
     zero_shift: float | np.ndarray = 0.0,
 ) -> np.ndarray:
     """Pseudo-Voigt patterns, (S, n); zeros where a crystal has none."""
-    ideal = Conditions.of_grid(grid, len(crystals))
+    ideal = DrawnConditions.of_grid(grid, len(crystals))
     peaks = ideal.peaks.copy()
     peaks[:, 0], peaks[:, 1], peaks[:, 2] = fwhm, mixing, zero_shift
     patterns = compute_patterns(crystals, grid, scattering_table(grid, 0.0), replace(ideal, peaks=peaks), fast=True)

@@ -58,7 +58,7 @@ def _tabulate_scattering(s2_max: float, displacement: tuple[float, ...]) -> np.n
 
 
 @dataclass(frozen=True)
-class Conditions:
+class DrawnConditions:
     """Under which each of S patterns is taken; one number per crystal.
 
     Attributes
@@ -76,7 +76,7 @@ class Conditions:
     seed: np.ndarray
 
     @classmethod
-    def of_grid(cls, grid: XRDGrid, n: int) -> Conditions:
+    def of_grid(cls, grid: XRDGrid, n: int) -> DrawnConditions:
         """The ideal instrument: only the grid's peak profile."""
         lorentzian = {"gaussian": 0.0, "lorentzian": 1.0, "pseudo-voigt": float(grid.mixing)}[grid.profile]
         peaks = np.tile([float(grid.fwhm), lorentzian, 0.0, 0.0, 0.0, 1.0], (n, 1))
@@ -84,7 +84,7 @@ class Conditions:
 
 
 def compute_patterns(
-    crystals: Sequence[Crystal], grid: XRDGrid, factors: np.ndarray, conditions: Conditions, fast: bool = False
+    crystals: Sequence[Crystal], grid: XRDGrid, factors: np.ndarray, conditions: DrawnConditions, fast: bool = False
 ) -> np.ndarray:
     """Patterns before normalisation, (S, n_bins); NaN for an element without scattering factor.
 
@@ -186,7 +186,7 @@ def powder_patterns(
     wavelength : Å
     two_theta_min, two_theta_max : degrees
     n_bins : int
-    peaks, axis, seed : see :class:`Conditions`
+    peaks, axis, seed : see :class:`DrawnConditions`
     wide : (S,) bool, whose peaks are left as quintic B-splines of their area
     margin : int, bins before and after the pattern
     reach : half width to which Gaussian peaks are drawn, in FWHM

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import DTypeLike
 
-from .kernels import Conditions, compute_patterns, scattering_table
+from .kernels import DrawnConditions, compute_patterns, scattering_table
 from ..crystals.disorder import Disorder
 from ..crystals.elements import scattering_parameters, symbols
 from ..errors import CrystalInputError, NoReflectionsError, OnError, Report, ScatteringFactorError
@@ -125,7 +125,7 @@ def _draw_chunk(
     chunk: list[tuple[int, Crystal]], grid: XRDGrid, factors: np.ndarray, normalize: bool, dtype: DTypeLike
 ) -> tuple[np.ndarray, list[CrystalInputError | None]]:
     crystals = [crystal for _, crystal in chunk]
-    patterns = compute_patterns(crystals, grid, factors, Conditions.of_grid(grid, len(crystals)))
+    patterns = compute_patterns(crystals, grid, factors, DrawnConditions.of_grid(grid, len(crystals)))
     top = patterns.max(axis=1)
     if normalize:
         patterns /= np.where(top > 0.0, top, 1.0)[:, None]

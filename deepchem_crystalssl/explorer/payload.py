@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import numpy as np
 
-from ..diffraction.kernels import Conditions, compute_patterns, scattering_table
+from ..diffraction.kernels import DrawnConditions, compute_patterns, scattering_table
 from ..crystals.records import Crystal
 from ..crystals.threads import map_in_threads
 from ..diffraction.grid import XRDGrid
@@ -167,7 +167,9 @@ def strongest_lines(crystal: Crystal) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _strongest_bins(crystals: Sequence[Crystal]) -> list[tuple[np.ndarray, np.ndarray]]:
-    patterns = compute_patterns(crystals, LINES, scattering_table(LINES, 0.0), Conditions.of_grid(LINES, len(crystals)))
+    patterns = compute_patterns(
+        crystals, LINES, scattering_table(LINES, 0.0), DrawnConditions.of_grid(LINES, len(crystals))
+    )
     found = []
     for pattern in np.nan_to_num(patterns):
         top = np.sort(np.argpartition(-pattern, _N_LINES)[:_N_LINES])

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import CheckpointError
-from ..diffraction.conditions import Instrument
+from ..diffraction.conditions import MeasurementConditions
 from ..diffraction.grid import XRDGrid
 from ..pretext.objectives import OBJECTIVES, Objective
 
@@ -58,7 +58,7 @@ def arguments_of(config: dict[str, Any], source: str) -> dict[str, Any]:
         arguments = {name: config[name] for name in ("encoder", "xrd_encoder", "task", "n_tasks", "n_classes")}
         arguments["objectives"] = [_objective(dict(fields)) for fields in config["objectives"]]
         arguments["grid"] = XRDGrid(**config["grid"])
-        arguments["instrument"] = config["instrument"] and Instrument.from_dict(config["instrument"])
+        arguments["instrument"] = config["instrument"] and MeasurementConditions.from_dict(config["instrument"])
     except (KeyError, TypeError) as error:
         raise CheckpointError(
             source, f"a configuration this version cannot read ({error})", remedy="Update the package."

@@ -12,7 +12,7 @@ from tqdm import tqdm
 
 from ..errors import CrystalInputError, GridError
 from ..crystals.records import CrystalGraph
-from ..diffraction.conditions import Instrument, measure_patterns, try_patterns
+from ..diffraction.conditions import MeasurementConditions, measure_patterns, try_patterns
 from ..diffraction.grid import XRDGrid
 from ..nn.crystal_encoder import CrystalEncoder, mean_and_std
 from ..nn.message_passing import Engine, GraphBatch
@@ -88,12 +88,12 @@ def embed_expected_patterns(
     """
     vectors, errors = [np.empty((0, encoder.embedding_size), np.float32)], []
     for records in batches_of_sites(graphs, SITES_PER_BATCH):
-        found = try_patterns(records, grid, Instrument())[1]
+        found = try_patterns(records, grid, MeasurementConditions())[1]
         errors += found
         good = [record for record, error in zip(records, found, strict=True) if error is None]
         if not good:
             continue
-        patterns = (measure_patterns(good, Instrument(fwhm=(width, width)), grid) for width in PEAK_WIDTHS)
+        patterns = (measure_patterns(good, MeasurementConditions(fwhm=(width, width)), grid) for width in PEAK_WIDTHS)
         total = np.sum([embed_patterns(encoder, drawn, grid, device, progress=False) for drawn in patterns], axis=0)
         vectors.append(total / np.linalg.norm(total, axis=1, keepdims=True))
     return np.concatenate(vectors), errors

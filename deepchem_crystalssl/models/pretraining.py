@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from .checkpoints import read_config
 from ..crystals.disorder import Disorder
 from ..errors import OnError, Report
-from ..diffraction.conditions import TRAINING, Instrument, try_patterns
+from ..diffraction.conditions import TRAINING, MeasurementConditions, try_patterns
 from ..crystals.neighbors import IsolatedAtoms, iterate_graphs
 from ..diffraction.grid import XRDGrid
 from ..data.datasets import records_of
@@ -63,7 +63,7 @@ class CrystalSSLModel(ResumableModel):
         Arguments of :class:`~deepchem_crystalssl.nn.xrd_encoder.XRDEncoder` (``channels``, ``hidden``), likewise.
     grid : XRDGrid
         How patterns are drawn.
-    instrument : Instrument, optional
+    instrument : MeasurementConditions, optional
         Patterns as measured: every batch sees other instruments and samples, drawn from these ranges. By default that
         of the preset, or else the clean pattern of the grid.
     task : {"pretraining", "regression", "classification"}
@@ -120,7 +120,7 @@ class CrystalSSLModel(ResumableModel):
         encoder: dict[str, Any] | None = None,
         xrd_encoder: dict[str, Any] | None = None,
         grid: XRDGrid = XRDGrid(),
-        instrument: Instrument | None = None,
+        instrument: MeasurementConditions | None = None,
         task: Task = "pretraining",
         n_tasks: int = 1,
         n_classes: int = 2,
@@ -151,7 +151,7 @@ class CrystalSSLModel(ResumableModel):
                 f"xrd_encoder and instrument play no part: no objective ({names}) looks at patterns", stacklevel=2
             )
         if "ideal patterns" in self.looks_at and instrument is None:
-            raise ValueError("instrument: None; to tell measured from ideal patterns, give an Instrument")
+            raise ValueError("instrument: None; to tell measured from ideal patterns, give MeasurementConditions")
         self.mixed_precision = mixed_precision
         self.engine: Engine = engine
         self.needs_labels = task != "pretraining"

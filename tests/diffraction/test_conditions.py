@@ -2,9 +2,10 @@ import numpy as np
 import pytest
 
 from deepchem_crystalssl import XRDGrid, simulate_xrd
-from deepchem_crystalssl.diffraction.kernels import compute_patterns, scattering_table
+from deepchem_crystalssl.diffraction import conditions as conditions_module
+from deepchem_crystalssl.diffraction.kernels import DrawnConditions, compute_patterns, scattering_table
 from deepchem_crystalssl.errors import GridError
-from deepchem_crystalssl.diffraction.conditions import CLEAN, HARD, REALISTIC, Instrument, measure_patterns
+from deepchem_crystalssl.diffraction.conditions import CLEAN, HARD, REALISTIC, MeasurementConditions, measure_patterns
 from deepchem_crystalssl.crystals.validation import make_crystal
 
 GRID = XRDGrid(20, 60, 8000)
@@ -29,14 +30,14 @@ def test_same_seed_same_patterns(prototypes):
     assert np.array_equal(one, two) and not np.allclose(one, other, atol=0.01)
 
 
-@pytest.mark.parametrize("instrument", [REALISTIC, HARD, Instrument(missing=0.3, fwhm=(0.1, 0.1))])
-def test_patterns_are_patterns(prototypes, instrument):
-    patterns = measure_patterns(prototypes[:20], instrument)
+@pytest.mark.parametrize("conditions", [REALISTIC, HARD, MeasurementConditions(missing=0.3, fwhm=(0.1, 0.1))])
+def test_patterns_are_patterns(prototypes, conditions):
+    patterns = measure_patterns(prototypes[:20], conditions)
     assert patterns.dtype == np.float32 and patterns.min() >= 0 and np.allclose(patterns.max(1), 1)
 
 
 def test_strain_moves_peaks_by_bragg():
-    patterns = measure_patterns([SALT] * 50, Instrument(strain=0.01, fwhm=(0.05, 0.05)), GRID)
+    patterns = measure_patterns([SALT] * 50, MeasurementConditions(strain=0.01, fwhm=(0.05, 0.05)), GRID)
     found = np.array([peak(p, position(2)) for p in patterns])
     low, high = position(2, 4.12 * 1.01), position(2, 4.12 * 0.99)
     assert low - 0.01 < found.min() < found.max() < high + 0.01 and found.std() > 0.1
@@ -47,13 +48,13 @@ def test_strain_moves_peaks_by_bragg():
 
 
 def test_zero_shift_moves_all_peaks_alike():
-    for pattern in measure_patterns([SALT] * 20, Instrument(zero_shift=0.2, fwhm=(0.05, 0.05)), GRID):
+    for pattern in measure_patterns([SALT] * 20, MeasurementConditions(zero_shift=0.2, fwhm=(0.05, 0.05)), GRID):
         shifts = [peak(pattern, position(h2)) - position(h2) for h2 in (1, 2, 4)]
         assert np.ptp(shifts) < 0.011 and abs(shifts[0]) <= 0.21
 
 
 def test_displacement_falls_with_cos_theta():
-    for pattern in measure_patterns([SALT] * 20, Instrument(displacement=0.5, fwhm=(0.05, 0.05)), GRID):
+    for pattern in measure_patterns([SALT] * 20, MeasurementConditions(displacement=0.5, fwhm=(0.05, 0.05)), GRID):
         shifts = [peak(pattern, position(h2)) - position(h2) for h2 in (1, 4)]
         expected = np.cos(np.radians(position(4) / 2)) / np.cos(np.radians(position(1) / 2))
         if abs(shifts[0]) > 0.1:
@@ -61,7 +62,7 @@ def test_displacement_falls_with_cos_theta():
 
 
 def test_width_and_shape():
-    (pattern,) = measure_patterns([SALT], Instrument(fwhm=(0.3, 0.3), mixing=(1.0, 1.0)), GRID)
+    (pattern,) = measure_patterns([SALT], MeasurementConditions(fwhm=(0.3, 0.3), mixing=(1.0, 1.0)), GRID)
     above = GRID.two_theta[(pattern > 0.5)]
     assert np.ptp(above) == pytest.approx(0.3, abs=0.02)
     assert pattern[np.abs(GRID.two_theta - position(2) - 1.5).argmin()] > 0.005  # a Lorentzian's tail
@@ -71,7 +72,9 @@ def test_width_and_shape():
 def test_fast_patterns_are_the_exact_ones(prototypes, shape, tolerance):
     """Those whose peaks are broadened together differ by the tails only, which the exact ones cut at 25 widths."""
     grid = XRDGrid()
-    conditions = Instrument(fwhm=(0.1, 0.5), mixing=shape, zero_shift=0.05).draw(40, np.random.default_rng(0))
+    conditions = MeasurementConditions(fwhm=(0.1, 0.5), mixing=shape, zero_shift=0.05).draw(
+        40, np.random.default_rng(0)
+    )
     fast, exact = (
         compute_patterns(prototypes[:40], grid, scattering_table(grid, 0.0), conditions, fast) for fast in (True, False)
     )
@@ -83,10 +86,8 @@ def test_fast_patterns_are_the_exact_ones(prototypes, shape, tolerance):
 def test_preferred_orientation_is_march_dollase():
     """Intensity ratios against the formula, averaged over the reflections of each family."""
     r = 0.6
-    from deepchem_crystalssl.diffraction.kernels import Conditions, compute_patterns, scattering_table
-
     grid = XRDGrid(18, 70, 5200)
-    conditions = Conditions.of_grid(grid, 1)
+    conditions = DrawnConditions.of_grid(grid, 1)
     plain = compute_patterns([SALT], grid, scattering_table(grid, 0.0), conditions)[0]
     conditions.peaks[0, 5] = r
     textured = compute_patterns([SALT], grid, scattering_table(grid, 0.0), conditions)[0]
@@ -102,27 +103,27 @@ def test_preferred_orientation_is_march_dollase():
 
 def test_intensities_deviate_by_reflection():
     ratios = []
-    for pattern in measure_patterns([SALT] * 400, Instrument(intensity_deviation=0.3), GRID):
+    for pattern in measure_patterns([SALT] * 400, MeasurementConditions(intensity_deviation=0.3), GRID):
         heights = [pattern[np.abs(GRID.two_theta - position(h2)) < 0.02].sum() for h2 in (1, 4)]
         ratios.append(np.log(heights[0] / heights[1]))
     assert np.std(ratios) == pytest.approx(0.3 * np.sqrt(2), rel=0.15)
 
 
 def test_background_is_smooth_and_bounded():
-    patterns = measure_patterns([SALT] * 30, Instrument(background=0.15), GRID)
+    patterns = measure_patterns([SALT] * 30, MeasurementConditions(background=0.15), GRID)
     empty = np.abs(GRID.two_theta - 25) < 2
     assert 0.02 < patterns[:, empty].max() <= 0.151 and np.abs(np.diff(patterns[:, empty], axis=1)).max() < 0.002
 
 
 def test_noise_has_its_size():
-    patterns = measure_patterns([SALT] * 200, Instrument(noise=0.02), GRID)
+    patterns = measure_patterns([SALT] * 200, MeasurementConditions(noise=0.02), GRID)
     empty = np.abs(GRID.two_theta - 25) < 2
     spread = patterns[:, empty].std(axis=1)
     assert 0.009 < spread.max() < 0.02 and spread.min() < 0.002
 
 
 def test_missing_range_is_zero():
-    patterns = measure_patterns([SALT] * 50, Instrument(missing=0.2, noise=0.1), GRID)
+    patterns = measure_patterns([SALT] * 50, MeasurementConditions(missing=0.2, noise=0.1), GRID)
     measured = [np.flatnonzero(p) for p in patterns]
     assert min(m[0] for m in measured) < 200 and 800 < max(m[0] for m in measured) <= 0.2 * 8000 + 5
 
@@ -141,4 +142,24 @@ def test_missing_range_is_zero():
 )
 def test_bad_parameters_are_named(bad):
     with pytest.raises(GridError, match=next(iter(bad))):
-        measure_patterns([SALT], Instrument(**bad))
+        measure_patterns([SALT], MeasurementConditions(**bad))
+
+
+def test_an_unknown_parameter_is_named():
+    with pytest.raises(GridError, match="strian.*strain, fwhm"):
+        MeasurementConditions.from_dict({"strian": 0.01})
+
+
+def test_from_a_table():
+    table = {"strain": 0.01, "fwhm": [0.1, 0.4]}
+    assert MeasurementConditions.from_dict(table) == MeasurementConditions(strain=0.01, fwhm=(0.1, 0.4))
+
+
+def test_old_names_warn():
+    with pytest.warns(FutureWarning, match="MeasurementConditions"):
+        assert conditions_module.Instrument is MeasurementConditions
+    with pytest.warns(FutureWarning, match="conditions="):
+        old = measure_patterns([SALT], instrument=REALISTIC, grid=GRID)
+    assert np.array_equal(old, measure_patterns([SALT], REALISTIC, GRID))
+    with pytest.raises(TypeError, match="conditions"):
+        measure_patterns([SALT])

@@ -8,7 +8,7 @@ from pymatgen.analysis.diffraction.xrd import XRDCalculator
 from pymatgen.core import Lattice, Structure
 
 import deepchem_crystalssl as dcs
-from deepchem_crystalssl.diffraction.conditions import HARD, Instrument, measure_patterns
+from deepchem_crystalssl.diffraction.conditions import HARD, MeasurementConditions, measure_patterns
 from deepchem_crystalssl.diffraction.fitting import (
     Measurement,
     _Lines,
@@ -28,9 +28,9 @@ def crystal_of(prototypes, name):
     return next(crystal for crystal in prototypes if crystal.material_id == name)
 
 
-def counts_of(crystal, instrument=HARD, seed=0, height=5000.0, background=80.0):
+def counts_of(crystal, conditions=HARD, seed=0, height=5000.0, background=80.0):
     """Counts with Poisson noise over a background, every 0.02 degrees."""
-    ideal = measure_patterns([crystal], instrument, GRID, seed)[0].astype(float)
+    ideal = measure_patterns([crystal], conditions, GRID, seed)[0].astype(float)
     return np.random.default_rng(seed).poisson(height * ideal + background + 100 * np.exp(-GRID.two_theta / 30))
 
 
@@ -54,7 +54,7 @@ def test_sliding_finds_the_scale(prototypes):
     other = crystal_of(prototypes, "AB_hP12_186_a2b_a2b")
     for scale in (-0.024, 0.0, 0.017):
         stretched = make_crystal(crystal.atomic_numbers, crystal.frac_coords, crystal.lattice * (1 + scale), "x")
-        counts = counts_of(stretched, Instrument(fwhm=(0.2, 0.2)))
+        counts = counts_of(stretched, MeasurementConditions(fwhm=(0.2, 0.2)))
         cosines, strains = slide(Measurement.of(GRID.two_theta, counts, 1.54056), [other, crystal])
         assert strains[1] == pytest.approx(scale, abs=4e-4) and cosines[1] > 0.8 > cosines[0]
 
@@ -78,7 +78,7 @@ def test_the_fit_recovers_cell_zero_and_width(prototypes):
 def test_the_second_line_of_the_anode(prototypes):
     """A pattern with K-alpha 2 in it is fitted better with it; without, worse."""
     crystal = crystal_of(prototypes, "AB2_cP12_205_a_c")
-    lines = Instrument(fwhm=(0.12, 0.12))
+    lines = MeasurementConditions(fwhm=(0.12, 0.12))
     first, second = (
         measure_patterns([crystal], lines, dcs.XRDGrid(wavelength=name), 0)[0].astype(float)
         for name in ("CuKa1", "CuKa2")

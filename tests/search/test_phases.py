@@ -5,7 +5,8 @@ import pytest
 
 import deepchem_crystalssl as dcs
 from deepchem_crystalssl.errors import CountsError, QueryError
-from deepchem_crystalssl.diffraction.conditions import HARD, Instrument, measure_patterns
+from deepchem_crystalssl.diffraction.grid import resolve_wavelength
+from deepchem_crystalssl.diffraction.conditions import HARD, MeasurementConditions, measure_patterns
 from deepchem_crystalssl.search import EmbeddingIndex, Filter
 
 GRID = dcs.XRDGrid(wavelength="CuKa1")
@@ -20,16 +21,16 @@ def crystal_of(prototypes, name):
     return next(crystal for crystal in prototypes if crystal.material_id == name)
 
 
-def counts_of(crystal, instrument=HARD, seed=0, height=5000.0, background=80.0):
+def counts_of(crystal, conditions=HARD, seed=0, height=5000.0, background=80.0):
     """Counts with Poisson noise over a background, every 0.02 degrees."""
-    ideal = measure_patterns([crystal], instrument, GRID, seed)[0].astype(float)
+    ideal = measure_patterns([crystal], conditions, GRID, seed)[0].astype(float)
     return np.random.default_rng(seed).poisson(height * ideal + background + 100 * np.exp(-GRID.two_theta / 30))
 
 
 @pytest.mark.parametrize("wavelength", ["CuKa1", "CoKa1", "MoKa1"])
 def test_a_measured_pattern_is_known_again(index, prototypes, wavelength):
     crystal = crystal_of(prototypes, "AB_hP12_186_a2b_a2b")
-    length = dcs.crystals.xrd_grid.resolve_wavelength(wavelength)
+    length = resolve_wavelength(wavelength)
     sines = np.sin(np.radians(GRID.two_theta / 2)) * length / 1.54056
     reached = sines < 0.98
     angles = 2 * np.degrees(np.arcsin(sines[reached]))
@@ -82,7 +83,7 @@ def test_nothing_fits(index):
 
 def test_a_coarse_and_short_measurement(index, prototypes):
     crystal = crystal_of(prototypes, "AB2_cP12_205_a_c")
-    counts = counts_of(crystal, Instrument(fwhm=(0.25, 0.25), strain=0.005))
+    counts = counts_of(crystal, MeasurementConditions(fwhm=(0.25, 0.25), strain=0.005))
     part = slice(500, 3000, 4)  # 20-70 degrees, every 0.08
     found = index.query_pattern(GRID.two_theta[part], counts[part], "CuKa1", k=3)
     assert "FeS2" in [match.formula for match in found]
