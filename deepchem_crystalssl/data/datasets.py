@@ -1,7 +1,8 @@
-"""DeepChem datasets over stores on disk."""
+"""DeepChem datasets over crystals on disk."""
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -10,15 +11,23 @@ import numpy as np
 import pandas as pd
 from deepchem.data import Dataset, NumpyDataset
 
-from ..errors import StoreError
 from ..crystals.neighbors import CUTOFF, MAX_NEIGHBORS, structures_to_graphs
 from ..crystals.store import RecordStore, write_records
+from ..errors import StoreError
+from .labels import labels_and_weights, labels_by_id
 
 
 def with_own_randomness(iterator: Iterator[Any], seed: int) -> Iterator[Any]:
-    """Run an iterator that draws from NumPy's global generator on a seeded state of its own.
+    """Iterate while NumPy's global random generator has a state of its own.
 
-    DeepChem shuffles with the global generator; nobody else's draws change, or are changed by, the shuffling.
+    DeepChem shuffles with the global generator. Here neither the shuffling changes what others draw from that
+    generator, nor do their draws change the shuffling.
+
+    Parameters
+    ----------
+    iterator : iterator
+    seed : int
+        Seed of the generator's state during the iteration.
     """
     own = np.random.RandomState(seed % 2**32).get_state()
     while True:
@@ -35,18 +44,29 @@ def with_own_randomness(iterator: Iterator[Any], seed: int) -> Iterator[Any]:
 
 
 class CrystalStore(Dataset):
-    """Crystals on disk as a DeepChem dataset: graphs are built when a batch is asked for, memory stays flat.
+    """Crystals on disk as a DeepChem dataset; the graphs of a batch are built when the batch is asked for.
+
+    Memory use does not grow with the number of crystals. An atom without a neighbour within the cutoff is kept without
+    edges.
 
     Parameters
     ----------
     path : str or Path
-        Folder written by :meth:`write` or ``crystalssl featurize``.
-    labels : pandas.DataFrame, optional
-        Indexed by material_id, one column per task; crystals without label get weight 0.
+        Folder that :meth:`write` or ``crystalssl featurize`` wrote.
+    labels : pandas.DataFrame, pandas.Series, str or Path, optional
+        A table of labels, or its file, with one column for each task. Its ids are in the column ``material_id``,
+        ``id`` or ``name``, or else in its index. A crystal without a label has weight 0 for that task.
     cutoff, max_neighbors
-        Of the graphs, as in :func:`~deepchem_crystalssl.structures_to_graphs`.
+        Options of the graphs, as in :func:`~deepchem_crystalssl.structures_to_graphs`.
     indices : array of int, optional
-        The part of the store this dataset is; by default all of it.
+        Positions of the crystals that belong to this dataset; by default all crystals of the store.
+
+    Raises
+    ------
+    StoreError
+        If the folder is not a complete store.
+    LabelError
+        If labels are not numbers, if two rows of labels have the same id, or if no id is that of a crystal.
 
     Examples
     --------
@@ -60,30 +80,26 @@ class CrystalStore(Dataset):
     def __init__(
         self,
         path: str | Path,
-        labels: pd.DataFrame | None = None,
+        labels: pd.DataFrame | pd.Series | str | Path | None = None,
         cutoff: float = CUTOFF,
         max_neighbors: int = MAX_NEIGHBORS,
         indices: Sequence[int] | np.ndarray | None = None,
     ):
         self.path = Path(path)
-        self.labels = labels
         self.cutoff = cutoff
         self.max_neighbors = max_neighbors
-        if labels is not None and not labels.index.is_unique:
-            raise StoreError(
-                str(path),
-                "labels with a material_id twice",
-                "labels have one row per material_id",
-                "Remove or merge the double rows.",
-            )
         self.records = RecordStore(path)
-        self.indices = np.arange(len(self.records)) if indices is None else np.asarray(indices, np.int64)
+        everything = np.arange(len(self.records))
+        self.indices = everything if indices is None else np.asarray(indices, np.int64)
+        table = pd.DataFrame(index=everything) if labels is None else labels_by_id(labels, self.records.material_ids)
+        self._tasks = np.array(table.columns, object)
+        self._y, self._w = labels_and_weights(table.to_numpy(float)[self.indices])
 
     @classmethod
     def write(cls, source: Any, path: str | Path, **options: Any) -> CrystalStore:
-        """Write the crystals of a source and open the store; goes on where an earlier call stopped.
+        """Write the crystals of a source to a folder and open it as a dataset.
 
-        Takes the options of :func:`~deepchem_crystalssl.crystals.store.write_records`.
+        Takes the arguments of :func:`~deepchem_crystalssl.crystals.store.write_records`.
         """
         write_records(source, path, **options)
         return cls(path)
@@ -92,17 +108,16 @@ class CrystalStore(Dataset):
         return len(self.indices)
 
     def get_shape(self) -> tuple[tuple, tuple, tuple, tuple]:
-        """Shapes of X, y, w and ids."""
-        n, tasks = len(self), len(self.get_task_names())
-        return (n,), (n, tasks), (n, tasks), (n,)
+        """Return the shapes of X, y, w and ids."""
+        return (len(self),), self._y.shape, self._w.shape, (len(self),)
 
     def get_task_names(self) -> np.ndarray:
-        """Columns of the labels."""
-        return np.array([] if self.labels is None else self.labels.columns, dtype=object)
+        """Return the names of the tasks, which are the columns of the labels."""
+        return self._tasks
 
-    def _graphs(self, indices: np.ndarray) -> np.ndarray:
+    def _graphs(self, positions: np.ndarray) -> np.ndarray:
         graphs = structures_to_graphs(
-            self.records.records(indices),
+            self.records.records(self.indices[positions]),
             self.cutoff,
             self.max_neighbors,
             disorder="average",
@@ -113,35 +128,29 @@ class CrystalStore(Dataset):
         X[:] = graphs
         return X
 
-    def _labels(self, indices: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        if self.labels is None:
-            return np.zeros((len(indices), 0)), np.zeros((len(indices), 0))
-        y = self.labels.reindex(self.records.material_ids[indices]).to_numpy(float)
-        return np.nan_to_num(y), np.isfinite(y).astype(float)
-
     @property
     def X(self) -> np.ndarray:
-        """All graphs at once: for small parts only."""
-        return self._graphs(self.indices)
+        """Graphs of all crystals, object (n,). All of them are built and held in memory."""
+        return self._graphs(np.arange(len(self)))
 
     @property
     def y(self) -> np.ndarray:
-        """Labels, 0 where unknown."""
-        return self._labels(self.indices)[0]
+        """Labels, float (n, n_tasks); 0 where unknown."""
+        return self._y
 
     @property
     def w(self) -> np.ndarray:
-        """1 where a label is known, else 0."""
-        return self._labels(self.indices)[1]
+        """Weights of the labels, float (n, n_tasks); 0 where a label is unknown."""
+        return self._w
 
     @property
     def ids(self) -> np.ndarray:
-        """material_ids."""
+        """The material_id of each crystal, object (n,)."""
         return self.records.material_ids[self.indices]
 
     @property
     def groups(self) -> np.ndarray:
-        """Chemical systems, for ``dc.splits.RandomGroupSplitter``."""
+        """The chemical system of each crystal, object (n,), for ``dc.splits.RandomGroupSplitter``."""
         return self.records.chemical_systems[self.indices]
 
     def iterbatches(
@@ -151,51 +160,112 @@ class CrystalStore(Dataset):
         deterministic: bool = False,
         pad_batches: bool = False,
     ) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]]:
-        """(X, y, w, ids) batches, shuffled unless deterministic, by NumPy's global generator as DeepChem does."""
+        """Iterate over batches (X, y, w, ids).
+
+        Parameters
+        ----------
+        batch_size : int, optional
+            Crystals of a batch; by default all.
+        epochs : int
+            How often the dataset is iterated over.
+        deterministic : bool
+            If False, each epoch has an order of its own, drawn from NumPy's global generator, as in DeepChem.
+        pad_batches : bool
+            Fill the last batch up to ``batch_size`` with repeated crystals of weight 0.
+        """
+        if batch_size is not None and batch_size < 1:
+            raise ValueError(f"batch_size={batch_size}: must be at least 1")
         size = batch_size or max(1, len(self))
         for _ in range(epochs):
-            order = self.indices if deterministic else np.random.permutation(self.indices)
+            order = np.arange(len(self)) if deterministic else np.random.permutation(len(self))
             for start in range(0, len(order), size):
                 chosen = order[start : start + size]
-                y, w = self._labels(chosen)
+                w = self._w[chosen]
                 if pad_batches and len(chosen) < size:
                     w = np.concatenate([w, np.zeros((size - len(chosen), w.shape[1]))])
-                    extra = np.resize(chosen, size - len(chosen))
-                    chosen = np.concatenate([chosen, extra])
-                    y = self._labels(chosen)[0]
-                yield self._graphs(chosen), y, w, self.records.material_ids[chosen]
+                    chosen = np.resize(chosen, size)
+                yield self._graphs(chosen), self._y[chosen], w, self.ids[chosen]
 
     def itersamples(self) -> Iterator[tuple[Any, np.ndarray, np.ndarray, Any]]:
-        """(x, y, w, id) of one crystal after the other."""
+        """Iterate over (x, y, w, id) of one crystal after the other."""
         for X, y, w, ids in self.iterbatches(256, deterministic=True):
             yield from zip(X, y, w, ids, strict=True)
 
     def select(self, indices: Sequence[int] | np.ndarray, select_dir: str | None = None) -> CrystalStore:
-        """The part at some positions; nothing is copied."""
-        return CrystalStore(
-            self.path, self.labels, self.cutoff, self.max_neighbors, self.indices[np.asarray(indices, int)]
-        )
+        """Return the dataset of the crystals at some positions; the store on disk is shared, not copied.
 
-    def transform(self, transformer: Any, **kwargs: Any) -> NumpyDataset:
-        """A transformed copy in memory."""
-        X, y, w, ids = transformer.transform_array(self.X, self.y, self.w, self.ids)
-        return NumpyDataset(X, y, w, ids)
+        Parameters
+        ----------
+        indices : array of int, or of bool (n,)
+        select_dir : str, optional
+            Accepted because DeepChem's splitters pass it; nothing is written.
+        """
+        chosen = np.asarray(indices)
+        chosen = np.flatnonzero(chosen) if chosen.dtype == bool else chosen.astype(np.int64)
+        return self._with(self.indices[chosen], self._y[chosen], self._w[chosen])
+
+    def transform(self, transformer: Any, **kwargs: Any) -> Dataset:
+        """Return a transformed copy of the dataset.
+
+        A transformer of labels or weights, such as ``dc.trans.NormalizationTransformer``, gives another
+        CrystalStore. A transformer of X gives a dataset in memory with all graphs.
+        """
+        if transformer.transform_X:
+            return NumpyDataset(*transformer.transform_array(self.X, self.y, self.w, self.ids))
+        positions, y, w, _ = transformer.transform_array(np.arange(len(self)), self.y, self.w, self.ids)
+        return self._with(self.indices[positions], y, w)
+
+    def _with(self, indices: np.ndarray, y: np.ndarray, w: np.ndarray) -> CrystalStore:
+        part = copy.copy(self)
+        part.indices, part._y, part._w = indices, y, w
+        return part
+
+    def get_statistics(self, X_stats: bool = True, y_stats: bool = True) -> tuple[np.ndarray, ...]:
+        """Return mean and standard deviation of the labels, each (n_tasks,), over the crystals with a label.
+
+        Parameters
+        ----------
+        X_stats : bool
+            Must be False: graphs have no mean.
+        y_stats : bool
+            Whether statistics are returned at all.
+
+        Raises
+        ------
+        StoreError
+            If ``X_stats`` is True.
+        """
+        if X_stats:
+            raise StoreError(str(self.path), "X_stats=True", "graphs have no mean", "Pass X_stats=False.")
+        if not y_stats:
+            return ()
+        known = np.where(self._w > 0, 1.0, 0.0)
+        n = np.maximum(known.sum(axis=0), 1.0)
+        means = (known * self._y).sum(axis=0) / n
+        return means, np.sqrt((known * (self._y - means) ** 2).sum(axis=0) / n)
 
     def make_pytorch_dataset(self, epochs: int = 1, deterministic: bool = False, batch_size: int | None = None) -> Any:
-        """Not offered: graphs are no tensors."""
-        raise StoreError(str(self.path), "make_pytorch_dataset", "graphs are no tensors", "Use iterbatches.")
+        """Raise a StoreError: graphs are not tensors."""
+        raise StoreError(str(self.path), "make_pytorch_dataset", "graphs are not tensors", "Use iterbatches.")
 
     def to_dataframe(self) -> pd.DataFrame:
-        """material_id, sites, chemical system and labels; no graphs."""
+        """Return a table of material_id, number of sites, chemical system and labels, without the graphs.
+
+        A label that is not known is NaN.
+        """
         frame = pd.DataFrame(
             {"material_id": self.ids, "num_sites": self.records.num_sites[self.indices], "chemical_system": self.groups}
         )
         for k, name in enumerate(self.get_task_names()):
-            frame[name] = self.y[:, k]
+            frame[name] = np.where(self._w[:, k] > 0, self._y[:, k], np.nan)
         return frame
+
+    def to_csv(self, path: str) -> None:
+        """Write the table of :meth:`to_dataframe` as CSV."""
+        self.to_dataframe().to_csv(path, index=False)
 
 
 def records_of(dataset: Dataset) -> Iterator[Any]:
-    """The records of a dataset, in order, with flat memory."""
+    """Iterate over the records X of a dataset, in order, with constant memory."""
     for X, _, _, _ in dataset.iterbatches(256, deterministic=True, pad_batches=False):
         yield from X

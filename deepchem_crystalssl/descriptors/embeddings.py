@@ -21,7 +21,7 @@ from ..models.embedding import Space
 from ..models.pretrained import DEFAULT, load_pretrained
 from ..models.pretraining import CrystalSSLModel
 from .batches import BatchFeaturizer
-from .labels import chosen_layers, crystal_labels, pattern_labels, site_labels
+from .columns import chosen_layers, crystal_labels, pattern_labels, site_labels
 
 # matminer forks worker processes. A child of a process in which torch has used its threads would wait for them forever.
 os.register_at_fork(after_in_child=lambda: torch.set_num_threads(1))

@@ -1,10 +1,15 @@
+"""A store of crystals as a DeepChem dataset, with and without labels."""
+
 import deepchem as dc
 import numpy as np
 import pandas as pd
 import pytest
+from pymatgen.core import Lattice, Structure
 
+import deepchem_crystalssl as dcs
 from deepchem_crystalssl import CrystalSSLModel, CrystalStore, XRDGrid
 from deepchem_crystalssl.cli import main
+from deepchem_crystalssl.errors import LabelError
 
 
 @pytest.fixture(scope="module")
@@ -89,3 +94,164 @@ def test_shuffling_neither_changes_nor_is_changed_by_the_global_generator(store)
         assert drawn == expected[: len(drawn)].tolist()
         orders.append(ids)
     assert orders[0] == orders[1] != store.ids.tolist()
+
+
+# Labels are matched by id
+
+
+@pytest.fixture(scope="module")
+def numbered(prototypes, tmp_path_factory):
+    """Crystals called '007', '8' and '9', as a CSV or an SQL table would name them."""
+    frame = pd.DataFrame({"material_id": ["007", 8, 9.0], "structure": [c.to_structure() for c in prototypes[:3]]})
+    return CrystalStore.write(frame, tmp_path_factory.mktemp("numbered")).path
+
+
+GAPS = [[0.0], [3.0], [1.0]]
+
+
+@pytest.mark.parametrize("kind", ["index", "named index", "material_id", "id", "series", "csv", "parquet"])
+def test_labels_are_matched_by_id_wherever_the_ids_are(numbered, tmp_path, kind):
+    frame = pd.DataFrame({"material_id": [9.0, 8.0, 7.0, 100.0], "gap": [1.0, 3.0, 5.0, 4.0]})
+    labels = {
+        "index": frame.set_axis(frame.pop("material_id"), axis=0).rename_axis(None) if kind == "index" else None,
+        "named index": frame.set_index("material_id") if kind == "named index" else None,
+        "id": frame.rename(columns={"material_id": "id"}),
+        "series": frame.set_index("material_id")["gap"] if kind == "series" else None,
+    }.get(kind, frame)
+    if kind in ("csv", "parquet"):
+        labels = tmp_path / f"labels.{kind}"
+        getattr(frame.astype({"material_id": int}), f"to_{kind}")(labels, index=False)
+    store = CrystalStore(numbered, labels=labels)
+    assert store.get_task_names().tolist() == ["gap"]
+    assert store.y.tolist() == GAPS and store.w.tolist() == [[0.0], [1.0], [1.0]]
+
+
+def test_leading_zeros_are_part_of_an_id(numbered, tmp_path):
+    (tmp_path / "labels.csv").write_text("material_id,gap\n007,5\n7,6\n")
+    assert CrystalStore(numbered, labels=tmp_path / "labels.csv").y.ravel().tolist() == [5.0, 0.0, 0.0]
+
+
+def test_labels_that_belong_to_no_crystal_are_refused(numbered):
+    frame = pd.DataFrame({"gap": [1.0, 2.0, 3.0]})  # as many rows as crystals, but nothing says whose they are
+    with pytest.raises(LabelError, match="matched by material_id"):
+        CrystalStore(numbered, labels=frame)
+    some = CrystalStore(numbered, labels=pd.DataFrame({"material_id": ["9", "x"], "gap": [1.0, 2.0]}))
+    assert some.w.ravel().tolist() == [0.0, 0.0, 1.0]
+    assert some.select([0]).w.tolist() == [[0.0]]  # a part without any label is no error
+    empty = CrystalStore(numbered, labels=pd.DataFrame({"material_id": [], "gap": []}))
+    assert empty.w.tolist() == [[0.0]] * 3
+
+
+def test_labels_that_are_doubled_or_no_numbers_are_refused(numbered):
+    with pytest.raises(LabelError, match="material_id 9: .*one row"):
+        CrystalStore(numbered, labels=pd.DataFrame({"material_id": [9, "9"], "gap": [1.0, 2.0]}))
+    with pytest.raises(LabelError, match="column 'gap': 'wide' in row 1"):
+        CrystalStore(numbered, labels=pd.DataFrame({"material_id": [8, 9], "gap": [1.0, "wide"]}))
+    with pytest.raises(LabelError, match="DataFrame"):
+        CrystalStore(numbered, labels=[1.0, 2.0, 3.0])
+
+
+def test_missing_and_infinite_labels_have_weight_zero(numbered):
+    frame = pd.DataFrame({"material_id": ["007", "8", "9"], "gap": [np.nan, np.inf, 2.0], "metal": [True, False, None]})
+    store = CrystalStore(numbered, labels=frame)
+    assert store.y.tolist() == [[0.0, 1.0], [0.0, 0.0], [2.0, 0.0]]
+    assert store.w.tolist() == [[0.0, 1.0], [0.0, 1.0], [1.0, 0.0]]
+    assert store.to_dataframe()["gap"].isna().tolist() == [True, True, False]
+
+
+# What DeepChem asks of a dataset
+
+
+@pytest.fixture(scope="module")
+def labelled(store):
+    names = pd.unique(store.ids)
+    values = np.random.default_rng(0).normal(3.0, 2.0, size=(len(names), 2))
+    values[::4, 1] = np.nan
+    return CrystalStore(store.path, labels=pd.DataFrame(values, index=names, columns=["a", "b"]))
+
+
+def test_labels_are_normalized_without_the_graphs(labelled, monkeypatch):
+    monkeypatch.setattr(CrystalStore, "_graphs", lambda *_: pytest.fail("graphs were built"))
+    transformer = dc.trans.NormalizationTransformer(transform_y=True, dataset=labelled)
+    known = np.where(labelled.w > 0, labelled.y, np.nan)
+    assert np.allclose(transformer.y_means, np.nanmean(known, axis=0))
+    scaled = transformer.transform(labelled)
+    assert isinstance(scaled, CrystalStore) and scaled.ids.tolist() == labelled.ids.tolist()
+    z = np.where(scaled.w > 0, scaled.y, np.nan)
+    assert np.allclose(np.nanmean(z, axis=0), 0.0) and np.allclose(np.nanstd(z, axis=0), 1.0)
+    assert np.allclose(transformer.untransform(scaled.y)[labelled.w > 0], labelled.y[labelled.w > 0])
+    assert np.array_equal(scaled.select([5, 2]).y, scaled.y[[5, 2]])
+    assert not np.allclose(labelled.y, scaled.y)  # the original is as before
+
+
+def test_transformed_labels_reach_the_batches(labelled):
+    part = dc.trans.NormalizationTransformer(transform_y=True, dataset=labelled).transform(labelled).select(range(10))
+    for X, y, w, ids in part.iterbatches(4, pad_batches=True):
+        assert len(X) == len(y) == len(w) == len(ids) == 4
+        where = [part.ids.tolist().index(name) for name in ids]
+        assert np.allclose(y, part.y[where]) and [graph.material_id for graph in X] == ids.tolist()
+    assert w.sum(axis=1).tolist()[2:] == [0.0, 0.0]
+
+
+def test_weights_are_balanced(store):
+    names = pd.unique(store.ids)
+    classes = pd.DataFrame({"metal": np.arange(len(names)) % 5 == 0}, index=names)
+    dataset = CrystalStore(store.path, labels=classes)
+    balanced = dc.trans.BalancingTransformer(dataset=dataset).transform(dataset)
+    sums = [balanced.w[balanced.y == label].sum() for label in (0, 1)]
+    assert isinstance(balanced, CrystalStore) and sums[0] == pytest.approx(sums[1])
+    doubled = dc.trans.DuplicateBalancingTransformer(dataset=dataset).transform(dataset)
+    assert len(doubled) > len(dataset) and all(g.material_id == name for g, name in zip(doubled.X, doubled.ids))
+
+
+def test_metrics_splits_and_searches_of_deepchem(labelled):
+    one = CrystalStore(
+        labelled.path, labels=labelled.to_dataframe().drop_duplicates("material_id")[["material_id", "a"]]
+    )
+    parts = dc.splits.RandomStratifiedSplitter().train_valid_test_split(one, seed=0)
+    assert sum(map(len, parts)) == len(one) and all(isinstance(part, CrystalStore) for part in parts)
+    folds = dc.splits.RandomSplitter().k_fold_split(one, 3)
+    assert sorted(np.concatenate([valid.ids for _, valid in folds])) == sorted(
+        one.ids
+    )  # DiskDatasets, as DeepChem does
+    assert len(one.select(one.y.ravel() > 3.0)) == (one.y > 3.0).sum()
+    assert "CrystalStore X.shape: (60,)" in repr(one)
+
+    class Mean(dc.models.Model):
+        def __init__(self, shift, model_dir=None, **kwargs):
+            super().__init__(model_dir=model_dir)
+            self.shift = shift
+
+        def fit(self, dataset):
+            self.mean = dataset.y.mean() + self.shift
+
+        def predict(self, dataset, transformers=()):
+            batches = dataset.iterbatches(16, deterministic=True)
+            return np.concatenate([np.full((len(X), 1), self.mean) for X, _, _, _ in batches])
+
+    metric = dc.metrics.Metric(dc.metrics.mean_absolute_error)
+    search = dc.hyper.GridHyperparamOpt(lambda **kwargs: Mean(**kwargs))
+    best, chosen, _ = search.hyperparam_search({"shift": [5.0, 0.0]}, one, one, metric, use_max=False)
+    assert chosen["shift"] == 0.0 and len(best.predict(one)) == len(one)
+
+
+def test_statistics_and_tables(labelled, tmp_path):
+    with pytest.raises(dcs.CrystalInputError, match="X_stats"):
+        labelled.get_statistics()
+    assert labelled.get_statistics(X_stats=False, y_stats=False) == ()
+    labelled.to_csv(tmp_path / "table.csv")
+    assert pd.read_csv(tmp_path / "table.csv")["b"].isna().sum() == (labelled.w[:, 1] == 0).sum()
+    with pytest.raises(ValueError, match="batch_size"):
+        next(labelled.iterbatches(0))
+    for misspelt in ({"cuttoff": 5.0}, {"label": None}):
+        with pytest.raises(TypeError):
+            CrystalStore(labelled.path, **misspelt)
+
+
+def test_graphs_are_built_with_the_options_of_the_dataset(store, tmp_path):
+    near = CrystalStore(store.path, cutoff=3.0, max_neighbors=4)
+    wide, narrow = store.select(range(8)).X, near.select(range(8)).select(range(8)).X
+    assert all(n.num_edges < w.num_edges and n.distance.max(initial=0.0) <= 3.0 + 1e-5 for n, w in zip(narrow, wide))
+    alone = Structure(Lattice.cubic(9.0), ["Xe"], [[0, 0, 0]])
+    graph = CrystalStore.write(alone, tmp_path / "alone").X[0]
+    assert graph.num_nodes == 1 and graph.num_edges == 0
