@@ -49,7 +49,7 @@ from deepchem_crystalssl.pretext.objectives import (
     Objective,
     SiteDescriptors,
     TwoViews,
-    Valences,
+    BondValences,
 )
 from deepchem_crystalssl.pretext.views import same_crystals
 from deepchem_crystalssl.evaluation.probes import interval_of_mean
@@ -89,7 +89,7 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "+denoising": ours(INFONCE, MASKED, DESCRIPTORS, DenoisedDistances()),
     "+site descriptors": ours(INFONCE, MASKED, DESCRIPTORS, SiteDescriptors()),
     "bond relative": ours(bond_relative=True),
-    "+valences": ours(INFONCE, MASKED, DESCRIPTORS, Valences()),
+    "+valences": ours(INFONCE, MASKED, DESCRIPTORS, BondValences()),
     "temperature 0.1": ours(replace(INFONCE, temperature=0.1), MASKED, DESCRIPTORS),
     "no angles": ours(angles=False),
     "no long range": ours(long_range=False),

@@ -26,7 +26,7 @@ from torch.nn import functional as F
 import deepchem_crystalssl as dcs
 from deepchem_crystalssl.diffraction.conditions import REALISTIC
 from deepchem_crystalssl.nn.message_passing import GraphBatch
-from deepchem_crystalssl.pretext.views import choose_sites, edges_at, hide, random_view
+from deepchem_crystalssl.pretext.views import choose_sites, edges_at, masked, random_view
 
 BATCH = 256
 
@@ -192,7 +192,7 @@ def main() -> None:
     def hidden_views(items: list) -> None:
         batch = GraphBatch.from_graphs(items)
         chosen = choose_sites(batch, 0.15, generator)
-        hide(batch, chosen, edges_at(batch, chosen))
+        masked(batch, chosen, edges_at(batch, chosen))
 
     def random_views(items: list) -> None:
         random_view(GraphBatch.from_graphs(items), 0.2, generator)

@@ -47,7 +47,7 @@ def main() -> None:
     """Train."""
     parser = argparse.ArgumentParser()
     parser.add_argument("data", type=Path)
-    parser.add_argument("preset", choices=("general", "small"))
+    parser.add_argument("preset", choices=("joint-measured", "joint-measured-small"))
     parser.add_argument("-o", "--output", type=Path, required=True)
     parser.add_argument("--samples", type=int, default=800_000)
     parser.add_argument("--patterns", type=int, default=1_000_000, help="samples of the pattern encoder alone; 0: none")

@@ -15,7 +15,9 @@ from sklearn.neighbors import KNeighborsClassifier, KNeighborsRegressor
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-Task = Literal["regression", "classification"]
+from .._renamed import renamed_arguments
+
+Mode = Literal["regression", "classification"]
 
 
 @dataclass(frozen=True)
@@ -46,8 +48,9 @@ class Probe:
         return f"{self.error:.3f} ({low:.3f}-{high:.3f}; constant {self.baseline:.3f}; {self.n} rows)"
 
 
+@renamed_arguments(task="mode")
 def linear_probe(
-    vectors: np.ndarray, labels: Sequence | np.ndarray, groups: Sequence | np.ndarray, task: Task = "regression"
+    vectors: np.ndarray, labels: Sequence | np.ndarray, groups: Sequence | np.ndarray, mode: Mode = "regression"
 ) -> Probe:
     """Ridge, or logistic regression, on standardised vectors.
 
@@ -59,7 +62,7 @@ def linear_probe(
         (n,).
     groups : sequence
         (n,) such as chemical systems; a group is never on both sides of a fold.
-    task : {"regression", "classification"}
+    mode : {"regression", "classification"}
 
     Returns
     -------
@@ -72,41 +75,43 @@ def linear_probe(
     >>> probe.error < 0.01 < probe.baseline
     True
     """
-    model = RidgeCV(np.logspace(-2, 4, 13)) if task == "regression" else LogisticRegression(C=0.1, max_iter=1000)
-    return cross_validate(make_pipeline(StandardScaler(), model), vectors, labels, groups, task)
+    model = RidgeCV(np.logspace(-2, 4, 13)) if mode == "regression" else LogisticRegression(C=0.1, max_iter=1000)
+    return cross_validate(make_pipeline(StandardScaler(), model), vectors, labels, groups, mode)
 
 
+@renamed_arguments(task="mode")
 def nearest_neighbor_probe(
     vectors: np.ndarray,
     labels: Sequence | np.ndarray,
     groups: Sequence | np.ndarray,
-    task: Task = "regression",
+    mode: Mode = "regression",
     n_neighbors: int = 5,
 ) -> Probe:
     """Mean, or majority, of the nearest neighbours in other groups, on vectors as they are.
 
     Parameters as in :func:`linear_probe`; Euclidean distance.
     """
-    model = (KNeighborsRegressor if task == "regression" else KNeighborsClassifier)(n_neighbors)
-    return cross_validate(model, vectors, labels, groups, task)
+    model = (KNeighborsRegressor if mode == "regression" else KNeighborsClassifier)(n_neighbors)
+    return cross_validate(model, vectors, labels, groups, mode)
 
 
+@renamed_arguments(task="mode")
 def cross_validate(
-    model: BaseEstimator, vectors: np.ndarray, labels: Any, groups: Any, task: Task = "regression", folds: int = 5
+    model: BaseEstimator, vectors: np.ndarray, labels: Any, groups: Any, mode: Mode = "regression", folds: int = 5
 ) -> Probe:
     """A scikit-learn estimator's error in five folds by group, beside that of a constant."""
     x, y, groups = np.asarray(vectors, float), np.asarray(labels), np.asarray(groups)
     if not len(x) == len(y) == len(groups):
         raise ValueError(f"{len(x)} vectors, {len(y)} labels, {len(groups)} groups; one of each per row")
-    if task not in ("regression", "classification"):
-        raise ValueError(f"task: {task!r}; must be 'regression' or 'classification'")
+    if mode not in ("regression", "classification"):
+        raise ValueError(f"mode: {mode!r}; must be 'regression' or 'classification'")
     n_groups = len(np.unique(groups))
     if n_groups < 2:
         raise ValueError(f"groups: {n_groups}; a probe needs at least 2, to hold one out")
-    constant = DummyRegressor(strategy="median") if task == "regression" else DummyClassifier(strategy="most_frequent")
+    constant = DummyRegressor(strategy="median") if mode == "regression" else DummyClassifier(strategy="most_frequent")
     splitter = GroupKFold(min(folds, n_groups), shuffle=True, random_state=0)
     wrong, blind = (
-        np.abs(predicted - y) if task == "regression" else (predicted != y).astype(float)
+        np.abs(predicted - y) if mode == "regression" else (predicted != y).astype(float)
         for predicted in (cross_val_predict(m, x, y, groups=groups, cv=splitter) for m in (model, constant))
     )
     return Probe(float(wrong.mean()), interval_of_mean(wrong, groups), float(blind.mean()), len(y), n_groups)

@@ -9,7 +9,7 @@ from typing import Any
 from ..errors import CheckpointError
 from ..diffraction.conditions import MeasurementConditions
 from ..diffraction.grid import XRDGrid
-from ..pretext.objectives import OBJECTIVES, Objective
+from ..pretext.objectives import current_configuration, objective_from_configuration
 
 CONFIG = "config.json"
 
@@ -56,7 +56,7 @@ def arguments_of(config: dict[str, Any], source: str) -> dict[str, Any]:
     """
     try:
         arguments = {name: config[name] for name in ("encoder", "xrd_encoder", "task", "n_tasks", "n_classes")}
-        arguments["objectives"] = [_objective(dict(fields)) for fields in config["objectives"]]
+        arguments["objectives"] = [objective_from_configuration(fields) for fields in config["objectives"]]
         arguments["grid"] = XRDGrid(**config["grid"])
         arguments["instrument"] = config["instrument"] and MeasurementConditions.from_dict(config["instrument"])
     except (KeyError, TypeError) as error:
@@ -66,16 +66,14 @@ def arguments_of(config: dict[str, Any], source: str) -> dict[str, Any]:
     return arguments
 
 
-def _objective(fields: dict[str, Any]) -> Objective:
-    return OBJECTIVES[fields.pop("class")](**fields)
-
-
 def check_config(checkpoint: str | Path, config: dict[str, Any]) -> None:
     """Raise a CheckpointError if the checkpoint was written by a model of another configuration."""
     path = Path(checkpoint).parent / CONFIG
     if not path.exists():
         return
     stored, ours = json.loads(path.read_text()), json.loads(json.dumps(config))
+    if "objectives" in stored:
+        stored["objectives"] = [current_configuration(fields) for fields in stored["objectives"]]
     for key, value in ours.items():
         if stored.get(key) != value:
             raise CheckpointError(str(checkpoint), f"{key} = {stored.get(key)}, this model has {value}")

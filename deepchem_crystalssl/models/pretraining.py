@@ -30,8 +30,8 @@ from ..nn.normalization import slow_statistics
 from ..nn.property_head import Components, Task, property_head, property_loss
 from ..nn.xrd_encoder import XRDEncoder
 from .optimizers import FusedAdamW
-from ..pretext.batch import PretextBatch
-from ..pretext.objectives import Look, Objective
+from ..pretext.batch import Modality, PretextBatch
+from ..pretext.objectives import Objective, needed_modalities
 from ..pretext.presets import resolve_objectives
 from ..pretext.views import same_crystals
 from .resumable import ResumableModel
@@ -55,7 +55,8 @@ class CrystalSSLModel(ResumableModel):
         * ``"kong2024"``: hidden atoms and distances are guessed,
         * ``"kong2024-contrastive"``: two partly hidden views meet, NT-Xent,
         * ``"joint"``: ours, InfoNCE between crystal and pattern, hidden species, computable descriptors;
-        * ``"general"`` and ``"small"``: as the shipped models were trained, on patterns as measured.
+        * ``"joint-measured"`` and ``"joint-measured-small"``: as the shipped models ``"general"`` and ``"small"`` were
+          trained, on patterns as they would be measured.
     encoder : dict, optional
         Arguments of :class:`~deepchem_crystalssl.nn.crystal_encoder.CrystalEncoder` (``width``, ``n_layers``,
         ``hidden``, ``embedding_size``, ``readout``), over those of the preset.
@@ -150,7 +151,7 @@ class CrystalSSLModel(ResumableModel):
             warnings.warn(
                 f"xrd_encoder and instrument play no part: no objective ({names}) looks at patterns", stacklevel=2
             )
-        if "ideal patterns" in self.looks_at and instrument is None:
+        if "ideal patterns" in self.modalities and instrument is None:
             raise ValueError("instrument: None; to tell measured from ideal patterns, give MeasurementConditions")
         self.mixed_precision = mixed_precision
         self.engine: Engine = engine
@@ -219,12 +220,12 @@ class CrystalSSLModel(ResumableModel):
     @property
     def needs_patterns(self) -> bool:
         """Whether any objective looks at patterns."""
-        return "patterns" in self.looks_at
+        return "patterns" in self.modalities
 
     @property
-    def looks_at(self) -> frozenset[Look]:
+    def modalities(self) -> frozenset[Modality]:
         """What the objectives need of a batch."""
-        return frozenset().union(*(o.looks_at for o in self.objectives)) if self.task == "pretraining" else frozenset()
+        return needed_modalities(self.objectives if self.task == "pretraining" else ())
 
     def build_components(self) -> dict[str, nn.Module]:
         """Encoders and heads, by the names under which they can be transferred and frozen."""
@@ -307,7 +308,7 @@ class CrystalSSLModel(ResumableModel):
             if any(errors):
                 drawn, graphs = self._leave_out(drawn, graphs, errors)
             patterns = torch.from_numpy(drawn).to(self.device)
-            if "ideal patterns" in self.looks_at:
+            if "ideal patterns" in self.modalities:
                 ideal = torch.from_numpy(try_patterns(graphs, self.xrd_grid)[0]).to(self.device)
         return (GraphBatch.from_graphs(graphs, self.engine).to(self.device), patterns, ideal), labels, weights
 
@@ -340,7 +341,7 @@ class CrystalSSLModel(ResumableModel):
                 generator=torch.Generator().manual_seed(seed),
                 ideal_patterns=ideal_patterns,
                 mixed_precision=self.mixed_precision,
-                views_alone="crystals" not in self.looks_at,
+                views_alone="crystals" not in self.modalities,
             )
             losses = {o.name: o(batch, self.components[f"{o.name}_head"]) for o in self.objectives}
         self._losses = {name: loss.detach() for name, loss in losses.items()}

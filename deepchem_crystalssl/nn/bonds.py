@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from ..crystals.elements import bond_valence_parameters, element_table
+from .._renamed import renamed_names
 from .message_passing import GraphBatch, once_per_batch, sum_species, sum_to_centers
 
 _SINGLE_BOND = 2.5
@@ -58,7 +59,7 @@ def counted_from_single_bonds(batch: GraphBatch) -> GraphBatch:
 
 
 @once_per_batch
-def bond_strengths(batch: GraphBatch) -> Tensor:
+def bond_valences(batch: GraphBatch) -> Tensor:
     r"""Valence of every edge's bond, :math:`v_{ij} = e^{(R_{ij} - d_{ij}) / 0.37}`, (E,).
 
     :math:`R_{ij}` is that of :func:`~deepchem_crystalssl.crystals.elements.bond_valence_parameters`. A hidden distance
@@ -68,7 +69,7 @@ def bond_strengths(batch: GraphBatch) -> Tensor:
     return strengths if batch.masked_edges is None else strengths.masked_fill(batch.masked_edges, 0.0)
 
 
-def bond_valences(batch: GraphBatch) -> Tensor:
+def bond_valence_sums(batch: GraphBatch) -> Tensor:
     r"""Bond-valence sum of every site: its oxidation state, where bonds are ionic.
 
     .. math:: V_i = \sum_{j \to i} v_{ij} \tanh \frac{c_j - c_i}{0.5}
@@ -84,7 +85,7 @@ def bond_valences(batch: GraphBatch) -> Tensor:
     Tensor
         (A,), positive for cations.
     """
-    return sum_to_centers(batch, (bond_strengths(batch) * polarity(batch))[:, None])[:, 0]
+    return sum_to_centers(batch, (bond_valences(batch) * polarity(batch))[:, None])[:, 0]
 
 
 @once_per_batch
@@ -111,7 +112,7 @@ def rattling_frequencies(batch: GraphBatch) -> Tensor:
     Tensor
         (A,).
     """
-    stiffness = sum_to_centers(batch, bond_strengths(batch)[:, None])[:, 0]
+    stiffness = sum_to_centers(batch, bond_valences(batch)[:, None])[:, 0]
     return (10.0 * stiffness / of_elements(batch, by_atomic_number("mass_u")[:, None])[:, 0]).sqrt()
 
 
@@ -122,7 +123,7 @@ def unpaired_electrons(batch: GraphBatch, valences: Tensor) -> Tensor:
     ----------
     batch : GraphBatch
     valences : Tensor
-        (A,), as :func:`bond_valences` gives them.
+        (A,), as :func:`bond_valence_sums` gives them.
 
     Returns
     -------
@@ -148,3 +149,6 @@ def by_atomic_number(name: str, unknown: float | None = None) -> np.ndarray:
     column = element_table()[name]
     filled = np.where(np.isnan(column), np.nanmedian(column) if unknown is None else unknown, column)
     return np.concatenate([[0.0], filled]).astype(np.float32)
+
+
+__getattr__ = renamed_names(__name__, {"bond_strengths": bond_valences})

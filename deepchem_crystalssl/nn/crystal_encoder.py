@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -11,7 +11,7 @@ from torch.nn import functional as F
 
 from ..crystals.elements import element_features
 from .bonds import counted_from_single_bonds
-from .layers import CrystalConvolution, head_widths, mlp
+from .layers import CrystalConvolution, head_widths, mlp, take_renamed
 from .message_passing import GraphBatch, mean_over_sites, sum_species
 from .normalization import BatchRenorm
 from .site_attributes import CELL_ATTRIBUTES, SITE_ATTRIBUTES, cell_attributes, site_attributes
@@ -86,7 +86,7 @@ class CrystalEncoder(nn.Module):
         self.embedding_size = embedding_size
         self.register_buffer("element_features", torch.tensor(element_features()), persistent=False)
         self.embed_elements = nn.Linear(self.element_features.shape[1], width)
-        self.hidden_element = nn.Parameter(torch.zeros(width))
+        self.mask_token = nn.Parameter(torch.zeros(width))
         self.convolutions = nn.ModuleList(CrystalConvolution(width, angles) for _ in range(n_layers))
         columns = {"mean": width, "means": width * (n_layers + 1), "mean_std": 2 * width * (n_layers + 1) + 1}
         self.pooled_size = columns[readout]
@@ -101,6 +101,11 @@ class CrystalEncoder(nn.Module):
         n_shells = self.long_range.size if self.long_range is not None else 0
         self.head = mlp(head_widths(self.pooled_size + n_shells, hidden, embedding_size))
 
+    def _load_from_state_dict(self, state_dict: dict[str, Tensor], prefix: str, *args: Any) -> None:
+        """Take the mask token under the name it had in earlier weights, too."""
+        take_renamed(state_dict, prefix, "hidden_element", "mask_token")
+        super()._load_from_state_dict(state_dict, prefix, *args)
+
     def parameters_by_depth(self) -> list[list[nn.Parameter]]:
         """Those of the last convolution, of the one before, ..., and at the end all others."""
         layers = [list(convolution.parameters()) for convolution in reversed(self.convolutions)]
@@ -111,7 +116,7 @@ class CrystalEncoder(nn.Module):
         """Site vectors after every layer, each (A, width); the first knows only the site's element and attributes."""
         sites = sum_species(batch, self.embed_elements(self.element_features))
         if batch.masked_sites is not None:
-            sites = torch.where(batch.masked_sites[:, None], self.hidden_element, sites)
+            sites = torch.where(batch.masked_sites[:, None], self.mask_token, sites)
         if self.attributes is not None:
             sites = sites + self.embed_attributes(self.scale_attributes(site_attributes(batch)))
         if self.bond_relative:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -70,17 +71,28 @@ class CrystalConvolution(nn.Module):
         self.from_center = nn.Linear(width, 2 * width)
         self.from_neighbor = nn.Linear(width, 2 * width, bias=False)
         self.from_edge = nn.Linear(expansion.shape[1], 2 * width, bias=False)
-        self.hidden_edge = nn.Parameter(torch.zeros(2 * width))
+        self.edge_mask_token = nn.Parameter(torch.zeros(2 * width))
         self.norm = BatchRenorm(width)
         self.angular = AngularMoments(width) if angles else None
 
     def forward(self, batch: GraphBatch, sites: Tensor) -> Tensor:
         """(A, width) to (A, width)."""
-        table = torch.cat([self.from_edge(self.table_expansion), self.hidden_edge.expand(2, -1)])
+        table = torch.cat([self.from_edge(self.table_expansion), self.edge_mask_token.expand(2, -1)])
         messages = self.norm(gated_sum(batch, self.from_center(sites), self.from_neighbor(sites), table))
         if self.angular is not None:
             messages = messages + self.angular(batch, sites, self.table_expansion)
         return F.softplus(sites + messages)
+
+    def _load_from_state_dict(self, state_dict: dict[str, Tensor], prefix: str, *args: Any) -> None:
+        """Take the mask token under the name it had in earlier weights, too."""
+        take_renamed(state_dict, prefix, "hidden_edge", "edge_mask_token")
+        super()._load_from_state_dict(state_dict, prefix, *args)
+
+
+def take_renamed(state_dict: dict[str, Tensor], prefix: str, old: str, new: str) -> None:
+    """Rename a tensor of a state that was saved when a parameter had its old name."""
+    if prefix + old in state_dict:
+        state_dict[prefix + new] = state_dict.pop(prefix + old)
 
 
 class AngularMoments(nn.Module):

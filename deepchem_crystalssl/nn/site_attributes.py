@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from .bonds import (
-    bond_strengths,
+    bond_valences,
     by_atomic_number,
     of_elements,
     polarity,
@@ -96,11 +96,11 @@ def _element_columns() -> np.ndarray:
 def site_attributes(batch: GraphBatch) -> Tensor:
     r"""Tabulated attributes of every site's element, and what bond valences say of its surroundings.
 
-    With the valence :math:`v_{ij}` of each bond (:func:`~deepchem_crystalssl.nn.bonds.bond_strengths`), its share
+    With the valence :math:`v_{ij}` of each bond (:func:`~deepchem_crystalssl.nn.bonds.bond_valences`), its share
     :math:`p_{ij} = v_{ij} / \sum_j v_{ij}`, electronegativities :math:`\chi`, masses m, and Racah's spherical harmonics
     Y, the columns of ``BOND_ATTRIBUTES`` are
 
-    * the valence sum :math:`V_i` (:func:`~deepchem_crystalssl.nn.bonds.bond_valences`), :math:`|V_i|`,
+    * the valence sum :math:`V_i` (:func:`~deepchem_crystalssl.nn.bonds.bond_valence_sums`), :math:`|V_i|`,
       :math:`\sum v`, unpaired electrons;
     * frequencies :math:`(\sum v / m_i)^{1/2}`, :math:`(\sum v / \mu_{ij})^{1/2}` with the reduced mass, and the highest
       :math:`(v / \mu_{ij})^{1/2}` of one bond;
@@ -141,7 +141,7 @@ def _bond_attributes(batch: GraphBatch, elements: Tensor) -> Tensor:
     i, j = batch.center, batch.neighbor
     own = dict(zip(ELEMENT_ATTRIBUTES, elements.unbind(1), strict=True))
     chi, mass = own["electronegativity"], own["log mass"].exp()
-    v = bond_strengths(batch)
+    v = bond_valences(batch)
     relative = batch.distance / single_bond_lengths(batch)
     difference = chi[j] - chi[i]
     stiffness = 10.0 * v * (1.0 / mass[i] + 1.0 / mass[j])

@@ -15,7 +15,8 @@ from ..nn.message_passing import GraphBatch
 from ..nn.normalization import statistics_kept
 from ..nn.xrd_encoder import XRDEncoder
 
-Look = Literal["crystals", "patterns", "ideal patterns"]
+Modality = Literal["crystals", "patterns", "ideal patterns"]
+"""What an objective compares: structures, patterns as they would be measured, patterns without such effects."""
 
 
 @dataclass(frozen=True)
@@ -85,11 +86,11 @@ class PretextBatch:
         """Vectors of the ideal patterns (B, F)."""
         return self._encode_patterns(self.ideal_patterns)
 
-    def vectors(self, view: Look) -> Tensor:
+    def vectors(self, modality: Modality) -> Tensor:
         """Vectors of crystals, patterns or ideal patterns (B, F)."""
-        if view == "crystals":
+        if modality == "crystals":
             return self.crystal
-        return self.xrd if view == "patterns" else self.ideal_xrd
+        return self.xrd if modality == "patterns" else self.ideal_xrd
 
     def _encode_patterns(self, patterns: Tensor | None) -> Tensor:
         assert self.xrd_encoder is not None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -53,13 +54,13 @@ PRESETS: dict[str, Preset] = {
         {"readout": "mean_std", "angles": True, "long_range": True},
         {"channels": 24},
     ),
-    "general": Preset(
+    "joint-measured": Preset(
         _ALL_THREE,
         {**_KNOWING, "width": 96, "hidden": 512, "embedding_size": 256},
         {**_FINE, "channels": 48, "hidden": 512},
         measured=True,
     ),
-    "small": Preset(
+    "joint-measured-small": Preset(
         _ALL_THREE,
         {**_KNOWING, "width": 48, "hidden": 160, "embedding_size": 128},
         {**_FINE, "channels": 24, "hidden": 160},
@@ -67,6 +68,7 @@ PRESETS: dict[str, Preset] = {
     ),
 }
 """Published methods, and ours, by name."""
+_OLD_NAMES = {"general": "joint-measured", "small": "joint-measured-small"}
 
 
 def resolve_objectives(objectives: str | Sequence[Objective]) -> Preset:
@@ -76,6 +78,15 @@ def resolve_objectives(objectives: str | Sequence[Objective]) -> Preset:
         if not names or len(set(names)) < len(names):
             raise ValueError(f"objectives: {names}; give at least one, and each its own name")
         return Preset(tuple(objectives))
+    if objectives in _OLD_NAMES:
+        new = _OLD_NAMES[objectives]
+        warnings.warn(
+            f"the preset {objectives!r} is now called {new!r}, and gives an untrained model; the trained weights are "
+            f"load_pretrained({objectives!r}). The old name will be removed in the next version",
+            FutureWarning,
+            stacklevel=3,
+        )
+        objectives = new
     if objectives not in PRESETS:
         raise ValueError(f"objectives: unknown preset {objectives!r}; known are {', '.join(PRESETS)}")
     return PRESETS[objectives]

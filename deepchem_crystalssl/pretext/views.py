@@ -9,15 +9,17 @@ from torch import Tensor
 
 from ..nn.bonds import site_elements
 from ..nn.message_passing import GraphBatch
+from .._renamed import renamed_arguments, renamed_names
 
 
-def choose_sites(batch: GraphBatch, share: float, generator: torch.Generator) -> Tensor:
-    """Random sites, int(share N + 1) of each crystal's N (Kong et al. 2024).
+@renamed_arguments(share="mask_rate")
+def choose_sites(batch: GraphBatch, mask_rate: float, generator: torch.Generator) -> Tensor:
+    """Random sites, int(mask_rate N + 1) of each crystal's N (Kong et al. 2024).
 
     Parameters
     ----------
     batch : GraphBatch
-    share : float
+    mask_rate : float
         0.15 there.
     generator : torch.Generator
 
@@ -26,7 +28,7 @@ def choose_sites(batch: GraphBatch, share: float, generator: torch.Generator) ->
     Tensor
         (A,) bool.
     """
-    counts = (share * batch.num_sites + 1).long().clamp(max=batch.num_sites)
+    counts = (mask_rate * batch.num_sites + 1).long().clamp(max=batch.num_sites)
     return _smallest_per_crystal(batch, _draw(batch.total_sites, generator, batch), counts)
 
 
@@ -65,20 +67,21 @@ def edges_at(batch: GraphBatch, sites: Tensor) -> Tensor:
     return sites[batch.center] | sites[batch.neighbor]
 
 
-def hide(batch: GraphBatch, sites: Tensor | None = None, edges: Tensor | None = None) -> GraphBatch:
+def masked(batch: GraphBatch, sites: Tensor | None = None, edges: Tensor | None = None) -> GraphBatch:
     """The batch with the elements of sites and the distances of edges hidden from the encoder."""
     return replace(batch, masked_sites=sites, masked_edges=edges)
 
 
-def random_view(batch: GraphBatch, share: float, generator: torch.Generator) -> GraphBatch:
-    """A view for contrastive learning: a share of the sites and of the edges hidden at random.
+@renamed_arguments(share="mask_rate")
+def random_view(batch: GraphBatch, mask_rate: float, generator: torch.Generator) -> GraphBatch:
+    """A view for contrastive learning: a random part of the sites and of the edges is masked.
 
     Kong et al. put the crystal's mean vector in their place; a learned token is put here. Their supercell is left out:
     this encoder gives a crystal and its supercell one vector.
     """
-    sites = _draw(batch.total_sites, generator, batch) < share
-    edges = _draw(len(batch.distance), generator, batch) < share
-    return hide(batch, sites, edges)
+    sites = _draw(batch.total_sites, generator, batch) < mask_rate
+    edges = _draw(len(batch.distance), generator, batch) < mask_rate
+    return masked(batch, sites, edges)
 
 
 def displaced(batch: GraphBatch, sigma: float, generator: torch.Generator) -> tuple[GraphBatch, Tensor]:
@@ -123,3 +126,6 @@ def same_crystals(batch: GraphBatch, tolerance: float = SAME_TOLERANCE) -> Tenso
     """Which crystals of a batch are one, (B, B) bool; a crystal and its supercell count as one."""
     numbers = invariants(batch).clamp(min=1e-12).log()
     return (numbers[:, None] - numbers[None]).abs().amax(2) <= tolerance
+
+
+__getattr__ = renamed_names(__name__, {"hide": masked})

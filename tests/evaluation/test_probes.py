@@ -35,7 +35,7 @@ def test_bad_input_is_named(data):
     _, x, groups = data
     with pytest.raises(ValueError, match="240 vectors, 3 labels"):
         linear_probe(x, [1, 2, 3], groups)
-    with pytest.raises(ValueError, match="task: 'ranking'"):
+    with pytest.raises(ValueError, match="mode: 'ranking'"):
         linear_probe(x, x[:, 0], groups, "ranking")
     with pytest.raises(ValueError, match="at least 2"):
         linear_probe(x, x[:, 0], np.zeros(240))

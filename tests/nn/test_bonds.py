@@ -8,7 +8,7 @@ from pymatgen.core import Lattice, Structure
 from deepchem_crystalssl import structures_to_graphs
 from deepchem_crystalssl.crystals.elements import bond_valence_parameters
 from deepchem_crystalssl.nn.message_passing import GraphBatch
-from deepchem_crystalssl.nn.bonds import bond_valences, rattling_frequencies, unpaired_electrons
+from deepchem_crystalssl.nn.bonds import bond_valence_sums, rattling_frequencies, unpaired_electrons
 
 KNOWN = [  # space group, lattice, species, places, valence and unpaired electrons of the first
     ("Fm-3m", Lattice.cubic(4.21), ["Mg", "O"], [[0, 0, 0], [0.5, 0.5, 0.5]], 2, 0),
@@ -23,7 +23,7 @@ KNOWN = [  # space group, lattice, species, places, valence and unpaired electro
 @pytest.mark.parametrize("group, lattice, species, places, valence, unpaired", KNOWN)
 def test_oxidation_states(group, lattice, species, places, valence, unpaired):
     batch = GraphBatch.from_graphs(structures_to_graphs(Structure.from_spacegroup(group, lattice, species, places)))
-    valences = bond_valences(batch)
+    valences = bond_valence_sums(batch)
     assert abs(float(valences[0]) - valence) < 0.45
     assert abs(float(unpaired_electrons(batch, valences)[0]) - unpaired) < 0.8
     assert abs(float(valences.mean())) < 0.05  # what cations give, anions take
@@ -39,7 +39,7 @@ def test_against_a_loop(prototypes):
         a, b = graph.atomic_numbers[i], graph.atomic_numbers[j]
         length = r[a] + r[b] - r[a] * r[b] * (c[a] ** 0.5 - c[b] ** 0.5) ** 2 / (c[a] * r[a] + c[b] * r[b])
         expected[i] += np.tanh((c[b] - c[a]) / 0.5) * np.exp((length - d) / 0.37)
-    assert np.allclose(bond_valences(GraphBatch.from_graphs([graph])).numpy(), expected, atol=1e-4)
+    assert np.allclose(bond_valence_sums(GraphBatch.from_graphs([graph])).numpy(), expected, atol=1e-4)
 
 
 def test_parameters_are_those_published_or_near_them():

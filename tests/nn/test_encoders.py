@@ -138,3 +138,19 @@ def test_strain_shifts_a_pattern_over_the_logarithm_of_q():
     assert encoder(patterns).shape == (2, 128)
     with pytest.raises(ValueError, match="axis"):
         XRDEncoder(axis="q")
+
+
+def test_weights_of_an_earlier_version_load():
+    """Mask tokens were called hidden_element and hidden_edge."""
+    torch.manual_seed(0)
+    ours, theirs = (CrystalEncoder(width=8, n_layers=2, attributes=True, readout="means") for _ in range(2))
+    torch.nn.init.normal_(ours.mask_token)
+    torch.nn.init.normal_(ours.convolutions[1].edge_mask_token)
+    new_names = {"mask_token": "hidden_element", "edge_mask_token": "hidden_edge"}
+    state = {".".join(new_names.get(p, p) for p in key.split(".")): v for key, v in ours.state_dict().items()}
+    assert {"hidden_element", "convolutions.1.hidden_edge"} <= set(state)
+    theirs.load_state_dict(state)
+    for key, value in theirs.state_dict().items():
+        assert torch.equal(value, ours.state_dict()[key]), key
+    with pytest.raises(RuntimeError, match="hidden_atom"):
+        theirs.load_state_dict({"hidden_atom": torch.zeros(8), **state})

@@ -85,12 +85,12 @@ def test_hidden_edges_take_no_part(graphs):
     torch.manual_seed(0)
     layer = AngularMoments(8).eval()
     from deepchem_crystalssl.nn.layers import CrystalConvolution
-    from deepchem_crystalssl.pretext.views import hide
+    from deepchem_crystalssl.pretext.views import masked
 
     expansion = CrystalConvolution(8).table_expansion
     batch = GraphBatch.from_graphs(graphs[:3])
     hidden = torch.rand(len(batch.distance)) < 0.4
     sites = torch.randn(batch.total_sites, 8)
-    before = layer(hide(batch, None, hidden), sites, expansion)
+    before = layer(masked(batch, None, hidden), sites, expansion)
     batch.direction[hidden] = torch.nn.functional.normalize(torch.randn(int(hidden.sum()), 3), dim=1)
-    assert torch.equal(layer(hide(batch, None, hidden), sites, expansion), before)
+    assert torch.equal(layer(masked(batch, None, hidden), sites, expansion), before)

@@ -9,7 +9,7 @@ from pymatgen.core import Lattice, Structure
 from scipy.special import sph_harm_y
 
 from deepchem_crystalssl import structures_to_graphs
-from deepchem_crystalssl.nn.bonds import bond_valences, rattling_frequencies, single_bond_lengths
+from deepchem_crystalssl.nn.bonds import bond_valence_sums, rattling_frequencies, single_bond_lengths
 from deepchem_crystalssl.nn.message_passing import GraphBatch
 from deepchem_crystalssl.nn.site_attributes import (
     BOND_ATTRIBUTES,
@@ -19,7 +19,7 @@ from deepchem_crystalssl.nn.site_attributes import (
     cell_attributes,
     site_attributes,
 )
-from deepchem_crystalssl.pretext.views import edges_at, hide
+from deepchem_crystalssl.pretext.views import edges_at, masked
 from deepchem_crystalssl.testing import permuted, recelled, rotated, supercell, translated
 
 
@@ -87,7 +87,7 @@ def test_order_and_spreads_against_a_loop(prototypes):
 def test_what_bonds_say_is_said_once(prototypes):
     """The columns made in one pass are those of the functions that carry their formulas."""
     batch, of = attributes_of(prototypes[:30])
-    assert np.allclose(of["valence"], bond_valences(batch).clamp(-9, 9).numpy(), atol=1e-4)
+    assert np.allclose(of["valence"], bond_valence_sums(batch).clamp(-9, 9).numpy(), atol=1e-4)
     assert np.allclose(of["frequency"], rattling_frequencies(batch).numpy(), rtol=1e-4)
 
 
@@ -113,7 +113,7 @@ def test_a_hidden_element_tells_nothing(prototypes):
     hidden[::3] = True
     other = replace(batch, atomic_numbers=torch.where(hidden, 30, batch.atomic_numbers))
     assert not torch.equal(site_attributes(batch), site_attributes(other))
-    assert torch.equal(site_attributes(hide(batch, hidden)), site_attributes(hide(other, hidden)))
+    assert torch.equal(site_attributes(masked(batch, hidden)), site_attributes(masked(other, hidden)))
 
 
 def test_a_hidden_distance_tells_nothing(prototypes):
@@ -123,7 +123,7 @@ def test_a_hidden_distance_tells_nothing(prototypes):
     edges = edges_at(batch, chosen)
     other = replace(batch, distance=torch.where(edges, 0.8 * batch.distance, batch.distance))
     assert not torch.equal(site_attributes(batch), site_attributes(other))
-    seen, unseen = (site_attributes(hide(b, None, edges)) for b in (batch, other))
+    seen, unseen = (site_attributes(masked(b, None, edges)) for b in (batch, other))
     assert torch.equal(seen, unseen) and torch.isfinite(seen).all()
 
 

@@ -1,3 +1,4 @@
+import warnings
 from dataclasses import replace
 
 import numpy as np
@@ -17,23 +18,28 @@ from deepchem_crystalssl.pretext.losses import (
     info_nce_loss,
     nt_xent_loss,
 )
+from deepchem_crystalssl.pretext import objectives as known_objectives
 from deepchem_crystalssl.pretext.batch import PretextBatch
 from deepchem_crystalssl.pretext.objectives import (
     OBJECTIVES,
     BarlowTwins,
+    BondValences,
     InfoNCE,
     DenoisedDistances,
     Descriptors,
     MaskedSites,
     SiteDescriptors,
+    TwoViews,
+    needed_modalities,
+    objective_from_configuration,
 )
-from deepchem_crystalssl.pretext.presets import PRESETS
+from deepchem_crystalssl.pretext.presets import PRESETS, resolve_objectives
 from deepchem_crystalssl.pretext.views import (
     choose_sites,
     choose_species,
     displaced,
     edges_at,
-    hide,
+    masked,
     random_view,
     same_crystals,
 )
@@ -63,7 +69,7 @@ def test_only_whole_crystals_move_the_statistics_where_they_are_looked_at(batch,
     means = []
     for objectives in ([Descriptors()], [Descriptors(), MaskedSites(whole_species=True)], [MaskedSites()]):
         parts = pretext_batch(batch, generator)
-        parts = replace(parts, views_alone=not any("crystals" in objective.looks_at for objective in objectives))
+        parts = replace(parts, views_alone=not any("crystals" in objective.modalities for objective in objectives))
         for objective in objectives:
             objective(parts, objective.build_head(parts.crystal_encoder))
         means.append(parts.crystal_encoder.convolutions[-1].norm.mean.clone())
@@ -194,11 +200,11 @@ def test_hidden_inputs_are_truly_hidden(graphs, generator, options):
     edges = edges_at(batch, chosen)
     torch.manual_seed(0)
     encoder = CrystalEncoder(width=8, n_layers=2, **options).eval()
-    before = encoder.encode_sites(hide(batch, chosen, edges))[-1]
+    before = encoder.encode_sites(masked(batch, chosen, edges))[-1]
     other = GraphBatch.from_graphs(graphs[:3])
     other.atomic_numbers[chosen] = 92
     other.distance[edges] = 1.234
-    after = encoder.encode_sites(hide(other, chosen, edges))[-1]
+    after = encoder.encode_sites(masked(other, chosen, edges))[-1]
     assert torch.equal(before, after)
     assert not torch.allclose(encoder.encode_sites(batch)[-1], before)
     assert not torch.allclose(encoder.encode_sites(other)[-1], after)
@@ -214,7 +220,7 @@ def test_a_hidden_element_is_not_told_by_bond_lengths(graphs, generator):
             batch.atomic_numbers[chosen] = element
         torch.manual_seed(0)
         encoder = CrystalEncoder(width=8, n_layers=2, bond_relative=True).eval()
-        views.append(encoder.encode_sites(hide(batch, chosen))[-1])
+        views.append(encoder.encode_sites(masked(batch, chosen))[-1])
     assert torch.equal(*views)
 
 
@@ -329,7 +335,7 @@ def test_one_crystal_alone_is_safe(graphs):
 def test_masked_questions_and_their_answers(graphs):
     torch.manual_seed(0)
     batch = GraphBatch.from_graphs(graphs[:16])
-    objective = MaskedSites(share=0.3)
+    objective = MaskedSites(mask_rate=0.3)
     parts = pretext_batch(batch, torch.Generator().manual_seed(0))
     answers = objective.losses(parts, objective.build_head(parts.crystal_encoder))
     assert set(answers) == {"group", "period", "element", "distance"}
@@ -338,11 +344,51 @@ def test_masked_questions_and_their_answers(graphs):
     assert "distance" not in MaskedSites(edges=False).losses(parts, objective.build_head(parts.crystal_encoder))
 
 
-@pytest.mark.parametrize("views", [("crystals",), ("crystals", "crystals"), ("crystals", "photographs")])
-def test_views_that_cannot_meet(views):
-    with pytest.raises(ValueError, match="views"):
-        InfoNCE(views)
+@pytest.mark.parametrize("modalities", [("crystals",), ("crystals", "crystals"), ("crystals", "photographs")])
+def test_modalities_that_cannot_be_compared(modalities):
+    with pytest.raises(ValueError, match="modalities"):
+        InfoNCE(modalities)
 
 
-def test_views_of_a_configuration_are_a_list():
+def test_modalities_of_a_configuration_are_a_list():
     assert InfoNCE(["patterns", "ideal patterns"]) == InfoNCE(("patterns", "ideal patterns"))
+
+
+# Names of the version before
+
+
+OLD = [
+    ({"class": "Valences", "weight": 2.0, "name": "valences"}, BondValences(2.0, "valences")),
+    ({"class": "InfoNCE", "views": ["crystals", "ideal patterns"]}, InfoNCE(("crystals", "ideal patterns"))),
+    ({"class": "MaskedSites", "share": 0.3, "name": "masked_sites"}, MaskedSites(mask_rate=0.3)),
+    ({"class": "TwoViews", "share": 0.3}, TwoViews(mask_rate=0.3)),
+    ({"class": "BarlowTwins", "share": 0.3}, BarlowTwins(mask_rate=0.3)),
+]
+
+
+@pytest.mark.parametrize("fields, expected", OLD, ids=lambda value: str(value)[:30])
+def test_old_configurations_are_read(fields, expected):
+    """Silently, for nobody can rename what lies in a file; and the constructors take the old names with a warning."""
+    before = dict(fields)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert objective_from_configuration(fields) == expected
+    assert fields == before
+    arguments = {key: value for key, value in fields.items() if key != "class"}
+    with pytest.warns(FutureWarning, match="is now called"):
+        assert getattr(known_objectives, fields["class"])(**arguments) == expected
+
+
+def test_old_names_of_presets_warn_and_name_the_weights():
+    for old, new in (("general", "joint-measured"), ("small", "joint-measured-small")):
+        with pytest.warns(FutureWarning, match=rf"{new}.*load_pretrained\('{old}'\)"):
+            assert resolve_objectives(old) is PRESETS[new]
+
+
+def test_an_objective_written_for_the_version_before_is_asked_for_what_it_looks_at():
+    class Own:
+        looks_at = frozenset({"ideal patterns"})
+
+    with pytest.warns(FutureWarning, match="Own.looks_at"):
+        assert needed_modalities([Own()]) == {"patterns", "ideal patterns"}
+    assert needed_modalities([MaskedSites(), Descriptors()]) == {"crystals"}
