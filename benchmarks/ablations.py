@@ -4,7 +4,8 @@
 
 Preset "joint-measured-small", which made the shipped model "small", trained on crystals (fold100 >= 20) of at most 52
 sites; one row per change. Columns, on the validation folds: exact recall@1 in a gallery of 2,000 crystals, of the
-crystal for its clean pattern, of the crystal for an R1 pattern, and of its simulated patterns for R1 and R2 patterns (see ``retrieval.py``); mean
+crystal for its clean pattern, of the crystal for an R1 pattern, and of its simulated patterns for R1 and R2 patterns
+(see ``retrieval.py``); mean
 absolute error in cross-validation of kernel ridge on the descriptor for formation energies and log K (see
 ``materials.py``). A run that was done is read, not repeated.
 """
