@@ -57,7 +57,7 @@ def speed(index: EmbeddingIndex, folder: Path, n_queries: int) -> None:
     """One line per engine."""
     vectors = np.array(index.vectors)
     started = time.perf_counter()
-    EmbeddingIndex.build(vectors, index.table["material_id"].tolist(), metadata=index.table.drop(columns="material_id"))
+    EmbeddingIndex.build(vectors, index.table["material_id"].tolist(), metadata=index.table)
     built = time.perf_counter() - started
     started = time.perf_counter()
     engine = ApproximateNeighbors(vectors)

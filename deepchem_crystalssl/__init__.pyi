@@ -26,6 +26,6 @@ from .models.pretrained import (
 from .models.pretraining import CrystalSSLModel as CrystalSSLModel
 from .registry import register as register
 from .search.building import build_index as build_index
-from .search.catalogue import Filter as Filter
+from .search.filters import Filter as Filter
 from .search.concepts import find_members as find_members
 from .search.index import EmbeddingIndex as EmbeddingIndex

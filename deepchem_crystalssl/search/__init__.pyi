@@ -1,6 +1,6 @@
 from .answers import Answer as Answer, Answers as Answers, Neighbor as Neighbor
 from .building import build_index as build_index
-from .catalogue import Filter as Filter
+from .filters import Filter as Filter
 from .concepts import (
     Concept as Concept,
     Enrichment as Enrichment,

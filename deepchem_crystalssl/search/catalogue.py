@@ -1,22 +1,21 @@
-"""What is known of the crystals of an index, and which of them may be answers."""
+"""The table of an index: what is known of each crystal, from its structure and from the user's metadata."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
 import pandas as pd
-from pymatgen.core import Composition
 
-from ..crystals.elements import N_ELEMENTS, symbols
-from ..errors import QueryError
+from ..crystals.elements import symbols
 from ..crystals.records import Crystal
-
-ALIASES = {"chemsys": "chemical_system", "n_sites": "num_sites", "spacegroup": "space_group"}
-"""Columns that come under another name."""
-Range = int | tuple[int, int]
+from ..crystals.tables import as_ids, id_column
+from ..errors import QueryError
+from .filters import ALIASES
+from .formulas import formula_type, parse_formula, system_of
 
 
 class Crystals(Protocol):
@@ -28,13 +27,13 @@ class Crystals(Protocol):
 
 
 class Joined:
-    """Crystals of several lists or stores as one, some left out.
+    """Crystals of several lists or stores as one sequence, of which some may be left out.
 
     Parameters
     ----------
     parts : sequence of Crystals
     part, place : numpy.ndarray
-        (n,) each: which part a crystal is in, and where there.
+        (n,) each: the part that holds a crystal, and its position there.
     """
 
     def __init__(self, parts: Sequence[Crystals], part: np.ndarray, place: np.ndarray):
@@ -49,7 +48,7 @@ class Joined:
         return cls(parts, np.repeat(np.arange(len(parts)), sizes), np.concatenate([np.arange(n) for n in sizes]))
 
     def select(self, rows: np.ndarray) -> Joined:
-        """Some of them."""
+        """The crystals of some rows, in that order."""
         return Joined(self.parts, self.part[rows], self.place[rows])
 
     def __len__(self) -> int:
@@ -60,7 +59,7 @@ class Joined:
 
 
 def describe(crystals: Iterable[Crystal]) -> pd.DataFrame:
-    """What can be read off crystals: formula, chemical_system, num_sites."""
+    """What the structures tell: columns formula, chemical_system and num_sites."""
     reduced: dict[str, str] = {}
     rows = []
     for crystal in crystals:
@@ -71,135 +70,160 @@ def describe(crystals: Iterable[Crystal]) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["formula", "chemical_system", "num_sites"])
 
 
-def catalogue(material_ids: Sequence[str], structures: Crystals | None, metadata: pd.DataFrame | None) -> pd.DataFrame:
-    """One table of all that is known: the columns of ``metadata``, and what structures tell besides.
+def catalogue(material_ids: Sequence[Any], structures: Crystals | None, metadata: pd.DataFrame | None) -> pd.DataFrame:
+    """One table of all that is known: what the structures tell, then the columns of the metadata.
+
+    Parameters
+    ----------
+    material_ids : sequence
+        Identifiers, compared as text.
+    structures : Crystals, optional
+        In the order of the ids.
+    metadata : pandas.DataFrame, optional
+        Matched by id; see :func:`by_id`.
 
     Raises
     ------
     QueryError
-        If ids are not unique, or do not match the rows of the others.
+        If the ids are not unique, if structures or metadata cannot be matched with them, or if a column cannot be kept.
     """
-    table = pd.DataFrame({"material_id": pd.Series(np.asarray(material_ids, object))})
-    twice = table["material_id"].duplicated()
-    if twice.any():
-        name = table["material_id"][twice].iloc[0]
-        raise QueryError("ids", f"{name!r} twice", "every crystal has an id of its own", "Remove or rename doubles.")
+    ids = as_ids(material_ids)
+    table = pd.DataFrame({"material_id": pd.Series(ids, dtype=object)})
+    _check_ids(table["material_id"])
     if structures is not None:
-        if len(structures) != len(table):
-            raise QueryError("structures", f"{len(structures)} for {len(table)} ids", "one structure goes with one id")
-        table = table.join(describe(structures[k] for k in range(len(structures))))
-    if metadata is not None:
-        if "material_id" in metadata:
-            metadata = metadata.set_index("material_id").reindex(table["material_id"])
-        elif len(metadata) != len(table):
-            raise QueryError("metadata", f"{len(metadata)} rows for {len(table)} ids",
-                             "rows go with ids, in order or by a column material_id")  # fmt: skip
-        for name, column in metadata.rename(columns=ALIASES).items():
-            if name not in table:
-                table[str(name)] = column.to_numpy()
+        if len(structures) != len(ids):
+            raise QueryError("structures", f"{len(structures)} for {len(ids)} ids", "each id has exactly one structure",
+                             "Leave out the ids of structures that could not be read.")  # fmt: skip
+        table = table.join(describe(_in_order(structures, ids)))
+    if metadata is not None and ids:
+        for name, column in _matched(by_id(metadata, without=table.columns), ids).items():
+            table[str(name)] = column.array
+        if "chemical_system" not in table and "formula" in table:
+            parsed = [parse_formula(text) if isinstance(text, str) else None for text in table["formula"]]
+            table["chemical_system"] = [None if amounts is None else system_of(amounts) for amounts in parsed]
     return table
 
 
-@dataclass(frozen=True)
-class Filter:
-    """Which crystals may be answers; all that is given must hold.
+def by_id(metadata: pd.DataFrame, without: Iterable[str] = ()) -> pd.DataFrame:
+    """Metadata indexed by ids as text, its columns checked and under the names that filters use.
+
+    The ids are the column ``material_id``, else the index of the table if it is named so or is of text, else the first
+    of the columns ``id`` and ``name``. Rows are never taken by their position.
 
     Parameters
     ----------
-    elements : sequence of str
-        Elements a crystal must have.
-    without : sequence of str
-        Elements it must not have.
-    only : sequence of str, optional
-        Elements besides which it has none.
-    n_elements, n_sites : int or (int, int), optional
-        How many elements, or sites in the cell; a pair is from, to.
-    space_group : int or sequence of int, optional
-        Numbers of space groups.
-    where : mapping from str to value, (low, high) or sequence of values
-        For any other column: equal to the value, within the pair of numbers, or one of the values.
+    metadata : pandas.DataFrame
+    without : iterable of str
+        Columns that are left out because the structures tell them.
 
-    Examples
-    --------
-    >>> table = pd.DataFrame({"chemical_system": ["Fe-O", "Fe", "Li-O"], "gap": [2.0, 0.0, 4.5]})
-    >>> Filter(elements=["O"]).mask(table).tolist()
-    [True, False, True]
-    >>> Filter(only=["Fe", "O"], where={"gap": (1, 3)}).mask(table).tolist()
-    [True, False, False]
+    Raises
+    ------
+    QueryError
+        If the table has no ids, or holds values that cannot be stored or understood.
     """
-
-    elements: Sequence[str] = ()
-    without: Sequence[str] = ()
-    only: Sequence[str] | None = None
-    n_elements: Range | None = None
-    n_sites: Range | None = None
-    space_group: int | Sequence[int] | None = None
-    where: Mapping[str, Any] = field(default_factory=dict)
-
-    def mask(self, table: pd.DataFrame) -> np.ndarray:
-        """Whether each row of a catalogue may be an answer, bool (n,).
-
-        Raises
-        ------
-        QueryError
-            If an element does not exist, or the catalogue does not have a column that is asked for.
-        """
-        allowed = np.ones(len(table), bool)
-        if self.elements or self.without or self.only is not None or self.n_elements is not None:
-            systems, rows = np.unique(_column(table, "chemical_system").to_numpy(str), return_inverse=True)
-            allowed &= np.array([self._holds(set(system.split("-"))) for system in systems], bool)[rows]
-        if self.n_sites is not None:
-            allowed &= _within(_column(table, "num_sites"), self.n_sites)
-        if self.space_group is not None:
-            allowed &= _column(table, "space_group").isin(np.atleast_1d(self.space_group)).to_numpy()
-        for name, wanted in self.where.items():
-            column = _column(table, name)
-            if isinstance(wanted, tuple) and len(wanted) == 2 and pd.api.types.is_numeric_dtype(column):
-                allowed &= _within(column, wanted)
-            else:
-                allowed &= column.isin([wanted] if np.isscalar(wanted) else list(wanted)).to_numpy()
-        return allowed
-
-    def _holds(self, elements: set[str]) -> bool:
-        only = elements if self.only is None else _known(self.only)
-        low, high = _ends(self.n_elements) if self.n_elements is not None else (0, N_ELEMENTS)
-        return (
-            _known(self.elements) <= elements
-            and not _known(self.without) & elements
-            and elements <= only
-            and low <= len(elements) <= high
-        )
+    if not isinstance(metadata, pd.DataFrame):
+        raise QueryError("metadata", f"a {type(metadata).__name__}", "metadata is a pandas.DataFrame with ids",
+                         "Read the file with deepchem_crystalssl.crystals.tables.read_table.")  # fmt: skip
+    frame = metadata
+    index_is_text = isinstance(frame.index.dtype, pd.StringDtype) or frame.index.inferred_type == "string"
+    column = id_column(frame)
+    if column == "material_id" or column is not None and frame.index.name != "material_id" and not index_is_text:
+        ids, frame = frame[column], frame.drop(columns=column)
+    elif frame.index.nlevels == 1 and (index_is_text or frame.index.name in ("material_id", "id", "name")):
+        ids = frame.index
+    else:
+        raise QueryError("metadata", f"columns {', '.join(map(str, frame.columns))}",
+                         "rows are matched to crystals by id, never by position",
+                         "Add a column material_id, or make the ids the index of the table.")  # fmt: skip
+    frame = frame.set_axis(pd.Index(as_ids(ids), dtype=object, name="material_id"), axis=0)
+    frame = frame.rename(columns={name: ALIASES.get(name, str(name)) for name in frame.columns})
+    frame = frame.loc[:, ~frame.columns.isin(list(without))]
+    twice = frame.columns[frame.columns.duplicated()]
+    if len(twice):
+        raise QueryError("metadata", f"column {twice[0]!r} twice", "each column has a name of its own",
+                         "Rename or remove one of them.")  # fmt: skip
+    if "chemical_system" in frame:
+        frame["chemical_system"] = [_chemical_system(value) for value in frame["chemical_system"]]
+    if "space_group" in frame:
+        frame["space_group"] = _group_numbers(frame["space_group"])
+    for name in frame:
+        _check_storable(str(name), frame[name])
+    return frame
 
 
-def _known(elements: Sequence[str]) -> set[str]:
-    given = {elements} if isinstance(elements, str) else set(elements)
-    strange = sorted(given - set(symbols()[1:]))
-    if strange:
-        raise QueryError("elements", repr(strange[0]), "an element is named by its symbol", "Write Fe, not iron or FE.")
-    return given
+def _check_ids(ids: pd.Series) -> None:
+    if (ids == "").any():
+        raise QueryError("ids", f"none in row {int((ids == '').argmax())}", "every crystal has an id",
+                         "Fill the missing ids.")  # fmt: skip
+    twice = ids.duplicated()
+    if twice.any():
+        raise QueryError("ids", f"{ids[twice].iloc[0]!r} twice", "every crystal has an id of its own",
+                         "Rename or remove the repeated ones.")  # fmt: skip
 
 
-def _column(table: pd.DataFrame, name: str) -> pd.Series:
-    name = ALIASES.get(name, name)
-    if name not in table:
-        known = ", ".join(map(str, table.columns))
-        raise QueryError("filter", f"column {name!r}", "a filter asks for a column the index has",
-                         f"It has {known}; give more as metadata= when building it.")  # fmt: skip
-    return table[name]
+def _in_order(structures: Crystals, ids: list[str]) -> Iterator[Crystal]:
+    """The structures, one after the other, unless one carries the id of another row: then the lists are shifted."""
+    row_of = {name: row for row, name in enumerate(ids)}
+    for row in range(len(ids)):
+        crystal = structures[row]
+        own = row_of.get(crystal.material_id, row)
+        if own != row and structures[own].material_id != crystal.material_id:
+            raise QueryError("structures", f"structure {row} carries the id {crystal.material_id!r}, which belongs to "
+                             f"row {own}", "structures come in the order of the ids",
+                             "Sort both alike, or remove the ids inside the structures.")  # fmt: skip
+        yield crystal
 
 
-def _ends(span: Range) -> tuple[float, float]:
-    return (span, span) if isinstance(span, int | np.integer) else (span[0], span[1])
+def _matched(frame: pd.DataFrame, ids: list[str]) -> pd.DataFrame:
+    """The rows of the metadata in the order of the ids, missing values for crystals that it does not know."""
+    frame = frame[frame.index.isin(ids)]
+    if frame.empty:
+        raise QueryError("metadata", "none of its ids is an id of the index", "rows are matched to crystals by id",
+                         f"Ids of the index look like {ids[0]!r}.")  # fmt: skip
+    twice = frame.index[frame.index.duplicated()]
+    if len(twice):
+        raise QueryError("metadata", f"id {twice[0]!r} in several rows", "one crystal has one row",
+                         "Keep one row of each id, for example with drop_duplicates.")  # fmt: skip
+    if len(frame) < len(ids):  # so that whole numbers and yes/no stay what they are beside missing values
+        nullable = {name: {"i": "Int64", "u": "UInt64", "b": "boolean"}.get(column.dtype.kind)
+                    for name, column in frame.items()}  # fmt: skip
+        frame = frame.astype({name: kind for name, kind in nullable.items() if kind})
+    return frame.reindex(ids)
 
 
-def _within(column: pd.Series, span: Range) -> np.ndarray:
-    low, high = _ends(span)
-    return column.between(low, high).to_numpy()
+def _chemical_system(value: Any) -> str | None:
+    if value is None or value is pd.NA or value != value:
+        return None
+    found = re.findall(r"[A-Za-z]+", value) if isinstance(value, str) else list(value)
+    strange = sorted(map(str, set(found) - set(symbols()[1:])))
+    if strange or not found:
+        raise QueryError("metadata", f"chemical_system {value!r}", "a chemical system is symbols of elements, as Fe-O",
+                         "Correct the value or rename the column.")  # fmt: skip
+    return "-".join(sorted(set(found)))
+
+
+def _group_numbers(column: pd.Series) -> pd.Series:
+    numbers = pd.to_numeric(column, errors="coerce")
+    wrong = column.notna() & ~(numbers.between(1, 230) & (numbers % 1 == 0))
+    if wrong.any():
+        raise QueryError("metadata", f"space_group {column[wrong].iloc[0]!r}", "a space group is its number, 1 to 230",
+                         "Convert the symbols to numbers, or rename the column.")  # fmt: skip
+    return numbers.round().astype("Int64")
+
+
+def _check_storable(name: str, column: pd.Series) -> None:
+    import pyarrow as pa
+
+    try:
+        pa.array(column, from_pandas=True)
+    except (pa.ArrowException, TypeError, ValueError) as error:
+        raise QueryError("metadata", f"column {name!r} ({error})", "a column holds values of one kind",
+                         "Convert the column to numbers or to text, or remove it.") from error  # fmt: skip
 
 
 @dataclass(frozen=True)
 class Facts:
-    """What two crystals may share."""
+    """What two crystals may have in common."""
 
     elements: frozenset[str]
     kind: str
@@ -210,10 +234,10 @@ class Facts:
         """From a row of a catalogue."""
         system, group = row.get("chemical_system"), row.get("space_group")
         elements = frozenset(system.split("-")) if isinstance(system, str) else frozenset()
-        return cls(elements, anonymous(row.get("formula")), None if pd.isna(group) else int(group))
+        return cls(elements, formula_type(row.get("formula")), None if pd.isna(group) else int(group))
 
     def shared(self, other: Facts) -> str:
-        """In words: elements, formula type, space group."""
+        """In words: common elements, formula type and space group."""
         both = sorted(self.elements & other.elements)
         parts = ["-".join(both)] if both else []
         if self.kind and self.kind == other.kind:
@@ -221,8 +245,3 @@ class Facts:
         if self.space_group is not None and self.space_group == other.space_group:
             parts.append(f"space group {self.space_group}")
         return ", ".join(parts)
-
-
-def anonymous(formula: Any) -> str:
-    """The formula type, as AB2; nothing of what is no formula."""
-    return Composition(formula).anonymized_formula if isinstance(formula, str) and formula else ""

@@ -16,7 +16,7 @@ from sklearn.preprocessing import StandardScaler
 
 from ..errors import QueryError
 from .answers import Answer, Answers
-from .catalogue import Filter
+from .filters import Filter
 from .index import EmbeddingIndex
 from .vectors import nearest_rows, unit_rows
 

@@ -9,8 +9,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from ..errors import QueryError
 from .answers import Answers, Neighbor
-from .catalogue import Facts, Filter
+from .catalogue import Facts
+from .filters import Filter
+from .queries import checked_k
 from .vectors import ApproximateNeighbors, nearest_rows
 
 EXACT_UP_TO = 300_000
@@ -68,8 +71,9 @@ class Gallery:
         left_out: Sequence[int] = (),
     ) -> tuple[np.ndarray, np.ndarray]:
         """Rows and distances of the k nearest, (q, k) each; rows of -1 where the approximate engine found no more."""
-        if k < 1:
-            raise ValueError(f"k: {k}; must be at least 1")
+        k = checked_k(k)
+        if not len(self):
+            raise QueryError("index", "0 crystals", "a search needs at least one crystal", "Add crystals to the index.")
         allowed = None if filter is None else filter.mask(self.table)
         if len(left_out):
             allowed = np.ones(len(self), bool) if allowed is None else allowed

@@ -15,18 +15,20 @@ from ..errors import CrystalInputError, OnError, QueryError, Report
 from ..crystals.records import Crystal
 from ..crystals.reading import read_structures
 from ..crystals.store import RecordStore
+from ..crystals.tables import as_ids
 from ..models.embedding import Space
 from ..models.pretraining import CrystalSSLModel
 from ..models.pretrained import open_model
 from . import storage
 from .answers import Answers, Neighbor
-from .catalogue import Crystals, Filter, Joined, catalogue
+from .catalogue import Crystals, Joined, catalogue
 from .coloring import coloring
+from .filters import Filter
 from .gallery import Gallery
 from .phases import PatternAnswer, identify, pattern_vectors
 from .pictures import Picture, draw_map
 from .projection import MaterialsMap, make_map, place_new
-from .queries import Asked, distinct_names, is_several, resolve
+from .queries import Asked, checked_k, distinct_names, is_several, resolve
 from .vectors import nearest_to_any, unit_rows
 
 _UNLIKE = 0.5
@@ -87,8 +89,7 @@ class EmbeddingIndex:
         model : str, Path or CrystalSSLModel, optional
             What made the embeddings, for queries by structure or pattern.
         metadata : pandas.DataFrame, optional
-            More of what is known, in the order of ids or with a column material_id; ``formula``,
-            ``chemical_system`` (or ``chemsys``) and ``space_group`` (or ``spacegroup``) are understood.
+            What else is known, matched by id: with a column ``material_id``, ``id`` or ``name``, or an index of ids.
         space : {"similarity", "shared", "pattern", "descriptor"}
             Of the embeddings; see :meth:`CrystalSSLModel.embed <deepchem_crystalssl.CrystalSSLModel.embed>`.
         pattern_embeddings : array-like (n, P), optional
@@ -99,16 +100,21 @@ class EmbeddingIndex:
         QueryError
             If lengths differ, ids are not unique or an embedding is not finite.
         """
+        ids = as_ids(ids)
         vectors = np.asarray(embeddings, np.float32)
         if vectors.ndim != 2 or len(vectors) != len(ids):
             raise QueryError("embeddings", f"shape {vectors.shape} for {len(ids)} ids", "one vector goes with one id")
         finite = np.isfinite(vectors).all(axis=1)
         if not finite.all():
-            raise QueryError(str(ids[int(finite.argmin())]), "an embedding that is not finite", "vectors are finite")
+            raise QueryError(ids[int(finite.argmin())], "an embedding that is not finite", "vectors are finite")
         if structures is not None and not isinstance(structures, RecordStore):
-            structures = [to_crystal(entry, str(name)) for entry, name in zip(structures, ids, strict=False)]
+            structures = list(structures)
+            if len(structures) == len(ids):
+                structures = [to_crystal(entry, name) for entry, name in zip(structures, ids, strict=True)]
         table = catalogue(ids, structures, metadata)
         patterns = None if pattern_embeddings is None else unit_rows(pattern_embeddings)
+        if patterns is not None and len(patterns) != len(ids):
+            raise QueryError("pattern_embeddings", f"{len(patterns)} for {len(ids)} ids", "each id has exactly one")
         return cls(unit_rows(vectors), table, structures, model, space, patterns)
 
     @classmethod
@@ -132,7 +138,7 @@ class EmbeddingIndex:
         model : str, Path or CrystalSSLModel, optional
             By default the general model.
         metadata : pandas.DataFrame, optional
-            With a column material_id.
+            Matched by id, as :meth:`build` does.
         patterns : bool
             Whether their powder patterns are embedded at once, or when the first pattern is looked for.
         on_error, report, progress
@@ -217,23 +223,19 @@ class EmbeddingIndex:
         include_self : bool
             Whether the crystals asked by may be answers.
 
-        Returns
-        -------
-        Answers of Neighbor
-
         Raises
         ------
         QueryError, CrystalInputError
             If there is no such crystal in the index, or no crystal in the file.
         """
-        wanted = [self._resolve(item) for item in (x if is_several(x) else [x])]
-        unwanted = [self._resolve(item) for item in unlike]
-        vector = np.mean([asked.vector for asked in wanted], axis=0)
-        if unwanted:
-            vector = vector - _UNLIKE * np.mean([asked.vector for asked in unwanted], axis=0)
-        own = [] if include_self else [row for asked in wanted + unwanted for row in asked.rows]
+        wanted = self._resolve(x)
+        vector, own = wanted.vector, wanted.rows
+        if len(unlike := unlike if is_several(unlike) else [unlike]):
+            unwanted = self._resolve(unlike)
+            vector, own = vector - _UNLIKE * unwanted.vector, own + unwanted.rows
+        own = [] if include_self else own
         rows, distances = self.gallery.nearest(unit_rows(vector[None]), k, filter, exact, own)
-        return self.gallery.answer(rows[0], distances[0], wanted[0].facts if len(wanted) == 1 else None)
+        return self.gallery.answer(rows[0], distances[0], wanted.facts)
 
     def query_each(
         self,
@@ -255,7 +257,7 @@ class EmbeddingIndex:
         on_error, report
             As in :func:`~deepchem_crystalssl.structures_to_graphs`.
         """
-        report = Report() if report is None else report
+        k, report = checked_k(k), Report() if report is None else report
         asked: list[Asked | None] = []
         for position, item in enumerate(items):
             try:
@@ -280,7 +282,13 @@ class EmbeddingIndex:
         def embed(crystal: Crystal) -> np.ndarray:
             return self.model.embed([crystal], space=self.space, disorder="average", progress=False)[0]
 
-        return resolve(item, self.gallery, embed)
+        if not is_several(item):
+            return resolve(item, self.gallery, embed)
+        parts = [resolve(one, self.gallery, embed) for one in item]
+        if not parts:
+            raise QueryError("query", "an empty list", "a search needs at least one crystal to compare with")
+        vector = np.mean([part.vector for part in parts], axis=0)
+        return Asked(vector, [row for part in parts for row in part.rows], parts[0].facts if len(parts) == 1 else None)
 
     def query_pattern(
         self,
@@ -314,10 +322,6 @@ class EmbeddingIndex:
         candidates : int
             How many are fitted.
 
-        Returns
-        -------
-        PatternAnswer
-
         Raises
         ------
         PatternError
@@ -338,7 +342,7 @@ class EmbeddingIndex:
 
         retrieve = partial(nearest_to_any, vectors, k=candidates, allowed=allowed)
         names = self.table["material_id"].tolist()
-        return identify(two_theta, intensity, wavelength, k, self.model, retrieve, self.structures, names)
+        return identify(two_theta, intensity, wavelength, checked_k(k), self.model, retrieve, self.structures, names)
 
     def _embed_patterns(self, progress: bool | None = None) -> np.ndarray:
         """Vectors of the simulated patterns, zeros where a crystal has none."""
@@ -347,8 +351,6 @@ class EmbeddingIndex:
             crystals = map(self.structures.__getitem__, range(len(self)))
             self._pattern_vectors = pattern_vectors(self.model, crystals, len(self), progress)
         return self._pattern_vectors
-
-    # The map
 
     @property
     def has_map(self) -> bool:
@@ -376,8 +378,6 @@ class EmbeddingIndex:
     def keep_map(self, folder: str | Path) -> None:
         """Write the map alone into the folder the index was loaded from."""
         storage.save_map(folder, self.map)
-
-    # Changing
 
     def add(
         self, embeddings: Any, ids: Sequence[str], structures: Any = None, metadata: pd.DataFrame | None = None
@@ -422,8 +422,6 @@ class EmbeddingIndex:
             self._map = self._map.moved(kept, len(vectors))
         self.gallery, self.structures = Gallery(vectors, table), structures
         self._pattern_vectors = None if patterns is None else patterns[kept]
-
-    # On disk
 
     def save(self, folder: str | Path) -> None:
         """Write into a folder, without pickle; an index that is there is replaced when the new one is whole.

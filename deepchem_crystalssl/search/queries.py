@@ -1,25 +1,29 @@
-"""What an index is asked by."""
+"""What a search may be asked with: an id, a formula, a crystal, its file, or a vector."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from itertools import islice
+from numbers import Integral
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ..crystals.tables import as_ids
 from ..errors import QueryError
-from ..crystals.records import Crystal
-from ..crystals.reading import read_structures
-from ..crystals.symmetry import space_group
 from .catalogue import Facts
-from .gallery import Gallery
+from .formulas import rows_of_formula
+
+if TYPE_CHECKING:
+    from ..crystals.records import Crystal
+    from .gallery import Gallery
 
 
 @dataclass(frozen=True)
 class Asked:
-    """A query: its vector, the rows of the index it is, and its facts."""
+    """A query: its vector, the rows of the index that it names, and the facts that answers are compared with."""
 
     vector: np.ndarray
     rows: list[int]
@@ -28,23 +32,68 @@ class Asked:
 
 def is_several(x: Any) -> bool:
     """Whether a query is a list of queries."""
-    return isinstance(x, list | tuple) or (isinstance(x, np.ndarray) and x.ndim == 2)
+    return isinstance(x, list | tuple | set | frozenset) or isinstance(x, np.ndarray) and x.ndim == 2
+
+
+def checked_k(k: Any) -> int:
+    """The number of answers asked for.
+
+    Raises
+    ------
+    QueryError
+        If it is not a whole number of at least 1.
+    """
+    if not isinstance(k, Integral) or isinstance(k, bool) or k < 1:
+        raise QueryError("k", repr(k), "the number of answers is a whole number of at least 1", "Pass k=10, say.")
+    return int(k)
 
 
 def distinct_names(names: list[str]) -> list[str]:
-    """Names, those that come again numbered.
+    """Names made distinct: those that come again are numbered.
 
     Examples
     --------
-    >>> distinct_names(["Fe", "Fe", "Co"])
-    ['Fe', 'Fe (2)', 'Co']
+    >>> distinct_names(["Fe", "Fe", "Fe (2)", "Co"])
+    ['Fe', 'Fe (3)', 'Fe (2)', 'Co']
     """
-    times: dict[str, int] = {}
+    taken, times = set(names), dict[str, int]()
     distinct = []
     for name in names:
         times[name] = times.get(name, 0) + 1
-        distinct.append(name if times[name] == 1 else f"{name} ({times[name]})")
+        numbered = name
+        while times[name] > 1 and numbered in taken:
+            numbered = f"{name} ({times[name]})"
+            times[name] += numbered in taken
+        taken.add(numbered)
+        distinct.append(numbered)
     return distinct
+
+
+def read_one(source: Any) -> Crystal:
+    """The crystal of a source that holds exactly one.
+
+    Parameters
+    ----------
+    source
+        A structure or the path of its file, as :func:`~deepchem_crystalssl.read_structures` reads them.
+
+    Raises
+    ------
+    QueryError
+        If the source is a folder, or holds several crystals.
+    CrystalInputError
+        If it holds none that can be read.
+    """
+    from ..crystals.reading import read_structures
+
+    item = str(source) if isinstance(source, str | os.PathLike) else f"a {type(source).__name__}"
+    rule, remedy = "a query is one crystal", "Give one of its files or structures, or a list of them."
+    if isinstance(source, str | os.PathLike) and os.path.isdir(source):
+        raise QueryError(item, "a folder", rule, remedy)
+    found = list(islice(read_structures(source, "raise", progress=False), 2))
+    if len(found) != 1:
+        raise QueryError(item, "several crystals" if found else "no crystal", rule, remedy)
+    return found[0]
 
 
 def resolve(item: Any, gallery: Gallery, embed: Callable[[Crystal], np.ndarray]) -> Asked:
@@ -53,31 +102,31 @@ def resolve(item: Any, gallery: Gallery, embed: Callable[[Crystal], np.ndarray])
     Raises
     ------
     QueryError, CrystalInputError
-        If there is no such crystal in the gallery, or no crystal in the file.
+        If the index has no such crystal, or the file does not hold exactly one.
     """
     if isinstance(item, np.ndarray):
         return Asked(_checked(item, gallery), [], None)
-    if isinstance(item, str) and item in gallery.row_of:
-        return _known(gallery, [gallery.row_of[item]])
-    if isinstance(item, str) and "formula" in gallery.table:
-        rows = np.flatnonzero(gallery.table["formula"] == item).tolist()
+    if isinstance(item, Integral) and not isinstance(item, bool):
+        [item] = as_ids([item])
+    if isinstance(item, str):
+        rows = [gallery.row_of[item]] if item in gallery.row_of else rows_of_formula(gallery.table, item)
         if rows:
-            return _known(gallery, rows)
-    if isinstance(item, str) and not os.path.exists(item):
-        raise QueryError(item, "neither an id nor a formula of the index, nor a file")
-    crystal = next(iter(read_structures(item, "raise", progress=False)))
+            vector = np.mean(gallery.vectors[rows], axis=0)
+            return Asked(vector, rows, Facts.of_row(dict(gallery.table.iloc[rows[0]])))
+        if "\n" not in item and not os.path.exists(item):
+            raise QueryError(item, "neither an id nor a formula of the index, nor a file")
+    crystal = read_one(item)
     row: dict[str, Any] = {"formula": crystal.reduced_formula, "chemical_system": crystal.chemical_system}
-    row["space_group"] = space_group(crystal) if "space_group" in gallery.table else None
+    if "space_group" in gallery.table:
+        from ..crystals.symmetry import space_group
+
+        row["space_group"] = space_group(crystal)
     return Asked(_checked(embed(crystal), gallery), [], Facts.of_row(row))
 
 
-def _known(gallery: Gallery, rows: list[int]) -> Asked:
-    return Asked(np.mean(gallery.vectors[rows], axis=0), rows, Facts.of_row(dict(gallery.table.iloc[rows[0]])))
-
-
 def _checked(vector: np.ndarray, gallery: Gallery) -> np.ndarray:
-    columns = gallery.vectors.shape[1]
-    if vector.shape != (columns,) or not np.isfinite(vector).all():
-        raise QueryError("vector", f"shape {vector.shape}", f"a vector has {columns} finite numbers",
-                         "Embed with the index's model, in its space.")  # fmt: skip
+    columns, remedy = gallery.vectors.shape[1], "Embed with the index's model, in its space."
+    if vector.shape != (columns,) or vector.dtype.kind not in "fiu" or not np.isfinite(vector).all():
+        raise QueryError("vector", f"shape {vector.shape}, {vector.dtype}", f"a vector has {columns} finite numbers",
+                         remedy)  # fmt: skip
     return np.asarray(vector, np.float32)

@@ -29,6 +29,7 @@ from deepchem_crystalssl.explorer.payload import Payload
 from deepchem_crystalssl.explorer.server import make_app
 from deepchem_crystalssl.search import EmbeddingIndex
 from deepchem_crystalssl.search.coloring import coloring
+from deepchem_crystalssl.search.queries import distinct_names
 from deepchem_crystalssl.search.projection import MaterialsMap, nearest_to_each
 
 CHROMIUM = shutil.which("chromium")
@@ -57,7 +58,7 @@ def index(prototypes):
     gaps = np.random.default_rng(0).uniform(-1, 9, len(names)).round(2)
     gaps[::7] = np.nan
     groups = [int(re.search(r"_[a-z][A-Z]\d+_(\d+)_", name)[1]) for name in names]
-    metadata = pd.DataFrame({"band_gap": gaps, "space_group": groups})
+    metadata = pd.DataFrame({"material_id": distinct_names(names), "band_gap": gaps, "space_group": groups})
     index = EmbeddingIndex.from_structures(prototypes, "small", metadata, patterns=True, progress=False)
     index.make_map(progress=False)
     return index
@@ -67,7 +68,9 @@ def index(prototypes):
 def hostile(prototypes):
     """Some names are markup, or formulas of a spreadsheet."""
     names = [*HOSTILE, *(f"plain-{place}" for place in range(14))]
-    metadata = pd.DataFrame({"formula": [IMAGE, SCRIPT, BOLD, "=2+2", "Fe2O3", "NaCl"] + 14 * ["Fe3O4"]})
+    metadata = pd.DataFrame(
+        {"material_id": names, "formula": [IMAGE, SCRIPT, BOLD, "=2+2", "Fe2O3", "NaCl"] + 14 * ["Fe3O4"]}
+    )
     metadata["chemical_system"], metadata["kind"] = "Fe-O", [IMAGE, SCRIPT, SUM, "iron", "oxide"] * 4
     metadata[SLASH] = np.arange(20) / 7
     built = EmbeddingIndex.build(np.random.default_rng(0).normal(size=(20, 8)), names, metadata=metadata)

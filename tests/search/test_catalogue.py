@@ -1,48 +1,104 @@
 import numpy as np
 import pandas as pd
 import pytest
+from pymatgen.core import Lattice, Structure
 
-from deepchem_crystalssl.errors import QueryError
+from deepchem_crystalssl import EmbeddingIndex
 from deepchem_crystalssl.crystals.prototypes import bundled_prototypes
-from deepchem_crystalssl.search.catalogue import Facts, Filter, Joined, anonymous, catalogue, describe
+from deepchem_crystalssl.errors import QueryError
+from deepchem_crystalssl.search.catalogue import Facts, Joined, catalogue, describe
 
-TABLE = pd.DataFrame(
-    {
-        "material_id": list("abcd"),
-        "chemical_system": ["Fe-O", "Fe", "Li-O", "Fe-Li-O"],
-        "num_sites": [10, 2, 6, 14],
-        "space_group": [167, 229, 225, 12],
-        "gap": [2.0, 0.0, np.nan, 1.0],
-        "kind": ["oxide", "metal", "oxide", "oxide"],
-    }
-)
+IDS = ["NaCl", "KCl", "MgO"]
+GAPS = pd.DataFrame({"material_id": ["MgO", "KCl", "NaCl"], "gap": [7.8, 8.4, 8.5]})
+
+
+def rock_salt(cation, anion, length):
+    return Structure.from_spacegroup("Fm-3m", Lattice.cubic(length), [cation, anion], [[0, 0, 0], [0.5, 0.5, 0.5]])
+
+
+STRUCTURES = [rock_salt("Na", "Cl", 5.64), rock_salt("K", "Cl", 6.29), rock_salt("Mg", "O", 4.21)]
+
+
+def build(metadata=None, ids=IDS, structures=STRUCTURES):
+    return EmbeddingIndex.build(np.eye(len(ids), 8), ids, structures, metadata=metadata).table
 
 
 @pytest.mark.parametrize(
-    ("filter", "expected"),
+    "metadata",
     [
-        (Filter(), "abcd"),
-        (Filter(elements=["Fe", "O"]), "ad"),
-        (Filter(without=["Li"]), "ab"),
-        (Filter(only=["Fe", "O"]), "ab"),
-        (Filter(n_elements=2), "ac"),
-        (Filter(n_elements=(2, 3)), "acd"),
-        (Filter(n_sites=(5, 10)), "ac"),
-        (Filter(space_group=[225, 229]), "bc"),
-        (Filter(where={"gap": (0.5, 3)}), "ad"),
-        (Filter(where={"kind": "metal"}), "b"),
-        (Filter(where={"kind": ["metal", "oxide"], "gap": 1.0}), "d"),
-        (Filter(elements=["Fe"], n_sites=(0, 12), where={"spacegroup": 229}), "b"),
+        GAPS,
+        GAPS.set_index("material_id"),
+        GAPS.rename(columns={"material_id": "id"}),
+        GAPS.rename(columns={"material_id": "id"}).set_index("id"),
+        GAPS.set_index("material_id").rename_axis(None),
+        GAPS.set_index("material_id").assign(name=["periclase", "sylvite", "halite"]),  # names are no ids here
+        pd.concat([GAPS, pd.DataFrame({"material_id": ["CaO"], "gap": [7.0]})]),
     ],
 )
-def test_filters(filter, expected):
-    assert "".join(TABLE["material_id"][filter.mask(TABLE)]) == expected
+def test_metadata_goes_to_the_crystals_of_its_ids(metadata):
+    before = metadata.copy()
+    assert build(metadata)["gap"].tolist() == [8.5, 8.4, 7.8]
+    pd.testing.assert_frame_equal(metadata, before)
 
 
-@pytest.mark.parametrize("filter", [Filter(elements=["Iron"]), Filter(only=["fe"]), Filter(where={"color": "red"})])
-def test_what_does_not_exist_is_named(filter):
-    with pytest.raises(QueryError, match="Iron|fe|color"):
-        filter.mask(TABLE)
+def test_numbers_and_texts_are_one_id():
+    metadata = pd.DataFrame({"id": [9.0, 8.0, 7.0], "gap": [3.0, 2.0, 1.0]})
+    assert build(metadata, [7, 8, 9])["gap"].tolist() == [1.0, 2.0, 3.0]
+    assert build(metadata, ["7", "8", "9"])["material_id"].tolist() == ["7", "8", "9"]
+    with pytest.raises(QueryError, match="none of its ids"):
+        build(metadata, ["007", "008", "009"])
+
+
+@pytest.mark.parametrize(
+    ("metadata", "word"),
+    [
+        (GAPS[["gap"]], "material_id"),
+        (GAPS[["gap"]].iloc[::-1], "material_id"),
+        (GAPS.assign(material_id=["x", "y", "z"]), "none of its ids"),
+        (pd.concat([GAPS, GAPS[:1]]), "'MgO' in several rows"),
+        (GAPS.assign(odd=[1, "one", None]), "odd"),
+        (GAPS.assign(spacegroup=["Fm-3m"] * 3), "Fm-3m"),
+        (GAPS.assign(space_group=[225, 231, 225]), "231"),
+        ({"gap": [1, 2, 3]}, "a dict"),
+    ],
+)
+def test_metadata_that_cannot_be_matched_or_kept_is_refused(metadata, word):
+    with pytest.raises(QueryError, match=word):
+        build(metadata)
+
+
+def test_metadata_of_some_crystals_keeps_its_kinds():
+    table = build(GAPS[:2].assign(year=[1905, 1912], measured=[True, False]))
+    assert table["year"].dtype == "Int64" and table["year"].tolist()[1:] == [1912, 1905] and table["year"].isna()[0]
+    assert table["measured"].dtype == "boolean" and table["measured"].tolist()[1:] == [False, True]
+
+
+@pytest.mark.parametrize(
+    ("ids", "structures", "word"),
+    [
+        (["a", "a", "b"], None, "'a' twice"),
+        (["a", None, "b"], None, "row 1"),
+        (IDS, [rock_salt("Ag", "Br", 5.77), *STRUCTURES], "4 for 3"),
+        (IDS, STRUCTURES[:2], "2 for 3"),
+        (IDS, iter(STRUCTURES[:2]), "2 for 3"),
+    ],
+)
+def test_ids_and_structures_that_do_not_match_are_refused(ids, structures, word):
+    with pytest.raises(QueryError, match=word):
+        build(None, ids, structures)
+
+
+def test_structures_that_carry_the_ids_of_other_rows_are_refused():
+    crystals = bundled_prototypes()[:3]
+    names = [crystal.material_id for crystal in crystals]
+    assert build(None, names, crystals)["formula"].tolist() == [crystal.reduced_formula for crystal in crystals]
+    with pytest.raises(QueryError, match="structure 0 carries the id"):
+        build(None, names, crystals[::-1])
+
+
+def test_pattern_vectors_must_be_as_many():
+    with pytest.raises(QueryError, match="pattern_embeddings"):
+        EmbeddingIndex.build(np.eye(3), IDS, pattern_embeddings=np.eye(2))
 
 
 def test_a_catalogue_joins_structures_and_metadata():
@@ -55,17 +111,13 @@ def test_a_catalogue_joins_structures_and_metadata():
     assert table["formula"].tolist() == [crystal.reduced_formula for crystal in crystals]
 
 
-@pytest.mark.parametrize(
-    ("ids", "structures", "metadata", "word"),
-    [
-        (["a", "a"], None, None, "twice"),
-        (["a", "b"], bundled_prototypes()[:1], None, "structures"),
-        (["a", "b"], None, pd.DataFrame({"x": [1]}), "metadata"),
-    ],
-)
-def test_parts_that_do_not_match(ids, structures, metadata, word):
-    with pytest.raises(QueryError, match=word):
-        catalogue(ids, structures, metadata)
+def test_without_structures_formulas_tell_the_chemical_system():
+    metadata = pd.DataFrame({"id": ["a", "b"], "formula": ["Ca(OH)2", None]})
+    assert catalogue(["a", "b"], None, metadata)["chemical_system"].tolist() == ["Ca-H-O", None]
+    metadata = pd.DataFrame({"id": ["a", "b"], "chemsys": ["O-Fe", "Fe, Cl"]})
+    assert catalogue(["a", "b"], None, metadata)["chemical_system"].tolist() == ["Fe-O", "Cl-Fe"]
+    with pytest.raises(QueryError, match="Rust"):
+        catalogue(["a", "b"], None, metadata.assign(chemsys="Rust"))
 
 
 def test_joined_lists_are_one_list():
@@ -77,7 +129,8 @@ def test_joined_lists_are_one_list():
 
 
 def test_what_two_crystals_share():
-    rutile = Facts(frozenset({"Ti", "O"}), anonymous("TiO2"), 136)
-    assert rutile.shared(Facts(frozenset({"Sn", "O"}), anonymous("SnO2"), 136)) == "O, AB2, space group 136"
-    assert rutile.shared(Facts(frozenset({"Na", "Cl"}), anonymous("NaCl"), 225)) == ""
+    rutile = Facts(frozenset({"Ti", "O"}), "AB2", 136)
+    assert rutile.shared(Facts(frozenset({"Sn", "O"}), "AB2", 136)) == "O, AB2, space group 136"
+    assert rutile.shared(Facts(frozenset({"Na", "Cl"}), "AB", 225)) == ""
     assert Facts.of_row({"formula": None, "space_group": np.nan}) == Facts(frozenset(), "", None)
+    assert Facts.of_row({"formula": "Ti2O4", "chemical_system": "O-Ti", "space_group": 136}) == rutile

@@ -1,4 +1,5 @@
 import numpy as np
+import pandas as pd
 import pytest
 
 from deepchem_crystalssl.errors import QueryError
@@ -38,7 +39,9 @@ def test_validation_never_sees_the_system_it_scores(index, oxides):
     rng = np.random.default_rng(0)
     code = {system: rng.normal(size=3) for system in systems.unique()}
     vectors[:] = [code[system] for system in systems]  # says the system and nothing else
-    blind = EmbeddingIndex.build(vectors, index.table["material_id"], metadata=index.table[["chemical_system"]])
+    blind = EmbeddingIndex.build(
+        vectors, index.table["material_id"], metadata=index.table[["material_id", "chemical_system"]]
+    )
     assert find_members(blind, oxides, k=3).auc < 0.65
 
 
@@ -54,7 +57,7 @@ def test_what_makes_no_class(index, oxides):
     with pytest.raises(QueryError, match="nobody"):
         find_members(index, [*oxides[:3], "nobody"])
     one_system = EmbeddingIndex.build(
-        np.eye(4), list("abcd"), metadata=index.table[["chemical_system"]][:1].iloc[[0] * 4]
+        np.eye(4), list("abcd"), metadata=pd.DataFrame({"id": list("abcd"), "chemical_system": "Fe-O"})
     )
     assert np.isnan(find_members(one_system, list("abc"), k=1).auc)
 

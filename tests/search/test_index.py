@@ -29,7 +29,7 @@ def vectors(crystals, model):
 @pytest.fixture
 def index(crystals, vectors, model):
     ids = [crystal.material_id for crystal in crystals]
-    metadata = pd.DataFrame({"number": np.arange(len(ids))})
+    metadata = pd.DataFrame({"material_id": ids, "number": np.arange(len(ids))})
     return EmbeddingIndex.build(vectors, ids, crystals, model, metadata)
 
 
@@ -110,7 +110,7 @@ def test_add_remove_and_replace(index, crystals, vectors):
     before = index.query(crystals[3], k=10).material_ids
     index.remove(ids[:2])
     assert len(index) == 58 and not set(ids[:2]) & set(index.query(crystals[0], k=58).material_ids)
-    metadata = pd.DataFrame({"number": [0, 1, 3]})
+    metadata = pd.DataFrame({"material_id": [ids[0], ids[1], ids[3]], "number": [0, 1, 3]})
     index.add(vectors[[0, 1, 3]], [ids[0], ids[1], ids[3]], [crystals[0], crystals[1], crystals[3]], metadata)
     assert len(index) == 60 and sorted(index.query(crystals[3], k=10).material_ids) == sorted(before)
     assert index.structures[len(index) - 1] is crystals[3]

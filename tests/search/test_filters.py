@@ -1,0 +1,79 @@
+import numpy as np
+import pandas as pd
+import pytest
+
+from deepchem_crystalssl import Filter
+from deepchem_crystalssl.errors import QueryError
+
+TABLE = pd.DataFrame(
+    {
+        "material_id": list("abcd"),
+        "chemical_system": ["Fe-O", "Fe", "Li-O", "Fe-Li-O"],
+        "num_sites": [10, 2, 6, 14],
+        "space_group": [167, 229, 225, 12],
+        "gap": [2.0, 0.0, np.nan, 1.0],
+        "kind": ["oxide", "metal", "oxide", "oxide"],
+        "known": [True, False, True, True],
+        "year": pd.array([1999, 2010, None, 2020], "Int64"),
+        "published": pd.to_datetime(["1999-01-01", "2010-06-01", None, "2020-01-01"]),
+    }
+)
+
+
+@pytest.mark.parametrize(
+    ("filter", "expected"),
+    [
+        (Filter(), "abcd"),
+        (Filter(elements=["Fe", "O"]), "ad"),
+        (Filter(without=["Li"]), "ab"),
+        (Filter(only=["Fe", "O"]), "ab"),
+        (Filter(n_elements=2), "ac"),
+        (Filter(n_elements=(2, 3)), "acd"),
+        (Filter(n_elements=(2, None)), "acd"),
+        (Filter(n_sites=(5, 10)), "ac"),
+        (Filter(n_sites=(None, 6)), "bc"),
+        (Filter(space_group=[225, 229]), "bc"),
+        (Filter(where={"gap": (0.5, 3)}), "ad"),
+        (Filter(where={"gap": (0.5, None)}), "ad"),
+        (Filter(where={"year": (None, 2010)}), "ab"),
+        (Filter(where={"year": (2010, np.inf)}), "bd"),
+        (Filter(where={"year": 2020}), "d"),
+        (Filter(where={"published": (None, "2010-12-31")}), "ab"),
+        (Filter(where={"kind": "metal"}), "b"),
+        (Filter(where={"known": True}), "acd"),
+        (Filter(where={"kind": ["metal", "oxide"], "gap": 1.0}), "d"),
+        (Filter(where={"kind": ("metal", "oxide")}), "abcd"),
+        (Filter(elements=["Fe"], n_sites=(0, 12), where={"spacegroup": 229}), "b"),
+    ],
+)
+def test_filters(filter, expected):
+    assert "".join(TABLE["material_id"][filter.mask(TABLE)]) == expected
+
+
+@pytest.mark.parametrize(
+    ("filter", "word"),
+    [
+        (Filter(elements=["Iron"]), "Iron"),
+        (Filter(only=["fe"]), "fe"),
+        (Filter(where={"color": "red"}), "color"),
+        (Filter(where={"gap": (3, 1)}), "smaller to its larger"),
+        (Filter(n_sites=(1, 2, 3)), "num_sites"),
+        (Filter(n_sites="many"), "num_sites"),
+        (Filter(where={"gap": ("low", "high")}), "gap"),
+        (Filter(where={"gap": (np.nan, 1)}), "gap"),
+        (Filter(where={"kind": (None, "metal")}), "kind"),
+        (Filter(where={"year": "2010"}), "numbers"),
+        (Filter(where={"kind": 3}), "text"),
+    ],
+)
+def test_what_cannot_be_asked_for(filter, word):
+    with pytest.raises(QueryError, match=word):
+        filter.mask(TABLE)
+
+
+@pytest.mark.parametrize("filter", [Filter(elements=["O"]), Filter(without=["Fe"]), Filter(n_elements=(None, 5)),
+                                    Filter(space_group=225), Filter(n_sites=(None, 9))])  # fmt: skip
+def test_a_crystal_of_which_a_value_is_unknown_is_left_out(filter):
+    table = pd.DataFrame({"chemical_system": ["Na-O", None], "space_group": pd.array([225, None], "Int64"),
+                          "num_sites": [8, np.nan]})  # fmt: skip
+    assert filter.mask(table).tolist() == [True, False]
