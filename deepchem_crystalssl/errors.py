@@ -10,8 +10,6 @@ import logging
 import warnings
 from bisect import insort
 from collections import Counter
-from collections.abc import Sequence
-from itertools import count
 from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
@@ -54,6 +52,41 @@ class CrystalInputError(ValueError):
 
     def __str__(self) -> str:
         return self.item if self.value is None else f"{self.item}: {self.value}; {self.rule}. {self.remedy}"
+
+
+def typed_error(error: Exception, item: str, kind: type[CrystalInputError] | None = None) -> CrystalInputError:
+    """Make a typed error of whatever a library raised while it read one item.
+
+    Parameters
+    ----------
+    error : Exception
+        A typed error is returned as it is.
+    item : str
+        What was read.
+    kind : subclass of CrystalInputError, optional
+        By default :class:`UnsupportedFileError`.
+
+    Raises
+    ------
+    MemoryError
+        If that is the error: it says nothing about the item.
+
+    Examples
+    --------
+    >>> print(typed_error(KeyError("sites"), "mp-1"))
+    mp-1: cannot be read (KeyError: 'sites'); a file must be whole and hold what its name says. Check the file, or
+    export it again.
+    """
+    if isinstance(error, MemoryError):
+        raise error
+    if isinstance(error, CrystalInputError):
+        return error
+    text = error.strerror if isinstance(error, OSError) and error.strerror else str(error).split("\n")[0][:200]
+    value = f"cannot be read ({type(error).__name__}{': ' if text else ''}{text})"
+    if kind is None:
+        rule, remedy = "a file must be whole and hold what its name says", "Check the file, or export it again."
+        return UnsupportedFileError(item, value, rule, remedy)
+    return kind(item, value)
 
 
 class CIFSyntaxError(CrystalInputError):
@@ -275,14 +308,6 @@ class Report(list[CrystalInputError]):
         insort(self, error, key=lambda e: -1 if e.index is None else e.index)
         if on_error == "warn":
             warnings.warn(str(error), UserWarning, stacklevel=3)
-
-    def handle_rest(self, errors: Sequence[CrystalInputError | None], on_error: OnError) -> None:
-        """Handle what a later step found: ``errors`` are of the items not yet in the report, in order, None if good."""
-        left_out = {error.index for error in self}
-        indices = (index for index in count() if index not in left_out)
-        for index, error in zip(indices, errors, strict=False):
-            if error is not None:
-                self.handle(error, on_error, index)
 
     @property
     def indices(self) -> list[int]:

@@ -18,7 +18,8 @@ ROOMS = (
 ).split()
 FILES_OF_A_ROOM = {
     "crystals": (
-        "elements records symmetry validation disorder convert prototypes tables cif reading store threads options "
+        "elements records symmetry validation disorder convert prototypes tables files cif texts reading store "
+        "threads options "
         "neighbor_search neighbors"
     ).split(),
     "diffraction": "grid kernels simulation measured conditions fitting".split(),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Iterator
 from functools import lru_cache
 
@@ -21,6 +22,7 @@ from ..errors import (
     SymmetryError,
     UnknownElementError,
     UnsupportedFileError,
+    typed_error,
 )
 from .records import Crystal
 from .validation import OCCUPANCY_TOLERANCE, lattice_from_parameters, make_crystal
@@ -112,12 +114,16 @@ def read_cif(text: str, name: str) -> Iterator[Crystal | CrystalInputError]:
     blocks = [block for block in document if any(x != "?" for x in block.find_values("_atom_site_fract_x"))]
     if not blocks:
         yield _why_no_crystal(document, name)
+    times: Counter[str] = Counter()
     for block in blocks:
+        times[block.name] += 1
         item = name if len(blocks) == 1 else f"{name}:{block.name}"
+        if times[block.name] > 1:
+            item += f" ({times[block.name]})"
         try:
             yield _read_block(block, item)
-        except CrystalInputError as error:
-            yield error
+        except Exception as error:  # a bad block costs itself alone, whatever it makes a library raise
+            yield typed_error(error, item)
 
 
 # A quoted text that runs over several lines, which the grammar forbids and some programs write.
@@ -162,6 +168,9 @@ def _read_block(block: gemmi.cif.Block, item: str) -> Crystal:
         )
     lattice = _read_lattice(block, item)
     columns = [_read_coordinates(block, f"_atom_site_fract_{axis}", item) for axis in "xyz"]
+    if len({len(column) for column in columns}) > 1:
+        x, y, z = map(len, columns)
+        raise CoordinateError(item, f"{x}, {y} and {z} numbers in _atom_site_fract_x, _y and _z")
     frac = np.array(columns).T
     site_species, occupancies = _read_species(block, len(frac), item)
     if not len(site_species):

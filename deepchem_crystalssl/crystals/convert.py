@@ -42,9 +42,9 @@ def to_crystal(entry: Any, name: str = "structure 0") -> Crystal:
             return from_pymatgen(entry, name)
         if hasattr(entry, "get_atomic_numbers") and hasattr(entry, "get_scaled_positions"):
             return from_ase(entry, name)
-    except CrystalInputError:
+    except (CrystalInputError, MemoryError):
         raise
-    except (AttributeError, KeyError, TypeError, ValueError) as error:  # an object that only looks like one
+    except Exception as error:  # an object that only looks like one, whatever it raises
         raise UnsupportedObjectError(name, f"a broken {type(entry).__name__} ({error})") from error
     raise UnsupportedObjectError(name, f"a {type(entry).__name__}")
 

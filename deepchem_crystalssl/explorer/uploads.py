@@ -14,7 +14,8 @@ import numpy as np
 
 from ..errors import CountsError, CrystalInputError, EmptyFileError, UnsupportedFileError, UploadError
 from ..crystals.records import Crystal
-from ..crystals.reading import crystal_kind, read_structure_text
+from ..crystals.files import crystal_kind
+from ..crystals.texts import read_structure_text
 from ..diffraction.measured import PATTERN_SUFFIXES, check_pattern, read_pattern_text
 
 logger = logging.getLogger(__name__)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, cast
@@ -17,8 +17,9 @@ from torch import Tensor, nn
 from .checkpoints import read_config
 from ..crystals.disorder import Disorder
 from ..errors import OnError, Report
+from ..crystals.records import CrystalGraph
 from ..diffraction.conditions import TRAINING, MeasurementConditions, try_patterns
-from ..crystals.neighbors import IsolatedAtoms, iterate_graphs
+from ..crystals.neighbors import IsolatedAtoms, enumerate_graphs
 from ..diffraction.grid import XRDGrid
 from ..data.datasets import records_of
 from .embedding import Level, Space, embed_expected_patterns, embed_graphs, embed_patterns
@@ -37,6 +38,13 @@ from ..pretext.views import same_crystals
 from .resumable import ResumableModel
 
 _VALIDATION_SEED = 5
+
+
+def _note_positions(found: Iterator[tuple[int, CrystalGraph]], positions: list[int]) -> Iterator[CrystalGraph]:
+    """The graphs alone; the positions of their items are appended as the graphs are read."""
+    for position, graph in found:
+        positions.append(position)
+        yield graph
 
 
 class CrystalSSLModel(ResumableModel):
@@ -406,10 +414,14 @@ class CrystalSSLModel(ResumableModel):
         source = records_of(structures) if isinstance(structures, Dataset) else structures
         report = Report() if report is None else report
         options: dict[str, Any] = {"disorder": disorder, "n_threads": n_threads, "progress": progress}
-        graphs = iterate_graphs(source, isolated_atoms=isolated_atoms, on_error=on_error, report=report, **options)
+        found = enumerate_graphs(source, isolated_atoms=isolated_atoms, on_error=on_error, report=report, **options)
+        positions: list[int] = []
+        graphs = _note_positions(found, positions)
         if space == "pattern" and level == "crystal" and layers is None:
             vectors, errors = embed_expected_patterns(self._pattern_encoder(), graphs, self.xrd_grid, self.device)
-            report.handle_rest(errors, on_error)
+            for position, error in zip(positions, errors, strict=True):
+                if error is not None:
+                    report.handle(error, on_error, position)
             report.log()
             return vectors
         vectors = embed_graphs(self.crystal_encoder, graphs, level, layers, self.engine, self.device, space)

@@ -1,0 +1,148 @@
+"""Files of crystals: what their names say, where they are found, and how the crystals in them are called."""
+
+from __future__ import annotations
+
+import glob
+import gzip
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+
+from ..errors import EmptyFileError, NoCrystalsError, typed_error
+
+_SUFFIXES = {
+    ".cif": "cif",
+    ".mcif": "cif",
+    ".json": "json",
+    ".jsonl": "json",
+    ".vasp": "poscar",
+    ".poscar": "poscar",
+    ".csv": "table",
+    ".parquet": "table",
+}
+
+
+def crystal_kind(name: str) -> str | None:
+    """What a file of this name holds: "cif", "json", "poscar" or "table"; None if it holds no crystals.
+
+    Examples
+    --------
+    >>> crystal_kind("quartz.cif.gz"), crystal_kind("CONTCAR_relaxed"), crystal_kind("thesis.tex")
+    ('cif', 'poscar', None)
+    """
+    name = _without_gz(name)
+    if _says_nothing(name):
+        return "poscar"
+    return _SUFFIXES.get(Path(name).suffix.lower())
+
+
+def _says_nothing(name: str) -> bool:
+    """Whether a file is called by what VASP calls every structure."""
+    return name.upper().startswith(("POSCAR", "CONTCAR"))
+
+
+def _without_gz(name: str) -> str:
+    return name[:-3] if name.lower().endswith(".gz") else name
+
+
+def find_files(source: str | Path) -> list[Path]:
+    """The files of crystals that a path or a glob pattern names; those of a folder and its subfolders, sorted.
+
+    A link to a file that is gone is listed too, so that reading it says what is missing.
+
+    Raises
+    ------
+    CrystalInputError
+        If there are none, or the folder cannot be searched.
+    """
+    try:
+        path = Path(source)
+        if path.is_dir():
+            paths = sorted(p for p in path.rglob("*") if crystal_kind(p.name) and (p.is_file() or _is_broken_link(p)))
+            if not paths:
+                raise NoCrystalsError(str(source), "a folder without crystal files")
+            return paths
+        if path.exists() or path.is_symlink():
+            return [path]
+        paths = [Path(p) for p in sorted(glob.glob(str(source), recursive=True)) if Path(p).is_file()]
+        if not paths:
+            raise NoCrystalsError(str(source), "no such file or folder")
+        return paths
+    except NoCrystalsError:
+        raise
+    except Exception as error:  # a name that is too long, a folder that may not be entered
+        raise typed_error(error, str(source), NoCrystalsError) from error
+
+
+def _is_broken_link(path: Path) -> bool:
+    return path.is_symlink() and not path.exists()
+
+
+def name_files(paths: Sequence[Path], taken: set[str], more_follow: bool = False) -> list[str]:
+    """A name for each file, by which its crystals are called.
+
+    A file is called by its name without suffix (``quartz.cif`` is ``quartz``). Where several files share that name,
+    each of them keeps its suffix, or is preceded by as many of its folders as tell them apart (``relaxed/CONTCAR`` and
+    ``start/CONTCAR``). A file that is listed twice is ``quartz`` and ``quartz (2)``.
+
+    Parameters
+    ----------
+    paths : sequence of Path
+    taken : set of str
+        Names already given to other files; the new names are added.
+    more_follow : bool
+        Whether files not listed here will be named later. Then a file called POSCAR or CONTCAR is preceded by its
+        folder in any case.
+
+    Examples
+    --------
+    >>> name_files([Path("a/POSCAR"), Path("b/POSCAR"), Path("quartz.cif"), Path("salt.cif"), Path("salt.vasp")], set())
+    ['a/POSCAR', 'b/POSCAR', 'quartz', 'salt.cif', 'salt.vasp']
+    """
+    names: dict[int, str] = {}
+    rest = list(range(len(paths)))
+    deepest = max((len(path.parts) for path in paths), default=0)
+    for depth in range(deepest):
+        for keep_suffix in (False, True):
+            proposed = {k: _tail(paths[k], depth, keep_suffix) for k in rest}
+            if more_follow and depth == 0 and deepest > 1:
+                proposed = {k: name for k, name in proposed.items() if not _says_nothing(name)}
+            counts = Counter(proposed.values())
+            for k, name in proposed.items():
+                if counts[name] == 1 and name not in taken:
+                    names[k] = name
+            taken |= {names[k] for k in rest if k in names}
+            rest = [k for k in rest if k not in names]
+            if not rest:
+                return [names[k] for k in range(len(paths))]
+    for k in rest:  # the same path several times
+        name = full = _tail(paths[k], 0, False)
+        again = 1
+        while name in taken:
+            again += 1
+            name = f"{full} ({again})"
+        names[k] = name
+        taken.add(name)
+    return [names[k] for k in range(len(paths))]
+
+
+def _tail(path: Path, depth: int, keep_suffix: bool) -> str:
+    """The name of a file with some of its folders."""
+    name = path.name
+    if not keep_suffix:
+        name = _without_gz(name)
+        if not _says_nothing(name):
+            name = name.rsplit(".", 1)[0]
+    folders = [part for part in path.parts[:-1] if part != path.anchor]
+    return "/".join([*folders[max(0, len(folders) - depth) :], name])
+
+
+def read_text(path: Path) -> str:
+    """The text of a file, which may be compressed by gzip."""
+    data = path.read_bytes()
+    if path.suffix.lower() == ".gz":
+        data = gzip.decompress(data)
+    text = data.decode("utf-8-sig", errors="replace")
+    if not text.strip():
+        raise EmptyFileError(str(path), "0 characters")
+    return text

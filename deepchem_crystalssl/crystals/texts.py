@@ -1,0 +1,132 @@
+"""Texts that describe crystals: CIF, POSCAR and JSON in memory. No file is opened here."""
+
+from __future__ import annotations
+
+import json
+import warnings
+from collections.abc import Iterator
+from typing import Any
+
+from .cif import read_cif
+from .convert import from_pymatgen, to_crystal
+from .elements import atomic_number_of
+from ..errors import (
+    CrystalInputError,
+    EmptyFileError,
+    NoCrystalsError,
+    UnknownElementError,
+    UnsupportedFileError,
+    typed_error,
+)
+from .records import Crystal
+from .tables import ID_COLUMNS, as_ids
+
+Item = Crystal | CrystalInputError
+
+
+def read_structure_text(text: str, name: str, kind: str | None = None) -> Iterator[Item]:
+    """The crystals of a text, one after the other; a bad one among several comes as its error.
+
+    The text is never taken for a path: no file is opened.
+
+    Parameters
+    ----------
+    text : str
+    name : str
+        The crystal is called so, and errors name it.
+    kind : {"cif", "json", "poscar"}, optional
+        By default it is recognized by how the text begins.
+
+    Yields
+    ------
+    Crystal or CrystalInputError
+
+    Raises
+    ------
+    CrystalInputError
+        If nothing in the text can be read.
+
+    Examples
+    --------
+    >>> text = "salt\\n5.64\\n0 .5 .5\\n.5 0 .5\\n.5 .5 0\\nNa Cl\\n1 1\\ndirect\\n0 0 0\\n.5 .5 .5"
+    >>> list(read_structure_text(text, "salt"))
+    [Crystal(salt, Na1Cl1, 2 sites)]
+    """
+    start = text.lstrip()[:1]
+    if not start:
+        raise EmptyFileError(name, "0 characters")
+    if kind is None:
+        is_cif = "_cell_length_a" in text or text.lstrip().startswith(("data_", "#"))
+        kind = "json" if start in "{[" else "cif" if is_cif else "poscar"
+    try:
+        if kind == "json":
+            yield from _from_json(text, name)
+        elif kind == "cif":
+            yield from read_cif(text, name)
+        else:
+            yield _from_poscar(text, name)
+    except (CrystalInputError, MemoryError):
+        raise
+    except Exception as error:  # whatever else a library stumbles over is a fault of the text
+        raise typed_error(error, name) from error
+
+
+def _from_json(text: str, name: str) -> Iterator[Item]:
+    try:
+        entries = json.loads(text)
+    except json.JSONDecodeError:
+        try:  # one structure per line
+            entries = [json.loads(line) for line in text.splitlines() if line.strip()]
+        except json.JSONDecodeError as error:
+            raise UnsupportedFileError(name, f"broken JSON: {error}") from error
+    if isinstance(entries, dict) and {"columns", "data"} <= set(entries):  # pandas' "split" form
+        entries = [dict(zip(entries["columns"], row, strict=True)) for row in entries["data"]]
+    if isinstance(entries, dict):
+        yield _from_entry(entries, name)
+        return
+    if not isinstance(entries, list) or not entries:
+        raise NoCrystalsError(name, f"JSON without structures ({type(entries).__name__})")
+    for row, entry in enumerate(entries):
+        yield _from_entry(entry, f"{name} {row}")
+
+
+def _from_entry(entry: Any, name: str) -> Item:
+    """The crystal of a structure's dict, or of a record that holds one besides its id and other values."""
+    if isinstance(entry, dict) and "lattice" not in entry:
+        name = as_ids([next((entry[c] for c in ID_COLUMNS if c in entry), None)])[0] or name
+        entry = next((entry[c] for c in ("structure", "snl") if c in entry), entry)
+    try:
+        return to_crystal(entry, name)
+    except CrystalInputError as error:
+        return error
+
+
+def _from_poscar(text: str, name: str) -> Crystal:
+    from pymatgen.io.vasp.inputs import Poscar
+
+    _refuse_mixed_names(text, name)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # what it warns of is an error below
+            poscar = Poscar.from_str(text)
+    except MemoryError:
+        raise
+    except Exception as error:  # pymatgen raises its warnings too
+        reason = str(error).split("\n")[0] or type(error).__name__
+        raise UnsupportedFileError(name, f"not a POSCAR ({reason})") from error
+    if not poscar.true_names:  # VASP 4 style: pymatgen would invent H, He, Li, ...
+        raise UnknownElementError(name, "a POSCAR without element names", remedy="Add the line of element symbols.")
+    return from_pymatgen(poscar.structure, name)
+
+
+def _refuse_mixed_names(text: str, name: str) -> None:
+    """An error for element names such as Fe/Co: pymatgen drops what follows the slash, where VASP writes a checksum."""
+    lines = text.splitlines()
+    for word in lines[5].split() if len(lines) > 5 else ():
+        if word.partition("/")[2].split("_")[0] in atomic_number_of():
+            raise UnknownElementError(
+                name,
+                f"species {word!r}",
+                "a POSCAR names one element for each group of sites",
+                "Give the mixture as a CIF file with occupancies.",
+            )
