@@ -38,7 +38,7 @@ DOORS = {
         "registry.py",
     },
     "dgl": {"nn/message_passing.py", "crystals/records.py"},  # the record's to_dgl_graph, asked for by DeepChem
-    "matminer": {"descriptors/batches.py", "descriptors/environments.py", "data/loaders.py"},
+    "matminer": {"descriptors/batches.py", "descriptors/environments.py", "data/tables.py"},
     "gemmi": {"crystals/cif.py"},
     "pybaselines": {"diffraction/measured.py"},
     "spglib": {"crystals/symmetry.py"},

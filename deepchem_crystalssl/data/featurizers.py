@@ -1,7 +1,8 @@
-"""DeepChem featurizers: thin shells over :mod:`deepchem_crystalssl.crystals`."""
+"""DeepChem featurizers of crystals: graphs of neighbours and simulated powder patterns."""
 
 from __future__ import annotations
 
+import os
 from abc import abstractmethod
 from collections.abc import Iterable
 from typing import Any
@@ -11,102 +12,146 @@ from deepchem.feat import MaterialStructureFeaturizer
 
 from ..crystals.convert import is_one, to_crystal
 from ..crystals.disorder import Disorder
-from ..errors import CrystalInputError, OnError, Report, UnsupportedObjectError
-from ..crystals.records import Crystal, CrystalGraph
-from ..crystals.reading import read_structures
 from ..crystals.neighbors import CUTOFF, MAX_NEIGHBORS, IsolatedAtoms, iterate_graphs
+from ..crystals.reading import read_structures
+from ..crystals.records import Crystal, CrystalGraph
+from ..diffraction.grid import PowderPatterns, Profile, XRDGrid
 from ..diffraction.simulation import iterate_patterns
-from ..diffraction.grid import Profile, XRDGrid
+from ..errors import CrystalInputError, OnError, Report, UnsupportedObjectError
 
 
-class _BulkFeaturizer(MaterialStructureFeaturizer):
-    """What both featurizers share: one result per datapoint, whatever the datapoints are.
+class BulkFeaturizer(MaterialStructureFeaturizer):
+    """A DeepChem featurizer that computes all datapoints together and returns one result for each.
 
-    A failed datapoint becomes ``np.array([])``, which DeepChem's loaders drop together with its label, and
-    ``report`` names it; the base class would lose the batch, or the reason.
+    DeepChem's own base class would iterate over the sites of a single structure, lose the good datapoints of a batch
+    with a bad one, and hide the reason. Here the result of a bad datapoint is ``np.array([])``, which DeepChem's
+    loaders drop together with its label, and ``report`` holds its error. A subclass defines :meth:`compute`.
+
+    Attributes
+    ----------
+    report : Report
+        The errors of the datapoints that could not be featurized in the last call, with their positions.
     """
 
     on_error: OnError
     report: Report
 
-    def featurize(self, datapoints: Any = None, log_every_n: int = 1000, **kwargs: Any) -> np.ndarray:
+    @abstractmethod
+    def compute(
+        self, items: list[Crystal | CrystalInputError], on_error: OnError, report: Report, progress: bool | None = None
+    ) -> Iterable[Any]:
+        """Compute the features of crystals.
+
+        Parameters
+        ----------
+        items : list of Crystal or CrystalInputError
+            An item that could not be read is given as its error.
+        on_error : {"raise", "warn", "skip"}
+            What a bad item does.
+        report : Report
+            Receives the error of every item that was left out, with its position in ``items`` as ``index``.
+        progress : bool, optional
+            Show a progress bar; by default on a terminal only.
+
+        Returns
+        -------
+        iterable
+            The features of the good items, in order.
+        """
+
+    def featurize(self, datapoints: Any = None, log_every_n: int = 1000) -> np.ndarray:
         """Featurize crystals.
 
         Parameters
         ----------
         datapoints
-            pymatgen ``Structure`` objects or their dicts, ASE ``Atoms``, paths of files; one of them or an
-            iterable of them.
+            pymatgen ``Structure`` objects or their dicts, ASE ``Atoms``, :class:`~deepchem_crystalssl.Crystal`
+            records, or paths of files: one of them or an iterable of them.
         log_every_n : int
-            Part of DeepChem's signature; progress is shown by a bar instead.
+            Accepted because DeepChem passes it; progress is shown by a bar instead.
 
         Returns
         -------
         numpy.ndarray
-            One entry per datapoint, in order. The typed errors of those that failed are in ``self.report``.
+            One entry per datapoint, in order; ``np.array([])`` for a datapoint that could not be featurized.
         """
-        points = [datapoints] if is_one(datapoints) else list(datapoints)
+        points = list(datapoints) if isinstance(datapoints, Iterable) and not is_one(datapoints) else [datapoints]
         self.report = Report()
         items = [read_one(point, f"datapoint {index}") for index, point in enumerate(points)]
-        results = list(self._compute(items))
+        results = list(self.compute(items, self.on_error, self.report))
         self.report.log()
-        failed = {error.index for error in self.report}
-        kept = (index for index in range(len(points)) if index not in failed)
-        return self._assemble(len(points), dict(zip(kept, results, strict=True)))
+        return self.assemble(len(points), results, self.report)
 
-    def _featurize(self, datapoint: Any, **kwargs: Any) -> Any:
+    def _featurize(self, datapoint: Any) -> Any:
         return self.featurize([datapoint])[0]
 
-    @abstractmethod
-    def _compute(self, items: list[Crystal | CrystalInputError]) -> Iterable[Any]:
-        """The features of the good items, in order; errors go to ``self.report``."""
-
-    def _assemble(self, n: int, results: dict[int, Any]) -> np.ndarray:
-        features = np.empty(n, object)  # np.asarray would look inside the records, or fail on a ragged list
+    def assemble(self, n: int, results: list, report: Report) -> np.ndarray:
+        """Return an object array of n entries: the results in order, and empty arrays where the report has errors."""
+        features = np.empty(n, object)  # np.asarray would look inside the records, or fail on rows of unequal length
+        left_out, good = set(report.indices), iter(results)
         for index in range(n):
-            features[index] = results.get(index, np.array([]))
+            features[index] = np.array([]) if index in left_out else next(good)
         return features
 
 
 def read_one(point: Any, name: str) -> Crystal | CrystalInputError:
-    """One crystal of one datapoint; a loader may wrap it in a tuple."""
+    """Read the one crystal of a datapoint.
+
+    Parameters
+    ----------
+    point
+        A pymatgen ``Structure`` or its dict, ASE ``Atoms``, a :class:`~deepchem_crystalssl.Crystal`, the path of a file
+        or the text of one; or one of these in a tuple of length one, as some loaders pass it; or an error of an
+        earlier step.
+    name : str
+        Name of the datapoint in its error, and of the crystal if it has none of its own.
+
+    Returns
+    -------
+    Crystal or CrystalInputError
+        The error is returned, not raised, so that it can take the place of the crystal in bulk work. A file with
+        several crystals is an error, because it would not be clear which of them is meant.
+    """
     if isinstance(point, tuple) and len(point) == 1:
         point = point[0]
+    if isinstance(point, CrystalInputError):
+        return point
     try:
-        if not isinstance(point, str) and not hasattr(point, "__fspath__"):
+        if not isinstance(point, str | os.PathLike):
             return to_crystal(point, name)
         crystals = list(read_structures(point, progress=False))
         if len(crystals) != 1:
             raise UnsupportedObjectError(
                 name,
                 f"{len(crystals)} crystals in {point}",
-                "a datapoint is one crystal",
-                "Read the file with read_structures and pass the crystals.",
+                "a datapoint must be one crystal",
+                "Read the file with read_structures and pass the crystals one by one.",
             )
         return crystals[0]
     except CrystalInputError as error:
         return error
 
 
-class CrystalGraphFeaturizer(_BulkFeaturizer):
-    """Crystal graphs of nearest shells, for DeepChem datasets and models.
+class CrystalGraphFeaturizer(BulkFeaturizer):
+    """Crystal graphs of nearest neighbours for DeepChem datasets and models.
 
-    The graph keeps the nearest shells of neighbours around each atom, whole, and so does not depend on the cell,
-    origin, orientation or atom order the crystal is written in. It serves ``dc.models.CGCNNModel`` (92 node and 41
-    edge features) and every model of this package.
+    A graph keeps whole shells of equally distant neighbours around each atom, nearest first. It therefore does not
+    depend on the cell, the origin, the orientation or the order of atoms in which the crystal is written.
+    ``dc.models.CGCNNModel`` (92 node and 41 edge features) and all models of this package take these graphs.
 
     Parameters
     ----------
     cutoff : float
         Largest distance of a neighbour, Å.
     max_neighbors : int
-        Whole shells are kept until they hold this many neighbours.
+        Shells are added until they hold at least this many neighbours.
     disorder : {"refuse", "dominant", "average"}
-        What to do with partial or mixed occupancy.
-    isolated_atoms : {"raise", "keep"}
-        Whether an atom without neighbour within the cutoff is an error.
+        What to do with sites that are partially occupied or shared by several species: report an error, keep the
+        majority species, or average over the species.
+    isolated_atoms : {"keep", "raise"}
+        Whether an atom without a neighbour within the cutoff is kept without edges or is an error.
     on_error : {"warn", "skip", "raise"}
-        What a bad structure does; with "warn" and "skip" its entry is an empty array, which DeepChem's loaders drop.
+        What a bad structure does. With "warn" and "skip" its entry is an empty array, which DeepChem's loaders drop.
 
     Examples
     --------
@@ -124,7 +169,7 @@ class CrystalGraphFeaturizer(_BulkFeaturizer):
         cutoff: float = CUTOFF,
         max_neighbors: int = MAX_NEIGHBORS,
         disorder: Disorder = "refuse",
-        isolated_atoms: IsolatedAtoms = "raise",
+        isolated_atoms: IsolatedAtoms = "keep",
         on_error: OnError = "warn",
     ):
         self.cutoff = cutoff
@@ -133,33 +178,39 @@ class CrystalGraphFeaturizer(_BulkFeaturizer):
         self.isolated_atoms = isolated_atoms
         self.on_error = on_error
 
-    def _compute(self, items: list[Crystal | CrystalInputError]) -> Iterable[CrystalGraph]:
+    def compute(
+        self, items: list[Crystal | CrystalInputError], on_error: OnError, report: Report, progress: bool | None = None
+    ) -> Iterable[CrystalGraph]:
+        """Compute the graphs of crystals; see :class:`BulkFeaturizer`."""
         return iterate_graphs(
             items,
             self.cutoff,
             self.max_neighbors,
             disorder=self.disorder,
             isolated_atoms=self.isolated_atoms,
-            on_error=self.on_error,
-            report=self.report,
+            on_error=on_error,
+            report=report,
+            progress=progress,
         )
 
 
-class XRDFeaturizer(_BulkFeaturizer):
-    """Simulated powder patterns, (n, n_bins), for DeepChem datasets and models.
+class XRDFeaturizer(BulkFeaturizer):
+    """Simulated powder patterns for DeepChem datasets and models.
 
-    If every structure is good the result is one float32 matrix. If some failed it is an object array of rows, with
-    ``np.array([])`` for those, which ``JsonLoader`` and its kin drop; ``InMemoryLoader`` cannot, so use
-    ``on_error="raise"`` with it.
+    If all structures are good, the result is one :class:`~deepchem_crystalssl.diffraction.grid.PowderPatterns` array of
+    float32 (n, n_bins), which knows its grid. If some failed, it is an object array of rows with ``np.array([])`` for
+    those. DeepChem's ``JsonLoader`` drops these entries, but ``InMemoryLoader`` does not: use ``on_error="raise"`` with
+    it.
 
     Parameters
     ----------
     two_theta_min, two_theta_max, n_bins, wavelength, profile, fwhm, mixing
         As in :class:`~deepchem_crystalssl.XRDGrid`.
     disorder : {"refuse", "dominant", "average"}
-        What to do with partial or mixed occupancy.
+        What to do with sites that are partially occupied or shared by several species, as in
+        :class:`CrystalGraphFeaturizer`.
     on_error : {"warn", "skip", "raise"}
-        What a bad structure does.
+        What a bad structure does, as in :class:`CrystalGraphFeaturizer`.
 
     Examples
     --------
@@ -193,18 +244,23 @@ class XRDFeaturizer(_BulkFeaturizer):
 
     @property
     def grid(self) -> XRDGrid:
-        """The grid the patterns are drawn on."""
+        """The grid of the patterns."""
         return XRDGrid(
             self.two_theta_min, self.two_theta_max, self.n_bins, self.wavelength, self.profile, self.fwhm, self.mixing
         )
 
-    def _compute(self, items: list[Crystal | CrystalInputError]) -> Iterable[np.ndarray]:
+    def compute(
+        self, items: list[Crystal | CrystalInputError], on_error: OnError, report: Report, progress: bool | None = None
+    ) -> Iterable[np.ndarray]:
+        """Compute the patterns of crystals; see :class:`BulkFeaturizer`."""
         patterns = iterate_patterns(
-            items, self.grid, disorder=self.disorder, on_error=self.on_error, report=self.report
+            items, self.grid, disorder=self.disorder, on_error=on_error, report=report, progress=progress
         )
         return (pattern for _, pattern in patterns)
 
-    def _assemble(self, n: int, results: dict[int, np.ndarray]) -> np.ndarray:
+    def assemble(self, n: int, results: list, report: Report) -> np.ndarray:
+        """Return one array of all patterns, or an object array of rows if some structures failed or there are none."""
         if n and len(results) == n:
-            return np.stack([results[index] for index in range(n)])
-        return super()._assemble(n, results)
+            return PowderPatterns(np.stack(results), self.grid)
+        rows = [PowderPatterns(pattern, self.grid) for pattern in results]
+        return super().assemble(n, rows, report)

@@ -1,42 +1,46 @@
-"""Labelled crystals into DeepChem datasets: tables, folders, and matminer's benchmark sets by name."""
+"""Loading labelled crystals into DeepChem datasets."""
 
 from __future__ import annotations
 
-import gzip
-import json
 from collections.abc import Sequence
-from pathlib import Path
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pandas as pd
 from deepchem.data import DataLoader, Dataset, DiskDataset, NumpyDataset
-from matminer.datasets import get_available_datasets, load_dataset
 
-from ..errors import LabelError, OnError, Report, UnsupportedFileError
-from ..crystals.records import CrystalGraph
 from ..crystals.reading import read_structures
-from .featurizers import CrystalGraphFeaturizer, read_one
-
-ID_PROP = "id_prop.csv"
+from ..crystals.records import Crystal
+from ..crystals.tables import table_ids
+from ..errors import CrystalInputError, NoCrystalsError, OnError, Report, UnsupportedObjectError
+from .featurizers import BulkFeaturizer, CrystalGraphFeaturizer
+from .labels import label_values, labels_and_weights
+from .tables import labelled_table
 
 
 class CrystalLoader(DataLoader):
-    """Loads crystals with their labels, whatever holds them.
+    """Load crystals with their labels from a table, a folder, or one of matminer's data sets.
 
-    Labels that are missing have weight 0. A structure that cannot be read costs itself and its labels alone; ``report``
-    names it.
+    A label that is missing has weight 0. A row whose structure cannot be used is left out together with its labels;
+    ``report`` holds its error, with the position of the row as ``index``.
 
     Parameters
     ----------
     tasks : sequence of str
-        Columns of the labels. For a folder whose ``id_prop.csv`` has no header, their names in order.
+        Columns of the labels. For a folder whose ``id_prop.csv`` has no header, names for its columns in order.
     structure_column, id_column : str, optional
         Columns of a table; by default as in :func:`~deepchem_crystalssl.read_structures`.
-    featurizer : CrystalGraphFeaturizer, optional
-        Makes the graphs.
+    featurizer : CrystalGraphFeaturizer or XRDFeaturizer, optional
+        Makes X of the crystals; by default graphs.
     on_error : {"warn", "skip", "raise"}
-        What a bad structure does.
+        Whether a structure that cannot be used is left out with a warning, is left out (a summary is logged), or
+        raises its error.
+
+    Attributes
+    ----------
+    report : Report
+        The errors of the rows that were left out in the last call.
 
     Examples
     --------
@@ -53,10 +57,18 @@ class CrystalLoader(DataLoader):
         tasks: Sequence[str],
         structure_column: str | None = None,
         id_column: str | None = None,
-        featurizer: CrystalGraphFeaturizer | None = None,
+        featurizer: BulkFeaturizer | None = None,
         on_error: OnError = "warn",
     ):
-        super().__init__(list(tasks), featurizer or CrystalGraphFeaturizer(on_error="skip"))
+        featurizer = CrystalGraphFeaturizer() if featurizer is None else featurizer
+        if not isinstance(featurizer, BulkFeaturizer):
+            raise UnsupportedObjectError(
+                "featurizer",
+                f"a {type(featurizer).__name__}",
+                "CrystalLoader needs a featurizer of this package",
+                "Pass a CrystalGraphFeaturizer or an XRDFeaturizer.",
+            )
+        super().__init__([tasks] if isinstance(tasks, str) else list(tasks), featurizer)
         self.structure_column = structure_column
         self.id_column = id_column
         self.on_error = on_error
@@ -68,120 +80,93 @@ class CrystalLoader(DataLoader):
         Parameters
         ----------
         inputs : pandas.DataFrame, str or Path
-            A table; a file of one (``.csv``, ``.parquet``, ``.json`` with a list of records or in pandas' "split"
-            form); a folder of CIF files with an ``id_prop.csv``, whose rows are name and labels; or the name of a data
-            set that ``matminer.datasets`` knows, which matminer downloads once.
+            * a table with columns of structures and labels, or its file (``.csv``, ``.parquet``, or ``.json`` with a
+              list of records or in pandas' "split" form). Structures may be paths of files, which start at the folder
+              of the table;
+            * a folder with ``id_prop.csv``, whose rows are the name of a file, with or without its suffix, and labels;
+            * the name of a data set that ``matminer.datasets`` knows, which matminer downloads once.
         data_dir : str, optional
             Folder for a DiskDataset; by default the dataset is in memory.
-        shard_size : int
-            Crystals per file there.
+        shard_size : int, optional
+            Number of crystals in each file of a DiskDataset; by default 8192, None for a single file.
 
         Returns
         -------
         Dataset
-            X of crystal graphs, y and w (n, tasks), ids.
+            X of graphs or patterns, y and w (n, n_tasks), and ids as text.
 
         Raises
         ------
         LabelError
-            If a column of labels is missing, or holds no numbers.
+            If a column of labels is missing or holds something that is not a number.
+        NoCrystalsError
+            If no row holds a crystal that can be used.
         UnsupportedFileError
-            If there is no such file, folder or data set.
+            If there is no such file, folder or data set, or it cannot be read.
         """
-        frame = self._frame(inputs)
-        labels = self._labels(frame)
+        if shard_size is not None and shard_size < 1:
+            raise ValueError(f"shard_size={shard_size}: must be at least 1, or None")
+        frame = labelled_table(inputs, self.tasks, self.structure_column, self.id_column)
+        values = label_values(frame, self.tasks)
+        items = self._read(frame)
+        found = Report()
+        results = list(self.featurizer.compute(items, "raise" if self.on_error == "raise" else "skip", found))
         self.report = Report()
-        items = self._items(frame, inputs)
-        graphs = self.featurizer.featurize([item for _, item in items])
-        good = [isinstance(graph, CrystalGraph) for graph in graphs]
-        for error in self.featurizer.report:
-            self.report.handle(error, self.on_error, items[error.index][0])
-        self.report.log()
-        rows = [row for (row, _), kept in zip(items, good, strict=True) if kept]
-        X = np.empty(len(rows), object)
-        X[:] = [graph for graph, kept in zip(graphs, good, strict=True) if kept]
-        known = np.isfinite(labels[rows])
-        y, w = np.where(known, labels[rows], 0.0), known.astype(float)
-        ids = np.array([graph.material_id for graph in X], object)
+        for error in found:
+            self.report.handle(error, self.on_error, error.index)
+        if self.on_error == "skip":
+            self.report.log()
+        left_out = set(found.indices)
+        rows = [row for row in range(len(items)) if row not in left_out]
+        if not rows:
+            source = "table" if isinstance(inputs, pd.DataFrame) else str(inputs)
+            raise NoCrystalsError(
+                source,
+                self.report.summary() if items else "a table without rows",
+                "at least one row must hold a crystal",
+                "Check the column of structures and the paths in it.",
+            )
+        X = self.featurizer.assemble(len(rows), results, Report())
+        y, w = labels_and_weights(values[rows])
+        ids = np.array([items[row].material_id for row in rows], object)
         if data_dir is None:
             return NumpyDataset(X, y, w, ids)
-        parts = np.array_split(np.arange(len(X)), max(1, -(-len(X) // (shard_size or len(X) or 1))))
+        parts = np.array_split(np.arange(len(X)), -(-len(X) // (shard_size or len(X))))
         shards = ((X[part], y[part], w[part], ids[part]) for part in parts)
         return DiskDataset.create_dataset(shards, data_dir, self.tasks)
 
-    def _frame(self, inputs: Any) -> pd.DataFrame:
-        if isinstance(inputs, pd.DataFrame):
-            return inputs
-        path = Path(inputs)
-        if path.is_dir():
-            return self._id_prop(path)
-        if path.is_file():
-            return _read_table(path)
-        if str(inputs) in get_available_datasets(print_format=None):
-            return load_dataset(str(inputs))
-        raise UnsupportedFileError(
-            str(inputs), "no file, folder or data set", "inputs name what is there", "See matminer.datasets for names."
-        )
-
-    def _id_prop(self, folder: Path) -> pd.DataFrame:
-        path = folder / ID_PROP
-        if not path.is_file():
-            raise UnsupportedFileError(
-                str(folder),
-                f"no {ID_PROP}",
-                "a folder of CIF files has a table of their labels",
-                "Add name,label rows.",
-            )
-        first = pd.read_csv(path, header=None, nrows=1, dtype=str).iloc[0].tolist()
-        if set(self.tasks) & set(first):
-            frame = pd.read_csv(path, dtype={0: str})
-            return frame.rename(columns={frame.columns[0]: "material_id"})
-        names = ["material_id", *self.tasks]
-        if len(first) < len(names):
-            raise LabelError(
-                str(path), f"{len(first) - 1} columns of labels", f"tasks are {self.tasks}", "Name them all."
-            )
-        return pd.read_csv(path, header=None, names=names, usecols=range(len(names)), dtype={"material_id": str})
-
-    def _labels(self, frame: pd.DataFrame) -> np.ndarray:
-        missing = [task for task in self.tasks if task not in frame]
-        if missing:
-            columns = ", ".join(map(str, frame.columns))
-            raise LabelError("tasks", ", ".join(missing), "tasks are columns of the table", f"It has {columns}.")
-        try:
-            return frame[list(self.tasks)].to_numpy(float)
-        except (TypeError, ValueError) as error:
-            raise LabelError("tasks", str(error), "labels are numbers", "Encode classes as 0, 1, ...") from error
-
-    def _items(self, frame: pd.DataFrame, inputs: Any) -> list[tuple[int, Any]]:
-        """(row, crystal or what is wrong with its file) of what could be read."""
-        if not isinstance(inputs, pd.DataFrame) and Path(inputs).is_dir():
-            paths = [Path(inputs, f"{name}.cif") for name in frame["material_id"]]
-            return [(row, read_one(path, path.name)) for row, path in enumerate(paths)]
+    def _read(self, frame: pd.DataFrame) -> list[Crystal | CrystalInputError]:
+        """The crystal of each row, or the error that says why there is none."""
+        found = Report()
         reader = read_structures(
             frame,
-            self.on_error,
-            structure_column=self.structure_column or next((c for c in ("structures",) if c in frame), None),
+            "raise" if self.on_error == "raise" else "skip",
+            structure_column=self.structure_column,
             id_column=self.id_column,
-            report=self.report,
+            report=found,
         )
-        return list(reader.enumerate())
+        crystals: dict[int, list[Crystal]] = {}
+        for row, crystal in reader.enumerate():
+            crystals.setdefault(row, []).append(crystal)
+        names = table_ids(frame, self.id_column) or [""] * len(frame)
+        errors = {error.index: error for error in reversed(found)}
+        items = []
+        for row, name in enumerate(names):
+            of_row = crystals.get(row, [])
+            if row in errors:
+                items.append(errors[row])
+            elif len(of_row) == 1:
+                items.append(of_row[0] if name in ("", of_row[0].material_id) else replace(of_row[0], material_id=name))
+            else:
+                items.append(_not_one(name or f"row {row}", of_row))
+        return items
 
 
-def _read_table(path: Path) -> pd.DataFrame:
-    name = path.name.removesuffix(".gz")
-    try:
-        if name.endswith(".csv"):
-            return pd.read_csv(path)
-        if name.endswith(".parquet"):
-            return pd.read_parquet(path)
-        if name.endswith(".json"):
-            raw = path.read_bytes()
-            content = json.loads(gzip.decompress(raw) if path.suffix == ".gz" else raw)
-            split = isinstance(content, dict) and {"columns", "data"} <= set(content)
-            return pd.DataFrame(content["data"], columns=content["columns"]) if split else pd.DataFrame(content)
-    except (ValueError, OSError, pd.errors.ParserError) as error:
-        raise UnsupportedFileError(str(path), str(error), "a table can be read", "Check the file.") from error
-    raise UnsupportedFileError(
-        str(path), f"suffix {path.suffix!r}", "tables are .csv, .json or .parquet", "Convert it."
+def _not_one(name: str, crystals: list[Crystal]) -> CrystalInputError:
+    formulas = ", ".join(crystal.reduced_formula for crystal in crystals[:3])
+    return UnsupportedObjectError(
+        name,
+        f"{len(crystals)} structures ({formulas})",
+        "a row with labels must hold one structure",
+        "Give each structure a row and labels of its own.",
     )
