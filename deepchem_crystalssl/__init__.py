@@ -16,8 +16,12 @@ from .registry import register_with_deepchem
 
 __version__ = "0.2.0"
 
-_public_name, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)
+_public_name, _, __all__ = lazy_loader.attach_stub(__name__, __file__)
 __all__ = ["__version__", *__all__]
+
+
+def __dir__() -> list[str]:
+    return __all__
 
 
 def __getattr__(name: str) -> object:

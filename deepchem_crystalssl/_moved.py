@@ -1,7 +1,7 @@
-"""Old module paths, which keep working until version 0.3.
+"""Old module paths and old places of names, which keep working until version 0.3.
 
 Version 0.2 sorted the modules into subpackages. Importing a module by its old path gives the module at its new place,
-with a ``FutureWarning`` that names it. This file and its one use in ``__init__.py`` are deleted with version 0.3.
+with a ``FutureWarning`` that names it. This file and its uses are deleted with version 0.3.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import warnings
 from importlib import import_module
 from importlib.machinery import ModuleSpec
 from types import ModuleType
+from typing import Any
 
 PACKAGE = "deepchem_crystalssl"
 MOVED = {
@@ -40,6 +41,26 @@ MOVED = {
     "training": "models.resumable",
 }
 """Old path to new path, both below the package."""
+
+MOVED_NAMES = {
+    "demo.bundled_prototypes": "crystals.prototypes.bundled_prototypes",
+    "recipes.INSTRUMENTS": "recipes.CONDITIONS",
+    "recipes.open_model": "models.pretrained.open_model",
+}
+"""Old place of a name to its new place, both below the package."""
+
+
+def moved_name(module: str, name: str) -> Any:
+    """The object that has moved away from a module, with a warning; for the ``__getattr__`` of that module."""
+    old = f"{module}.{name}"
+    new = MOVED_NAMES.get(old.removeprefix(f"{PACKAGE}."))
+    if new is None:
+        raise AttributeError(f"module {module!r} has no attribute {name!r}")
+    warnings.warn(
+        f"{old} is now {PACKAGE}.{new}; the old name will stop working in version 0.3.", FutureWarning, stacklevel=3
+    )
+    place, _, name = f"{PACKAGE}.{new}".rpartition(".")
+    return getattr(import_module(place), name)
 
 
 class MovedModules:

@@ -10,7 +10,7 @@ import warnings
 import pytest
 
 import deepchem_crystalssl
-from deepchem_crystalssl._moved import MOVED
+from deepchem_crystalssl._moved import MOVED, MOVED_NAMES
 
 LIGHT = {"deepchem_crystalssl", "lazy_loader", "wrapt"}
 """All that may come from outside the standard library when the package is imported."""
@@ -67,8 +67,21 @@ def test_old_names_within_old_modules():
         vars(deepchem_crystalssl).pop("metrics", None)
         from deepchem_crystalssl import metrics
     assert metrics.retrieval_recall is deepchem_crystalssl.evaluation.metrics.retrieval_recall
-    from deepchem_crystalssl.demo import bundled_prototypes  # noqa: F401
-    from deepchem_crystalssl.recipes import open_model  # noqa: F401
+
+
+@pytest.mark.filterwarnings("ignore::FutureWarning")
+@pytest.mark.parametrize("old", MOVED_NAMES)
+def test_old_places_of_names(old):
+    module, _, name = f"deepchem_crystalssl.{old}".rpartition(".")
+    new, _, new_name = f"deepchem_crystalssl.{MOVED_NAMES[old]}".rpartition(".")
+    assert getattr(importlib.import_module(module), name) is getattr(importlib.import_module(new), new_name)
+
+
+def test_a_name_that_has_moved_warns():
+    with pytest.warns(FutureWarning, match="recipes.open_model is now .*models.pretrained.open_model;"):
+        from deepchem_crystalssl.recipes import open_model  # noqa: F401
+    with pytest.raises(ImportError):
+        from deepchem_crystalssl.recipes import open_models  # noqa: F401
 
 
 def test_old_modules_are_not_offered():

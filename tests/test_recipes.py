@@ -1,4 +1,4 @@
-import json
+import shutil
 
 import numpy as np
 import pandas as pd
@@ -6,8 +6,8 @@ import pytest
 
 from deepchem_crystalssl import CrystalSSLModel, CrystalStore
 from deepchem_crystalssl.cli import main
-from deepchem_crystalssl.errors import CheckpointError, RecipeError, StoreError
-from deepchem_crystalssl.recipes import evaluate, pretrain, read_recipe, xrd_retrieval
+from deepchem_crystalssl.errors import CheckpointError, CrystalInputError, RecipeError, StoreError
+from deepchem_crystalssl.recipes import embed_table, evaluate, pretrain, read_recipe, write_vectors, xrd_retrieval
 
 TOML = """
 preset = "joint"
@@ -21,15 +21,15 @@ channels = 4
 [grid]
 n_bins = 1000
 fwhm = 0.5
-[instrument]
+[conditions]
 strain = 0.01
 fwhm = [0.2, 0.4]
 """
-YAML = """
-preset: kong2024
-epochs: 1
-batch_size: 16
-encoder: {width: 8, n_layers: 1}
+KONG = """
+preset = "kong2024"
+epochs = 1
+batch_size = 16
+encoder = {width = 8, n_layers = 1}
 """
 
 
@@ -52,7 +52,7 @@ def test_command_line_from_recipe_to_table(store, tmp_path, capsys):
     labels = pd.DataFrame({"material_id": store.ids, "volume": [g.volume / g.num_nodes for g in store.X]})
     labels.to_csv(tmp_path / "labels.csv", index=False)
     capsys.readouterr()
-    options = ["--labels", str(tmp_path / "labels.csv"), "-o", str(tmp_path / "table.csv"), "--instrument", "realistic"]
+    options = ["--labels", str(tmp_path / "labels.csv"), "-o", str(tmp_path / "table.csv"), "--conditions", "realistic"]
     assert main(["evaluate", str(folder), str(store.path), *options]) == 0
     assert "volume, linear (MAE)" in capsys.readouterr().out
     table = pd.read_csv(tmp_path / "table.csv", index_col="measure")
@@ -60,15 +60,22 @@ def test_command_line_from_recipe_to_table(store, tmp_path, capsys):
     assert table.loc["volume, linear (MAE)", "model"] < table.loc["volume, linear (MAE)", "constant"]
 
 
-def test_yaml_and_no_validation(store, tmp_path):
-    recipe = tmp_path / "recipe.yaml"
-    recipe.write_text(YAML)
+def test_without_validation(store, tmp_path):
+    recipe = tmp_path / "recipe.toml"
+    recipe.write_text(KONG)
     model, numbers = pretrain(store, tmp_path / "model", **{**read_recipe(recipe), "validation": 0})
     assert numbers == {} and model.encoder_arguments["width"] == 8
 
 
+def test_the_old_name_of_a_setting_warns(tmp_path):
+    recipe = tmp_path / "recipe.toml"
+    recipe.write_text('instrument = "hard"')
+    with pytest.warns(FutureWarning, match="instrument is now conditions"):
+        assert read_recipe(recipe) == {"conditions": "hard"}
+
+
 def test_validation_keeps_chemical_systems_apart(store, tmp_path):
-    from deepchem_crystalssl.recipes import _split
+    from deepchem_crystalssl.recipes.training import _split
 
     train, unseen = _split(store, 0.3, 0)
     assert not set(train.groups) & set(unseen.groups) and len(train) + len(unseen) == len(store)
@@ -96,9 +103,8 @@ def test_controls_know_nothing(store, tmp_path):
     "name, text, message",
     [
         ("a.toml", "epochs = ", "Invalid"),
-        ("a.yaml", "- 1\n- 2", "not a table"),
-        ("a.toml", "epoch = 3", "'epoch' is no setting"),
-        ("a.yaml", "!!python/object/apply:os.system ['true']", "could not determine a constructor"),
+        ("a.toml", "epoch = 3", "no setting is called 'epoch'"),
+        ("a.yaml", "epochs: 3", "a recipe is a .toml file"),
     ],
 )
 def test_bad_recipes(tmp_path, name, text, message):
@@ -114,7 +120,7 @@ def test_bad_recipes(tmp_path, name, text, message):
     [
         {"preset": "clip"},
         {"validation": 1.5},
-        {"instrument": "perfect"},
+        {"conditions": "perfect"},
         {"encoder": {"depth": 3}},
         {"speed": 1},
         {"grid": {"bins": 2}},
@@ -134,11 +140,42 @@ def test_bad_folders(store, tmp_path, capsys):
     assert "no card" in capsys.readouterr().err
 
 
-@pytest.mark.filterwarnings("ignore:xrd_encoder and instrument")
-def test_another_configuration_does_not_overwrite(store, tmp_path):
-    small = dict(encoder=dict(width=8), xrd_encoder=dict(channels=4), epochs=1, batch_size=32)
-    pretrain(store, tmp_path, **small)
-    before = json.loads((tmp_path / "config.json").read_text())
-    with pytest.raises(CheckpointError, match="this model has"):
-        pretrain(store, tmp_path, **{**small, "preset": "kong2024"})
-    assert json.loads((tmp_path / "config.json").read_text()) == before
+SMALL = dict(encoder=dict(width=8), xrd_encoder=dict(channels=4), epochs=1, batch_size=32)
+
+
+@pytest.mark.filterwarnings("ignore:xrd_encoder and")
+def test_a_training_goes_on_with_its_store_and_its_recipe_only(store, structures, tmp_path):
+    model, _ = pretrain(store, tmp_path / "model", **SMALL)
+    steps = model.get_global_step()
+    before = {path.name: path.read_bytes() for path in (tmp_path / "model").glob("*.json")}
+    other = CrystalStore.write(structures[:32], tmp_path / "other")
+    for changed in ({"preset": "kong2024"}, {"learning_rate": 0.01}, {"conditions": "hard"}, {"validation": 0.2}):
+        with pytest.raises(CheckpointError, match=f"trained with {next(iter(changed))} = .* Train in another folder"):
+            pretrain(store, tmp_path / "model", **{**SMALL, **changed})
+    with pytest.raises(CheckpointError, match="trained with store = "):
+        pretrain(other, tmp_path / "model", **SMALL)
+    assert before == {path.name: path.read_bytes() for path in (tmp_path / "model").glob("*.json")}
+    shutil.copytree(store.path, tmp_path / "copy")
+    model, _ = pretrain(tmp_path / "copy", tmp_path / "model", **{**SMALL, "epochs": 2, "patience": 5})
+    assert model.get_global_step() == 2 * steps  # the same crystals in another folder, and more epochs, are welcome
+
+
+def test_vectors_of_a_store_and_of_no_crystals(store, tmp_path):
+    table, report = embed_table(store.path, "small")
+    assert table["material_id"].tolist() == list(store.ids) and not report
+    write_vectors(table, tmp_path / "v.csv")
+    written = pd.read_csv(tmp_path / "v.csv")
+    assert list(written)[:4] == ["material_id", "formula", "embedding_0", "embedding_1"]
+    assert np.allclose(written.iloc[:, 2:], np.stack(table["embedding"]))
+    write_vectors(table, tmp_path / "v.parquet")
+    assert np.array_equal(np.stack(pd.read_parquet(tmp_path / "v.parquet")["embedding"]), np.stack(table["embedding"]))
+    (tmp_path / "crystals.pkl").write_bytes(b"")
+    with pytest.raises(CrystalInputError, match="crystals.pkl"):
+        embed_table(tmp_path / "crystals.pkl", "small")
+
+
+def test_labels_are_matched_by_id_and_text_columns_are_left_out(store):
+    labels = pd.DataFrame({"id": store.ids, "volume": [g.volume / g.num_nodes for g in store.X], "colour": "red"})
+    table = evaluate("small", store, labels=labels.sample(frac=1, random_state=0))
+    assert table.loc["volume, linear (MAE)", "model"] < table.loc["volume, linear (MAE)", "constant"]
+    assert not [name for name in table.index if "colour" in name]

@@ -249,3 +249,20 @@ class RecordStore:
     def chemical_systems(self) -> np.ndarray:
         """Chemical system of each crystal, object (n,): the groups no split should cut."""
         return np.array([crystal.chemical_system for crystal in self], dtype=object)
+
+
+def open_source(source: Any) -> Any:
+    """Open a source that is the path of a store, and return any other source as it is.
+
+    Parameters
+    ----------
+    source
+        Anything that :func:`~deepchem_crystalssl.read_structures` reads, or the folder of a store.
+
+    Returns
+    -------
+    RecordStore or object
+        Crystals that :func:`~deepchem_crystalssl.read_structures` reads.
+    """
+    is_store = isinstance(source, str | Path) and Path(source, _MANIFEST).is_file()
+    return RecordStore(source) if is_store else source

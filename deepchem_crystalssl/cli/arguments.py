@@ -1,0 +1,63 @@
+"""Types of the arguments of the command: each checks a text, before any work begins, and converts it."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+
+class Renamed(argparse.Action):
+    """The old name of an option, which stores its value under the new name and warns."""
+
+    def __call__(self, parser: Any, namespace: argparse.Namespace, values: Any, option: str | None = None) -> None:
+        message = f"{option} is now --{self.dest}; the old name will stop working in version 0.3."
+        warnings.warn(message, FutureWarning, stacklevel=2)
+        setattr(namespace, self.dest, values)
+
+
+def folder_to_write(text: str) -> Path:
+    """A folder that can be written to, or made."""
+    path = Path(text)
+    there = next(parent for parent in (path, *path.absolute().parents) if parent.exists())
+    if not there.is_dir() or not os.access(there, os.W_OK):
+        raise argparse.ArgumentTypeError(f"{text}: no folder can be written there")
+    return path
+
+
+def file_to_write(*suffixes: str) -> Callable[[str], Path]:
+    """The type of a file that can be written, with one of some suffixes."""
+
+    def check(text: str) -> Path:
+        path = Path(text)
+        if path.suffix not in suffixes:
+            raise argparse.ArgumentTypeError(f"{text}: the name must end in {' or '.join(suffixes)}")
+        if path.is_dir() or not path.parent.is_dir() or not os.access(path if path.exists() else path.parent, os.W_OK):
+            raise argparse.ArgumentTypeError(f"{text}: no file can be written there")
+        return path
+
+    return check
+
+
+def symbols(text: str) -> tuple[str, ...]:
+    """Symbols of elements, separated by commas."""
+    return tuple(symbol.strip() for symbol in text.split(",") if symbol.strip())
+
+
+def wavelength(text: str) -> str | float:
+    """A wavelength in Å, or the name of a radiation."""
+    try:
+        return float(text)
+    except ValueError:
+        return text
+
+
+def concept(text: str) -> tuple[str, list[str]]:
+    """The name of a class and the ids of its examples."""
+    name, _, examples = text.partition("=")
+    if not name or not examples:
+        raise argparse.ArgumentTypeError(f"{text!r}: a concept is written NAME=ID,ID,...")
+    return name, [example.strip() for example in examples.split(",")]

@@ -1,0 +1,162 @@
+"""The subcommands: each calls one function of the package and prints what it did."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+PATTERN_SUFFIXES = (".xy", ".xye", ".dat", ".txt", ".csv", ".tsv", ".xrdml")
+
+
+def demo(options: argparse.Namespace) -> int:
+    from ..demo import run_demo, well_known_neighbors
+
+    metrics = run_demo(options.source, options.output, options.model, options.seed, _progress(options))
+    for name, formula, nearest in well_known_neighbors(options.output):
+        print(f"{formula} ({name}) is similar to {', '.join(nearest)}")
+    print(
+        f"{metrics['crystals']:.0f} crystals, {metrics['left out']:.0f} left out\n"
+        "finding a crystal by its powder pattern, as measured:\n"
+        f"  pretrained      recall@1 {metrics['recall@1']:.3f}   recall@10 {metrics['recall@10']:.3f}\n"
+        f"  random weights  recall@1 {metrics['random recall@1']:.3f}   "
+        f"recall@10 {metrics['random recall@10']:.3f}\n"
+        f"{metrics['seconds']:.0f} s; map.png, pattern.png, neighbors.csv, embeddings.parquet, skipped.csv in "
+        f"{options.output}/"
+    )
+    return 0
+
+
+def featurize(options: argparse.Namespace) -> int:
+    from ..crystals.store import RecordStore, write_records
+
+    write_records(options.source, options.output, disorder=options.disorder, progress=_progress(options))
+    store = RecordStore(options.output)
+    size = sum(path.stat().st_size for path in options.output.glob("*.arrow")) / len(store)
+    print(f"{len(store)} crystals in {options.output}/, {size:.0f} bytes each; skipped.csv lists what was left out")
+    return 0
+
+
+def pretrain(options: argparse.Namespace) -> int:
+    from ..recipes import RECIPE, pretrain, read_recipe
+
+    recipe = read_recipe(options.recipe) if options.recipe else {}
+    recipe |= {name: value for name, value in vars(options).items() if name in RECIPE and value is not None}
+    model, numbers = pretrain(options.store, options.output, _progress(options), **recipe)
+    for name, value in numbers.items():
+        print(f"{name:20s} {value:.4f}")
+    print(f"{len(model.left_out)} crystals left out; model and training_log.jsonl in {options.output}/")
+    return 0
+
+
+def embed(options: argparse.Namespace) -> int:
+    from ..recipes import embed_table, write_vectors
+
+    table, report = embed_table(
+        options.source,
+        options.model,
+        level=options.level,
+        layers=options.layers,
+        space=options.space,
+        disorder=options.disorder,
+        progress=_progress(options),
+    )
+    write_vectors(table, options.output)
+    print(f"{len(table)} vectors in {options.output}; {report.summary()}")
+    return 0
+
+
+def index(options: argparse.Namespace) -> int:
+    from ..crystals.store import open_source
+    from ..crystals.tables import read_table
+    from ..search import build_index
+
+    index = build_index(
+        open_source(options.source),
+        options.output,
+        options.model,
+        read_table(options.metadata) if options.metadata else None,
+        patterns=not options.no_patterns,
+        disorder=options.disorder,
+        progress=_progress(options),
+    )
+    size = sum(path.stat().st_size for path in options.output.rglob("*") if path.is_file()) / 1e6
+    print(f"{len(index)} crystals in {options.output}/, {size:.0f} MB; skipped.csv lists what was left out")
+    return 0
+
+
+def search(options: argparse.Namespace) -> int:
+    from ..search import Answers, EmbeddingIndex, Filter
+
+    index = EmbeddingIndex.load(options.index)
+    is_pattern = Path(options.query[0]).suffix.lower() in PATTERN_SUFFIXES
+    filter = Filter(
+        elements=() if is_pattern else options.elements,
+        without=options.without,
+        only=options.only or (options.elements or None if is_pattern else None),
+        n_sites=tuple(options.sites) if options.sites else None,
+        space_group=options.space_group,
+    )
+    found: Answers
+    if is_pattern:
+        found = matches = index.query_pattern(options.query[0], None, options.wavelength, options.k, filter=filter)
+        print(matches.verdict)
+        if options.picture:
+            matches.plot().savefig(options.picture, dpi=150)
+    else:
+        found = index.query(options.query, options.k, unlike=options.unlike, filter=filter)
+    print(found)
+    if options.output:
+        found.to_frame().to_csv(options.output, index=False)
+    return 0
+
+
+def map(options: argparse.Namespace) -> int:
+    from ..explorer import open_mapped, write_map
+    from ..search import likeness
+
+    index = open_mapped(options.index, options.seed)
+    for name, examples in options.concept:
+        index.table[name] = likeness(index, examples)
+    colors = [*options.color, *(name for name, _ in options.concept)]
+    written = write_map(
+        index, options.output, colors, options.format, options.title, options.megabytes, _progress(options)
+    )
+    for path in written:
+        print(f"{path}  {path.stat().st_size / 1e6:.1f} MB")
+    return 0
+
+
+def explore(options: argparse.Namespace) -> int:
+    import webbrowser
+
+    from ..explorer.server import explore
+
+    def tell(address: str) -> None:
+        print(f"{address}  (Ctrl+C ends it)", flush=True)
+        if not options.no_browser:
+            webbrowser.open(address)
+
+    explore(options.index, options.host, options.port, allow_remote=options.allow_remote, on_start=tell)
+    return 0
+
+
+def evaluate(options: argparse.Namespace) -> int:
+    from ..recipes import evaluate
+
+    table = evaluate(options.model, options.store, options.conditions, options.labels)
+    print(table.to_string(float_format="{:.3f}".format, na_rep=""))
+    print(f"{table.attrs['crystals']} crystals, {table.attrs['duplicates']} of them duplicates; 95 % intervals")
+    if options.output:
+        table.to_csv(options.output)
+    return 0
+
+
+def models(options: argparse.Namespace) -> int:
+    from ..models.pretrained import list_pretrained
+
+    print(list_pretrained().to_string(index=False))
+    return 0
+
+
+def _progress(options: argparse.Namespace) -> bool | None:
+    return False if options.quiet else None

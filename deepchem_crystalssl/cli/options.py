@@ -1,0 +1,369 @@
+"""The options of the command and of its subcommands, with their help."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from .. import __version__
+from . import commands
+from .arguments import Renamed, concept, file_to_write, folder_to_write, symbols, wavelength
+
+DISORDER = ("refuse", "dominant", "average")
+SPACES = ("shared", "pattern", "descriptor", "similarity")
+CONDITIONS = ("none", "clean", "realistic", "hard", "training")
+
+
+class _Help(argparse.ArgumentDefaultsHelpFormatter, argparse.RawDescriptionHelpFormatter):
+    """Shows defaults, except for switches and where the text says what happens without the option."""
+
+    def _get_help_string(self, action: argparse.Action) -> str | None:
+        silent = action.default is None or action.default is False or action.default in ([], ())
+        return action.help if silent else super()._get_help_string(action)
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """The parser of the command and its subcommands."""
+    parser = argparse.ArgumentParser(
+        "crystalssl",
+        description="Self-supervised learning on crystals: embed, search, compare and map them.",
+        epilog="Help on a command:  crystalssl COMMAND --help\nExample:            crystalssl demo -o demo",
+        formatter_class=_Help,
+    )
+    parser.add_argument("--version", action="version", version=f"crystalssl {__version__}")
+    subparsers = parser.add_subparsers(metavar="COMMAND", dest="command")
+
+    def add(name: str, run: Callable[[argparse.Namespace], int], text: str, example: str) -> argparse.ArgumentParser:
+        added = subparsers.add_parser(
+            name,
+            help=text,
+            description=f"{text[0].upper()}{text[1:]}.",
+            epilog=f"Example:\n  crystalssl {example}",
+            formatter_class=_Help,
+        )
+        added.set_defaults(run=run)
+        added.add_argument("-q", "--quiet", action="store_true", help="show no progress")
+        return added
+
+    _add_demo(add)
+    _add_featurize(add)
+    _add_pretrain(add)
+    _add_embed(add)
+    _add_index(add)
+    _add_search(add)
+    _add_map(add)
+    _add_explore(add)
+    _add_evaluate(add)
+    add("models", commands.models, "list the trained models that come with the package", "models")
+    return parser
+
+
+_Add = Callable[..., argparse.ArgumentParser]
+
+
+def _add_source(command: argparse.ArgumentParser, **arguments: Any) -> None:
+    text = "a file, a folder or a glob of crystal files, a table (.csv, .parquet, .json), or a store"
+    command.add_argument("source", help=arguments.pop("help", text), **arguments)
+
+
+def _add_disorder(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "--disorder",
+        choices=DISORDER,
+        default="refuse",
+        help="what to do with partially occupied sites: refuse the crystal, keep the dominant element of each site, "
+        "or average the elements",
+    )
+
+
+def _add_model(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "--model",
+        metavar="NAME|FOLDER",
+        default="general",
+        help="name of a model that comes with the package (see: crystalssl models), or folder of a trained one",
+    )
+
+
+def _add_seed(command: argparse.ArgumentParser, default: int | None, help: str) -> None:
+    command.add_argument("--seed", type=int, metavar="N", default=default, help=help)
+
+
+def _add_demo(add: _Add) -> None:
+    demo = add(
+        "demo",
+        commands.demo,
+        "show on some crystals what a trained model knows: neighbours, patterns, a map",
+        "demo my_cifs/ -o demo --model small",
+    )
+    _add_source(demo, nargs="?", help="crystals, as for featurize (default: 288 prototype structures)")
+    demo.add_argument(
+        "-o", "--output", type=folder_to_write, metavar="FOLDER", default=Path("demo"), help="for the results"
+    )
+    _add_model(demo)
+    _add_seed(demo, 0, "seed of the simulated measurements and of the map")
+
+
+def _add_featurize(add: _Add) -> None:
+    featurize = add(
+        "featurize",
+        commands.featurize,
+        "write crystals into a store, from which models are trained",
+        "featurize my_cifs/ -o store --disorder average",
+    )
+    _add_source(featurize)
+    featurize.add_argument("-o", "--output", type=folder_to_write, metavar="FOLDER", required=True, help="of the store")
+    _add_disorder(featurize)
+
+
+def _add_pretrain(add: _Add) -> None:
+    pretrain = add(
+        "pretrain",
+        commands.pretrain,
+        "train a model on the crystals of a store, without labels",
+        "pretrain store -o model --preset joint --epochs 20",
+    )
+    pretrain.add_argument("store", type=Path, help="folder written by featurize")
+    pretrain.add_argument(
+        "-o",
+        "--output",
+        type=folder_to_write,
+        metavar="FOLDER",
+        required=True,
+        help="of the model; a training that stopped goes on there",
+    )
+    pretrain.add_argument(
+        "--recipe",
+        type=Path,
+        metavar="FILE.toml",
+        help="settings; options given here replace those of the file (default: no file)",
+    )
+    pretrain.add_argument(
+        "--preset",
+        help="objectives: joint, joint-measured, joint-measured-small, suzuki2022, " "kong2024, ... (default: joint)",
+    )
+    pretrain.add_argument("--epochs", type=int, metavar="N", help="passes over the crystals (default: 20)")
+    pretrain.add_argument("--batch-size", type=int, metavar="N", help="crystals of a step (default: 256)")
+    pretrain.add_argument("--learning-rate", type=float, metavar="X", help="highest learning rate (default: 0.003)")
+    pretrain.add_argument(
+        "--validation",
+        type=float,
+        metavar="X",
+        help="fraction of the crystals, by whole chemical systems, that is kept for validation " "(default: 0.05)",
+    )
+    pretrain.add_argument(
+        "--patience", type=int, metavar="N", help="stop after N epochs without a lower validation loss (default: never)"
+    )
+    pretrain.add_argument(
+        "--conditions",
+        choices=CONDITIONS[1:],
+        help="under which the training patterns are measured (default: the preset's)",
+    )
+    pretrain.add_argument(
+        "--instrument", action=Renamed, dest="conditions", choices=CONDITIONS[1:], help=argparse.SUPPRESS
+    )
+    pretrain.add_argument(
+        "--mixed-precision",
+        action="store_true",
+        default=None,
+        help="compute in 16 bits where that is safe (default: 32 bits)",
+    )
+    pretrain.add_argument("--device", help="cpu, cuda, cuda:1, ... (default: cuda if there is one)")
+    _add_seed(pretrain, None, "seed of weights, batches and measurements (default: 0)")
+
+
+def _add_embed(add: _Add) -> None:
+    embed = add(
+        "embed",
+        commands.embed,
+        "compute vectors of crystals by a trained model, and write them as a table",
+        "embed my_cifs/ -o vectors.csv --space descriptor",
+    )
+    _add_source(embed)
+    embed.add_argument(
+        "-o",
+        "--output",
+        type=file_to_write(".csv", ".parquet"),
+        metavar="FILE",
+        required=True,
+        help=".csv with a column for each dimension, or .parquet with a column of vectors",
+    )
+    _add_model(embed)
+    embed.add_argument(
+        "--level", choices=("crystal", "site"), default="crystal", help="one vector for each crystal or for each site"
+    )
+    embed.add_argument(
+        "--space",
+        choices=SPACES,
+        default="shared",
+        help="shared: comparable with vectors of patterns; pattern: to be found by a measured pattern; "
+        "descriptor: to predict properties from; similarity: to find similar crystals",
+    )
+    embed.add_argument(
+        "--layers",
+        type=int,
+        nargs="+",
+        metavar="N",
+        help="layers of the encoder to concatenate, 0 is the element (default: those of the space)",
+    )
+    _add_disorder(embed)
+
+
+def _add_index(add: _Add) -> None:
+    index = add(
+        "index",
+        commands.index,
+        "build an index of crystals, for search, map and explore",
+        "index my_cifs/ -o index --metadata properties.csv",
+    )
+    _add_source(index)
+    index.add_argument("-o", "--output", type=folder_to_write, metavar="FOLDER", required=True, help="of the index")
+    _add_model(index)
+    index.add_argument(
+        "--metadata",
+        type=Path,
+        metavar="TABLE",
+        help=".csv or .parquet with a column material_id; its other columns can be filtered by and "
+        "coloured by (default: none)",
+    )
+    index.add_argument(
+        "--no-patterns",
+        action="store_true",
+        help="leave out simulated patterns; measured ones can then not be identified",
+    )
+    _add_disorder(index)
+
+
+def _add_search(add: _Add) -> None:
+    search = add(
+        "search",
+        commands.search,
+        "find crystals similar to others, or the phase of a powder pattern",
+        "search mp-149 --index index -k 5\n  crystalssl search sample.xy --index index --elements Hg,S",
+    )
+    search.add_argument("query", nargs="+", help="ids, formulas or crystal files; or one measured pattern (.xy, ...)")
+    search.add_argument("--index", type=Path, metavar="FOLDER", required=True, help="written by the command index")
+    search.add_argument("-k", type=int, metavar="N", default=10, help="number of answers")
+    search.add_argument(
+        "--unlike", nargs="+", default=[], metavar="ID", help="crystals the answers should be unlike (default: none)"
+    )
+    search.add_argument(
+        "--elements",
+        type=symbols,
+        default=(),
+        metavar="Fe,O",
+        help="the answers contain these; for a pattern, all elements the sample may contain (default: any)",
+    )
+    search.add_argument(
+        "--without", type=symbols, default=(), metavar="Pb,Hg", help="the answers contain none of these (default: none)"
+    )
+    search.add_argument(
+        "--only", type=symbols, metavar="Fe,O", help="the answers contain no other elements than these (default: any)"
+    )
+    search.add_argument(
+        "--space-group", type=int, nargs="+", metavar="N", help="numbers of allowed space groups (default: all)"
+    )
+    search.add_argument(
+        "--sites", type=int, nargs=2, metavar=("FROM", "TO"), help="allowed number of sites in the cell (default: any)"
+    )
+    search.add_argument(
+        "--wavelength",
+        type=wavelength,
+        metavar="X",
+        help="of the pattern: CuKa, MoKa1, ... or in Å (default: the file's, else CuKa)",
+    )
+    search.add_argument(
+        "--picture",
+        type=file_to_write(".png", ".svg", ".pdf"),
+        metavar="FILE",
+        help="for a pattern: draw the measured, calculated and difference curves (default: no)",
+    )
+    search.add_argument(
+        "-o",
+        "--output",
+        type=file_to_write(".csv"),
+        metavar="FILE.csv",
+        help="write the answers there too (default: print them)",
+    )
+
+
+def _add_map(add: _Add) -> None:
+    map = add(
+        "map",
+        commands.map,
+        "draw the map of an index: pictures, and a page to explore it that works offline",
+        "map index -o map --color band_gap Fe --format png svg",
+    )
+    map.add_argument("index", type=Path, help="folder written by the command index; the layout is kept there")
+    map.add_argument(
+        "-o", "--output", type=folder_to_write, metavar="FOLDER", default=Path("map"), help="for the results"
+    )
+    map.add_argument(
+        "--color",
+        nargs="+",
+        default=[],
+        metavar="NAME",
+        help="draw a picture for each of these: a column of the index, anion_class, crystal_system, or an "
+        "element (default: the first column)",
+    )
+    map.add_argument(
+        "--concept",
+        action="append",
+        default=[],
+        type=concept,
+        metavar="NAME=ID,ID,...",
+        help="colour by similarity to a class that is given by examples (default: none)",
+    )
+    map.add_argument("--format", nargs="+", default=["png"], choices=("png", "svg", "pdf"), help="of the pictures")
+    map.add_argument("--title", default="Map of materials", help="of the page")
+    map.add_argument(
+        "--megabytes",
+        type=float,
+        metavar="X",
+        default=60.0,
+        help="largest size of the page; patterns, then structures, are left out to meet it",
+    )
+    _add_seed(map, None, "lay the map out anew with this seed (default: keep the layout)")
+
+
+def _add_explore(add: _Add) -> None:
+    explore = add("explore", commands.explore, "open the map of an index in the browser", "explore index --port 8080")
+    explore.add_argument("index", type=Path, help="folder written by the command index")
+    explore.add_argument("--port", type=int, metavar="N", default=8000, help="to listen on; 0 takes any free one")
+    explore.add_argument("--host", default="127.0.0.1", help="address to listen on")
+    explore.add_argument("--allow-remote", action="store_true", help="let other computers in; there are no passwords")
+    explore.add_argument("--no-browser", action="store_true", help="only print the address")
+
+
+def _add_evaluate(add: _Add) -> None:
+    evaluate = add(
+        "evaluate",
+        commands.evaluate,
+        "measure what a model has learned, beside controls",
+        "evaluate model test_store --labels gaps.csv -o measures.csv",
+    )
+    evaluate.add_argument("model", help="folder of the model, or name of one that comes with the package")
+    evaluate.add_argument("store", type=Path, help="folder written by featurize, of crystals the model has not seen")
+    evaluate.add_argument(
+        "--conditions",
+        choices=CONDITIONS,
+        default="none",
+        help="under which the patterns to be looked up are measured; none: ideal patterns",
+    )
+    evaluate.add_argument("--instrument", action=Renamed, dest="conditions", choices=CONDITIONS, help=argparse.SUPPRESS)
+    evaluate.add_argument(
+        "--labels",
+        type=Path,
+        metavar="TABLE",
+        help=".csv or .parquet with a column material_id; its numeric columns are predicted from the "
+        "vectors (default: none)",
+    )
+    evaluate.add_argument(
+        "-o",
+        "--output",
+        type=file_to_write(".csv"),
+        metavar="FILE.csv",
+        help="write the table there too (default: print it only)",
+    )

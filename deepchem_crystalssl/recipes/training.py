@@ -1,0 +1,213 @@
+"""Training a model from a recipe of settings."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import tomllib
+import warnings
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from sklearn.model_selection import GroupShuffleSplit
+
+from ..data.datasets import CrystalStore
+from ..diffraction.grid import XRDGrid
+from ..errors import CheckpointError, RecipeError
+from ..models.optimizers import FusedAdamW, WarmUpCosine
+from ..models.pretraining import CrystalSSLModel
+from .conditions import conditions_of
+
+RECIPE: dict[str, Any] = {
+    "preset": "joint",
+    "epochs": 20,
+    "batch_size": 256,
+    "learning_rate": 0.003,
+    "validation": 0.05,
+    "patience": None,
+    "seed": 0,
+    "conditions": "none",
+    "mixed_precision": False,
+    "device": None,
+    "engine": "auto",
+    "encoder": {},
+    "xrd_encoder": {},
+    "grid": {},
+}
+"""The settings of a recipe and their defaults."""
+
+RECIPE_FILE = "recipe.json"
+_MAY_CHANGE = ("epochs", "patience", "device", "engine")
+
+
+def read_recipe(path: str | Path) -> dict[str, Any]:
+    """Read a recipe, the settings of a training, from a TOML file.
+
+    Parameters
+    ----------
+    path : str or Path
+
+    Returns
+    -------
+    dict
+        Those settings of :data:`RECIPE` that the file contains.
+
+    Raises
+    ------
+    RecipeError
+        If the file cannot be read, is not TOML, or contains a setting that does not exist.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> path = Path(tempfile.mkdtemp(), "recipe.toml")
+    >>> _ = path.write_text("epochs = 5")
+    >>> read_recipe(path)
+    {'epochs': 5}
+    """
+    path = Path(path)
+    if path.suffix != ".toml":
+        remedy = "Write the settings as TOML, for example: epochs = 5"
+        raise RecipeError(str(path), f"suffix {path.suffix!r}", "a recipe is a .toml file", remedy)
+    try:
+        recipe = tomllib.loads(path.read_text())
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise RecipeError(str(path), str(error)) from error
+    return _checked(recipe, str(path))
+
+
+def _checked(recipe: Mapping[str, Any], item: str) -> dict[str, Any]:
+    """The recipe, if all its settings exist; one under its old name is renamed with a warning."""
+    recipe = dict(recipe)
+    if "instrument" in recipe:
+        warnings.warn(
+            f"{item}: the setting instrument is now conditions; the old name will stop working in version 0.3.",
+            FutureWarning,
+            stacklevel=3,
+        )
+        recipe["conditions"] = recipe.pop("instrument")
+    unknown = sorted(set(recipe) - set(RECIPE))
+    if unknown:
+        raise RecipeError(item, f"no setting is called {unknown[0]!r}", remedy=f"The settings are {', '.join(RECIPE)}.")
+    return recipe
+
+
+def pretrain(
+    store: CrystalStore | str | Path, output: str | Path, progress: bool | None = None, **recipe: Any
+) -> tuple[CrystalSSLModel, dict[str, float]]:
+    """Train a model on the crystals of a store; called again, it goes on where it stopped.
+
+    The recipe and the identity of the store are kept in ``recipe.json`` in the folder. A training only goes on with the
+    same store and the same recipe; the number of epochs, the patience, the device and the engine may change.
+
+    Parameters
+    ----------
+    store : CrystalStore or path
+        A store, or the folder that ``crystalssl featurize`` wrote.
+    output : str or Path
+        Folder of the model, for its checkpoints, configuration and log.
+    progress : bool, optional
+        Whether to show a progress bar; by default on a terminal only.
+    **recipe
+        Settings, see :data:`RECIPE`: ``validation`` is the fraction of the crystals, by whole chemical systems, that is
+        kept for validation; ``conditions`` is a name of :data:`CONDITIONS` or a table of the parameters of
+        :class:`~deepchem_crystalssl.diffraction.conditions.MeasurementConditions`; ``encoder``, ``xrd_encoder`` and
+        ``grid`` are tables of arguments.
+
+    Returns
+    -------
+    (CrystalSSLModel, dict)
+        The model, and the numbers of its last validation.
+
+    Raises
+    ------
+    RecipeError
+        If a setting does not exist or its value cannot be used.
+    CheckpointError
+        If the folder holds a training with another store or another recipe.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from deepchem_crystalssl.crystals.prototypes import bundled_prototypes
+    >>> folder = tempfile.mkdtemp()
+    >>> store = CrystalStore.write(bundled_prototypes()[:40], folder + "/store")
+    >>> small = dict(encoder={"width": 16}, xrd_encoder={"channels": 4})
+    >>> model, numbers = pretrain(store, folder + "/model", epochs=1, batch_size=16, validation=0.2, **small)
+    >>> sorted(numbers)[:3]
+    ['alignment', 'crystal_to_xrd@1', 'loss']
+    """
+    settings = {**RECIPE, **_checked(recipe, "recipe")}
+    dataset = store if isinstance(store, CrystalStore) else CrystalStore(store)
+    train, unseen = _split(dataset, settings["validation"], settings["seed"])
+    steps = settings["epochs"] * max(1, len(train) // settings["batch_size"])
+    try:
+        conditions = conditions_of(settings["conditions"])
+        model = CrystalSSLModel(
+            settings["preset"],
+            encoder=settings["encoder"],
+            xrd_encoder=settings["xrd_encoder"],
+            grid=XRDGrid(**settings["grid"]),
+            instrument=conditions,
+            mixed_precision=settings["mixed_precision"],
+            engine=settings["engine"],
+            device=settings["device"],
+            seed=settings["seed"],
+            batch_size=settings["batch_size"],
+            model_dir=str(output),
+            log_frequency=50,
+            optimizer=FusedAdamW(WarmUpCosine(settings["learning_rate"], steps), weight_decay=0.01),
+        )
+    except (TypeError, ValueError) as error:
+        raise RecipeError("recipe", str(error)) from error
+    settings["conditions"] = None if conditions is None else asdict(conditions)
+    _remember(Path(output), settings, dataset)
+    model.fit(
+        train,
+        nb_epoch=settings["epochs"],
+        restore=True,
+        validation=unseen,
+        patience=settings["patience"],
+        checkpoint_interval=200,
+        progress=progress,
+    )
+    return model, model.validate(unseen) if unseen is not None else {}
+
+
+def _split(store: CrystalStore, fraction: float, seed: int) -> tuple[CrystalStore, CrystalStore | None]:
+    """Training and validation part; no chemical system is in both."""
+    if not 0 <= fraction < 1:
+        remedy = "Give a fraction of the crystals, from 0 to below 1."
+        raise RecipeError("recipe", f"validation = {fraction}", remedy=remedy)
+    groups = store.groups
+    if fraction == 0 or len(set(groups)) < 2:
+        return store, None
+    splitter = GroupShuffleSplit(1, test_size=fraction, random_state=seed)
+    train, unseen = next(splitter.split(groups, groups=groups))
+    return store.select(train), store.select(unseen)
+
+
+def _remember(folder: Path, settings: Mapping[str, Any], store: CrystalStore) -> None:
+    """Write the recipe and the identity of the store to the folder, or compare them with those that are there."""
+    identity = hashlib.sha256("\n".join([*store.ids, *map(str, store.records.num_sites)]).encode()).hexdigest()
+    now = json.loads(json.dumps({**settings, "store": {"crystals": len(store), "sha256": identity}}))
+    path = folder / RECIPE_FILE
+    if path.exists():
+        try:
+            before = json.loads(path.read_text())
+            changed = [name for name in now if name not in _MAY_CHANGE and now[name] != before[name]]
+        except (ValueError, KeyError, TypeError) as error:
+            raise CheckpointError(str(path), f"cannot be read ({error})", remedy="Name another folder.") from error
+        if changed:
+            name = changed[0]
+            raise CheckpointError(
+                str(folder),
+                f"trained with {name} = {before[name]}, and now {name} = {now[name]}",
+                "a training goes on with the store and the recipe it began with",
+                f"Train in another folder, or use the settings of {path}.",
+            )
+    elif not any(folder.glob("*.json")):  # a training of an earlier version did not write its recipe
+        folder.mkdir(parents=True, exist_ok=True)
+        path.write_text(json.dumps(now, indent=1))
