@@ -57,7 +57,7 @@ def evaluate(
     trained = model if isinstance(model, CrystalSSLModel) else open_model(model)
     dataset = store if isinstance(store, CrystalStore) else CrystalStore(store)
     graphs = list(dataset.X)
-    patterns = None
+    patterns: np.ndarray | None = None
     if trained.needs_patterns:
         patterns, errors = try_patterns(graphs, trained.xrd_grid, conditions_of(conditions), seed)
         kept = [k for k, error in enumerate(errors) if error is None]
