@@ -14,7 +14,7 @@ Methods:
 * negnn: NEGNN with a CGCNN backbone and the general model's site vectors, a quarter of its prediction a kernel ridge on
   the descriptor; negnn, network alone: the same without the kernel; scratch: the same without pretrained vectors;
   random, random, network alone: with those of a random encoder of the same architecture; "megnet", "alignn" and their
-  scratch: other backbones; fine-tuned: the general model itself, with layer-wise learning rates;
+  scratch: other backbones; fine-tuned: negnn whose encoder is trained too;
 * ours: kernel ridge on the general model's descriptor; "ours with magpie": joined with Magpie and structure; "ours
   with magpie, forest", "ours, forest", "ours, ridge": random forest, ridge;
 * magpie, magpie structure: kernel ridge on Magpie's composition features, and with structural ones; and random forests;
@@ -158,13 +158,13 @@ def epochs(n: int) -> int:
     return 200 if n <= 250 else 120 if n <= 1000 else 75
 
 
-def network(backbone: str, pretrained: str | None) -> Callable:
+def network(backbone: str, pretrained: str | None, **options: float) -> Callable:
     """A method: NEGNN, or the same without pretrained vectors, or with those of a random encoder."""
 
     def predict(data: Labelled, chosen: np.ndarray, seed: int) -> np.ndarray | dict[str, np.ndarray]:
         source = random_control(general(), list(data.X)) if pretrained == "random" else pretrained
         batch = 32 if len(chosen) <= 500 else 64
-        model = dcs.NEGNNModel(backbone=backbone, pretrained=source, seed=seed, batch_size=batch)
+        model = dcs.NEGNNModel(backbone=backbone, pretrained=source, seed=seed, batch_size=batch, **options)
         dataset = dc.data.NumpyDataset(data.X[chosen], data.y[chosen])
         model.fit(dataset, nb_epoch=epochs(len(chosen)), checkpoint_interval=0, progress=False)
         test = dc.data.NumpyDataset(data.X[data.test])
@@ -175,20 +175,6 @@ def network(backbone: str, pretrained: str | None) -> Callable:
         return guess
 
     return predict
-
-
-def fine_tuned(data: Labelled, chosen: np.ndarray, seed: int) -> np.ndarray:
-    """The pretrained model itself."""
-    train = dc.data.NumpyDataset(data.X[chosen], data.y[chosen])
-    scaler = dc.trans.NormalizationTransformer(transform_y=True, dataset=train)
-    pretrained = general()
-    model = dcs.CrystalSSLModel(
-        task="regression", encoder=pretrained.encoder_arguments, batch_size=32, learning_rate=1e-3, layer_decay=0.5,
-        unfreeze_every=5, seed=seed,
-    )  # fmt: skip
-    model.load_from_pretrained(pretrained, components=["crystal_encoder"])
-    model.fit(scaler.transform(train), nb_epoch=epochs(len(chosen)) // 2, checkpoint_interval=0, progress=False)
-    return model.predict(dc.data.NumpyDataset(data.X[data.test]), [scaler]).ravel()
 
 
 def with_ridge(data: Labelled, chosen: np.ndarray, seed: int) -> np.ndarray:
@@ -228,7 +214,7 @@ METHODS: dict[str, Callable[[Labelled, np.ndarray, int], np.ndarray | dict[str, 
     "ours": with_kernel_ridge(lambda data: data.descriptor, standardised=False),
     "ours with magpie": joined,
     "ours with magpie, forest": with_forest(lambda data: np.hstack([data.descriptor, data.both])),
-    "fine-tuned": fine_tuned,
+    "fine-tuned": network("cgcnn", "default", fine_tune=1e-4),
     "ours, ridge": with_ridge,
     "ours, forest": with_forest(lambda data: data.descriptor),
     "magpie": with_kernel_ridge(lambda data: data.magpie, standardised=True),

@@ -24,7 +24,7 @@ find_spec = importlib.util.find_spec
 importlib.util.find_spec = lambda name, *rest: None if name in ABSENT else find_spec(name, *rest)
 
 import torch
-from deepchem_crystalssl.nn import crystal_encoder, layers, message_passing, property_head, xrd_encoder
+from deepchem_crystalssl.nn import crystal_encoder, layers, message_passing, xrd_encoder
 from deepchem_crystalssl.pretext import views
 from deepchem_crystalssl.pretext.batch import PretextBatch
 from deepchem_crystalssl.pretext.presets import PRESETS

@@ -12,6 +12,7 @@ from ..diffraction.grid import XRDGrid
 from ..pretext.objectives import current_configuration, objective_from_configuration
 
 CONFIG = "config.json"
+NO_TASK = "Fine-tune a pretrained encoder with NEGNNModel(pretrained=..., fine_tune=1e-4)."
 
 
 def write_config(folder: str | Path, config: dict[str, Any]) -> None:
@@ -54,8 +55,10 @@ def arguments_of(config: dict[str, Any], source: str) -> dict[str, Any]:
     CheckpointError
         If it names an objective or a setting this version does not know.
     """
+    if config.get("task", "pretraining") != "pretraining":
+        raise CheckpointError(source, f"task = {config['task']}", "this model is pretrained only", NO_TASK)
     try:
-        arguments = {name: config[name] for name in ("encoder", "xrd_encoder", "task", "n_tasks", "n_classes")}
+        arguments = {name: config[name] for name in ("encoder", "xrd_encoder")}
         arguments["objectives"] = [objective_from_configuration(fields) for fields in config["objectives"]]
         arguments["grid"] = XRDGrid(**config["grid"])
         arguments["instrument"] = config["instrument"] and MeasurementConditions.from_dict(config["instrument"])

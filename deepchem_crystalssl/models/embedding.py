@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Literal, get_args
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from tqdm import tqdm
 
 from ..errors import CrystalInputError, GridError
@@ -24,6 +25,21 @@ PEAK_WIDTHS = (0.0, 0.1, 0.2, 0.3, 0.4)
 """Degrees; what a crystal's expected pattern is averaged over."""
 SITES_PER_BATCH = 5_000
 _PATTERNS_PER_BATCH = 256
+
+
+@contextmanager
+def evaluation_mode(module: nn.Module) -> Iterator[None]:
+    """Within the block the module is in evaluation mode; afterwards each of its parts is in the mode it was in before.
+
+    A callback may use a model between two training steps: without this, the next step would run in evaluation mode.
+    """
+    modes = [(part, part.training) for part in module.modules()]
+    module.eval()
+    try:
+        yield
+    finally:
+        for part, training in modes:
+            part.training = training
 
 
 def embed_graphs(
@@ -48,9 +64,8 @@ def embed_graphs(
         raise ValueError("space: 'pattern' is of whole crystals, by their simulated patterns, not of sites or layers")
     if space != "shared" and (layers is not None or (level == "site" and space != "descriptor")):
         raise ValueError(f"space: {space!r} is not made of chosen layers, and only 'descriptor' is of sites too")
-    encoder.eval()
     parts = []
-    with torch.inference_mode():
+    with evaluation_mode(encoder), torch.inference_mode():
         for records in batches_of_sites(graphs, SITES_PER_BATCH):
             batch = GraphBatch.from_graphs(records, engine).to(device)
             parts.append(_embed(encoder, batch, level, layers, space).float().cpu().numpy())
@@ -115,10 +130,9 @@ def embed_patterns(
             f"the model's grid has {grid.n_bins} bins",
             "Draw or prepare the patterns on model.xrd_grid.",
         )
-    encoder.eval()
     vectors = [np.empty((0, encoder.embedding_size), np.float32)]
     starts = range(0, len(rows), _PATTERNS_PER_BATCH)
-    with torch.inference_mode():
+    with evaluation_mode(encoder), torch.inference_mode():
         for start in tqdm(starts, "patterns", disable=None if progress is None else not progress, delay=1.0):
             batch = torch.from_numpy(rows[start : start + _PATTERNS_PER_BATCH]).to(device)
             vectors.append(encoder(batch).float().cpu().numpy())

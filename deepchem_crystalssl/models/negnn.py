@@ -19,7 +19,7 @@ from .checkpoints import read_json
 from ..errors import CheckpointError, LabelError
 from ..crystals.records import CrystalGraph
 from ..data.datasets import records_of
-from .embedding import SITES_PER_BATCH, batches_of_sites, embed_graphs
+from .embedding import SITES_PER_BATCH, batches_of_sites, embed_graphs, evaluation_mode
 from ..evaluation.kernel_ridge import LaplacianRidgeCV
 from .pretraining import CrystalSSLModel
 from ..nn.backbones import BACKBONES, Backbone
@@ -266,8 +266,7 @@ class NEGNNModel(ResumableModel):
     def validate(self, dataset: Dataset) -> dict[str, float]:
         """Mean loss of the network on crystals not trained on; the kernel, fitted once, has no part in it."""
         total, count = 0.0, 0
-        self.model.eval()
-        with torch.no_grad():
+        with evaluation_mode(self.model), torch.no_grad():
             for batch in self._without_padding(dataset.iterbatches(self.batch_size, deterministic=True)):
                 inputs, labels, weights = self._prepare_batch(batch)
                 total += float(
@@ -345,9 +344,8 @@ class NEGNNModel(ResumableModel):
     def _embed(self, graphs: list[CrystalGraph]) -> Iterator[Tensor]:
         """Half precision, (N, F) of each."""
         assert self.encoder is not None
-        self.encoder.eval()
         for records in batches_of_sites(graphs, SITES_PER_BATCH):
-            with torch.no_grad():
+            with evaluation_mode(self.encoder), torch.no_grad():
                 batch = GraphBatch.from_graphs(records, self.engine).to(self.device)
                 vectors = self.encoder.standardized_sites(batch, self.layers)
             yield from vectors.cpu().half().split(batch.num_sites.tolist())

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, cast
@@ -11,26 +11,25 @@ from typing import Any, cast
 import numpy as np
 import torch
 from deepchem.data import Dataset
-from deepchem.models.optimizers import LearningRateSchedule
 from torch import Tensor, nn
 
+from .batches import BatchMaker, PretrainingBatch
 from .checkpoints import read_config
 from ..crystals.disorder import Disorder
 from ..errors import OnError, Report
 from ..crystals.records import CrystalGraph
-from ..diffraction.conditions import TRAINING, MeasurementConditions, try_patterns
+from ..diffraction.conditions import TRAINING, MeasurementConditions
 from ..crystals.neighbors import IsolatedAtoms, enumerate_graphs
 from ..diffraction.grid import XRDGrid
 from ..data.datasets import records_of
-from .embedding import Level, Space, embed_expected_patterns, embed_graphs, embed_patterns
+from .embedding import Level, Space, embed_expected_patterns, embed_graphs, embed_patterns, evaluation_mode
 from ..evaluation.metrics import duplicate_groups
 from .log import validation_metrics
 from ..nn.crystal_encoder import CrystalEncoder
-from ..nn.message_passing import Engine, GraphBatch
-from ..nn.normalization import slow_statistics
-from ..nn.property_head import Components, Task, property_head, property_loss
+from ..nn.message_passing import Engine
 from ..nn.xrd_encoder import XRDEncoder
 from .optimizers import FusedAdamW
+from .options import refuse_fine_tuning
 from ..pretext.batch import Modality, PretextBatch
 from ..pretext.objectives import Objective, needed_modalities
 from ..pretext.presets import resolve_objectives
@@ -45,6 +44,14 @@ def _note_positions(found: Iterator[tuple[int, CrystalGraph]], positions: list[i
     for position, graph in found:
         positions.append(position)
         yield graph
+
+
+class PretrainingNetwork(nn.ModuleDict):
+    """Encoders and objectives' heads as one module; its output is the crystal vectors."""
+
+    def forward(self, inputs: PretrainingBatch) -> Tensor:
+        """(B, embedding_size)."""
+        return self["crystal_encoder"](inputs.graphs)
 
 
 class CrystalSSLModel(ResumableModel):
@@ -75,17 +82,6 @@ class CrystalSSLModel(ResumableModel):
     instrument : MeasurementConditions, optional
         Patterns as measured: every batch sees other instruments and samples, drawn from these ranges. By default that
         of the preset, or else the clean pattern of the grid.
-    task : {"pretraining", "regression", "classification"}
-        Anything but pretraining puts a head for labels on the crystal encoder, as DeepChem's own pretrainers do: give
-        it the encoder's weights by ``load_from_pretrained(pretrained, components=["crystal_encoder"])``.
-    n_tasks, n_classes : int
-        Columns of the labels; classes of each, for classification.
-    layer_decay : float
-        With a task: the encoder's last layer learns at so many times the rate of the head, the layer before at its
-        square, and so on (Howard and Ruder 2018).
-    unfreeze_every : int, optional
-        With a task: only the head learns at first; after so many epochs the last layer too, after so many more the one
-        before (ibid.).
     mixed_precision : bool
         Pattern encoder and heads compute in bfloat16, where the device is fast at it; sums over neighbours, losses and
         weights stay in float32.
@@ -122,6 +118,9 @@ class CrystalSSLModel(ResumableModel):
     (4, 128)
     """
 
+    min_batch = 2  # a single crystal has no negative
+    needs_labels = False
+
     def __init__(
         self,
         objectives: str | Sequence[Objective] = "joint",
@@ -130,19 +129,13 @@ class CrystalSSLModel(ResumableModel):
         xrd_encoder: dict[str, Any] | None = None,
         grid: XRDGrid = XRDGrid(),
         instrument: MeasurementConditions | None = None,
-        task: Task = "pretraining",
-        n_tasks: int = 1,
-        n_classes: int = 2,
-        layer_decay: float = 1.0,
-        unfreeze_every: int | None = None,
         mixed_precision: bool = False,
         engine: Engine = "auto",
         max_gradient: float = 5.0,
         seed: int = 0,
         **kwargs: Any,
     ):
-        if task not in ("pretraining", "regression", "classification"):
-            raise ValueError(f"task: {task!r}; must be 'pretraining', 'regression' or 'classification'")
+        refuse_fine_tuning(kwargs)
         preset = resolve_objectives(objectives)
         self.objectives = preset.objectives
         self.encoder_arguments = {**preset.encoder, **(encoder or {})}
@@ -150,11 +143,7 @@ class CrystalSSLModel(ResumableModel):
         self.xrd_grid = grid.check()
         instrument = instrument or (TRAINING if preset.measured else None)
         self.instrument = instrument and instrument.check()
-        if task == "pretraining" and (layer_decay != 1.0 or unfreeze_every is not None):
-            raise ValueError("layer_decay, unfreeze_every: they tune a pretrained encoder; choose a task with labels")
-        self.task, self.n_tasks, self.n_classes = task, n_tasks, n_classes
-        self.layer_decay, self.unfreeze_every = layer_decay, unfreeze_every
-        if task == "pretraining" and not self.needs_patterns and (self.xrd_encoder_arguments or instrument):
+        if not self.needs_patterns and (self.xrd_encoder_arguments or instrument):
             names = ", ".join(objective.name for objective in self.objectives)
             warnings.warn(
                 f"xrd_encoder and instrument play no part: no objective ({names}) looks at patterns", stacklevel=2
@@ -163,9 +152,7 @@ class CrystalSSLModel(ResumableModel):
             raise ValueError("instrument: None; to tell measured from ideal patterns, give MeasurementConditions")
         self.mixed_precision = mixed_precision
         self.engine: Engine = engine
-        self.needs_labels = task != "pretraining"
-        self.min_batch = 1 if self.needs_labels else 2  # alone, a crystal has no negative
-        self.left_out = Report()
+        self.batches = BatchMaker(self.xrd_grid, self.instrument, self.modalities, engine)
         self.card: dict[str, Any] = {}
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
@@ -173,7 +160,7 @@ class CrystalSSLModel(ResumableModel):
         self.components = components
         if "optimizer" not in kwargs:
             kwargs["optimizer"] = FusedAdamW(kwargs.pop("learning_rate", 0.001), weight_decay=0.01)
-        kwargs.setdefault("output_types", ["prediction", "loss"] if task == "classification" else ["prediction"])
+        kwargs.setdefault("output_types", ["prediction"])
         super().__init__(self.build_model(), components, seed=seed, max_gradient=max_gradient, **kwargs)
 
     def untrained(self, seed: int = 0) -> CrystalSSLModel:
@@ -184,9 +171,6 @@ class CrystalSSLModel(ResumableModel):
             xrd_encoder=self.xrd_encoder_arguments,
             grid=self.xrd_grid,
             instrument=self.instrument,
-            task=self.task,
-            n_tasks=self.n_tasks,
-            n_classes=self.n_classes,
             engine=self.engine,
             seed=seed,
             device=self.device,
@@ -233,17 +217,12 @@ class CrystalSSLModel(ResumableModel):
     @property
     def modalities(self) -> frozenset[Modality]:
         """What the objectives need of a batch."""
-        return needed_modalities(self.objectives if self.task == "pretraining" else ())
+        return needed_modalities(self.objectives)
 
     def build_components(self) -> dict[str, nn.Module]:
         """Encoders and heads, by the names under which they can be transferred and frozen."""
         encoder = CrystalEncoder(**self.encoder_arguments)
         components: dict[str, nn.Module] = {"crystal_encoder": encoder}
-        if self.task != "pretraining":
-            components["property_head"] = property_head(encoder, self.task, self.n_tasks, self.n_classes)
-            for component in components.values():
-                slow_statistics(component)
-            return components
         if self.needs_patterns:
             components["xrd_encoder"] = XRDEncoder(
                 self.xrd_grid.n_bins,
@@ -257,107 +236,64 @@ class CrystalSSLModel(ResumableModel):
 
     def build_model(self) -> nn.Module:
         """The components as one module."""
-        return Components(self.components, self.task, self.n_tasks)
+        return PretrainingNetwork(self.components)
 
     # Training
 
-    def parameter_groups(self) -> list[dict[str, Any]] | None:
-        """The deeper a layer, the more slowly it learns."""
-        if self.layer_decay == 1.0:
-            return None
-        rate = self.optimizer.learning_rate
-        top = rate.initial_rate if isinstance(rate, LearningRateSchedule) else rate
-        groups = [{"params": list(self.components["property_head"].parameters())}]
-        layers = self.crystal_encoder.parameters_by_depth()
-        return groups + [{"params": p, "lr": top * self.layer_decay**k} for k, p in enumerate(layers, start=1)]
-
-    def before_epoch(self, epoch: int) -> None:
-        """One more layer learns every ``unfreeze_every`` epochs."""
-        if self.unfreeze_every is None:
-            return
-        for depth, layer in enumerate(self.crystal_encoder.parameters_by_depth(), start=1):
-            for parameter in layer:
-                parameter.requires_grad_(epoch >= depth * self.unfreeze_every)
+    @property
+    def left_out(self) -> Report:
+        """Crystals that training left out, and why."""
+        return self.batches.left_out
 
     def validate(self, dataset: Dataset) -> dict[str, float]:
-        """Mean loss on crystals not trained on, and in pretraining what their vectors tell.
+        """Mean loss on crystals not trained on, and the quality of their vectors.
 
-        Every call sees the same patterns and hides the same atoms.
+        Every call draws the same measurement conditions and masks the same sites.
+
+        Returns
+        -------
+        dict from str to float
+            ``loss`` and the numbers of :func:`~deepchem_crystalssl.models.log.validation_metrics`.
         """
         total, count = 0.0, 0
-        self.model.eval()
-        with torch.no_grad():
-            for batch in self._without_padding(dataset.iterbatches(self.batch_size, deterministic=True)):
-                loss = self._loss(*self._prepare(batch, _VALIDATION_SEED), _VALIDATION_SEED)
-                total, count = total + float(loss) * len(batch[0][0]), count + len(batch[0][0])
-        numbers = {"loss": total / max(count, 1)}
-        if self.task != "pretraining":
-            return numbers
+        with evaluation_mode(self.model), torch.no_grad():
+            for (X,), _, _ in self._without_padding(dataset.iterbatches(self.batch_size, deterministic=True)):
+                losses = self._losses_of(self.batches(X, _VALIDATION_SEED, self.device), _VALIDATION_SEED)
+                total, count = total + float(_sum(losses)) * len(X), count + len(X)
         graphs, patterns = list(dataset.X), None
         if self.needs_patterns:
-            drawn, errors = try_patterns(graphs, self.xrd_grid, self.instrument, _VALIDATION_SEED)
-            kept = [k for k, error in enumerate(errors) if error is None]
-            graphs, patterns = [graphs[k] for k in kept], self.embed_xrd(drawn[kept], progress=False)
+            graphs, drawn = self.batches.simulate(graphs, _VALIDATION_SEED)
+            patterns = self.embed_xrd(drawn, progress=False)
         vectors = embed_graphs(self.crystal_encoder, graphs, engine=self.engine, device=self.device)
-        return numbers | validation_metrics(vectors, patterns, duplicate_groups(graphs))
+        return {"loss": total / max(count, 1)} | validation_metrics(vectors, patterns, duplicate_groups(graphs))
 
-    def _prepare_batch(self, batch: tuple[Any, Any, Any]) -> tuple[Any, list, list]:
-        return self._prepare(batch, self.step_seed)
+    def _prepare_batch(self, batch: tuple[Any, Any, Any]) -> tuple[PretrainingBatch, list, list]:
+        (X,), _, _ = batch
+        return self.batches(X, self.step_seed, self.device), [], []
 
-    def _prepare(self, batch: tuple[Any, Any, Any], seed: int) -> tuple[Any, list, list]:
-        X, y, w = batch
-        graphs, patterns, ideal = list(X[0]), None, None
-        labels, weights = (
-            [torch.as_tensor(np.asarray(v), dtype=torch.float32, device=self.device) for v in values or []]
-            for values in (y, w)
-        )
-        if self.needs_patterns:
-            drawn, errors = try_patterns(graphs, self.xrd_grid, self.instrument, seed)
-            if any(errors):
-                drawn, graphs = self._leave_out(drawn, graphs, errors)
-            patterns = torch.from_numpy(drawn).to(self.device)
-            if "ideal patterns" in self.modalities:
-                ideal = torch.from_numpy(try_patterns(graphs, self.xrd_grid)[0]).to(self.device)
-        return (GraphBatch.from_graphs(graphs, self.engine).to(self.device), patterns, ideal), labels, weights
-
-    def _leave_out(self, patterns: np.ndarray, graphs: list, errors: list) -> tuple[np.ndarray, list]:
-        """A crystal without pattern costs itself alone, and is reported once."""
-        known = {error.item for error in self.left_out}
-        for error in errors:
-            if error is not None and error.item not in known:
-                self.left_out.handle(error, "warn")
-        kept = [k for k, error in enumerate(errors) if error is None]
-        if not kept:
-            raise next(error for error in errors if error is not None)
-        return patterns[kept], [graphs[k] for k in kept]
-
-    def loss_func(self, inputs: Any, labels: Any, weights: Any) -> Tensor:
-        """Sum of the objectives' losses, in which labels and weights play no part; or the loss of the labels."""
-        return self._loss(inputs, labels, weights, self.step_seed)
-
-    def _loss(self, inputs: Any, labels: Any, weights: Any, seed: int) -> Tensor:
-        graphs, patterns, ideal_patterns = inputs
-        if self.task != "pretraining":
-            losses = {str(self.task): property_loss(self.model(inputs), labels[0], weights[0], self.task)}
-        else:
-            batch = PretextBatch(
-                graphs=graphs,
-                patterns=patterns,
-                same=same_crystals(graphs),
-                crystal_encoder=self.crystal_encoder,
-                xrd_encoder=self.xrd_encoder,
-                generator=torch.Generator().manual_seed(seed),
-                ideal_patterns=ideal_patterns,
-                mixed_precision=self.mixed_precision,
-                views_alone="crystals" not in self.modalities,
-            )
-            losses = {o.name: o(batch, self.components[f"{o.name}_head"]) for o in self.objectives}
+    def loss_func(self, inputs: PretrainingBatch, labels: Any, weights: Any) -> Tensor:
+        """Sum of the losses of the objectives; labels and weights are ignored."""
+        losses = self._losses_of(inputs, self.step_seed)
         self._losses = {name: loss.detach() for name, loss in losses.items()}
-        return torch.stack(list(losses.values())).sum()
+        return _sum(losses)
+
+    def _losses_of(self, inputs: PretrainingBatch, seed: int) -> dict[str, Tensor]:
+        batch = PretextBatch(
+            graphs=inputs.graphs,
+            patterns=inputs.patterns,
+            same=same_crystals(inputs.graphs),
+            crystal_encoder=self.crystal_encoder,
+            xrd_encoder=self.xrd_encoder,
+            generator=torch.Generator().manual_seed(seed),
+            ideal_patterns=inputs.ideal_patterns,
+            mixed_precision=self.mixed_precision,
+            views_alone="crystals" not in self.modalities,
+        )
+        return {o.name: o(batch, self.components[f"{o.name}_head"]) for o in self.objectives}
 
     @property
     def config(self) -> dict[str, Any]:
-        """What a checkpoint must agree with: objectives, encoders, grid, task."""
+        """What a checkpoint must agree with: objectives, encoders, grid, measurement conditions."""
         return {
             "class": type(self).__name__,
             "objectives": [{"class": type(o).__name__, **vars(o)} for o in self.objectives],
@@ -365,9 +301,6 @@ class CrystalSSLModel(ResumableModel):
             "xrd_encoder": self.xrd_encoder_arguments,
             "grid": asdict(self.xrd_grid),
             "instrument": self.instrument and asdict(self.instrument),
-            "task": self.task,
-            "n_tasks": self.n_tasks,
-            "n_classes": self.n_classes,
         }
 
     # Use
@@ -448,3 +381,7 @@ class CrystalSSLModel(ResumableModel):
         if self.xrd_encoder is None:
             raise ValueError("objectives: none of them trains a pattern encoder; use 'joint' or 'suzuki2022'")
         return self.xrd_encoder
+
+
+def _sum(losses: Mapping[str, Tensor]) -> Tensor:
+    return torch.stack(list(losses.values())).sum()

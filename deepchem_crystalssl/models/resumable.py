@@ -19,6 +19,7 @@ from tqdm import tqdm
 from .checkpoints import check_config, write_config
 from ..errors import CheckpointError, NoCrystalsError
 from ..data.datasets import with_own_randomness
+from .embedding import evaluation_mode
 from .log import EarlyStopping, TrainingLog
 
 _BEST = "best"
@@ -61,9 +62,6 @@ class ResumableModel(ModularTorchModel, ABC):
     def parameter_groups(self) -> list[dict[str, Any]] | None:
         """Parameters by learning rate, as torch's optimizers take them; None if all have the optimizer's."""
         return None
-
-    def before_epoch(self, epoch: int) -> None:
-        """Called before each epoch, counted from the start of the run."""
 
     @property
     def last_losses(self) -> dict[str, float]:
@@ -194,7 +192,6 @@ class ResumableModel(ModularTorchModel, ABC):
             self._write_means(log)
             if validation is not None:
                 log.write_validation(self._global_step, self.validate(validation))
-                self.model.train()
                 if stopping.best_step == self._global_step:
                     self.save_checkpoint(1, str(Path(self.model_dir, _BEST)))
 
@@ -212,7 +209,6 @@ class ResumableModel(ModularTorchModel, ABC):
         per_epoch = self._count_batches(dataset)
         for epoch in range(epochs):
             if (epoch + 1) * per_epoch > done:
-                self.before_epoch(epoch)
                 batches = dataset.iterbatches(self.batch_size, deterministic=deterministic, pad_batches=False)
                 own = with_own_randomness(batches, self.seed * 1_000_003 + first + epoch)
                 yield self._without_padding(own, max(0, done - epoch * per_epoch))
@@ -243,6 +239,10 @@ class ResumableModel(ModularTorchModel, ABC):
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", "Converting a tensor with requires_grad=True")  # DeepChem logs that way
             return super().fit_generator(*args, **kwargs)
+
+    def _predict(self, *args: Any, **kwargs: Any) -> Any:
+        with evaluation_mode(self.model):
+            return super()._predict(*args, **kwargs)
 
     # Checkpoints
 

@@ -106,12 +106,6 @@ class CrystalEncoder(nn.Module):
         take_renamed(state_dict, prefix, "hidden_element", "mask_token")
         super()._load_from_state_dict(state_dict, prefix, *args)
 
-    def parameters_by_depth(self) -> list[list[nn.Parameter]]:
-        """Those of the last convolution, of the one before, ..., and at the end all others."""
-        layers = [list(convolution.parameters()) for convolution in reversed(self.convolutions)]
-        known = {id(parameter) for layer in layers for parameter in layer}
-        return [*layers, [parameter for parameter in self.parameters() if id(parameter) not in known]]
-
     def encode_sites(self, batch: GraphBatch) -> list[Tensor]:
         """Site vectors after every layer, each (A, width); the first knows only the site's element and attributes."""
         sites = sum_species(batch, self.embed_elements(self.element_features))

@@ -1,4 +1,4 @@
-"""Validation, early stopping, log, labels, and what goes wrong."""
+"""Validation, early stopping, the log, folders, and what goes wrong."""
 
 import json
 import os
@@ -153,122 +153,38 @@ def test_validation_metrics_know_collapse():
     assert collapsed["recall@1"] == 0.0 == collapsed["spread"]
 
 
-# Labels
+# Fine-tuning by labels has moved to NEGNNModel
 
 
-@pytest.fixture(scope="module")
-def labelled(graphs):
-    y = np.array([[g.volume / g.num_nodes, g.atomic_numbers.mean()] for g in graphs[:96]])
-    return numpy_dataset(graphs[:96], (y - y.mean(0)) / y.std(0))
+@pytest.mark.parametrize(
+    "options",
+    [dict(task="regression"), dict(task="classification", n_classes=3), dict(layer_decay=0.5), dict(n_tasks=2)],
+)
+def test_fine_tuning_is_that_of_negnn(options):
+    with pytest.raises(TypeError, match="NEGNNModel.*fine_tune"):
+        CrystalSSLModel("joint", **SMALL, **options)
 
 
-def test_fine_tuning_a_pretrained_encoder(train, labelled):
-    pretrained = CrystalSSLModel("joint", **SMALL)
-    pretrained.fit(train, nb_epoch=2)
-    model = CrystalSSLModel("joint", **SMALL, task="regression", n_tasks=2, learning_rate=0.003)
-    model.load_from_pretrained(pretrained, components=["crystal_encoder"])
-    assert np.allclose(model.embed(train), pretrained.embed(train), atol=1e-6)
-    metric = dc.metrics.Metric(dc.metrics.mean_absolute_error)
-    before = model.evaluate(labelled, [metric])["mean_absolute_error"]
-    model.fit(labelled, nb_epoch=30)
-    assert model.predict(labelled).shape == (96, 2)
-    assert model.evaluate(labelled, [metric])["mean_absolute_error"] < 0.5 * before
+def test_folders_of_the_former_fine_tuning(train, tmp_path):
+    """Folders that say task='pretraining' still load; those of a task with labels are refused with the way to go."""
+    CrystalSSLModel("joint", **SMALL, task="pretraining").save_checkpoint(model_dir=str(tmp_path))
+    path = tmp_path / "config.json"
+    config = json.loads(path.read_text())
+    path.write_text(json.dumps({**config, "task": "pretraining", "n_tasks": 1, "n_classes": 2}))
+    again = CrystalSSLModel.from_folder(tmp_path)
+    assert np.isfinite(again.fit(train, nb_epoch=1))
+    path.write_text(json.dumps({**config, "task": "regression", "n_tasks": 1, "n_classes": 2}))
+    with pytest.raises(CheckpointError, match="NEGNNModel.*fine_tune"):
+        CrystalSSLModel.from_folder(tmp_path)
 
 
-def test_transformed_labels_come_back(labelled):
-    raw = dc.data.NumpyDataset(labelled.X, 100 + 7 * labelled.y, ids=labelled.ids)
-    transformer = dc.trans.NormalizationTransformer(transform_y=True, dataset=raw)
-    model = CrystalSSLModel("joint", **SMALL, task="regression", n_tasks=2)
-    model.fit(transformer.transform(raw), nb_epoch=2)
-    assert abs(model.predict(raw, [transformer]).mean() - 100) < 20
-
-
-@pytest.mark.parametrize("n_tasks, shape", [(1, (96, 3)), (2, (96, 2, 3))])
-def test_classification(labelled, n_tasks, shape):
-    classes = np.digitize(labelled.y[:, :n_tasks], [-0.5, 0.5])
-    data = numpy_dataset(list(labelled.X), classes)
-    model = CrystalSSLModel("joint", **SMALL, task="classification", n_tasks=n_tasks, n_classes=3, learning_rate=0.003)
-    model.fit(data, nb_epoch=20)
-    probabilities = model.predict(data)
-    assert probabilities.shape == shape and np.allclose(probabilities.sum(-1), 1, atol=1e-5)
-    assert (probabilities.argmax(-1).reshape(96, n_tasks) == classes).mean() > 0.8
-    one = CrystalSSLModel("joint", **SMALL, task="classification", n_classes=2)
-    assert one.predict(numpy_dataset(list(labelled.X[:1]))).shape == (1, 2)
-
-
-def test_labels_of_weight_zero_play_no_part(labelled):
-    ends = []
-    for value in (0.0, 1e6):
-        y, w = labelled.y.copy(), np.ones_like(labelled.y)
-        y[::3, 0], w[::3, 0] = value, 0.0
-        model = CrystalSSLModel("joint", **SMALL, task="regression", n_tasks=2)
-        ends.append(model.fit(numpy_dataset(list(labelled.X), y, w), nb_epoch=2))
-    assert ends[0] == ends[1]
-
-
-def test_a_task_with_labels_needs_labels(train):
-    """DeepChem gives unlabelled data the weight 0: the loss would be zero, in silence."""
-    with pytest.raises(ValueError, match="needs labels"):
-        CrystalSSLModel("joint", **SMALL, task="regression").fit(train, nb_epoch=1)
-    with pytest.raises(ValueError, match="task"):
-        CrystalSSLModel("joint", task="ranking")
-
-
-def test_frozen_components_move_neither_weights_nor_statistics(labelled):
-    model = CrystalSSLModel("joint", **SMALL, task="regression", n_tasks=2)
+def test_frozen_components_move_neither_weights_nor_statistics(train):
+    model = CrystalSSLModel("joint", **SMALL)
     before = {k: v.clone() for k, v in model.components["crystal_encoder"].state_dict().items()}
     model.freeze_components(["crystal_encoder"])
-    model.fit(labelled, nb_epoch=1)
+    model.fit(train, nb_epoch=1)
     after = model.components["crystal_encoder"].state_dict()
     assert all(torch.equal(before[key], after[key]) for key in before) and any("variance" in key for key in before)
-
-
-def test_labels_are_learned_with_slow_statistics(train):
-    """The last three batches' statistics would stay as a shift of every prediction."""
-    y = np.array([np.log(graph.volume / graph.num_nodes) for graph in train.X])
-    model = CrystalSSLModel("joint", **{**SMALL, "batch_size": 8}, task="regression")
-    norm = model.components["property_head"][1]
-    model.fit(dc.data.NumpyDataset(train.X, y), nb_epoch=30)
-    seen = []
-    handle = norm.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
-    model.predict(train)
-    handle.remove()
-    rows = torch.cat(seen)
-    shift = (rows.mean(0) - norm.mean) / rows.std(0)
-    assert shift.square().mean().sqrt() < 0.1
-
-
-def test_deeper_layers_learn_more_slowly(labelled):
-    model = CrystalSSLModel("joint", **SMALL, task="regression", n_tasks=2, layer_decay=0.5, learning_rate=0.01)
-    model._ensure_built()
-    rates = [group["lr"] for group in model._pytorch_optimizer.param_groups]
-    n_layers = len(model.crystal_encoder.convolutions)
-    assert rates == pytest.approx([0.01 * 0.5**k for k in range(n_layers + 2)])
-    held = [p for group in model._pytorch_optimizer.param_groups for p in group["params"]]
-    assert {id(p) for p in held} == {id(p) for p in model.model.parameters()} and len(held) == len(set(map(id, held)))
-    model.fit(labelled, nb_epoch=1)
-    with pytest.raises(ValueError, match="layer_decay"):
-        CrystalSSLModel("joint", **SMALL, layer_decay=0.5)
-
-
-def test_layers_are_unfrozen_one_by_one(labelled):
-    model = CrystalSSLModel("joint", **SMALL, task="regression", n_tasks=2, unfreeze_every=1)
-    seen = []
-
-    def note(model, step):
-        layers = model.crystal_encoder.parameters_by_depth()
-        seen.append([all(p.requires_grad for p in layer) for layer in layers])
-
-    before = {k: v.clone() for k, v in model.crystal_encoder.state_dict().items()}
-    model.fit(labelled, nb_epoch=1, callbacks=note)
-    after = model.crystal_encoder.state_dict()
-    assert not any(map(any, seen)) and all(torch.equal(before[k], after[k]) for k in before)
-    seen.clear()
-    n_layers = len(model.crystal_encoder.convolutions) + 1
-    model.fit(labelled, nb_epoch=n_layers + 1, callbacks=note)
-    stages = [sum(row) for row in seen]
-    assert stages == sorted(stages) and set(stages) == set(range(n_layers + 1))
-    assert all(row == [k < sum(row) for k in range(n_layers)] for row in seen)
 
 
 # Models on disk
@@ -456,7 +372,7 @@ def test_fit_in_order_is_the_same_every_time(train):
 def test_weights_come_from_a_checkpoint_folder_too(train, tmp_path):
     pretrained = CrystalSSLModel("joint", **SMALL, model_dir=str(tmp_path))
     pretrained.fit(train, nb_epoch=1)
-    model = CrystalSSLModel("joint", **SMALL, task="regression")
+    model = CrystalSSLModel("joint", **SMALL, seed=3)
     model.load_from_pretrained(model_dir=str(tmp_path), components=["crystal_encoder"])
     assert np.allclose(model.embed(train), pretrained.embed(train), atol=1e-6) and model.get_global_step() == 0
 
