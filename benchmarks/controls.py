@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from deepchem_crystalssl import CrystalSSLModel
-from deepchem_crystalssl.nn.message_passing import GraphBatch
+from deepchem_crystalssl.nn.graph_batch import GraphBatch
 
 
 def random_control(model: CrystalSSLModel, graphs: list, seed: int = 0) -> CrystalSSLModel:

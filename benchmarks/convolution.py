@@ -16,7 +16,7 @@ from timing import compare
 
 import deepchem_crystalssl as dcs
 from deepchem_crystalssl.nn.layers import CrystalConvolution
-from deepchem_crystalssl.nn.message_passing import GraphBatch
+from deepchem_crystalssl.nn.graph_batch import GraphBatch
 
 WIDTH = 64
 

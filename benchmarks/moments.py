@@ -34,7 +34,7 @@ from sklearn.model_selection import GroupKFold, cross_val_predict
 from sklearn.tree import DecisionTreeRegressor
 
 import deepchem_crystalssl as dcs
-from deepchem_crystalssl.nn.message_passing import GraphBatch
+from deepchem_crystalssl.nn.graph_batch import GraphBatch
 from deepchem_crystalssl.nn.site_attributes import SITE_ATTRIBUTES, site_attributes
 from deepchem_crystalssl.evaluation.probes import interval_of_mean
 from deepchem_crystalssl.models.pretrained import open_model

@@ -38,7 +38,7 @@ from sklearn.preprocessing import StandardScaler
 import deepchem_crystalssl as dcs
 from deepchem_crystalssl.diffraction.conditions import REALISTIC, MeasurementConditions, try_patterns
 from deepchem_crystalssl.evaluation.metrics import duplicate_groups, retrieval_recall
-from deepchem_crystalssl.nn.message_passing import GraphBatch
+from deepchem_crystalssl.nn.graph_batch import GraphBatch
 from deepchem_crystalssl.pretext.batch import PretextBatch
 from deepchem_crystalssl.pretext.objectives import (
     BarlowTwins,

@@ -25,7 +25,7 @@ from torch.nn import functional as F
 
 import deepchem_crystalssl as dcs
 from deepchem_crystalssl.diffraction.conditions import REALISTIC
-from deepchem_crystalssl.nn.message_passing import GraphBatch
+from deepchem_crystalssl.nn.graph_batch import GraphBatch
 from deepchem_crystalssl.pretext.views import choose_sites, edges_at, masked, random_view
 
 BATCH = 256

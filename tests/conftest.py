@@ -5,7 +5,7 @@ import warnings
 import pytest
 
 import deepchem_crystalssl as dcs
-from deepchem_crystalssl.nn import message_passing
+from deepchem_crystalssl.nn import links
 from deepchem_crystalssl.crystals.prototypes import bundled_prototypes
 
 collect_ignore = ["without_dgl"]
@@ -17,7 +17,7 @@ def pytest_addoption(parser):
 
 def pytest_collection_modifyitems(config, items):
     skipped = {} if config.getoption("--slow") else {"slow": "slow; run with --slow"}
-    if message_passing.dgl is None:  # the tests run once more with tests/without_dgl first on the path
+    if links.dgl is None:  # the tests run once more with tests/without_dgl first on the path
         skipped["needs_dgl"] = "dgl is not importable"
     for item in items:
         for keyword in skipped.keys() & item.keywords.keys():

@@ -24,12 +24,12 @@ find_spec = importlib.util.find_spec
 importlib.util.find_spec = lambda name, *rest: None if name in ABSENT else find_spec(name, *rest)
 
 import torch
-from deepchem_crystalssl.nn import crystal_encoder, layers, message_passing, xrd_encoder
+from deepchem_crystalssl.nn import crystal_encoder, graph_batch, layers, xrd_encoder
 from deepchem_crystalssl.pretext import views
 from deepchem_crystalssl.pretext.batch import PretextBatch
 from deepchem_crystalssl.pretext.presets import PRESETS
 
-batch = message_passing.GraphBatch(
+batch = graph_batch.GraphBatch(
     species_site=torch.arange(4), atomic_numbers=torch.tensor([11, 17, 12, 8]), occupancy=torch.ones(4),
     neighbor=torch.tensor([1, 0, 3, 2]), center=torch.arange(4), distance=torch.tensor([2.8, 2.8, 2.1, 2.1]),
     crystal=torch.tensor([0, 0, 1, 1]), num_sites=torch.tensor([2, 2]), volume=torch.tensor([45.0, 19.0]),

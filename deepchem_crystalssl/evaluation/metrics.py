@@ -12,7 +12,7 @@ from scipy.spatial import KDTree
 from scipy.stats import binomtest
 
 from ..crystals.records import CrystalGraph
-from ..nn.message_passing import GraphBatch
+from ..nn.graph_batch import GraphBatch
 from ..pretext.views import SAME_TOLERANCE, invariants
 
 

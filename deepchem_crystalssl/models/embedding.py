@@ -16,7 +16,8 @@ from ..crystals.records import CrystalGraph
 from ..diffraction.conditions import MeasurementConditions, measure_patterns, try_patterns
 from ..diffraction.grid import XRDGrid
 from ..nn.crystal_encoder import CrystalEncoder, mean_and_std
-from ..nn.message_passing import Engine, GraphBatch
+from ..nn.graph_batch import GraphBatch
+from ..nn.links import Engine
 from ..nn.xrd_encoder import XRDEncoder
 
 Level = Literal["crystal", "site"]

@@ -24,7 +24,8 @@ from ..evaluation.kernel_ridge import LaplacianRidgeCV
 from .pretraining import CrystalSSLModel
 from ..nn.backbones import BACKBONES, Backbone
 from ..nn.crystal_encoder import CrystalEncoder
-from ..nn.message_passing import Engine, GraphBatch
+from ..nn.graph_batch import GraphBatch
+from ..nn.links import Engine
 from ..nn.negnn import NEGNN, KernelRegression, LabelScale, Mode, PredictionLevel, PropertyPredictor
 from ..nn.normalization import slow_statistics
 from .optimizers import FusedAdamW, WarmUpCosine
@@ -48,7 +49,7 @@ class NEGNNModel(ResumableModel):
         Columns of the labels. Unknown labels have weight 0; for sites they may also be NaN.
     backbone : {"cgcnn", "megnet", "alignn"} or module
         The network in between: a name, or a module of one's own with a ``width``, which maps
-        (:class:`~deepchem_crystalssl.nn.message_passing.GraphBatch`, sites (A, width)) to (A, width).
+        (:class:`~deepchem_crystalssl.nn.graph_batch.GraphBatch`, sites (A, width)) to (A, width).
     pretrained : str, Path, CrystalSSLModel or None
         ``"default"``, a shipped name, a folder, or a model; None for the same network from scratch, the control.
     layers : sequence of int, optional

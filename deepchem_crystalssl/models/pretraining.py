@@ -26,7 +26,7 @@ from .embedding import Level, Space, embed_expected_patterns, embed_graphs, embe
 from ..evaluation.metrics import duplicate_groups
 from .log import validation_metrics
 from ..nn.crystal_encoder import CrystalEncoder
-from ..nn.message_passing import Engine
+from ..nn.links import Engine
 from ..nn.xrd_encoder import XRDEncoder
 from .optimizers import FusedAdamW
 from .options import refuse_fine_tuning

@@ -10,7 +10,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from .layers import CrystalConvolution, GaussianExpansion, mlp
-from .message_passing import Engine, GraphBatch, Links, add_ends, mean_over_sites, sum_to_centers
+from .graph_batch import GraphBatch
+from .links import Engine, Links, add_ends, sum_to_centers
+from .message_passing import mean_over_sites
 from .normalization import BatchRenorm
 
 
@@ -185,8 +187,8 @@ class LineGraph(Links):
     engine: Engine = "auto"
 
     @property
-    def total_sites(self) -> int:
-        """The edges of the batch."""
+    def n_centers(self) -> int:
+        """Number of edges of the batch."""
         return self.n_edges
 
     @classmethod

@@ -13,7 +13,9 @@ from torch import Tensor
 
 from ..crystals.elements import bond_valence_parameters, element_table
 from .._renamed import renamed_names
-from .message_passing import GraphBatch, once_per_batch, sum_species, sum_to_centers
+from .graph_batch import GraphBatch, once_per_batch
+from .links import sum_to_centers
+from .message_passing import sum_species
 
 _SINGLE_BOND = 2.5
 """Where a single bond lies among distances counted from it, Å: the middle of what tables over distance resolve well."""

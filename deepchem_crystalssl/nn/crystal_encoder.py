@@ -12,7 +12,8 @@ from torch.nn import functional as F
 from ..crystals.elements import element_features
 from .bonds import counted_from_single_bonds
 from .layers import CrystalConvolution, head_widths, mlp, take_renamed
-from .message_passing import GraphBatch, mean_over_sites, sum_species
+from .graph_batch import GraphBatch
+from .message_passing import mean_over_sites, sum_species
 from .normalization import BatchRenorm
 from .site_attributes import CELL_ATTRIBUTES, SITE_ATTRIBUTES, cell_attributes, site_attributes
 from .structure_factor import StructureFactorReadout

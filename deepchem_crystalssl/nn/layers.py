@@ -9,7 +9,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from .message_passing import TABLE_REACH, TABLE_ROWS, GraphBatch, directed_sum, gated_sum
+from .graph_batch import TABLE_REACH, TABLE_ROWS, GraphBatch
+from .message_passing import directed_sum, gated_sum
 from .normalization import BatchRenorm
 
 

@@ -14,7 +14,8 @@ from ..errors import LabelError
 from .backbones import Backbone
 from .crystal_encoder import CrystalEncoder, mean_and_std
 from .layers import mlp
-from .message_passing import GraphBatch, sum_species
+from .graph_batch import GraphBatch
+from .message_passing import sum_species
 from .normalization import BatchRenorm, slow_statistics
 
 Mode = Literal["regression", "classification"]

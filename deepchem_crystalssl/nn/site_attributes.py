@@ -17,7 +17,9 @@ from .bonds import (
     single_bond_lengths,
     unpaired_electrons,
 )
-from .message_passing import GraphBatch, mean_over_sites, once_per_batch, sum_to_centers
+from .graph_batch import GraphBatch, once_per_batch
+from .links import sum_to_centers
+from .message_passing import mean_over_sites
 
 _MAX_DEGREE = 4
 ELEMENT_ATTRIBUTES = (

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from .message_passing import GraphBatch, shell_sum
+from .graph_batch import GraphBatch
+from .message_passing import shell_sum
 
 
 class StructureFactorReadout(nn.Module):

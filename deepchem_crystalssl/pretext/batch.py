@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from ..nn.crystal_encoder import CrystalEncoder
-from ..nn.message_passing import GraphBatch
+from ..nn.graph_batch import GraphBatch
 from ..nn.normalization import statistics_kept
 from ..nn.xrd_encoder import XRDEncoder
 

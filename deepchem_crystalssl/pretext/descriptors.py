@@ -12,7 +12,9 @@ from torch.nn import functional as F
 from ..crystals.elements import element_features
 from ..nn.bonds import bond_valence_sums, rattling_frequencies, unpaired_electrons
 from ..nn.crystal_encoder import CrystalEncoder, mean_and_std
-from ..nn.message_passing import GraphBatch, sum_species, sum_to_centers
+from ..nn.graph_batch import GraphBatch
+from ..nn.links import sum_to_centers
+from ..nn.message_passing import sum_species
 from .._renamed import renamed_arguments
 from .batch import Modality, PretextBatch
 

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from ..nn.bonds import site_elements
-from ..nn.message_passing import GraphBatch
+from ..nn.graph_batch import GraphBatch
 from .._renamed import renamed_arguments, renamed_names
 
 

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from deepchem_crystalssl import structures_to_graphs
 from deepchem_crystalssl.nn.backbones import BACKBONES, CGCNN, EdgeGatedConvolution, LineGraph
-from deepchem_crystalssl.nn.message_passing import GraphBatch
+from deepchem_crystalssl.nn.graph_batch import GraphBatch
 from deepchem_crystalssl.nn.negnn import NEGNN, LabelScale
 from deepchem_crystalssl.testing import permuted, recelled, rotated, supercell, translated
 

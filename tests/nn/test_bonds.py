@@ -7,7 +7,7 @@ from pymatgen.core import Lattice, Structure
 
 from deepchem_crystalssl import structures_to_graphs
 from deepchem_crystalssl.crystals.elements import bond_valence_parameters
-from deepchem_crystalssl.nn.message_passing import GraphBatch
+from deepchem_crystalssl.nn.graph_batch import GraphBatch
 from deepchem_crystalssl.nn.bonds import bond_valence_sums, rattling_frequencies, unpaired_electrons
 
 KNOWN = [  # space group, lattice, species, places, valence and unpaired electrons of the first

@@ -5,7 +5,7 @@ from pymatgen.core import Lattice, Structure
 
 from deepchem_crystalssl import XRDGrid, simulate_xrd, structures_to_graphs
 from deepchem_crystalssl.nn.crystal_encoder import CrystalEncoder
-from deepchem_crystalssl.nn.message_passing import GraphBatch
+from deepchem_crystalssl.nn.graph_batch import GraphBatch
 from deepchem_crystalssl.nn.xrd_encoder import LogScatteringVector, MeanPool, OneChannelConvolution, XRDEncoder
 from deepchem_crystalssl.testing import permuted, recelled, rotated, supercell, translated
 

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -6,8 +8,10 @@ from hypothesis import strategies as st
 from scipy.special import eval_legendre
 
 from deepchem_crystalssl.nn.harmonics import spherical_harmonics
-from deepchem_crystalssl.nn.layers import AngularMoments
-from deepchem_crystalssl.nn.message_passing import GraphBatch, directed_sum
+from deepchem_crystalssl.nn.layers import AngularMoments, CrystalConvolution
+from deepchem_crystalssl.nn.graph_batch import GraphBatch
+from deepchem_crystalssl.nn.message_passing import directed_sum
+from deepchem_crystalssl.pretext.views import masked
 
 
 @given(st.integers(0, 10**6))
@@ -81,16 +85,14 @@ def test_engines_agree(graphs, engine):
         assert torch.allclose(ours, reference, atol=1e-5 * float(reference.detach().abs().max()))
 
 
-def test_hidden_edges_take_no_part(graphs):
+def test_masked_edges_take_no_part(graphs):
+    """Other directions of the masked edges change nothing; of the other edges, they do."""
     torch.manual_seed(0)
-    layer = AngularMoments(8).eval()
-    from deepchem_crystalssl.nn.layers import CrystalConvolution
-    from deepchem_crystalssl.pretext.views import masked
-
-    expansion = CrystalConvolution(8).table_expansion
+    layer, expansion = AngularMoments(8).eval(), CrystalConvolution(8).table_expansion
     batch = GraphBatch.from_graphs(graphs[:3])
-    hidden = torch.rand(len(batch.distance)) < 0.4
+    chosen = torch.rand(len(batch.distance)) < 0.4
     sites = torch.randn(batch.total_sites, 8)
-    before = layer(masked(batch, None, hidden), sites, expansion)
-    batch.direction[hidden] = torch.nn.functional.normalize(torch.randn(int(hidden.sum()), 3), dim=1)
-    assert torch.equal(layer(masked(batch, None, hidden), sites, expansion), before)
+    moved = replace(batch, image=torch.where(chosen[:, None], batch.image + 1, batch.image))
+    assert not torch.allclose(layer(batch, sites, expansion), layer(moved, sites, expansion))
+    one, other = (layer(masked(b, None, chosen), sites, expansion) for b in (batch, moved))
+    assert torch.equal(one, other)

@@ -3,7 +3,7 @@ import pytest
 import torch
 
 from deepchem_crystalssl.nn.layers import CrystalConvolution, GaussianExpansion, mlp
-from deepchem_crystalssl.nn.message_passing import GraphBatch
+from deepchem_crystalssl.nn.graph_batch import GraphBatch
 
 
 def test_gaussian_expansion_is_the_records(graphs):

@@ -4,16 +4,12 @@ import torch
 
 from deepchem_crystalssl import structures_to_graphs
 from deepchem_crystalssl.crystals.validation import make_crystal
-from deepchem_crystalssl.nn import message_passing
-from deepchem_crystalssl.nn.message_passing import (
-    GraphBatch,
-    add_ends,
-    mean_over_sites,
-    sum_species,
-    sum_to_centers,
-)
+from deepchem_crystalssl.nn import links
+from deepchem_crystalssl.nn.graph_batch import GraphBatch
+from deepchem_crystalssl.nn.links import add_ends, sum_to_centers
+from deepchem_crystalssl.nn.message_passing import mean_over_sites, sum_species
 
-ENGINES = ["torch", pytest.param("dgl", marks=pytest.mark.skipif(message_passing.dgl is None, reason="no dgl"))]
+ENGINES = ["torch", pytest.param("dgl", marks=pytest.mark.skipif(links.dgl is None, reason="no dgl"))]
 
 
 @pytest.fixture
@@ -21,18 +17,7 @@ def batches(graphs):
     return {engine: GraphBatch.from_graphs(graphs[:12], engine) for engine in ("torch", "dgl")}
 
 
-def test_batch_is_the_concatenation(graphs):
-    batch = GraphBatch.from_graphs(graphs[:5])
-    assert len(batch) == 5 and batch.total_sites == sum(g.num_nodes for g in graphs[:5])
-    start = sum(g.num_nodes for g in graphs[:3])
-    inside = batch.crystal[batch.center] == 3
-    assert np.array_equal(batch.neighbor[inside].numpy() - start, graphs[3].edge_index[0])
-    assert np.array_equal(batch.center[inside].numpy() - start, graphs[3].edge_index[1])
-    assert np.array_equal(batch.distance[inside].numpy(), graphs[3].distance)
-    assert (batch.crystal[batch.neighbor] == batch.crystal[batch.center]).all()
-
-
-@pytest.mark.skipif(message_passing.dgl is None, reason="no dgl")
+@pytest.mark.skipif(links.dgl is None, reason="no dgl")
 def test_engines_agree_in_values_and_gradients(batches):
     results = {}
     for engine, batch in batches.items():
@@ -76,23 +61,9 @@ def test_disordered_sites_are_averaged_by_occupancy(graphs):
 
 
 def test_dgl_asked_for_but_absent(graphs, monkeypatch):
-    monkeypatch.setattr(message_passing, "dgl", None)
+    monkeypatch.setattr(links, "dgl", None)
     batch = GraphBatch.from_graphs(graphs[:2], "auto")
     assert not batch.uses_dgl
     assert sum_to_centers(batch, torch.ones(len(batch.distance), 1)).sum() == len(batch.distance)
     with pytest.raises(ImportError, match="dgl"):
         add_ends(GraphBatch.from_graphs(graphs[:2], "dgl"), torch.ones(1, 1), torch.ones(1, 1))
-
-
-def test_a_batch_moves_between_devices(graphs):
-    batch = GraphBatch.from_graphs(graphs[:2]).to("meta")
-    assert batch.center.device.type == batch.occupancy.device.type == "meta" and not batch.uses_dgl
-
-
-def test_head_is_a_batch_of_the_first(graphs):
-    whole, first = GraphBatch.from_graphs(graphs[:12]), GraphBatch.from_graphs(graphs[:5])
-    head = whole.head(5)
-    assert len(head) == 5
-    for name, value in vars(first).items():
-        if isinstance(value, torch.Tensor):
-            assert torch.equal(getattr(head, name), value), name

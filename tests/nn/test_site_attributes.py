@@ -10,7 +10,7 @@ from scipy.special import sph_harm_y
 
 from deepchem_crystalssl import structures_to_graphs
 from deepchem_crystalssl.nn.bonds import bond_valence_sums, rattling_frequencies, single_bond_lengths
-from deepchem_crystalssl.nn.message_passing import GraphBatch
+from deepchem_crystalssl.nn.graph_batch import GraphBatch
 from deepchem_crystalssl.nn.site_attributes import (
     BOND_ATTRIBUTES,
     CELL_ATTRIBUTES,

@@ -6,12 +6,13 @@ import torch
 from pymatgen.core import Lattice, Structure
 
 from deepchem_crystalssl import structures_to_graphs
-from deepchem_crystalssl.nn import message_passing
-from deepchem_crystalssl.nn.message_passing import GraphBatch, shell_sum
+from deepchem_crystalssl.nn import links
+from deepchem_crystalssl.nn.graph_batch import GraphBatch
+from deepchem_crystalssl.nn.message_passing import shell_sum
 from deepchem_crystalssl.nn.structure_factor import StructureFactorReadout
 
 G_MIN, G_MAX, SHELLS = 1 / 12, 1 / 1.2, 40
-ENGINES = ["torch", "fused", pytest.param("dgl", marks=pytest.mark.skipif(message_passing.dgl is None, reason="dgl"))]
+ENGINES = ["torch", "fused", pytest.param("dgl", marks=pytest.mark.skipif(links.dgl is None, reason="dgl"))]
 
 
 @pytest.fixture(scope="module")

@@ -9,7 +9,7 @@ from torch.nn import functional as F
 from deepchem_crystalssl import XRDGrid, simulate_xrd, structures_to_graphs
 from deepchem_crystalssl.crystals.elements import element_features
 from deepchem_crystalssl.nn.crystal_encoder import CrystalEncoder
-from deepchem_crystalssl.nn.message_passing import GraphBatch
+from deepchem_crystalssl.nn.graph_batch import GraphBatch
 from deepchem_crystalssl.nn.xrd_encoder import XRDEncoder
 from deepchem_crystalssl.pretext.losses import (
     SAMPLING_POLICIES,
