@@ -16,7 +16,8 @@ from ..crystals.disorder import Disorder, kept_sites, resolve_disorder
 from ..crystals.neighbors import IsolatedAtoms
 from ..crystals.records import Crystal
 from ..data.featurizers import read_one
-from ..errors import CrystalInputError, OnError, PatternError, Report, UnsupportedObjectError
+from ..diffraction.grid import PowderPatterns, XRDGrid, on_grid
+from ..errors import CrystalInputError, GridError, OnError, PatternError, Report, UnsupportedObjectError
 from ..models.embedding import Space
 from ..models.pretrained import DEFAULT, load_pretrained
 from ..models.pretraining import CrystalSSLModel
@@ -245,6 +246,10 @@ class XRDEmbedding(PretrainedFeaturizer):
     disorder : {"refuse", "dominant", "average"}
         What to do with sites that are partially occupied or shared by several species, as in
         :class:`CrystalEmbedding`.
+    grid : XRDGrid, optional
+        The grid of patterns that are plain arrays. Patterns that :func:`~deepchem_crystalssl.simulate_xrd` or
+        :func:`~deepchem_crystalssl.prepare_measured_pattern` returned state their grid themselves. The grid must be
+        that of the model, ``embedding.model.xrd_grid``; without it, plain arrays are taken with a warning.
 
     Examples
     --------
@@ -262,17 +267,19 @@ class XRDEmbedding(PretrainedFeaturizer):
         pretrained: str | Path | CrystalSSLModel | None = None,
         n_jobs: int = 1,
         disorder: Disorder = "refuse",
+        grid: XRDGrid | None = None,
     ):
         self.pretrained = pretrained
         self.n_jobs = n_jobs
         self.disorder = disorder
+        self.grid = grid
 
     def feature_labels(self) -> list[str]:
         """Return one name per column: the model and the number of the column."""
         return pattern_labels(self.model.crystal_encoder, self.model_name)
 
     def compute(self, entries: list, on_error: OnError, report: Report) -> np.ndarray:
-        """Return the vectors of structures, or of patterns (n_bins,) on the grid of the model."""
+        """Return the vectors of structures and of patterns (n_bins,), float32 (n_good, n_features)."""
         vectors: dict[int, np.ndarray] = {}
         errors: dict[int, CrystalInputError] = {}
         patterns = {}
@@ -283,7 +290,8 @@ class XRDEmbedding(PretrainedFeaturizer):
                 except CrystalInputError as error:
                     errors[k] = error
         if patterns:
-            vectors = dict(zip(patterns, self.model.embed_xrd(np.array(list(patterns.values()))), strict=True))
+            checked = PowderPatterns(np.array(list(patterns.values())), self.model.xrd_grid)
+            vectors = dict(zip(patterns, self.model.embed_xrd(checked, progress=False), strict=True))
         others = [k for k, entry in enumerate(entries) if not isinstance(entry, np.ndarray)]
         found = Report()
         expected = self.model.embed(
@@ -302,15 +310,13 @@ class XRDEmbedding(PretrainedFeaturizer):
         return np.array([vectors[k] for k in sorted(vectors)], np.float32).reshape(-1, expected.shape[1])
 
     def _checked(self, pattern: np.ndarray, k: int) -> np.ndarray:
-        intensities = np.ravel(pattern)
-        grid = self.model.xrd_grid
-        if len(intensities) != grid.n_bins:
-            raise PatternError(
-                f"entry {k}",
-                f"{len(intensities)} bins",
-                f"the model's grid has {grid.n_bins} bins",
-                "Simulate or prepare the pattern on model.xrd_grid.",
-            )
+        """Return one pattern (n_bins,) after a check that it lies on the model's grid and is finite."""
+        try:
+            if self.grid is not None and getattr(pattern, "grid", None) is None:
+                pattern = PowderPatterns(pattern, self.grid)
+            intensities = on_grid(np.ravel(pattern), self.model.xrd_grid)
+        except GridError as error:
+            raise GridError(f"entry {k}", error.value, error.rule, error.remedy) from error
         if not np.isfinite(intensities).all():
             raise PatternError(
                 f"entry {k}",

@@ -2,6 +2,7 @@
 
 import json
 import logging
+import pickle
 import subprocess
 import sys
 import warnings
@@ -13,7 +14,7 @@ import pytest
 from pymatgen.core import Lattice, Structure
 
 from deepchem_crystalssl import CrystalGraph, CrystalGraphFeaturizer, XRDFeaturizer, simulate_xrd
-from deepchem_crystalssl.errors import OverlappingAtomsError
+from deepchem_crystalssl.errors import DisorderError, IsolatedAtomError, OverlappingAtomsError
 
 BAD = Structure(Lattice.cubic(4), ["Si", "Si"], [[0, 0, 0], [0.001, 0, 0]])
 FEATURIZERS = [CrystalGraphFeaturizer, XRDFeaturizer]
@@ -165,12 +166,14 @@ def test_repr_and_str_are_cache_keys():
 
 def test_xrd_featurizer_is_simulate_xrd(structures):
     featurizer = XRDFeaturizer(5, 90, 1000, "MoKa", "pseudo-voigt", 0.2)
-    assert np.array_equal(featurizer.featurize(structures), simulate_xrd(structures, featurizer.grid))
+    patterns = featurizer.featurize(structures)
+    assert np.array_equal(patterns, simulate_xrd(structures, featurizer.grid)) and patterns.grid == featurizer.grid
 
 
 def test_xrd_rows_around_a_bad_one(structures):
     features = XRDFeaturizer(on_error="skip").featurize([structures[0], None])
     assert features.dtype == object and features[0].shape == (5000,) and features[1].size == 0
+    assert features[0].grid == XRDFeaturizer().grid
 
 
 def test_parameters_reach_the_graphs(structures):
@@ -205,3 +208,49 @@ def test_nothing_is_logged_when_all_is_well(structures, caplog):
     with caplog.at_level(logging.WARNING):
         CrystalGraphFeaturizer().featurize(structures[:3])
     assert not caplog.records
+
+
+@pytest.mark.parametrize("featurizer", FEATURIZERS)
+def test_misspelt_keywords_are_refused(featurizer, structures):
+    for call in (lambda: featurizer(cuttoff=5.0), lambda: featurizer().featurize(structures[:1], on_eror="skip")):
+        with pytest.raises(TypeError):
+            call()
+
+
+@pytest.mark.parametrize("featurizer", FEATURIZERS)
+def test_disorder_is_a_choice(featurizer, tmp_path):
+    mixed = Structure(Lattice.cubic(3.0), [{"Fe": 0.7, "Ni": 0.3}], [[0, 0, 0]])
+    mixed.to(filename=str(tmp_path / "mixed.cif"))
+    found = {}
+    for point in (mixed, tmp_path / "mixed.cif"):
+        with pytest.raises(DisorderError, match="disorder="):
+            featurizer(on_error="raise").featurize(point)
+        for policy in ("average", "dominant"):
+            feature = featurizer(disorder=policy, on_error="raise").featurize(point)[0]
+            is_graph = isinstance(feature, CrystalGraph)
+            found.setdefault(policy, []).append(feature.formula if is_graph else feature.round(4).tolist())
+    assert found["average"][0] == found["average"][1] != found["dominant"][0] == found["dominant"][1]
+
+
+def test_isolated_atoms_are_kept_by_default():
+    alone = Structure(Lattice.cubic(9.0), ["Xe"], [[0, 0, 0]])
+    graph = CrystalGraphFeaturizer(on_error="raise").featurize(alone)[0]
+    assert graph.num_nodes == 1 and graph.num_edges == 0
+    with pytest.raises(IsolatedAtomError):
+        CrystalGraphFeaturizer(isolated_atoms="raise", on_error="raise").featurize(alone)
+
+
+@pytest.mark.parametrize("featurizer", FEATURIZERS)
+def test_a_file_of_several_crystals_is_no_datapoint(featurizer, structures, tmp_path):
+    (tmp_path / "two.json").write_text(json.dumps([s.as_dict() for s in structures[:2]]))
+    shell = featurizer(on_error="skip")
+    features = shell.featurize([structures[0], tmp_path / "two.json", None])
+    assert [len(f) > 0 if featurizer is XRDFeaturizer else f is not None for f in features][0]
+    assert features[1].size == features[2].size == 0 and shell.report.indices == [1, 2]
+    assert "2 crystals" in str(shell.report[0]) and "two.json" in str(shell.report[0])
+
+
+@pytest.mark.parametrize("featurizer", FEATURIZERS)
+def test_featurizers_are_pickled(featurizer, structures):
+    copy = pickle.loads(pickle.dumps(featurizer(disorder="average")))
+    assert repr(copy) == repr(featurizer(disorder="average")) and len(copy.featurize(structures[:2])) == 2

@@ -4,6 +4,7 @@ import pickle
 import subprocess
 import sys
 import textwrap
+import warnings
 
 import numpy as np
 import pandas as pd
@@ -358,6 +359,26 @@ def test_a_bad_pattern_costs_itself_alone(structures):
     assert np.isfinite(rows).all(axis=1).tolist() == [True, False, False, True]
     with pytest.raises(dcs.CrystalInputError, match="entry 1"):
         embedding.featurize_many([good, good[:100]])
+
+
+def test_patterns_must_lie_on_the_grid_of_the_model(structures):
+    embedding = XRDEmbedding("small")
+    other = dcs.simulate_xrd(structures[0], dcs.XRDGrid(two_theta_max=90.0))[0]  # 5000 bins, but of another range
+    with pytest.raises(dcs.errors.GridError, match="entry 1: the range is 10-90"):
+        embedding.featurize_many([structures[0], other])
+    rows = embedding.featurize_many([other, structures[0]], ignore_errors=True)
+    assert np.isfinite(rows).all(axis=1).tolist() == [False, True]
+    stated = dcs.simulate_xrd(structures[0])[0]
+    plain = np.asarray(stated)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        expected = embedding.featurize(stated)
+        known = clone(XRDEmbedding("small", grid=dcs.XRDGrid()))
+        assert known.grid == dcs.XRDGrid() and np.allclose(known.featurize(plain), expected)
+        with pytest.raises(dcs.errors.GridError, match="10-90"):
+            XRDEmbedding("small", grid=dcs.XRDGrid(two_theta_max=90.0)).featurize(plain)
+    with pytest.warns(UserWarning, match="grid="):
+        assert np.allclose(embedding.featurize(plain), expected)
 
 
 def test_an_entry_of_a_site_embedding_is_a_pair(structures):
