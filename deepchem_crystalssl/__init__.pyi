@@ -17,7 +17,8 @@ from .diffraction.measured import prepare_measured_pattern as prepare_measured_p
 from .diffraction.simulation import simulate_xrd as simulate_xrd
 from .errors import CrystalInputError as CrystalInputError, Report as Report
 from .evaluation.kernel_ridge import LaplacianRidgeCV as LaplacianRidgeCV
-from .models.negnn import NEGNNModel as NEGNNModel, site_labels as site_labels
+from .models.labels import site_labels as site_labels
+from .models.negnn import NEGNNModel as NEGNNModel
 from .models.pretrained import (
     list_pretrained as list_pretrained,
     load_pretrained as load_pretrained,

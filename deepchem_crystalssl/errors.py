@@ -285,6 +285,20 @@ class LabelError(CrystalInputError):
     remedy = "Check y, and the columns named as tasks."
 
 
+class GraphMismatchError(CrystalInputError):
+    """A graph made with another cutoff or another number of neighbours than those a model was trained on."""
+
+    rule = "graphs must be made with the options that the model was trained on"
+    remedy = "Make the graphs with the cutoff and max_neighbors of the model, or give it structures."
+
+
+class OptionError(CrystalInputError):
+    """An option with a value that cannot be used."""
+
+    rule = "an option must have one of the values its documentation names"
+    remedy = "Correct the option."
+
+
 class Report(list[CrystalInputError]):
     """The bad items of one piece of bulk work, in order.
 

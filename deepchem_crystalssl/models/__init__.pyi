@@ -1,5 +1,6 @@
 from .log import TrainingLog as TrainingLog
-from .negnn import NEGNNModel as NEGNNModel, site_labels as site_labels
+from .labels import site_labels as site_labels
+from .negnn import NEGNNModel as NEGNNModel
 from .optimizers import FusedAdamW as FusedAdamW, WarmUpCosine as WarmUpCosine
 from .pretrained import (
     list_pretrained as list_pretrained,

@@ -16,11 +16,12 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from .checkpoints import read_json
-from ..errors import CheckpointError, LabelError
+from ..errors import CheckpointError, OptionError
 from ..crystals.records import CrystalGraph
 from ..data.datasets import records_of
 from .embedding import SITES_PER_BATCH, batches_of_sites, embed_graphs, evaluation_mode
 from ..evaluation.kernel_ridge import LaplacianRidgeCV
+from .labels import LabelReader
 from .pretraining import CrystalSSLModel
 from ..nn.backbones import BACKBONES, Backbone
 from ..nn.crystal_encoder import CrystalEncoder
@@ -29,6 +30,7 @@ from ..nn.links import Engine
 from ..nn.negnn import NEGNN, KernelRegression, LabelScale, Mode, PredictionLevel, PropertyPredictor
 from ..nn.normalization import slow_statistics
 from .optimizers import FusedAdamW, WarmUpCosine
+from .options import check_choice, check_count
 from ..pretext.objectives import Descriptors
 from .pretrained import load_pretrained
 from .resumable import ResumableModel
@@ -120,18 +122,20 @@ class NEGNNModel(ResumableModel):
         seed: int = 0,
         **kwargs: Any,
     ):
-        for name, value, known in (("mode", mode, get_args(Mode)), ("level", level, get_args(PredictionLevel))):
-            if value not in known:
-                raise ValueError(f"{name}: {value!r}; must be one of {', '.join(known)}")
-        if isinstance(backbone, str) and backbone not in BACKBONES:
-            raise ValueError(f"backbone: {backbone!r}; must be one of {', '.join(BACKBONES)}, or a module")
+        check_choice("mode", mode, get_args(Mode))
+        check_choice("level", level, get_args(PredictionLevel))
+        check_count("n_tasks", n_tasks, 1)
+        check_count("n_classes", n_classes, 2)
+        if isinstance(backbone, str):
+            check_choice("backbone", backbone, BACKBONES)
         if uncertainty and mode != "regression":
-            raise ValueError("uncertainty: True; a classifier's probabilities say how sure it is")
+            raise OptionError("uncertainty", True, "only a regression learns its error", "Use the probabilities.")
         if fine_tune is not None and pretrained is None:
-            raise ValueError("fine_tune: there is no encoder to tune; name one by pretrained=")
+            raise OptionError("fine_tune", fine_tune, "there must be an encoder to tune", "Name one with pretrained=.")
         if not 0 <= kernel_share <= 1:
-            raise ValueError(f"kernel_share: {kernel_share}; must be between 0 and 1")
+            raise OptionError("kernel_share", kernel_share, "a share is between 0 and 1")
         self.mode, self.n_tasks, self.n_classes, self.level = mode, n_tasks, n_classes, level
+        self.labels = LabelReader(mode, n_tasks, n_classes, level)
         self.kernel_share = kernel_share
         self.layers, self.fine_tune, self.uncertainty, self.engine = layers, fine_tune, uncertainty, engine
         self._encoder_arguments, encoder = _encoder_of(pretrained)
@@ -220,24 +224,29 @@ class NEGNNModel(ResumableModel):
 
     # Training
 
-    def fit(self, dataset: Dataset, nb_epoch: int = 10, **kwargs: Any) -> float:
-        """Train; see :meth:`ResumableModel.fit <deepchem_crystalssl.models.resumable.ResumableModel.fit>`."""
-        self._ensure_built()
+    def check_data(self, dataset: Dataset, item: str, least: int) -> None:
+        """Refuse data without labels, or with labels that do not fit."""
+        super().check_data(dataset, item, least)
+        self._all_labels(dataset)
+
+    def prepare_fit(self, dataset: Dataset, first_step: int, nb_epoch: int) -> None:
+        """Learn the scale of the labels and fit the kernel, unless that has been done; set the end of the schedule."""
         scale = cast(LabelScale, self.components["labels"])
-        if self.mode == "regression" and not bool(scale.known):
-            scale.learn(*self._labels(dataset.y, dataset.w, self._rows(dataset)))
         kernel = cast("KernelRegression | None", self.components.get("kernel"))
-        if kernel is not None and self.kernel_share and not float(kernel.share):
-            self._fit_kernel(kernel, dataset)
+        wants_scale = self.mode == "regression" and not bool(scale.known)
+        wants_kernel = kernel is not None and self.kernel_share and not float(kernel.share)
+        if wants_scale or wants_kernel:
+            values, weights = self._all_labels(dataset)
+            if wants_scale:
+                scale.learn(values, weights)
+            if wants_kernel:
+                self._fit_kernel(cast(KernelRegression, kernel), dataset, values, weights)
         schedule = self.optimizer.learning_rate
         if isinstance(schedule, _UntilTheEnd):
-            before = 0 if kwargs.get("restore") else self._global_step
-            schedule.total_steps = before + max(1, nb_epoch * self._count_batches(dataset))
-        return super().fit(dataset, nb_epoch, **kwargs)
+            schedule.total_steps = first_step + max(1, nb_epoch * self._count_batches(dataset))
 
-    def _fit_kernel(self, kernel: KernelRegression, dataset: Dataset) -> None:
-        """A kernel ridge for every task, on crystals whose label is known."""
-        labels, weights = self._labels(dataset.y, dataset.w, None)
+    def _fit_kernel(self, kernel: KernelRegression, dataset: Dataset, labels: Tensor, weights: Tensor) -> None:
+        """Fit a kernel ridge for every task, on crystals whose label is known."""
         known = (weights > 0).numpy()
         labelled = np.flatnonzero(known.any(1))
         chosen = np.sort(np.random.RandomState(self.seed).permutation(labelled)[: LaplacianRidgeCV().max_rows])
@@ -260,21 +269,32 @@ class NEGNNModel(ResumableModel):
         )
         kernel.to(self.device)
 
-    def _rows(self, dataset: Dataset) -> list[int] | None:
-        """Sites of every crystal, where sites are labelled."""
-        return [len(np.atleast_1d(y)) for y in dataset.y] if self.level == "site" else None
+    def _all_labels(self, dataset: Dataset) -> tuple[Tensor, Tensor]:
+        """Labels and weights of a whole data set; sites are counted only where they are labelled."""
+        sites = [graph.num_nodes for graph in records_of(dataset)] if self.level == "site" else None
+        return self.labels.read_known(dataset.y, dataset.w, sites)
 
     def validate(self, dataset: Dataset) -> dict[str, float]:
-        """Mean loss of the network on crystals not trained on; the kernel, fitted once, has no part in it."""
-        total, count = 0.0, 0
+        """Mean loss of the network on crystals not trained on; the kernel, fitted once, has no part in it.
+
+        Returns
+        -------
+        dict from str to float
+            ``loss``, over all known labels, each with its weight.
+
+        Raises
+        ------
+        LabelError
+            If the labels do not fit, or none is known.
+        """
+        self.check_data(dataset, "dataset", 1)
+        total, weight = 0.0, 0.0
         with evaluation_mode(self.model), torch.no_grad():
-            for batch in self._without_padding(dataset.iterbatches(self.batch_size, deterministic=True)):
-                inputs, labels, weights = self._prepare_batch(batch)
-                total += float(
-                    self._loss(cast(PropertyPredictor, self.model).raw(inputs), labels[0], weights[0])
-                ) * len(batch[0][0])
-                count += len(batch[0][0])
-        return {"loss": total / max(count, 1)}
+            for batch in self._without_padding(dataset.iterbatches(self.batch_size, deterministic=True), dataset):
+                inputs, (labels,), (weights,) = self._prepare_batch(batch)
+                loss = self._loss(cast(PropertyPredictor, self.model).raw(inputs), labels, weights)
+                total, weight = total + float(loss) * float(weights.sum()), weight + float(weights.sum())
+        return {"loss": total / weight}
 
     def loss_func(self, inputs: Inputs, labels: Any, weights: Any) -> Tensor:
         """Mean absolute error in standard deviations of the labels, a Laplace likelihood, or cross-entropy."""
@@ -304,32 +324,8 @@ class NEGNNModel(ResumableModel):
         if not y:
             return inputs, [], []
         n_sites = [graph.num_nodes for graph in graphs] if self.level == "site" else None
-        labels, weights = self._labels(y[0], w[0], n_sites)
+        labels, weights = self.labels.read(y[0], w[0], n_sites)
         return inputs, [labels.to(self.device)], [weights.to(self.device)]
-
-    def _labels(self, y: Any, w: Any, n_sites: list[int] | None) -> tuple[Tensor, Tensor]:
-        """Labels and weights (B or A, n_tasks); what is not a number has weight 0."""
-        try:
-            if n_sites is None:
-                labels = np.asarray(y, float).reshape(len(y), -1)
-                weights = np.broadcast_to(np.asarray(w, float).reshape(len(y), -1), labels.shape)
-            else:
-                per_crystal = [np.asarray(of, float).reshape(n, -1) for of, n in zip(y, n_sites, strict=True)]
-                labels = np.concatenate(per_crystal)
-                own = [np.asarray(of, float) for of in w]
-                spread = [np.broadcast_to(v.reshape(-1, 1) if v.ndim < 2 else v, p.shape)
-                          for v, p in zip(own, per_crystal, strict=True)]  # fmt: skip
-                weights = np.concatenate(spread)
-            if labels.shape[1] != self.n_tasks:
-                raise ValueError(f"{labels.shape[1]} columns")
-        except (TypeError, ValueError) as error:
-            rule = f"labels have {self.n_tasks} column(s), for every {self.level}"
-            raise LabelError("y", str(error), rule, "See n_tasks, level and site_labels.") from error
-        known = np.isfinite(labels)
-        return (
-            torch.as_tensor(np.where(known, labels, 0.0), dtype=torch.float32),
-            torch.as_tensor(np.where(known, weights, 0.0), dtype=torch.float32),
-        )
 
     def _pretrained(self, graphs: list[CrystalGraph]) -> Tensor | None:
         """The frozen encoder's vectors (A, F), from memory if training has seen the crystal."""
@@ -390,30 +386,6 @@ _FEWEST_FOR_KERNEL = 10
 
 class _UntilTheEnd(WarmUpCosine):
     """A schedule that ends with the epochs asked for."""
-
-
-def site_labels(values: Sequence[Any]) -> np.ndarray:
-    """Labels of sites as one object array, an array for each crystal: NumPy would stack those of equal length.
-
-    Parameters
-    ----------
-    values : sequence of array-like
-        (N,) or (N, n_tasks) for each crystal, NaN where unknown.
-
-    Returns
-    -------
-    numpy.ndarray
-        (n,) object.
-
-    Examples
-    --------
-    >>> site_labels([[0.1, 2.0], [1.0, float("nan")]]).shape
-    (2,)
-    """
-    labels = np.empty(len(values), object)
-    for k, of_crystal in enumerate(values):
-        labels[k] = np.asarray(of_crystal, float)
-    return labels
 
 
 def _encoder_of(

@@ -257,7 +257,7 @@ class CrystalSSLModel(ResumableModel):
         """
         total, count = 0.0, 0
         with evaluation_mode(self.model), torch.no_grad():
-            for (X,), _, _ in self._without_padding(dataset.iterbatches(self.batch_size, deterministic=True)):
+            for (X,), _, _ in self._without_padding(dataset.iterbatches(self.batch_size, deterministic=True), dataset):
                 losses = self._losses_of(self.batches(X, _VALIDATION_SEED, self.device), _VALIDATION_SEED)
                 total, count = total + float(_sum(losses)) * len(X), count + len(X)
         graphs, patterns = list(dataset.X), None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+import time
 import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -14,13 +15,15 @@ from deepchem.data import Dataset
 from deepchem.models.optimizers import LearningRateSchedule
 from deepchem.models.torch_models.modular import ModularTorchModel
 from torch import Tensor, nn
-from tqdm import tqdm
 
 from .checkpoints import check_config, write_config
-from ..errors import CheckpointError, NoCrystalsError
+from ..errors import CheckpointError, NoCrystalsError, OptionError
 from ..data.datasets import with_own_randomness
 from .embedding import evaluation_mode
+from .inputs import check_datapoints, check_dataset
 from .log import EarlyStopping, TrainingLog
+from .options import check_count
+from .progress import Progress, stopping_after_a_step
 
 _BEST = "best"
 _LOG = "training_log.jsonl"
@@ -48,6 +51,8 @@ class ResumableModel(ModularTorchModel, ABC):
         self.seed = seed
         self.max_gradient = max_gradient
         self._losses: dict[str, Tensor] = {}
+        self._saved_at = 0.0
+        check_count("batch_size", kwargs.get("batch_size", 100), max(1, self.min_batch))
         super().__init__(*args, **kwargs)
 
     @property
@@ -104,12 +109,15 @@ class ResumableModel(ModularTorchModel, ABC):
         patience: int | None = None,
         progress: bool | None = None,
         callbacks: Callable | Sequence[Callable] = (),
+        checkpoint_minutes: float = 10.0,
         **kwargs: Any,
     ) -> float:
         """Train.
 
         Losses go to ``training_log.jsonl`` in ``model_dir`` every ``log_frequency`` steps and at the end of each epoch,
-        the numbers of a validation once per epoch; :attr:`training_log` reads them.
+        the numbers of a validation once per epoch; :attr:`training_log` reads them and
+        :func:`~deepchem_crystalssl.plot_training` draws them. Ctrl-C and SIGTERM end the training after the step under
+        way, with a checkpoint; a second Ctrl-C ends it at once.
 
         Parameters
         ----------
@@ -123,59 +131,98 @@ class ResumableModel(ModularTorchModel, ABC):
             Crystals to measure on after each epoch, as :func:`~deepchem_crystalssl.models.log.validation_metrics`
             does: a few thousand, of chemical systems not trained on.
         patience : int, optional
-            Stop after so many epochs without a better recall@1 (or, without patterns or with labels, a lower loss)
+            Stop after this many epochs without a better recall@1 (or, without patterns or with labels, a lower loss)
             on the validation crystals, and return to the best weights. They lie in ``model_dir/best`` whenever there
             is a validation; at the end they are the newest checkpoint too.
         progress : bool, optional
-            Progress bar with the losses; by default on a terminal only.
+            Show a progress bar with the losses; by default on a terminal, and elsewhere a line in the log each minute.
         callbacks : callable or sequence of callable
             Called as ``f(model, step)`` after every step.
+        checkpoint_minutes : float
+            A checkpoint is also written whenever this time has passed since the last one.
         **kwargs
-            As DeepChem's ``fit``: ``checkpoint_interval``, ``max_checkpoints_to_keep``, ``all_losses``.
+            As DeepChem's ``fit``: ``checkpoint_interval`` (in steps; 0 for no checkpoints at all),
+            ``max_checkpoints_to_keep``, ``all_losses``, ``deterministic``, ``variables``.
 
         Returns
         -------
         float
             Mean loss over the last logging interval.
+
+        Raises
+        ------
+        UnsupportedObjectError
+            If the data are not a DeepChem data set of crystal graphs; a datapoint is named by its position.
+        NoCrystalsError, LabelError, OptionError
+            If there are too few crystals, the labels do not fit, or an option cannot be used.
         """
         if patience is not None and validation is None:
-            raise ValueError("patience: stopping early needs validation=, the crystals to measure on")
+            raise OptionError("patience", patience, "stopping early needs validation=, the crystals to measure on",
+                              "Give validation=, or leave patience out.")  # fmt: skip
+        check_count("nb_epoch", nb_epoch, 0)
+        self.check_data(dataset, "dataset", self.min_batch)
+        if validation is not None:
+            self.check_data(validation, "validation", 1)
         deterministic = kwargs.pop("deterministic", False)
-        if restore and self.get_checkpoints():
+        restored = restore and bool(self.get_checkpoints())
+        if restored:
             self.restore()
         self._ensure_built()
-        per_epoch = self._count_batches(dataset)
-        if not per_epoch:
-            raise NoCrystalsError(
-                "dataset",
-                f"{len(dataset)} crystals",
-                f"training needs at least {self.min_batch}",
-                "Give it more crystals.",
-            )
         done = self._global_step if restore else 0
         first = self._global_step - done
+        self.prepare_fit(dataset, first, nb_epoch)
         log = self.training_log
         log.rewind(self._global_step)
         stopping = EarlyStopping(log, patience, since=first)
         epochs = self._epochs(dataset, nb_epoch, deterministic, done, first)
-        bar = tqdm(desc="training", total=per_epoch * nb_epoch, initial=done,
-                   disable=None if progress is None else not progress, delay=1.0)  # fmt: skip
-
-        def after_step(model: Any, step: int, **_: Any) -> None:
-            log.add(self._losses)
-            bar.update()
-            if step % self.log_frequency == 0:
-                bar.set_postfix({name: f"{loss:.3f}" for name, loss in self.last_losses.items()}, refresh=False)
-                self._write_means(log)
-
+        keep, saves = kwargs.get("max_checkpoints_to_keep", 5), kwargs.get("checkpoint_interval", 1000) > 0
+        self._saved_at = time.monotonic()
+        total = self._count_batches(dataset) * nb_epoch
         given = [callbacks] if callable(callbacks) else list(callbacks)
-        with bar:
-            batches = self._validated(epochs, validation, log, stopping)
-            loss = self.fit_generator(batches, callbacks=[after_step, *given], **kwargs)
+        with Progress(total, done, progress) as bar, stopping_after_a_step() as stop:
+            if restore:
+                start = f"resumed at step {done} of {total}" if restored else "no checkpoint yet, starting at step 0"
+                bar.say(f"{self.model_dir}: {start}")
+
+            def after_step(model: Any, step: int, **_: Any) -> None:
+                log.add(self._losses)
+                bar.step(self._losses)
+                if step % self.log_frequency == 0:
+                    self._write_means(log)
+
+            def save_in_time(model: Any, step: int, **_: Any) -> None:
+                if saves and time.monotonic() - self._saved_at >= 60 * checkpoint_minutes:
+                    self.save_checkpoint(keep)
+                stop.raise_if_asked()
+
+            try:
+                batches = self._validated(epochs, validation, log, stopping)
+                loss = self.fit_generator(batches, callbacks=[after_step, *given, save_in_time], **kwargs)
+            except KeyboardInterrupt:
+                if saves and not stop.at_once:
+                    self.save_checkpoint(keep)
+                    bar.say(f"{self.model_dir}: stopped at step {self._global_step}; fit(restore=True) goes on there")
+                raise
         if patience is not None and stopping.best_step not in (None, self._global_step):
             self.restore(components=list(self.components), model_dir=str(Path(self.model_dir, _BEST)))
-            self.save_checkpoint(kwargs.get("max_checkpoints_to_keep", 5))
+            self.save_checkpoint(keep)
         return loss
+
+    def check_data(self, dataset: Dataset, item: str, least: int) -> None:
+        """Refuse data that the model cannot train on, before it does; ``least`` is the number of crystals needed.
+
+        Raises
+        ------
+        UnsupportedObjectError, NoCrystalsError, LabelError
+        """
+        check_dataset(dataset, item)
+        if len(dataset) < least:
+            raise NoCrystalsError(
+                item, f"{len(dataset)} crystals", f"training needs at least {least}", "Give it more crystals."
+            )
+
+    def prepare_fit(self, dataset: Dataset, first_step: int, nb_epoch: int) -> None:
+        """Called before the first step of a training that began, or will begin, at ``first_step``."""
 
     def _validated(
         self,
@@ -211,11 +258,14 @@ class ResumableModel(ModularTorchModel, ABC):
             if (epoch + 1) * per_epoch > done:
                 batches = dataset.iterbatches(self.batch_size, deterministic=deterministic, pad_batches=False)
                 own = with_own_randomness(batches, self.seed * 1_000_003 + first + epoch)
-                yield self._without_padding(own, max(0, done - epoch * per_epoch))
+                yield self._without_padding(own, dataset, max(0, done - epoch * per_epoch))
 
-    def _without_padding(self, batches: Iterator[tuple], done: int = 0) -> Iterator[tuple[list, list, list]]:
-        for k, (X, y, w, _) in enumerate(batches):
+    def _without_padding(
+        self, batches: Iterator[tuple], dataset: Dataset, done: int = 0
+    ) -> Iterator[tuple[list, list, list]]:
+        for k, (X, y, w, ids) in enumerate(batches):
             if k >= done and len(X) >= self.min_batch:
+                check_datapoints(X, dataset, ids)
                 yield [X], [y] if self.needs_labels else [], [w] if self.needs_labels else []
 
     def default_generator(
@@ -230,8 +280,11 @@ class ResumableModel(ModularTorchModel, ABC):
         if mode == "fit":
             for epoch in self._epochs(dataset, epochs, deterministic, done=0, first=0):
                 yield from epoch
-        else:
-            for X, y, w, _ in dataset.iterbatches(self.batch_size, epochs, deterministic=True, pad_batches=False):
+            return
+        check_dataset(dataset)
+        if len(dataset):
+            for X, y, w, ids in dataset.iterbatches(self.batch_size, epochs, deterministic=True, pad_batches=False):
+                check_datapoints(X, dataset, ids)
                 yield [X], [y], [w]
 
     def fit_generator(self, *args: Any, **kwargs: Any) -> float:
@@ -251,6 +304,15 @@ class ResumableModel(ModularTorchModel, ABC):
         self._ensure_built()
         super().save_checkpoint(max_checkpoints_to_keep, model_dir)
         write_config(model_dir or self.model_dir, self.config)
+        self._saved_at = time.monotonic()
+
+    def save(self) -> None:
+        """Save a checkpoint and the configuration in ``model_dir``, as :meth:`save_checkpoint` does."""
+        self.save_checkpoint()
+
+    def reload(self) -> None:
+        """Load the newest checkpoint in ``model_dir``, as :meth:`restore` does."""
+        self.restore()
 
     def restore(
         self, components: list[str] | None = None, checkpoint: str | None = None, model_dir: str | None = None

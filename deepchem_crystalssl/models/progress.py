@@ -1,0 +1,100 @@
+"""What a person sees of a training, and how it is stopped without loss."""
+
+from __future__ import annotations
+
+import logging
+import signal
+import threading
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+from tqdm import tqdm
+
+logger = logging.getLogger(__name__)
+
+SECONDS_BETWEEN_LINES = 60.0
+
+
+class Progress:
+    """A progress bar with the losses on a terminal, or a line in the log now and then where there is none.
+
+    Parameters
+    ----------
+    total, done : int
+        Steps of the whole training, and those that were done before.
+    show : bool, optional
+        True for the bar, False for neither; by default the bar on a terminal, and lines elsewhere.
+    """
+
+    def __init__(self, total: int, done: int = 0, show: bool | None = None):
+        disable = None if show is None else not show
+        self.bar = tqdm(desc="training", total=total, initial=done, disable=disable, delay=1.0)
+        self._logs = show is None and self.bar.disable
+        self._step, self._total = done, total
+        self._next_line = 0.0
+
+    def __enter__(self) -> Progress:
+        return self
+
+    def __exit__(self, *_: Any) -> None:
+        self.bar.close()
+
+    def step(self, losses: Mapping[str, Any]) -> None:
+        """Count one step and show its losses."""
+        self._step += 1
+        if not self.bar.disable:
+            self.bar.set_postfix_str(_text(losses), refresh=False)
+            self.bar.update()
+        elif self._logs and time.monotonic() >= self._next_line:
+            self._next_line = time.monotonic() + SECONDS_BETWEEN_LINES
+            logger.info("training: step %d of %d, %s", self._step, self._total, _text(losses))
+
+    def say(self, text: str) -> None:
+        """One line: above the bar, or in the log."""
+        if self.bar.disable:
+            logger.info(text)
+        else:
+            self.bar.write(text)
+
+
+def _text(losses: Mapping[str, Any]) -> str:
+    return ", ".join(f"{name} {float(loss):.3f}" for name, loss in losses.items())
+
+
+class Stop:
+    """Whether somebody asked for the training to stop: Ctrl-C, or SIGTERM, which schedulers send before they kill."""
+
+    def __init__(self) -> None:
+        self.asked = False
+        self.at_once = False
+
+    def _ask(self, signum: int, frame: Any) -> None:
+        if self.asked:  # the second time, within a step
+            self.at_once = True
+            raise KeyboardInterrupt
+        self.asked = True
+
+    def raise_if_asked(self) -> None:
+        """Raise KeyboardInterrupt after the first request; between two steps, when the model is whole."""
+        if self.asked:
+            raise KeyboardInterrupt
+
+
+@contextmanager
+def stopping_after_a_step() -> Iterator[Stop]:
+    """Within the block Ctrl-C and SIGTERM are noted, so that the step under way can end.
+
+    A process that handles these signals in its own way keeps doing so, and so do other threads than the main one.
+    """
+    stop, before = Stop(), {}
+    if threading.current_thread() is threading.main_thread():
+        for number, default in ((signal.SIGINT, signal.default_int_handler), (signal.SIGTERM, signal.SIG_DFL)):
+            if signal.getsignal(number) == default:
+                before[number] = signal.signal(number, stop._ask)
+    try:
+        yield stop
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
