@@ -32,6 +32,7 @@ DOORS = {
         "data/loaders.py",
         "data/splitters.py",
         "models/pretraining.py",
+        "models/inputs.py",
         "models/negnn.py",
         "models/resumable.py",
         "models/optimizers.py",
