@@ -22,7 +22,7 @@ FILES_OF_A_ROOM = {
         "threads options "
         "neighbor_search neighbors"
     ).split(),
-    "diffraction": "grid kernels simulation measured conditions fitting".split(),
+    "diffraction": "radiation grid pattern_files kernels simulation measured conditions fitting".split(),
 }
 DOORS = {
     "deepchem": {

@@ -22,7 +22,8 @@ from ..crystals.records import Crystal
 from .measured import prepare_measured_pattern
 from ..crystals.symmetry import rotations
 from ..crystals.threads import map_in_threads
-from .grid import WAVELENGTHS, XRDGrid
+from .grid import XRDGrid
+from .radiation import WAVELENGTHS, kalpha_doublet
 
 REACH = 0.03
 """Largest relative change of cell lengths by which a crystal may differ from the measured one."""
@@ -58,7 +59,8 @@ class Measurement:
     fwhm : float
         Typical width of peaks, degrees.
     second_line : float
-        Wavelength of the anode's K-alpha 2, at half the intensity, over that of K-alpha 1; 1 if there is none.
+        Wavelength of K-alpha 2, which has half the intensity, over that of K-alpha 1; 1 if only one line is modelled.
+        With two lines the wavelength of the grid is that of K-alpha 1.
     """
 
     grid: XRDGrid
@@ -81,26 +83,23 @@ class Measurement:
         widths = peak_widths(net, peaks)[0] * grid.step if len(peaks) else np.array([0.15])
         return cls(grid, net, roots / np.linalg.norm(roots), float(np.clip(np.median(widths), 0.06, 0.8)))
 
+    def with_doublet(self) -> Measurement:
+        """The same with the K-alpha doublet of its anode, and K-alpha 1 as the wavelength to which cells refer."""
+        lines = kalpha_doublet(self.grid.wavelength_angstrom)
+        if lines is None:
+            return self
+        return replace(self, grid=replace(self.grid, wavelength=lines[0]), second_line=lines[1] / lines[0])
+
+    def with_mean_line(self) -> Measurement:
+        """The same with one line in place of a doublet, at their mean wavelength."""
+        mean = self.grid.wavelength_angstrom * (2.0 + self.second_line) / 3.0
+        return replace(self, grid=replace(self.grid, wavelength=mean), second_line=1.0)
+
     def blurred(self) -> Measurement:
         """With peaks ``BLUR`` times as wide."""
         added = self.fwhm * np.sqrt(BLUR**2 - 1) / np.sqrt(8 * np.log(2)) / self.grid.step
         roots = np.sqrt(gaussian_filter1d(self.roots**2, added))
         return replace(self, roots=roots / np.linalg.norm(roots), fwhm=BLUR * self.fwhm)
-
-
-def second_line(wavelength: float) -> float:
-    """K-alpha 2 over K-alpha 1 of the anode a wavelength (Å) belongs to; 1 if it is no laboratory anode's.
-
-    Examples
-    --------
-    >>> round(second_line(1.5406), 4), second_line(1.0)
-    (1.0025, 1.0)
-    """
-    for anode in ("Cu", "Mo", "Cr", "Fe", "Co", "Ag"):
-        first, second = WAVELENGTHS[f"{anode}Ka1"], WAVELENGTHS[f"{anode}Ka2"]
-        if first * 0.9995 < wavelength < second:
-            return second / first
-    return 1.0
 
 
 def slide(measurement: Measurement, crystals: Sequence[Crystal]) -> tuple[np.ndarray, np.ndarray]:
@@ -173,7 +172,7 @@ def fit(measurement: Measurement, crystal: Crystal, strain: float) -> Fit:
     isotropic = np.einsum("kij,ij->k", basis, np.eye(3))  # the strain of all lengths alike, in this basis
     parameters = np.concatenate([strain * isotropic, [0.0, 0.0, 0.5]])
     lines = _Lines.of(measurement.grid, crystal, strain)
-    for one in [replace(measurement.blurred(), second_line=1.0), measurement] if n > 1 else [measurement]:
+    for one in [measurement.blurred().with_mean_line(), measurement] if n > 1 else [measurement]:
         parameters[n + 1] = np.log(one.fwhm)
         parameters = _refined(one, lines, basis, parameters)
     pattern = _pattern(measurement, crystal, basis, parameters)
@@ -184,6 +183,18 @@ def fit(measurement: Measurement, crystal: Crystal, strain: float) -> Fit:
     r_wp = float(np.sqrt((weight * left**2).sum() / (weight * measurement.counts**2).sum()))
     stretch = np.linalg.det(np.eye(3) + np.tensordot(parameters[:n], basis, 1)) ** (1 / 3)
     return Fit(cosine, r_wp, float(stretch), float(parameters[n]), float(np.exp(parameters[n + 1])), scale * pattern)
+
+
+def choose_lines(measurement: Measurement, crystal: Crystal, strain: float) -> Measurement:
+    """The measurement with the K-alpha doublet of its anode if that lets a crystal fit better, else as it is.
+
+    A monochromator may have removed K-alpha 2, and the wavelength may be that of no laboratory anode.
+    """
+    both = measurement, measurement.with_doublet()
+    if both[1] is measurement:
+        return measurement
+    cosines = [fit(one, crystal, strain).cosine for one in both]
+    return both[int(np.argmax(cosines))]
 
 
 def _refined(measurement: Measurement, lines: _Lines, basis: np.ndarray, start: np.ndarray) -> np.ndarray:

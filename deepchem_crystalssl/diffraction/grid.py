@@ -11,55 +11,12 @@ from typing import Any, Literal, SupportsIndex
 import numpy as np
 
 from ..errors import GridError
+from .radiation import WAVELENGTHS, resolve_wavelength  # noqa: F401  the table was published here
 
-WAVELENGTHS = {
-    "CuKa": 1.54184,
-    "CuKa1": 1.54056,
-    "CuKa2": 1.54439,
-    "CuKb1": 1.39222,
-    "MoKa": 0.71073,
-    "MoKa1": 0.70930,
-    "MoKa2": 0.71359,
-    "MoKb1": 0.63229,
-    "CrKa": 2.29100,
-    "CrKa1": 2.28970,
-    "CrKa2": 2.29361,
-    "CrKb1": 2.08487,
-    "FeKa": 1.93735,
-    "FeKa1": 1.93604,
-    "FeKa2": 1.93998,
-    "FeKb1": 1.75661,
-    "CoKa": 1.79026,
-    "CoKa1": 1.78896,
-    "CoKa2": 1.79285,
-    "CoKb1": 1.63079,
-    "AgKa": 0.560885,
-    "AgKa1": 0.559421,
-    "AgKa2": 0.563813,
-    "AgKb1": 0.497082,
-}
-"""Wavelengths of laboratory anodes, Å."""
 _SAME_WAVELENGTH = 1e-4  # relative; shifts a peak at 110 degrees by 0.016 degrees, less than a bin of the default grid
 
 Profile = Literal["gaussian", "lorentzian", "pseudo-voigt"]
 _PROFILES: tuple[Profile, ...] = ("gaussian", "lorentzian", "pseudo-voigt")
-
-
-def resolve_wavelength(wavelength: str | float, item: str = "wavelength") -> float:
-    """Wavelength in Å from a radiation's name or a number.
-
-    Examples
-    --------
-    >>> resolve_wavelength("MoKa"), resolve_wavelength(1.54)
-    (0.71073, 1.54)
-    """
-    if isinstance(wavelength, str):
-        if wavelength not in WAVELENGTHS:
-            raise GridError(item, f"radiation {wavelength!r}", remedy=f"Use one of {', '.join(WAVELENGTHS)}, or Å.")
-        return WAVELENGTHS[wavelength]
-    if not 0.0 < float(wavelength) < np.inf:
-        raise GridError(item, f"wavelength {wavelength} Å")
-    return float(wavelength)
 
 
 @dataclass(frozen=True)

@@ -1,22 +1,21 @@
-"""Measured powder patterns onto the grid of simulated ones."""
+"""Measured powder patterns, prepared for comparison with simulated ones."""
 
 from __future__ import annotations
 
-import re
+import warnings
 from pathlib import Path
 from typing import Any, Literal
-from xml.etree import ElementTree
 
 import numpy as np
 from pybaselines import Baseline
 
-from ..errors import AngleError, CountsError, EmptyFileError, PatternError, PatternRangeError, UnsupportedFileError
-from .grid import PowderPatterns, XRDGrid, resolve_wavelength
+from ..errors import AngleError, CountsError, PatternError, PatternRangeError
+from .grid import PowderPatterns, XRDGrid
+from .pattern_files import read_pattern_file
+from .radiation import Radiation
 
-PATTERN_SUFFIXES = (".xy", ".xye", ".dat", ".txt", ".csv", ".tsv", ".xrdml")
-"""Of files that hold a pattern."""
 Background = Literal["snip", "none"]
-_BACKGROUND_WINDOW = 1.5  # degrees; wider than a peak, narrower than the bends of a background
+_BACKGROUND_WINDOW = 1.5  # degrees; wider than a peak, narrower than the curvature of a background
 
 
 def prepare_measured_pattern(
@@ -28,27 +27,28 @@ def prepare_measured_pattern(
     background: Background = "snip",
     normalize: bool = True,
 ) -> PowderPatterns:
-    """Bring a measurement onto the grid on which patterns are simulated.
+    """Bring a measured pattern onto the grid on which patterns are simulated.
 
-    The background is subtracted (SNIP, Ryan et al. 1988, by pybaselines), angles are converted to the
-    grid's wavelength through Bragg's law, and the counts are averaged over each bin. Bins outside the measured
+    The background is subtracted (SNIP, Ryan et al. 1988, by pybaselines), the angles are converted to the
+    wavelength of the grid by Bragg's law, and the counts are averaged over each bin. Bins outside the measured
     range are 0.
 
     Parameters
     ----------
     two_theta : array-like (n,) or path
-        Angles, degrees, increasing; or a file: two columns of text (``.xy``, ``.dat``, ``.txt``, ``.csv``) or
-        PANalytical ``.xrdml``.
+        Angles 2 theta, degrees, increasing; or a file: two columns of text (``.xy``, ``.dat``, ``.txt``, ``.csv``)
+        or PANalytical ``.xrdml``.
     intensity : array-like (n,), optional
-        Counts; left out for a file.
+        Counts. Leave them out for a file.
     grid : XRDGrid
-        Where the result lives.
+        Grid of the result.
     wavelength : str or float, optional
-        Radiation of the measurement, by name or in Å; by default what the file says, else the grid's.
+        Radiation of the measurement, by name or in Å. By default that which the file states, else Cu K-alpha; a
+        warning says so if the grid has another wavelength, because then the angles depend on the assumption.
     background : {"snip", "none"}
         How the background is removed.
     normalize : bool
-        Divide by the maximum.
+        Whether the pattern is divided by its maximum.
 
     Returns
     -------
@@ -58,8 +58,10 @@ def prepare_measured_pattern(
     Raises
     ------
     AngleError, CountsError, PatternRangeError, PatternError
-        If the angles are NaN, unsorted or duplicate, the counts NaN, negative or all zero, the range does not
-        meet the grid, or the columns are broken.
+        If the angles are NaN, unsorted or duplicate, if the counts are NaN, negative or all zero, if the measured
+        range does not overlap the grid, or if the columns cannot be read.
+    GridError
+        If the radiation is unknown.
 
     Examples
     --------
@@ -71,13 +73,19 @@ def prepare_measured_pattern(
     ((5000,), 32.7)
     """
     grid.check()
+    in_file = None
+    item = "pattern"
     if isinstance(two_theta, str | Path):
         item = str(two_theta)
-        two_theta, intensity, file_wavelength = read_pattern_file(two_theta)
-        wavelength = file_wavelength if wavelength is None else wavelength
-    else:
-        item = "pattern"
+        two_theta, intensity, in_file = read_pattern_file(two_theta)
     angles, counts = check_pattern(two_theta, intensity, item)
+    radiation = Radiation.of_measurement(wavelength, in_file, item)
+    if radiation.source == "assumed" and XRDGrid().difference(XRDGrid(wavelength=grid.wavelength)):
+        warnings.warn(
+            f"{item}: the wavelength is {radiation}, while that of the grid is {grid.wavelength_angstrom:g} Å. "
+            "Give the wavelength of the measurement with wavelength=",
+            stacklevel=2,
+        )
     if background not in ("snip", "none"):
         raise ValueError(f"background: {background!r}; must be 'snip' or 'none'")
     if background == "snip":
@@ -85,22 +93,27 @@ def prepare_measured_pattern(
         window = max(2, min(window, (len(angles) - 1) // 2))
         baseline, _ = Baseline(angles).snip(counts, max_half_window=window, decreasing=True, smooth_half_window=1)
         counts = np.clip(counts - baseline, 0.0, None)
-    source = grid.wavelength_angstrom if wavelength is None else resolve_wavelength(wavelength, item)
-    angles, counts = _convert_wavelength(angles, counts, source, grid.wavelength_angstrom)
+    angles, counts = _convert_wavelength(angles, counts, radiation.wavelength, grid.wavelength_angstrom)
     if len(angles) < 2 or angles[-1] <= grid.two_theta_min or angles[0] >= grid.two_theta_max:
         span = f"{angles[0]:g}-{angles[-1]:g}°" if len(angles) else "no angle"
         raise PatternRangeError(
-            item, f"{span} at the grid's wavelength, grid {grid.two_theta_min:g}-" f"{grid.two_theta_max:g}°"
+            item,
+            f"{span} at the wavelength of the grid, which covers {grid.two_theta_min:g}-{grid.two_theta_max:g}°",
         )
     pattern = _average_into_bins(angles, counts, grid.edges)
     top = pattern.max()
     if top <= 0.0:
-        raise CountsError(item, "no counts above background within the grid")
+        raise CountsError(item, "there are no counts above background within the grid")
     return PowderPatterns(pattern / top if normalize else pattern, grid)
 
 
 def check_pattern(two_theta: Any, intensity: Any, item: str = "pattern") -> tuple[np.ndarray, np.ndarray]:
-    """Angles and counts as checked float arrays, or a typed error."""
+    """Angles and counts as float arrays (n,), checked.
+
+    Raises
+    ------
+    PatternError, AngleError, CountsError
+    """
     try:
         angles, counts = np.asarray(two_theta, float), np.asarray(intensity, float)
     except (TypeError, ValueError) as error:
@@ -128,117 +141,16 @@ def check_pattern(two_theta: Any, intensity: Any, item: str = "pattern") -> tupl
 def _convert_wavelength(
     angles: np.ndarray, counts: np.ndarray, source: float, target: float
 ) -> tuple[np.ndarray, np.ndarray]:
+    """Angles of the same lattice spacings at another wavelength; those that cannot be reached are left out."""
     sines = np.sin(np.radians(angles) / 2) * (target / source)
     reachable = sines < 1.0
     return 2 * np.degrees(np.arcsin(sines[reachable])), counts[reachable]
 
 
 def _average_into_bins(angles: np.ndarray, counts: np.ndarray, edges: np.ndarray) -> np.ndarray:
-    """Mean of the linearly interpolated counts over each bin: right for finer and for coarser measurements."""
+    """Mean of the linearly interpolated counts over each bin, whether the steps are smaller or larger than the bins."""
     inside = np.clip(edges, angles[0], angles[-1])
     points = np.unique(np.concatenate([angles, inside]))
     values = np.interp(points, angles, counts)
     area = np.concatenate([[0.0], np.cumsum(np.diff(points) * (values[1:] + values[:-1]) / 2)])
     return np.diff(area[np.searchsorted(points, inside)]) / np.diff(edges)
-
-
-def read_pattern_file(path: str | Path) -> tuple[np.ndarray, np.ndarray, float | None]:
-    """Angles (degrees), counts and, where the file says it, the wavelength (Å).
-
-    Parameters
-    ----------
-    path : str or Path
-        ``.xy``, ``.dat``, ``.txt``, ``.csv`` (two columns, comments and one header line allowed) or ``.xrdml``.
-
-    Raises
-    ------
-    UnsupportedFileError, EmptyFileError, PatternError
-    """
-    path = Path(path)
-    suffix = path.suffix.lower()
-    if suffix not in PATTERN_SUFFIXES:
-        raise UnsupportedFileError(
-            str(path),
-            f"suffix {path.suffix!r}",
-            "a pattern comes as .xy, .xye, .dat, .txt, " ".csv or .xrdml",
-            "Export two columns, two-theta and counts.",
-        )
-    if not path.exists():
-        raise UnsupportedFileError(str(path), "no such file", "the file must exist", "Check the path.")
-    return read_pattern_text(path.read_text(errors="replace"), str(path), suffix)
-
-
-def read_pattern_text(text: str, item: str, suffix: str = ".xy") -> tuple[np.ndarray, np.ndarray, float | None]:
-    """What :func:`read_pattern_file` gives, from text in memory; no file is opened.
-
-    Parameters
-    ----------
-    text : str
-    item : str
-        For errors.
-    suffix : str
-        ".xrdml", or another: two columns.
-
-    Raises
-    ------
-    UnsupportedFileError, EmptyFileError, PatternError
-
-    Examples
-    --------
-    >>> angles, counts, wavelength = read_pattern_text("# quartz\\n20.0 15\\n20.1 17", "quartz")
-    >>> angles.tolist(), counts.tolist(), wavelength
-    ([20.0, 20.1], [15.0, 17.0], None)
-    """
-    if not text.strip():
-        raise EmptyFileError(item, "0 characters")
-    return _read_xrdml(text, item) if suffix == ".xrdml" else (*_read_columns(text, item), None)
-
-
-def _read_columns(text: str, item: str) -> tuple[np.ndarray, np.ndarray]:
-    rows: list[tuple[float, float]] = []
-    for number, line in enumerate(text.splitlines(), 1):
-        fields = re.split(r"[\s,;]+", line.split("#")[0].split("!")[0].strip())
-        try:
-            rows.append((float(fields[0]), float(fields[1])))
-        except (ValueError, IndexError):
-            if rows and line.strip() and line.strip()[0] not in "#!;'":
-                raise PatternError(item, f"line {number}: {line.strip()[:60]!r}") from None
-    if not rows:
-        raise PatternError(item, "no line with two numbers")
-    angles, counts = np.array(rows).T
-    return angles, counts
-
-
-def _read_xrdml(text: str, item: str) -> tuple[np.ndarray, np.ndarray, float | None]:
-    if "<!ENTITY" in text or "<!DOCTYPE" in text:
-        raise UnsupportedFileError(item, "XML with a document type", "xrdml is plain XML", "Export the scan again.")
-    try:
-        root = ElementTree.fromstring(text)
-    except ElementTree.ParseError as error:
-        raise UnsupportedFileError(
-            item, f"broken XML ({error})", "xrdml is well-formed XML", "Export the scan again."
-        ) from error
-    points = root.find(".//{*}scan/{*}dataPoints")
-    counts_text = None
-    if points is not None:
-        found = [points.find(f"{{*}}{tag}") for tag in ("counts", "intensities")]
-        counts_text = next((node.text for node in found if node is not None), None)
-    if points is None or not counts_text:
-        raise PatternError(item, "xrdml without a scan's counts")
-    try:
-        counts = np.array(counts_text.split(), float)
-        position = next(p for p in points.findall("{*}positions") if p.get("axis") == "2Theta")
-        listed = position.findtext("{*}listPositions")
-        if listed:
-            angles = np.array(listed.split(), float)
-        else:
-            start, end = (float(position.findtext(f"{{*}}{tag}") or "nan") for tag in ("startPosition", "endPosition"))
-            angles = np.linspace(start, end, len(counts))
-    except (StopIteration, ValueError) as error:
-        raise PatternError(item, "xrdml without readable 2Theta positions") from error
-    alpha1 = root.findtext(".//{*}usedWavelength/{*}kAlpha1")
-    alpha2 = root.findtext(".//{*}usedWavelength/{*}kAlpha2")
-    if not alpha1:
-        return angles, counts, None
-    # A laboratory tube shines K-alpha 2 at half the intensity of K-alpha 1; the pair acts as its mean.
-    return angles, counts, (2 * float(alpha1) + float(alpha2)) / 3 if alpha2 else float(alpha1)

@@ -78,7 +78,7 @@ def _answer_crystal(index: EmbeddingIndex, crystal: Crystal) -> dict[str, Any]:
 def _answer_pattern(
     index: EmbeddingIndex, pattern: Pattern, wavelength: str | float | None, elements: Sequence[str] | None
 ) -> dict[str, Any]:
-    length = next((one for one in (wavelength, pattern.wavelength) if one is not None), "CuKa")
+    length = pattern.wavelength if wavelength is None else wavelength
     found = index.query_pattern(pattern.two_theta, pattern.counts, length, MATCHES, elements)
     rows = [index.gallery.row_of[one.material_id] for one in found]
     return {

@@ -16,7 +16,8 @@ from ..errors import CountsError, CrystalInputError, EmptyFileError, Unsupported
 from ..crystals.records import Crystal
 from ..crystals.files import crystal_kind
 from ..crystals.texts import read_structure_text
-from ..diffraction.measured import PATTERN_SUFFIXES, check_pattern, read_pattern_text
+from ..diffraction.measured import check_pattern
+from ..diffraction.pattern_files import PATTERN_SUFFIXES, read_pattern_text
 
 logger = logging.getLogger(__name__)
 

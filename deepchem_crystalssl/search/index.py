@@ -294,7 +294,7 @@ class EmbeddingIndex:
         self,
         two_theta: Any,
         intensity: Any = None,
-        wavelength: str | float | None = "CuKa",
+        wavelength: str | float | None = None,
         k: int = 10,
         elements: Sequence[str] | None = None,
         *,
@@ -313,7 +313,7 @@ class EmbeddingIndex:
         intensity : array-like (n,), optional
             Counts as measured, with their background; left out for a file.
         wavelength : str or float, optional
-            Radiation by name, or in Å; of a file that names its own, None takes that.
+            Radiation by name, or in Å. By default that which the file states, else Cu K-alpha; the answer says so.
         k : int
         elements : sequence of str, optional
             Elements besides which the sample has none.

@@ -14,7 +14,7 @@ r"""Which crystals a measured powder pattern may be of: retrieved by vectors, ra
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from html import escape
 from pathlib import Path
 from typing import Any
@@ -24,11 +24,12 @@ from threadpoolctl import threadpool_limits
 
 from ..errors import Report
 from ..crystals.records import Crystal
-from ..diffraction.measured import check_pattern, prepare_measured_pattern, read_pattern_file
-from ..diffraction.fitting import Fit, Measurement, fit, second_line, slide
+from ..diffraction.measured import check_pattern, prepare_measured_pattern
+from ..diffraction.pattern_files import read_pattern_file
+from ..diffraction.fitting import Fit, Measurement, choose_lines, fit, slide
 from ..crystals.symmetry import space_group
 from ..crystals.threads import map_in_threads
-from ..diffraction.grid import resolve_wavelength
+from ..diffraction.radiation import Radiation
 from ..models.pretraining import CrystalSSLModel
 from .answers import Answer, Answers
 from .catalogue import Crystals
@@ -98,11 +99,20 @@ class PatternAnswer(Answers[PhaseMatch]):
         (n,): angles in degrees, counts above background.
     peaks : numpy.ndarray
         (n,): of these counts, what stands out of the noise.
+    radiation : Radiation
+        The wavelength that was used, and whether it was given, read from the file or assumed.
     """
 
-    def __init__(self, answers: Sequence[PhaseMatch], two_theta: np.ndarray, measured: np.ndarray, peaks: np.ndarray):
+    def __init__(
+        self,
+        answers: Sequence[PhaseMatch],
+        two_theta: np.ndarray,
+        measured: np.ndarray,
+        peaks: np.ndarray,
+        radiation: Radiation,
+    ):
         super().__init__(answers)
-        self.two_theta, self.measured, self.peaks = two_theta, measured, peaks
+        self.two_theta, self.measured, self.peaks, self.radiation = two_theta, measured, peaks, radiation
 
     def _repr_html_(self) -> str:
         """Verdict, picture and table, for a notebook."""
@@ -127,12 +137,16 @@ class PatternAnswer(Answers[PhaseMatch]):
     def verdict(self) -> str:
         """In words."""
         best = self[0]
+        assumed = f" The wavelength is {self.radiation}." if self.radiation.source == "assumed" else ""
         if best.confidence == "none":
-            return f"Nothing fits: the nearest, {best.formula} ({best.material_id}), has a score of {best.score:.2f}."
+            return (
+                f"Nothing fits: the nearest, {best.formula} ({best.material_id}), has a score of {best.score:.2f}."
+                + assumed
+            )
         text = f"{best.formula} ({best.material_id}{_group(best)}), {best.confidence} confidence."
         if self.unexplained > _LEFT:
             text += f" {self.unexplained:.0%} of the measured peaks are left: there may be another phase."
-        return text
+        return text + assumed
 
 
 def _group(match: PhaseMatch) -> str:
@@ -153,8 +167,10 @@ def identify(
 
     Parameters
     ----------
-    two_theta, intensity, wavelength
-        As measured.
+    two_theta, intensity
+        As measured, or a file.
+    wavelength : str, float or None
+        By default that of the file, else Cu K-alpha: :meth:`.Radiation.of_measurement`.
     k : int
         Answers.
     model : CrystalSSLModel
@@ -166,10 +182,12 @@ def identify(
     """
     item = str(two_theta) if isinstance(two_theta, str | Path) else "pattern"
     if isinstance(two_theta, str | Path):
-        two_theta, intensity, of_file = read_pattern_file(two_theta)
-        wavelength = of_file if wavelength is None else wavelength
+        two_theta, intensity, in_file = read_pattern_file(two_theta)
+    else:
+        in_file = None
     angles, counts = check_pattern(two_theta, intensity, item)
-    length = resolve_wavelength("CuKa" if wavelength is None else wavelength, item)
+    radiation = Radiation.of_measurement(wavelength, in_file, item)
+    length = radiation.wavelength
     versions = [
         prepare_measured_pattern(angles, counts, model.xrd_grid, wavelength=length * (1.0 + scale)) for scale in SCALES
     ]
@@ -178,13 +196,11 @@ def identify(
     crystals = [structures[int(row)] for row in rows]
     cosines, strains = slide(measurement, crystals)
     best = np.argsort(-cosines - similarities, kind="stable")[:FITTED]
-    doubled = replace(measurement, second_line=second_line(length))
-    first = [fit(one, crystals[best[0]], float(strains[best[0]])).cosine for one in (measurement, doubled)]
-    measurement = doubled if first[1] > first[0] else measurement  # a monochromator may have taken K-alpha 2 away
+    measurement = choose_lines(measurement, crystals[best[0]], float(strains[best[0]]))
     with threadpool_limits(1):  # the fits are in threads already; those of BLAS would wait for each other
         fits = map_in_threads(lambda at: fit(measurement, crystals[at], float(strains[at])), iter(best.tolist()))
         found = [_Candidate(names[int(rows[at])], crystals[at], float(similarities[at]), one) for at, one in fits]
-    return _answer(measurement, sorted(found, key=lambda candidate: -candidate.score), k)
+    return _answer(measurement, radiation, sorted(found, key=lambda candidate: -candidate.score), k)
 
 
 def pattern_vectors(
@@ -212,7 +228,7 @@ class _Candidate:
         return (self.similarity + self.fit.cosine) / 2 - cost
 
 
-def _answer(measurement: Measurement, candidates: list[_Candidate], k: int) -> PatternAnswer:
+def _answer(measurement: Measurement, radiation: Radiation, candidates: list[_Candidate], k: int) -> PatternAnswer:
     """One answer for every formula and space group."""
     kinds: dict[tuple[str, int | None], list[_Candidate]] = {}
     for candidate in candidates:
@@ -229,7 +245,7 @@ def _answer(measurement: Measurement, candidates: list[_Candidate], k: int) -> P
                 tuple(other.name for other in group[1:]), best.fit.calculated, best.crystal,
             )
         )  # fmt: skip
-    return PatternAnswer(answers, measurement.grid.two_theta, measurement.counts, measurement.roots**2)
+    return PatternAnswer(answers, measurement.grid.two_theta, measurement.counts, measurement.roots**2, radiation)
 
 
 def _confidence(score: float, next_best: float) -> str:

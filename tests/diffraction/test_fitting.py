@@ -14,10 +14,11 @@ from deepchem_crystalssl.diffraction.fitting import (
     _Lines,
     _pattern,
     allowed_strains,
+    choose_lines,
     fit,
-    second_line,
     slide,
 )
+from deepchem_crystalssl.diffraction.radiation import resolve_wavelength
 from deepchem_crystalssl.crystals.symmetry import crystal_system, rotations
 from deepchem_crystalssl.crystals.validation import make_crystal
 
@@ -85,7 +86,7 @@ def test_the_second_line_of_the_anode(prototypes):
     )
     for counts, better in ((5000 * (first + 0.5 * second), 1), (5000 * first, 0)):
         plain = Measurement.of(GRID.two_theta, counts + 1.0, 1.54056)
-        both = [plain, replace(plain, second_line=second_line(1.54056))]
+        both = [plain, plain.with_doublet()]
         cosines = [fit(one, crystal, 0.0).cosine for one in both]
         assert cosines[better] > cosines[1 - better] + 0.003 and cosines[better] > 0.97
 
@@ -110,3 +111,56 @@ def test_an_element_without_scattering_factor_has_no_lines():
     crystal = make_crystal([110], [[0.0, 0.0, 0.0]], 3.0 * np.eye(3), "Ds")
     measurement = Measurement.of(GRID.two_theta, 10.0 + 1000 * np.exp(-(((GRID.two_theta - 40) / 0.1) ** 2)), 1.54056)
     assert fit(measurement, crystal, 0.0).cosine == 0.0
+
+
+ANODES = ["Cu", "Mo", "Cr", "Fe", "Co", "Ag"]
+CALLED = {
+    "the mean": lambda anode: resolve_wavelength(f"{anode}Ka"),
+    "K-alpha 1": lambda anode: resolve_wavelength(f"{anode}Ka1"),
+    "the mean, rounded": lambda anode: rounded(resolve_wavelength(f"{anode}Ka")),
+    "K-alpha 1, rounded": lambda anode: rounded(resolve_wavelength(f"{anode}Ka1")),
+}
+
+
+def rounded(wavelength):
+    """To five digits at least, as it is printed in tables."""
+    return round(wavelength, 4 if wavelength > 1 else 5)
+
+
+def doublet_of(crystal, anode, fwhm=0.1):
+    """Angles and counts of a crystal measured with K-alpha 1 and 2 of an anode, up to sin theta = 0.8 of copper."""
+    scale = resolve_wavelength(f"{anode}Ka1") / resolve_wavelength("CuKa1")
+    low, high = 2 * np.degrees(np.arcsin(np.minimum(scale * np.array([0.1, 0.8]), 0.95)))
+    grid = dcs.XRDGrid(float(low), float(high), int((high - low) / 0.01))
+    first, second = (
+        dcs.simulate_xrd(crystal, replace(grid, wavelength=f"{anode}Ka{n}", fwhm=fwhm), normalize=False, dtype=float)[0]
+        for n in (1, 2)
+    )
+    counts = np.asarray(first + 0.5 * second)
+    return grid.two_theta, 10.0 + 1e4 * counts / counts.max()
+
+
+@pytest.mark.parametrize("anode", ANODES)
+@pytest.mark.parametrize("called", CALLED)
+@pytest.mark.parametrize("name", ["AB2_cP12_205_a_c", "AB_tP2_123_a_d"])
+def test_a_doublet_gives_the_cell_whatever_its_wavelength_is_called(prototypes, anode, called, name):
+    """Cells refer to K-alpha 1 when both lines are modelled; with the mean they would be .083 % too large."""
+    crystal = crystal_of(prototypes, name)
+    stretched = make_crystal(crystal.atomic_numbers, crystal.frac_coords, crystal.lattice * 1.004, "x")
+    angles, counts = doublet_of(stretched, anode)
+    measurement = Measurement.of(angles, counts, CALLED[called](anode))
+    _, strains = slide(measurement, [crystal])
+    chosen = choose_lines(measurement, crystal, float(strains[0]))
+    assert chosen.second_line > 1.0
+    assert fit(chosen, crystal, float(strains[0])).cell_scale == pytest.approx(1.004, rel=1e-4)
+
+
+@pytest.mark.parametrize("wavelength", ["CuKa", "CuKa1", 1.0])
+def test_a_single_line_is_taken_at_the_wavelength_that_was_given(prototypes, wavelength):
+    crystal = crystal_of(prototypes, "AB2_cP12_205_a_c")
+    grid = dcs.XRDGrid(10, 90, 8000, wavelength, fwhm=0.1)
+    counts = 10.0 + 1e4 * np.asarray(dcs.simulate_xrd(crystal, grid, dtype=float)[0])
+    measurement = Measurement.of(grid.two_theta, counts, resolve_wavelength(wavelength))
+    chosen = choose_lines(measurement, crystal, 0.0)
+    assert chosen.second_line == 1.0
+    assert fit(chosen, crystal, 0.0).cell_scale == pytest.approx(1.0, rel=1e-4)

@@ -13,7 +13,7 @@ from deepchem_crystalssl.errors import (
     PatternRangeError,
     UnsupportedFileError,
 )
-from deepchem_crystalssl.diffraction.measured import read_pattern_file
+from deepchem_crystalssl.diffraction.pattern_files import read_pattern_file
 
 SILICON = Structure.from_spacegroup("Fd-3m", Lattice.cubic(5.431), ["Si"], [[0, 0, 0]])
 
@@ -144,6 +144,47 @@ def test_xrdml(tmp_path):
     assert wavelength == pytest.approx(1.54187, abs=1e-4)
     expected = prepare_measured_pattern(angles, counts, wavelength=wavelength)
     assert np.array_equal(prepare_measured_pattern(path), expected)
+
+
+XRDML_LINES = "<kAlpha1>1.540598</kAlpha1><kAlpha2>1.544426</kAlpha2><kBeta>1.39225</kBeta>"
+
+
+@pytest.mark.parametrize(
+    "intended, lines, expected",
+    [
+        ("K-Alpha", XRDML_LINES, (2 * 1.540598 + 1.544426) / 3),
+        ("K-Alpha", XRDML_LINES + "<ratioKAlpha2KAlpha1>0.25</ratioKAlpha2KAlpha1>", (4 * 1.540598 + 1.544426) / 5),
+        ("K-Alpha", "<kAlpha1>1.540598</kAlpha1>", 1.540598),
+        ("K-Alpha 1", XRDML_LINES, 1.540598),
+        ("K-Alpha 2", XRDML_LINES, 1.544426),
+        ("K-Beta", XRDML_LINES, 1.39225),
+        ("K-Alpha", "", None),
+    ],
+)
+def test_the_wavelength_of_an_xrdml_is_the_intended_one(tmp_path, intended, lines, expected):
+    text = XRDML.format(counts=" ".join(f"{y:.3f}" for y in COUNTS))
+    head, tail = text.split("<usedWavelength")[0], text.split("</usedWavelength>")[1]
+    (tmp_path / "scan.xrdml").write_text(f'{head}<usedWavelength intended="{intended}">{lines}</usedWavelength>{tail}')
+    found = read_pattern_file(tmp_path / "scan.xrdml")[2]
+    assert found == (expected if expected is None else pytest.approx(expected, abs=1e-7))
+
+
+def test_the_wavelength_given_counts_then_that_of_the_file_then_copper(tmp_path):
+    (tmp_path / "scan.xrdml").write_text(XRDML.format(counts=" ".join(f"{y:.3f}" for y in COUNTS)))
+    np.savetxt(tmp_path / "scan.xy", np.stack([ANGLES, COUNTS], axis=1))
+    grid = XRDGrid(wavelength="MoKa")
+
+    def line(path, **options):
+        return grid.two_theta[prepare_measured_pattern(path, grid=grid, **options).argmax()]
+
+    def expected(wavelength):
+        return 2 * np.degrees(np.arcsin(np.sin(np.radians(20)) * grid.wavelength_angstrom / wavelength))
+
+    assert line(tmp_path / "scan.xrdml", wavelength="CoKa") == pytest.approx(expected(1.79026), abs=0.03)
+    assert line(tmp_path / "scan.xrdml") == pytest.approx(expected(1.541874), abs=0.03)
+    assert line(tmp_path / "scan.xy", wavelength="MoKa") == pytest.approx(40, abs=0.06)
+    with pytest.warns(UserWarning, match="scan.xy: the wavelength is 1.54184 Å .Cu K-alpha, assumed.*wavelength="):
+        assert line(tmp_path / "scan.xy") == pytest.approx(expected(1.54184), abs=0.03)
 
 
 @pytest.mark.parametrize(

@@ -103,3 +103,50 @@ def test_a_file_and_a_picture(index, prototypes, tmp_path):
     assert "data:image/png" in found._repr_html_() and "FeS2" in found._repr_html_()
     with pytest.raises(CountsError):
         index.query_pattern(GRID.two_theta, np.zeros(len(counts)))
+
+
+def write_scan(folder, suffix, angles, counts):
+    """A file that states the wavelengths of copper (xrdml), or none (xy)."""
+    path = folder / f"scan{suffix}"
+    rows = "\n".join(f"{x:.4f} {y:.2f}" for x, y in zip(angles, counts, strict=True))
+    numbers = " ".join(f"{y:.2f}" for y in counts)
+    xrdml = (
+        "<xrdMeasurements><xrdMeasurement><usedWavelength intended='K-Alpha'><kAlpha1>1.540598</kAlpha1>"
+        "<kAlpha2>1.544426</kAlpha2></usedWavelength><scan><dataPoints><positions axis='2Theta'>"
+        f"<startPosition>{angles[0]:.4f}</startPosition><endPosition>{angles[-1]:.4f}</endPosition></positions>"
+        f"<counts>{numbers}</counts></dataPoints></scan></xrdMeasurement></xrdMeasurements>"
+    )
+    path.write_text(xrdml if suffix == ".xrdml" else rows)
+    return path
+
+
+@pytest.fixture(scope="module")
+def pyrite_doublet(prototypes):
+    """Angles and counts of pyrite with both lines of copper, and a cell .4 % larger."""
+    crystal = crystal_of(prototypes, "AB2_cP12_205_a_c")
+    larger = dcs.Crystal(crystal.atomic_numbers, crystal.frac_coords, 1.004 * crystal.lattice, "larger")
+    first, second = (
+        dcs.simulate_xrd(larger, dcs.XRDGrid(15, 100, 8500, f"CuKa{n}", fwhm=0.1), normalize=False)[0] for n in (1, 2)
+    )
+    counts = np.asarray(first + second / 2, float)
+    return dcs.XRDGrid(15, 100, 8500).two_theta, 20 + 5000 * counts / counts.max()
+
+
+@pytest.mark.parametrize("wavelength", ["CuKa", "CuKa1", 1.5406, 1.5418, None, "file"])
+def test_the_cell_is_that_of_k_alpha_1(index, pyrite_doublet, tmp_path, wavelength):
+    suffix, given = (".xrdml", None) if wavelength == "file" else (".xy", wavelength)
+    found = index.query_pattern(write_scan(tmp_path, suffix, *pyrite_doublet), None, given, k=1)
+    assert found[0].formula == "FeS2" and found[0].cell_scale == pytest.approx(1.004, rel=1e-4)
+    source = {"file": "file", None: "assumed"}.get(wavelength, "given")
+    assert found.radiation.source == source
+    assert ("Cu K-alpha, assumed" in found.verdict) == (source == "assumed")
+
+
+def test_one_file_gives_one_answer(index, pyrite_doublet, tmp_path):
+    """The wavelength in a file counts, and one that is given counts more."""
+    file = write_scan(tmp_path, ".xrdml", *pyrite_doublet)
+    mean = (2 * 1.540598 + 1.544426) / 3
+    by_file, given = index.query_pattern(file, k=1), index.query_pattern(file, None, mean, k=1)
+    assert by_file[0].cell_scale == given[0].cell_scale and by_file[0].score == given[0].score
+    other = index.query_pattern(file, None, "CoKa", k=1)
+    assert other.radiation.wavelength == 1.79026 and other.radiation.source == "given"
