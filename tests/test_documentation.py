@@ -2,6 +2,7 @@
 
 import ast
 import importlib
+import json
 import re
 from pathlib import Path
 
@@ -13,6 +14,12 @@ import deepchem_crystalssl as dcs
 PACKAGE = Path(dcs.__file__).parent
 DOCS = PACKAGE.parent / "docs"
 ROOMS = sorted(path.parent.name for path in PACKAGE.glob("*/__init__.py"))
+MARKDOWN = sorted(
+    path
+    for folder in (PACKAGE.parent, DOCS, *DOCS.iterdir())
+    for end in ("md", "ipynb")
+    for path in folder.glob(f"*.{end}")
+)
 ROLE = re.compile(r"(?::(?:class|func|meth|attr|exc|mod):|\{(?:class|func|meth|attr|exc|mod)\})`([^`]+)`")
 SOURCES = sorted([*PACKAGE.rglob("*.py"), *DOCS.glob("*.md"), *DOCS.glob("*/*.md")])
 OBJECTIVES = [f"deepchem_crystalssl.pretext.{name}" for name in ("contrastive", "reconstruction", "descriptors")]
@@ -95,6 +102,19 @@ def test_cross_references_lead_somewhere(path):
     assert [name for name in own if found(name) is None] == []
     if path.suffix == ".md":
         assert set(whole) - set(own) <= elsewhere
+
+
+def lines_of(path):
+    if path.suffix == ".md":
+        return path.read_text().splitlines()
+    cells = json.loads(path.read_text())["cells"]
+    return [line.rstrip("\n") for cell in cells if cell["cell_type"] == "markdown" for line in cell["source"]]
+
+
+@pytest.mark.parametrize("path", MARKDOWN, ids=lambda path: path.relative_to(PACKAGE.parent).as_posix())
+def test_markdown_lines_are_short_enough_to_read(path):
+    long = [f"line {number}: {len(line)}" for number, line in enumerate(lines_of(path), 1) if len(line) > 140]
+    assert not long
 
 
 @pytest.mark.parametrize("page", sorted(path.stem for path in DOCS.glob("start/*.md")))
