@@ -85,8 +85,11 @@ def typed_error(error: Exception, item: str, kind: type[CrystalInputError] | Non
     value = f"cannot be read ({type(error).__name__}{': ' if text else ''}{text})"
     if kind is None:
         rule, remedy = "a file must be whole and hold what its name says", "Check the file, or export it again."
-        return UnsupportedFileError(item, value, rule, remedy)
-    return kind(item, value)
+        made: CrystalInputError = UnsupportedFileError(item, value, rule, remedy)
+    else:
+        made = kind(item, value)
+    made.__cause__ = error  # a traceback shows both
+    return made
 
 
 class CIFSyntaxError(CrystalInputError):

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from ..errors import CrystalInputError, LatticeError, UnknownElementError, UnsupportedObjectError
+from ..errors import CrystalInputError, LatticeError, OccupancyError, UnknownElementError, UnsupportedObjectError
 from .records import Crystal
 from .validation import lattice_from_parameters, make_crystal
 
@@ -110,7 +110,7 @@ def from_dict(entry: Mapping, name: str) -> Crystal:
 
 
 def from_ase(atoms: Any, name: str) -> Crystal:
-    """An ASE ``Atoms``, periodic in three dimensions."""
+    """An ASE ``Atoms``, periodic in three dimensions; ``atoms.info["occupancy"]`` holds its partial occupancies."""
     if not np.all(atoms.pbc):
         raise LatticeError(
             name,
@@ -122,4 +122,35 @@ def from_ase(atoms: Any, name: str) -> Crystal:
     if abs(np.linalg.det(lattice)) < 1e-9:
         raise LatticeError(name, f"cell vectors {lattice.tolist()}")
     name = str(atoms.info.get("material_id", name))
-    return make_crystal(atoms.get_atomic_numbers(), atoms.get_scaled_positions(wrap=False), lattice, name)
+    species: Any = atoms.get_atomic_numbers()
+    if atoms.info.get("occupancy"):
+        species = _ase_species(atoms, name)
+    return make_crystal(species, atoms.get_scaled_positions(wrap=False), lattice, name)
+
+
+def _ase_species(atoms: Any, name: str) -> list[dict[str, float]]:
+    """The species of each site, which ASE's CIF reader stores by the kind of the site (or, by hand, by its tag)."""
+    by_kind = {str(kind): parts for kind, parts in atoms.info["occupancy"].items()}  # numbers, or texts from JSON
+    kinds = atoms.arrays.get("spacegroup_kinds")
+    unused = set(by_kind) - {str(kind) for kind in (atoms.get_tags() if kinds is None else kinds)}
+    if unused and (kinds is None or len(unused) == len(by_kind)):
+        raise OccupancyError(
+            name,
+            f"atoms.info['occupancy'] is for the kinds {', '.join(sorted(unused))}, which no atom has",
+            "the occupancies must belong to the atoms",
+            "Set the array 'spacegroup_kinds' or the tags to the kinds of the atoms.",
+        )
+    species = []
+    for site, (kind, symbol) in enumerate(
+        zip(atoms.get_tags() if kinds is None else kinds, atoms.get_chemical_symbols(), strict=True)
+    ):
+        parts = by_kind.get(str(kind), {symbol: 1.0})
+        if symbol not in parts:
+            raise OccupancyError(
+                name,
+                f"atoms.info['occupancy'] names {', '.join(parts)} for site {site}, which is {symbol}",
+                "the occupancies must belong to the atoms",
+                "Correct atoms.info['occupancy'], or delete it.",
+            )
+        species.append({element: float(occupancy) for element, occupancy in parts.items()})
+    return species

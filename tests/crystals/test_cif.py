@@ -10,7 +10,8 @@ from pymatgen.core import Lattice, Structure
 from pymatgen.io.cif import CifParser, CifWriter
 
 from deepchem_crystalssl import read_structures
-from deepchem_crystalssl.crystals.cif import _parse_element, read_cif
+from deepchem_crystalssl.crystals.cif import read_cif
+from deepchem_crystalssl.crystals.cif_species import parse_element
 from deepchem_crystalssl.errors import (
     CIFSyntaxError,
     CoordinateError,
@@ -170,12 +171,127 @@ def test_tritium_and_deuterium_are_hydrogen():
     ],
 )
 def test_species_labels(text, z):
-    assert _parse_element(text) == z
+    assert parse_element(text) == z
 
 
 def test_mixture_in_the_type_symbol():
     crystal = read_one(cif(rows="M1 '0.8(1)Nb + 0.2Zr' 0 0 0"))
     assert crystal.formula == "Zr0.2Nb0.8"
+
+
+@pytest.mark.parametrize(
+    "text, formula",
+    [
+        ("0.8Nb + 0.2Zr", "Zr0.2Nb0.8"),
+        ("Fe0.5 + Co0.5", "Fe0.5Co0.5"),
+        ("Fe0.5Co0.5", "Fe0.5Co0.5"),
+        ("Fe0.5,Co0.25", "Fe0.5Co0.25"),
+        ("Fe2+0.5 Co3+0.5", "Fe0.5Co0.5"),
+        ("Fe3+0.5 + Fe2+0.3", "Fe0.8"),
+        ("0.6Fe3+ + 0.4Co2+", "Fe0.6Co0.4"),
+        ("Fe(0.5)/Co(0.5)", "Fe0.5Co0.5"),
+        ("(Fe0.5,Co0.5)", "Fe0.5Co0.5"),
+        ("Fe0.5", "Fe0.5"),
+        ("Fe2+,Fe3+", "Fe1"),
+        ("OH", "O1"),
+        ("O-H", "O1"),
+        ("O2-(H2O)", "O1"),
+        ("CO", "Co1"),
+        ("FE", "Fe1"),
+    ],
+)
+def test_mixtures_with_shares_are_read(text, formula):
+    assert read_one(cif(rows=f"M1 '{text}' 0 0 0")).formula == formula
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Fe,Co",
+        "Nb + Zr",
+        "Fe/Co",
+        "Fe Co",
+        "Fe;Co",
+        "Fe|Co",
+        "Fe+Co",
+        "Fe-Co",
+        "(Fe,Co)",
+        "Fe3+,Co2+",
+        "FeCo",
+        "Fe50Co50",
+    ]
+    + ["Fe0.5Co", "0.5Fe+Co", "Fe_Co", "Fe:Co", "Fe & Co", "Na,Ca,Sr", "FeO", "Fe0.5,X0.5", "Li,H"],
+)
+def test_mixtures_without_shares_are_refused(text):
+    with pytest.raises(UnknownElementError, match="mixture|species"):
+        read_one(cif("_atom_site_occupancy", rows=f"M1 '{text}' 0 0 0 1"))
+    with pytest.raises(UnknownElementError):
+        read_one(cif(rows=f"M1 '{text}' 0 0 0"))
+
+
+@pytest.mark.parametrize("label", ["Fe,Co", "Fe/Co1", "Fe1 + Co1", "Fe+Co", "FeCo1", "SiAl2", "Fe Co"])
+def test_labels_that_name_a_mixture_are_refused(label):
+    with pytest.raises(UnknownElementError, match="share of each element"):
+        read_one(cif(rows=f"'{label}' 0 0 0").replace("_atom_site_type_symbol\n", ""))
+
+
+@pytest.mark.parametrize(
+    "label, z",
+    [("O2B", 8), ("C1A", 6), ("O-H(2)", 8), ("CL1", 17), ("C(13)", 6), ("H2'A", 1), ("Na1+", 11), ("Fe1.2", 26)],
+)
+def test_labels_of_one_element(label, z):
+    text = cif(rows=f'"{label}" 0 0 0').replace("_atom_site_type_symbol\n", "")
+    assert read_one(text).atomic_numbers.tolist() == [z] and read_one(text).is_ordered
+
+
+def test_a_share_and_an_occupancy_are_not_multiplied():
+    assert read_one(cif("_atom_site_occupancy", rows="M1 Fe0.5 0 0 0 0.5")).formula == "Fe0.5"
+    mixed = read_one(cif("_atom_site_occupancy", rows="M1 'Fe0.5 + Co0.5' 0 0 0 0.8"))
+    assert mixed.formula == "Fe0.4Co0.4"
+
+
+CUBIC = "_space_group_name_H-M_alt 'F m -3 m'"
+MULTIPLICITY = ("_atom_site_site_symmetry_multiplicity", "_atom_site_symmetry_multiplicity")
+
+
+def split_site(occupancy, x="0.0040", extra="", value="", a=10):
+    """Six positions at (x, 0, 0) and its images, 0.04 Å around the origin, in a cell with four origins."""
+    rows = f"Li1 Li {x} 0.0000 0.0000 {occupancy} {value}\nO1 O .5 .5 .5 1 {4 if value else ''}"
+    return cif(f"_atom_site_occupancy {extra}", symmetry=CUBIC, a=a, b=a, c=a, rows=rows)
+
+
+def lithium(crystal):
+    species = crystal.species
+    return species.occupancy[species.atomic_numbers == 3].sum()
+
+
+@pytest.mark.parametrize("tag", MULTIPLICITY)
+def test_split_sites_keep_their_occupancy(tag):
+    """Six positions of occupancy 0.15 become one site of 0.9: as much lithium as pymatgen counts."""
+    for text in (split_site(0.15), split_site(0.15, extra=tag, value=24)):
+        crystal = read_one(text)
+        assert crystal.num_nodes == 8 and lithium(crystal) == pytest.approx(24 * 0.15)
+        assert lithium(crystal) == pytest.approx(pymatgen(text).composition["Li"])
+
+
+@pytest.mark.parametrize("tag", MULTIPLICITY)
+def test_the_multiplicity_decides(tag):
+    assert lithium(read_one(split_site(0.15, extra=tag, value=4))) == pytest.approx(4 * 0.15)
+    with pytest.raises(OccupancyError, match="6 positions of occupancy 0.5"):
+        read_one(split_site(0.5, extra=tag, value=24))
+
+
+def test_special_positions_keep_their_occupancy():
+    assert lithium(read_one(split_site(0.15, x="0.0000"))) == pytest.approx(4 * 0.15)
+    assert lithium(read_one(split_site(0.5))) == pytest.approx(4 * 0.5)  # six halves are more than one atom
+    three_digits = split_site(0.15).replace("0.0040 0.0000 0.0000", "0.002 0 0")
+    assert lithium(read_one(three_digits)) == pytest.approx(4 * 0.15)
+    assert lithium(read_one(split_site(1, x="0.0040"))) == pytest.approx(4)
+
+
+def test_occupancy_of_split_mixtures():
+    text = split_site(0.1).replace("Li1 Li", "Li1 'Li0.5 + Na0.5'")
+    assert read_one(text).formula == "Li1.2O4Na1.2"
 
 
 def test_several_data_blocks():

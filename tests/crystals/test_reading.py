@@ -4,6 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from ase import Atoms
+from ase.spacegroup import crystal as ase_crystal
 from pymatgen.core import Lattice, Structure
 from pymatgen.io.cif import CifWriter
 from pymatgen.io.vasp import Poscar
@@ -18,6 +19,7 @@ from deepchem_crystalssl.errors import (
     EmptyStructureError,
     LatticeError,
     NoCrystalsError,
+    OccupancyError,
     Report,
     UnknownElementError,
     UnsupportedFileError,
@@ -136,6 +138,49 @@ def test_dominant_drops_sites_that_are_mostly_empty():
     empty = to_crystal(Structure(Lattice.cubic(4), [{"Li": 0.4}], [[0, 0, 0]]))
     with pytest.raises(EmptyStructureError):
         resolve_disorder(empty, "dominant")
+
+
+def ase_alloy(keys=int):
+    atoms = ase_crystal(
+        ["Fe", "Co", "O"],
+        [(0, 0, 0), (0, 0, 0), (0.5, 0.5, 0.5)],
+        occupancies=[0.6, 0.3, 0.5],
+        spacegroup=221,
+        cellpar=[4, 4, 4, 90, 90, 90],
+        onduplicates="keep",
+    )
+    atoms.info["occupancy"] = {keys(kind): parts for kind, parts in atoms.info["occupancy"].items()}
+    return atoms
+
+
+@pytest.mark.parametrize("keys", [int, str])
+def test_occupancies_of_ase_are_kept(keys):
+    atoms = ase_alloy(keys)
+    assert to_crystal(atoms).formula == "O0.5Fe0.6Co0.3" and to_crystal(atoms * (2, 1, 1)).formula == "O1Fe1.2Co0.6"
+    tagged = Atoms("FeO", scaled_positions=[[0, 0, 0], [0.5, 0.5, 0.5]], cell=[4, 4, 4], pbc=True, tags=[1, 2])
+    tagged.info["occupancy"] = {keys(1): {"Fe": 0.5, "Co": 0.5}, keys(2): {"O": 1.0}}
+    assert to_crystal(tagged).formula == "O1Fe0.5Co0.5"
+
+
+def test_ase_occupancies_of_other_atoms_are_refused():
+    replaced = ase_alloy()
+    replaced.symbols[:] = "NiO"
+    untagged = Atoms("FeO", scaled_positions=[[0, 0, 0], [0.5, 0.5, 0.5]], cell=[4, 4, 4], pbc=True)
+    untagged.info["occupancy"] = {0: {"Fe": 0.5, "Co": 0.5}, 1: {"O": 1.0}}
+    unknown = ase_alloy()
+    unknown.info["occupancy"] = {"Fe": {"Fe": 0.5}}
+    for atoms in (replaced, untagged, unknown):
+        with pytest.raises(OccupancyError, match="belong to the atoms"):
+            to_crystal(atoms)
+
+
+def test_a_poscar_with_two_elements_in_one_name_is_refused(structure):
+    text = Poscar(structure).get_str()
+    first = text.splitlines()[5].split()[0]
+    hashed = text.replace(first, f"{first}_pv/f474ac0d", 2)
+    assert read(hashed)[0].num_nodes == len(structure)
+    with pytest.raises(UnknownElementError, match="one element"):
+        read(text.replace(text.splitlines()[5], text.splitlines()[5].replace(first, f"{first}/Co")))
 
 
 def test_oxidation_states_and_isotopes():
