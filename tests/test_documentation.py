@@ -117,6 +117,12 @@ def test_markdown_lines_are_short_enough_to_read(path):
     assert not long
 
 
+@pytest.mark.parametrize("path", sorted(PACKAGE.parent.glob("tutorials/*.ipynb")), ids=lambda path: path.stem)
+def test_tutorials_install_the_package_in_colab_before_they_use_it(path):
+    code = ["".join(cell["source"]) for cell in json.loads(path.read_text())["cells"] if cell["cell_type"] == "code"]
+    assert "import google.colab" in code[0] and "%pip install -q deepchem_crystalssl" in code[0]
+
+
 @pytest.mark.parametrize("page", sorted(path.stem for path in DOCS.glob("start/*.md")))
 def test_first_examples_run(page, prototypes, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
