@@ -37,7 +37,7 @@ from sklearn.preprocessing import StandardScaler
 
 import deepchem_crystalssl as dcs
 from deepchem_crystalssl.diffraction.conditions import REALISTIC, MeasurementConditions, try_patterns
-from deepchem_crystalssl.evaluation.metrics import duplicate_groups, retrieval_recall
+from deepchem_crystalssl.evaluation import duplicate_groups, retrieval_recall
 from deepchem_crystalssl.nn.graph_batch import GraphBatch
 from deepchem_crystalssl.pretext.batch import PretextBatch
 from deepchem_crystalssl.pretext.objectives import (
@@ -51,7 +51,6 @@ from deepchem_crystalssl.pretext.objectives import (
     TwoViews,
     BondValences,
 )
-from deepchem_crystalssl.pretext.views import same_crystals
 from deepchem_crystalssl.evaluation.probes import interval_of_mean
 from deepchem_crystalssl.models.optimizers import FusedAdamW, WarmUpCosine
 
@@ -185,7 +184,12 @@ def guesses(model: dcs.CrystalSSLModel, objective: MaskedSites, unseen: list) ->
         for start in range(0, len(unseen), 256):
             graphs = GraphBatch.from_graphs(unseen[start : start + 256], model.engine)
             batch = PretextBatch(
-                graphs, None, same_crystals(graphs), model.crystal_encoder, None, torch.Generator().manual_seed(start)
+                graphs,
+                None,
+                torch.eye(len(graphs), dtype=torch.bool),
+                model.crystal_encoder,
+                None,
+                torch.Generator().manual_seed(start),
             )
             for name, (logits, target) in objective.losses(batch, model.components["masked_sites_head"]).items():
                 right.setdefault(name, []).append((logits.argmax(1).numpy(), target.numpy()))

@@ -6,14 +6,9 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.sparse import coo_array
-from scipy.sparse.csgraph import connected_components
-from scipy.spatial import KDTree
 from scipy.stats import binomtest
 
-from ..crystals.records import CrystalGraph
-from ..nn.graph_batch import GraphBatch
-from ..pretext.views import SAME_TOLERANCE, invariants
+from ..crystals.duplicates import duplicate_groups as duplicate_groups  # noqa: F401, public here
 
 
 @dataclass(frozen=True)
@@ -123,37 +118,6 @@ def retrieval_recall(
         n_gallery=n,
         n_duplicates=n - len(starts),
     )
-
-
-def duplicate_groups(graphs: Sequence[CrystalGraph]) -> np.ndarray:
-    """Which crystals are one: the same label for the same crystal, whatever its cell.
-
-    Two crystals count as one if composition, volume per site and moments of the neighbour distances agree to one part
-    in ten thousand: the rule by which the pretext losses leave duplicates out of a batch's negatives.
-
-    Parameters
-    ----------
-    graphs : sequence of CrystalGraph
-
-    Returns
-    -------
-    numpy.ndarray
-        (n,) int; ``len(set(...))`` is the number of different crystals.
-
-    Examples
-    --------
-    >>> from deepchem_crystalssl import structures_to_graphs
-    >>> from pymatgen.core import Lattice, Structure
-    >>> salt = Structure.from_spacegroup("Fm-3m", Lattice.cubic(5.64), ["Na", "Cl"], [[0, 0, 0], [.5, .5, .5]])
-    >>> duplicate_groups(structures_to_graphs([salt, salt * 2, salt.get_primitive_structure()])).tolist()
-    [0, 0, 0]
-    """
-    if not len(graphs):
-        return np.empty(0, int)
-    numbers = np.log(invariants(GraphBatch.from_graphs(graphs)).double().clamp(min=1e-12).numpy())
-    pairs = KDTree(numbers).query_pairs(SAME_TOLERANCE, p=np.inf, output_type="ndarray")
-    links = coo_array((np.ones(len(pairs)), pairs.T), shape=(len(graphs), len(graphs)))
-    return connected_components(links, directed=False)[1]
 
 
 def neighbor_overlap(ours: Sequence, theirs: Sequence, k: int = 100, known: Collection | None = None) -> float:

@@ -10,11 +10,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ..crystals.duplicates import duplicate_groups
 from ..crystals.records import CrystalGraph
 from ..diffraction.conditions import MeasurementConditions, try_patterns
 from ..diffraction.grid import XRDGrid
 from ..errors import CrystalInputError, Report
-from ..nn.message_passing import Engine, GraphBatch
+from ..nn.graph_batch import GraphBatch
+from ..nn.links import Engine
 from ..pretext.batch import Modality
 
 
@@ -25,6 +27,8 @@ class PretrainingBatch(NamedTuple):
     ----------
     graphs : GraphBatch
         B crystals.
+    same : Tensor
+        (B, B) bool; which of them are the same crystal.
     patterns : Tensor or None
         (B, n_bins), under the measurement conditions, if an objective uses patterns.
     ideal_patterns : Tensor or None
@@ -32,6 +36,7 @@ class PretrainingBatch(NamedTuple):
     """
 
     graphs: GraphBatch
+    same: Tensor
     patterns: Tensor | None = None
     ideal_patterns: Tensor | None = None
 
@@ -71,7 +76,9 @@ class BatchMaker:
             patterns = torch.from_numpy(drawn).to(device)
             if "ideal patterns" in self.modalities:
                 ideal = torch.from_numpy(try_patterns(graphs, self.grid)[0]).to(device)
-        return PretrainingBatch(GraphBatch.from_graphs(graphs, self.engine).to(device), patterns, ideal)
+        groups = torch.from_numpy(duplicate_groups(graphs)).to(device)
+        same = groups[:, None] == groups
+        return PretrainingBatch(GraphBatch.from_graphs(graphs, self.engine).to(device), same, patterns, ideal)
 
     def simulate(self, graphs: list[CrystalGraph], seed: int) -> tuple[list[CrystalGraph], np.ndarray]:
         """Patterns (n, n_bins) of the crystals that have one, and these crystals.

@@ -23,7 +23,7 @@ from ..crystals.neighbors import IsolatedAtoms, enumerate_graphs
 from ..diffraction.grid import XRDGrid
 from ..data.datasets import records_of
 from .embedding import Level, Space, embed_expected_patterns, embed_graphs, embed_patterns, evaluation_mode
-from ..evaluation.metrics import duplicate_groups
+from ..crystals.duplicates import duplicate_groups
 from .log import validation_metrics
 from ..nn.crystal_encoder import CrystalEncoder
 from ..nn.links import Engine
@@ -33,7 +33,6 @@ from .options import refuse_fine_tuning
 from ..pretext.batch import Modality, PretextBatch
 from ..pretext.objectives import Objective, needed_modalities
 from ..pretext.presets import resolve_objectives
-from ..pretext.views import same_crystals
 from .resumable import ResumableModel
 
 _VALIDATION_SEED = 5
@@ -281,7 +280,7 @@ class CrystalSSLModel(ResumableModel):
         batch = PretextBatch(
             graphs=inputs.graphs,
             patterns=inputs.patterns,
-            same=same_crystals(inputs.graphs),
+            same=inputs.same,
             crystal_encoder=self.crystal_encoder,
             xrd_encoder=self.xrd_encoder,
             generator=torch.Generator().manual_seed(seed),

@@ -102,30 +102,4 @@ def displaced(batch: GraphBatch, sigma: float, generator: torch.Generator) -> tu
     return replace(batch, distance=batch.distance + change), change
 
 
-SAME_TOLERANCE = 1e-4
-"""Two crystals are one if all their :func:`invariants` agree to this part."""
-
-
-def invariants(batch: GraphBatch) -> Tensor:
-    """Numbers that do not depend on the cell, (B, 5): element and volume per site, moments of the distances."""
-    assert batch.volume is not None
-    device = batch.volume.device
-    z = batch.atomic_numbers.double()
-    owner = batch.crystal[batch.species_site]
-    chemistry = [torch.zeros(len(batch), dtype=torch.double, device=device) for _ in range(2)]
-    for sums, power in zip(chemistry, (1.0, 2.5), strict=True):
-        sums.index_add_(0, owner, z**power * batch.occupancy)
-    edge_crystal = batch.crystal[batch.center]
-    distances = [torch.zeros(len(batch), dtype=torch.double, device=device) for _ in range(2)]
-    for sums, power in zip(distances, (1, 3), strict=True):
-        sums.index_add_(0, edge_crystal, batch.distance.double() ** power)
-    return torch.stack([*chemistry, batch.volume.double(), *distances], 1) / batch.num_sites[:, None]
-
-
-def same_crystals(batch: GraphBatch, tolerance: float = SAME_TOLERANCE) -> Tensor:
-    """Which crystals of a batch are one, (B, B) bool; a crystal and its supercell count as one."""
-    numbers = invariants(batch).clamp(min=1e-12).log()
-    return (numbers[:, None] - numbers[None]).abs().amax(2) <= tolerance
-
-
 __getattr__ = renamed_names(__name__, {"hide": masked})

@@ -3,10 +3,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from deepchem_crystalssl import structures_to_graphs
 from deepchem_crystalssl.evaluation.metrics import (
     alignment,
-    duplicate_groups,
     neighbor_overlap,
     retrieval_recall,
     spread,
@@ -69,14 +67,6 @@ def test_the_interval_holds_the_truth_as_often_as_it_says():
     truth = np.mean([recall[1] for recall in found])
     held = np.mean([recall.interval[1][0] <= truth <= recall.interval[1][1] for recall in found])
     assert 0.92 < held < 0.99
-
-
-def test_duplicates_whatever_the_cell(structures):
-    crystals = [structures[0], structures[0] * (2, 1, 1), structures[3], structures[0].get_primitive_structure()]
-    crystals[2] = crystals[2].copy().apply_strain(0.001, inplace=False)
-    groups = duplicate_groups(structures_to_graphs([*crystals, structures[3]]))
-    assert groups[0] == groups[1] == groups[3] and len({groups[0], groups[2], groups[4]}) == 3
-    assert duplicate_groups([]).shape == (0,)
 
 
 def test_neighbor_overlap():

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from deepchem_crystalssl import XRDGrid, simulate_xrd, structures_to_graphs
+from deepchem_crystalssl import XRDGrid, simulate_xrd
 from deepchem_crystalssl.crystals.elements import element_features
 from deepchem_crystalssl.nn.crystal_encoder import CrystalEncoder
 from deepchem_crystalssl.nn.graph_batch import GraphBatch
@@ -41,9 +41,7 @@ from deepchem_crystalssl.pretext.views import (
     edges_at,
     masked,
     random_view,
-    same_crystals,
 )
-from deepchem_crystalssl.testing import supercell
 
 
 @pytest.fixture
@@ -61,7 +59,9 @@ def pretext_batch(batch, generator, readout="mean", patterns=None):
     patterns = torch.rand(len(batch), 500) if patterns is None else patterns
     encoder = CrystalEncoder(width=16, n_layers=2, hidden=16, embedding_size=8, readout=readout)
     xrd = XRDEncoder(500, channels=4, hidden=16, embedding_size=8)
-    return PretextBatch(batch, patterns, same_crystals(batch), encoder, xrd, generator, patterns.flip(1))
+    return PretextBatch(
+        batch, patterns, torch.eye(len(batch), dtype=torch.bool), encoder, xrd, generator, patterns.flip(1)
+    )
 
 
 def test_only_whole_crystals_move_the_statistics_where_they_are_looked_at(batch, generator):
@@ -234,14 +234,6 @@ def test_random_views_differ_and_leave_the_batch_alone(batch, generator):
     one, two = random_view(batch, 0.2, generator), random_view(batch, 0.2, generator)
     assert not torch.equal(one.masked_sites, two.masked_sites) and batch.masked_sites is None
     assert 0.1 < one.masked_edges.float().mean() < 0.3
-
-
-def test_same_crystals_finds_duplicates_in_any_cell(prototypes):
-    crystals = [prototypes[0], prototypes[5], supercell(prototypes[0])[0], prototypes[9]]
-    same = same_crystals(GraphBatch.from_graphs(structures_to_graphs(crystals)))
-    expected = torch.eye(4, dtype=torch.bool)
-    expected[0, 2] = expected[2, 0] = True
-    assert torch.equal(same, expected)
 
 
 # Objectives
