@@ -26,7 +26,7 @@ def register() -> None:
     >>> import deepchem as dc
     >>> register()
     >>> dc.feat.CrystalGraphFeaturizer()
-    CrystalGraphFeaturizer[cutoff=8.0, max_neighbors=12, disorder='refuse', isolated_atoms='raise', on_error='warn']
+    CrystalGraphFeaturizer[cutoff=8.0, max_neighbors=12, disorder='refuse', isolated_atoms='keep', on_error='warn']
     """
     import deepchem as dc
 

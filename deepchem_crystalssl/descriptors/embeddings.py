@@ -29,8 +29,15 @@ os.register_at_fork(after_in_child=lambda: torch.set_num_threads(1))
 
 
 @lru_cache(maxsize=4)
-def _opened(name_or_path: str | Path) -> CrystalSSLModel:
+def _opened(name_or_path: str | Path, place: Path, changed: int) -> CrystalSSLModel:
+    """Return a model, opened once per process as long as its folder does not change."""
     return load_pretrained(name_or_path)
+
+
+def _open(name_or_path: str | Path) -> CrystalSSLModel:
+    place = Path(name_or_path).resolve()
+    files = place.iterdir() if place.is_dir() else ()
+    return _opened(name_or_path, place, max((file.stat().st_mtime_ns for file in files), default=0))
 
 
 class PretrainedFeaturizer(BatchFeaturizer):
@@ -40,10 +47,10 @@ class PretrainedFeaturizer(BatchFeaturizer):
 
     @property
     def model(self) -> CrystalSSLModel:
-        """The model. It is opened once per process and, if it was given by name, not pickled with the featurizer."""
+        """The model. One given by name or folder is opened once per process and not pickled with the featurizer."""
         if isinstance(self.pretrained, CrystalSSLModel):
             return self.pretrained
-        return _opened(DEFAULT if self.pretrained is None else self.pretrained)
+        return _open(DEFAULT if self.pretrained is None else self.pretrained)
 
     @property
     def model_name(self) -> str:

@@ -403,3 +403,43 @@ def test_statistics_have_their_usual_names():
         assert f"small {statistic} electronegativity" in labels
     assert "small layer 1 std #0" in CrystalEmbedding("small", [1]).feature_labels()
     assert not any(word in label for label in labels for word in ("deviation", "least", "greatest"))
+
+
+@pytest.mark.parametrize("attributes", [True, False])
+@pytest.mark.parametrize("readout", ["mean", "means", "mean_std"])
+def test_every_space_and_layer_has_as_many_names_as_columns(readout, attributes, structures):
+    encoder = dict(width=6, n_layers=2, hidden=8, embedding_size=5, readout=readout, attributes=attributes)
+    grid = dcs.XRDGrid(n_bins=500, fwhm=1.0)
+    arguments = dict(encoder=encoder, xrd_encoder=dict(channels=4, hidden=8), grid=grid)
+    model = dcs.CrystalSSLModel("suzuki2022", **arguments)
+    embeddings = [CrystalEmbedding(model, space=s) for s in ("descriptor", "shared", "pattern", "similarity")]
+    embeddings += [CrystalEmbedding(model, layers) for layers in ([0], [2, 1])] + [XRDEmbedding(model)]
+    embeddings += [SiteEmbedding(model), SiteEmbedding(model, [0, 2])]
+    for embedding in embeddings:
+        row = embedding.featurize(*((structures[0], 0) if isinstance(embedding, SiteEmbedding) else structures[:1]))
+        labels = embedding.feature_labels()
+        assert len(labels) == len(set(labels)) == len(row), embedding
+
+
+def test_a_model_saved_again_is_opened_again(structures, tmp_path):
+    arguments = dict(encoder=dict(width=6, n_layers=1, hidden=8, embedding_size=5))
+    vectors = []
+    for seed in (0, 1):
+        dcs.save_pretrained(dcs.CrystalSSLModel("kong2024", seed=seed, **arguments), tmp_path / "mine")
+        embedding = CrystalEmbedding(str(tmp_path / "mine"), space="shared")
+        vectors.append(embedding.transform(structures))
+        assert embedding.model is embedding.model and embedding.feature_labels()[0] == "mine shared #0"
+    assert not np.allclose(*vectors)
+
+
+def test_tables_with_several_levels_of_columns(structures, broken):
+    frame = pd.DataFrame({"structure": [*structures[:2], broken]}, index=["a", "b", "c"])
+    embedding = CrystalEmbedding("small", layers=[1])
+    table = embedding.featurize_dataframe(frame, "structure", multiindex=True, ignore_errors=True, return_errors=True)
+    assert table.columns.nlevels == 2 and list(table.index) == ["a", "b", "c"]
+    numbers = table["CrystalEmbedding"][embedding.feature_labels()]
+    assert numbers.notna().all(axis=1).tolist() == [True, True, False]
+    assert np.allclose(numbers[:2].to_numpy(float), embedding.transform(structures[:2]), atol=1e-4)
+    sites = pd.DataFrame({"structure": [structures[0]] * 2, "site": [0, 1]})
+    wide = SiteEmbedding("small", layers=[1]).featurize_dataframe(sites, ["structure", "site"])
+    assert wide.shape == (2, 2 + 48) and wide.notna().all(axis=None)
