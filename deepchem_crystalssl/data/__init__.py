@@ -1,7 +1,7 @@
-"""Crystals in the shapes DeepChem knows: featurizers, data sets, loaders and splitters.
+"""Crystals as DeepChem knows data: featurizers, datasets, loaders and splitters.
 
-This room is where DeepChem enters. It is imported here, before anything that is built on it, so that registration,
-which its import sets off, finds no half-loaded module.
+DeepChem is imported here, before the modules of this folder. Its import sets off the registration of the package (see
+:func:`deepchem_crystalssl.register`), which must not find half-loaded modules.
 """
 
 import logging
@@ -14,7 +14,7 @@ import lazy_loader
 
 @contextmanager
 def _quietly() -> Iterator[None]:
-    """Hide what deepchem, rdkit and dgl say about optional packages while they load; it floods every command."""
+    """Hide the messages about optional packages that deepchem, rdkit and dgl log while they are imported."""
     os.environ.setdefault("DGLBACKEND", "pytorch")
     before = logging.root.manager.disable
     logging.disable(logging.WARNING)

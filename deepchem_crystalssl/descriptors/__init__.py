@@ -1,4 +1,4 @@
-"""Columns for the pipelines of matminer and scikit-learn, and what surrounds a site in words."""
+"""Descriptors for matminer and scikit-learn, and the coordination of sites in words."""
 
 import lazy_loader
 

@@ -1,4 +1,4 @@
-"""What surrounds a site, in words, and how much of it the site vectors of every layer tell."""
+"""The coordination of sites in words, and how much of it the site vectors of each layer explain."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 from matminer.featurizers.site import CrystalNNFingerprint
 
-from ..errors import DisorderError
+from ..errors import DisorderError, LabelError
 from ..crystals.records import Crystal, CrystalGraph
 from ..crystals.neighbors import structures_to_graphs
 from ..crystals.symmetry import UNKNOWN, orbits
@@ -19,34 +19,34 @@ from ..evaluation.metrics import variance_explained
 from ..models.pretraining import CrystalSSLModel
 
 SHAPE_THRESHOLD = 0.5
-"""Order parameter from which on neighbours are said to have a shape."""
+"""Smallest order parameter for which the neighbours are said to form a polyhedron."""
 
 
 def local_environments(crystal: Crystal, sites: Sequence[int] | None = None, symprec: float = 0.01) -> np.ndarray:
-    """The coordination of sites, in words: ``"octahedral"``, ``"tetrahedral"``, ..., or ``"7-fold"``.
+    """Name the coordination of sites: ``"octahedral"``, ``"tetrahedral"``, ..., or ``"7-fold"``.
 
-    Neighbours are those of pymatgen's ``CrystalNN``; the likeliest coordination number counts, and of its shapes the
-    one whose order parameter is greatest (Zimmermann and Jain 2020), if that is at least 0.5. Sites that symmetry
-    makes equal are looked at once.
+    The neighbours are those of pymatgen's ``CrystalNN``. The most probable coordination number is used, and among its
+    polyhedra the one with the largest order parameter (Zimmermann and Jain 2020, doi:10.1039/C9RA07755C), if that is
+    at least 0.5. Symmetry-equivalent sites are computed once.
 
     Parameters
     ----------
     crystal : Crystal
-        Or a crystal graph.
+        A crystal or a crystal graph.
     sites : sequence of int, optional
-        By default all.
+        Indices of the sites; by default all.
     symprec : float
-        Tolerance of symmetry, Å.
+        Tolerance of the symmetry search, Å.
 
     Returns
     -------
     numpy.ndarray
-        (n,) of str; ``"unknown"`` where CrystalNN finds none, such as for elements without a radius.
+        str (n,); ``"unknown"`` where CrystalNN finds no neighbours, for example for an element without a radius.
 
     Raises
     ------
     DisorderError
-        If a site is partly occupied.
+        If a site is partially occupied.
 
     Examples
     --------
@@ -59,9 +59,9 @@ def local_environments(crystal: Crystal, sites: Sequence[int] | None = None, sym
     if not crystal.is_ordered:
         raise DisorderError(
             crystal.material_id or "crystal",
-            "partly occupied sites",
-            "neighbors are counted whole",
-            "Order it, or read it with disorder='dominant'.",
+            "partially occupied sites",
+            "a coordination number counts whole atoms",
+            "Order the crystal, or read it with disorder='dominant'.",
         )
     chosen = np.arange(crystal.num_nodes) if sites is None else np.asarray(sites, int)
     structure = crystal.to_structure()
@@ -76,7 +76,7 @@ def local_environments(crystal: Crystal, sites: Sequence[int] | None = None, sym
 def _environment(structure: Any, site: int) -> str:
     fingerprint, shapes = _fingerprint()
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # CrystalNN misses oxidation states, at every site
+        warnings.simplefilter("ignore")  # CrystalNN warns about missing oxidation states at every site
         try:
             values = fingerprint.featurize(structure, site)
         except (TypeError, ValueError, ZeroDivisionError, RuntimeError):  # no radius, no Voronoi cell
@@ -92,14 +92,14 @@ def _environment(structure: Any, site: int) -> str:
 
 @cache
 def _fingerprint() -> tuple[CrystalNNFingerprint, dict[int, tuple[int, dict[str, int]]]]:
-    """The featurizer; and by coordination number the column of its weight, and those of its shapes."""
+    """Return the featurizer and, for each coordination number, the column of its weight and those of its polyhedra."""
     fingerprint = CrystalNNFingerprint.from_preset("ops")
     shapes: dict[int, tuple[int, dict[str, int]]] = {}
     for column, label in enumerate(fingerprint.feature_labels()):
         name, number = label.rsplit(" CN_", 1)
         if name == "wt":
             shapes[int(number)] = column, {}
-        elif not name.startswith("q"):  # Steinhardt's, of no one shape
+        elif not name.startswith("q"):  # Steinhardt parameters belong to no single polyhedron
             shapes[int(number)][1]["single bond" if name == "sgl_bd" else name] = column
     return fingerprint, shapes
 
@@ -107,26 +107,31 @@ def _fingerprint() -> tuple[CrystalNNFingerprint, dict[int, tuple[int, dict[str,
 def compare_layers(
     model: CrystalSSLModel, crystals: Any, labels: Mapping[str, Sequence | np.ndarray] | None = None
 ) -> pd.DataFrame:
-    """How much of the variance of site vectors is explained by crystal, element and other labels, layer by layer.
+    """Compute how much of the variance of site vectors is explained by crystal, element and other labels, by layer.
 
-    A layer's range is its number. Where the crystal a site belongs to explains nearly all, the sites of a crystal
-    have become alike (over-smoothing, Li et al. 2018); where the element explains nearly all, the vectors know little
-    else.
+    The vectors of layer k depend on atoms up to k bonds away. If the crystal explains nearly all of the variance, the
+    vectors of the sites of a crystal have become equal (over-smoothing, Li et al. 2018, arXiv:1801.07606). If the
+    element explains nearly all of it, the vectors contain little else.
 
     Parameters
     ----------
     model : CrystalSSLModel
     crystals
-        As :meth:`CrystalSSLModel.embed <deepchem_crystalssl.CrystalSSLModel.embed>` takes them.
+        Anything :meth:`CrystalSSLModel.embed <deepchem_crystalssl.CrystalSSLModel.embed>` takes, ordered.
     labels : dict from str to sequence, optional
-        Further labels, one per site, crystal after crystal, such as :func:`local_environments`; missing ones are None,
-        and those sites are left out.
+        Further labels, one for each site, crystal after crystal, such as those of :func:`local_environments`. Sites
+        whose label is None are left out.
 
     Returns
     -------
     pandas.DataFrame
-        A row for each layer, a column for each label: the share explained, beyond what chance would
-        (:func:`~deepchem_crystalssl.evaluation.metrics.variance_explained`).
+        One row for each layer and one column for each label: the fraction of the variance explained, corrected for
+        chance (:func:`~deepchem_crystalssl.evaluation.metrics.variance_explained`).
+
+    Raises
+    ------
+    LabelError
+        If there is not one label for each site.
 
     Examples
     --------
@@ -143,6 +148,14 @@ def compare_layers(
         "element": np.concatenate([graph.atomic_numbers for graph in graphs]),
         **(labels or {}),
     }
+    for name, values in every.items():
+        if len(values) != sum(numbers):
+            raise LabelError(
+                f"labels[{name!r}]",
+                f"{len(values)} labels for {sum(numbers)} sites",
+                "there must be one label for each site, crystal after crystal",
+                "Concatenate the labels of all crystals in order.",
+            )
     rows = []
     for layer in range(len(model.crystal_encoder.convolutions) + 1):
         vectors = model.embed(graphs, "site", [layer], progress=False)

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from pymatgen.core import Lattice, Structure
 
 from deepchem_crystalssl import compare_layers, load_pretrained, local_environments, structures_to_graphs
-from deepchem_crystalssl.errors import DisorderError
+from deepchem_crystalssl.errors import DisorderError, LabelError
 from deepchem_crystalssl.crystals.symmetry import orbits
 from deepchem_crystalssl.crystals.prototypes import bundled_prototypes
 from deepchem_crystalssl.evaluation.metrics import variance_explained
@@ -91,6 +91,11 @@ def test_layers_compared():
     assert len(table) == len(model.crystal_encoder.convolutions) + 1
     assert (table["chance"].abs() < 0.02).all()
     assert table["element"].is_monotonic_decreasing and table["crystal"].iloc[-1] > table["crystal"].iloc[0]
+
+
+def test_labels_must_be_of_all_sites():
+    with pytest.raises(LabelError, match="labels\\['word'\\]: 3 labels for"):
+        compare_layers(load_pretrained("small"), bundled_prototypes()[:3], {"word": ["a", "b", "a"]})
 
 
 def test_vectors_smoothed_away_are_told():
