@@ -74,7 +74,7 @@ from deepchem_crystalssl.nn.crystal_encoder import CrystalEncoder
 from deepchem_crystalssl.nn.negnn import NEGNN, KernelRegression, LabelScale, PropertyPredictor
 
 for backbone in BACKBONES.values():
-    encoder = CrystalEncoder(16, attributes=True, readout="means")
+    encoder = CrystalEncoder(16, attributes=True, readout="means").requires_grad_(False)
     network = NEGNN(backbone(width=8), 1, encoder.width * 4 + 42)
     parts = {"network": network, "labels": LabelScale(1), "encoder": encoder, "kernel": KernelRegression(1)}
     model = PropertyPredictor(parts, "regression", 1, 2, None)
