@@ -4,12 +4,14 @@ import ast
 import importlib
 import json
 import re
+from argparse import _SubParsersAction
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 import deepchem_crystalssl as dcs
+from deepchem_crystalssl.cli.options import build_parser
 
 PACKAGE = Path(dcs.__file__).parent
 DOCS = PACKAGE.parent / "docs"
@@ -91,6 +93,12 @@ def test_every_room_has_an_api_page(room):
 
 def test_api_pages_name_objects_that_exist():
     assert [name for name in documented() if found(name) is None] == []
+
+
+def test_every_command_is_on_the_page_of_commands():
+    (commands,) = (action.choices for action in build_parser()._actions if isinstance(action, _SubParsersAction))
+    page = (DOCS / "command_line.md").read_text()
+    assert [name for name in commands if f"| `{name}` |" not in page] == []
 
 
 @pytest.mark.parametrize("path", SOURCES, ids=lambda path: path.relative_to(PACKAGE.parent).as_posix())
