@@ -37,7 +37,8 @@ from sklearn.neighbors import NearestNeighbors
 import deepchem_crystalssl as dcs
 from deepchem_crystalssl.diffraction.conditions import MeasurementConditions, try_patterns
 from deepchem_crystalssl.search import EmbeddingIndex
-from deepchem_crystalssl.search.vectors import ApproximateNeighbors, nearest_rows
+from deepchem_crystalssl.search.approximate import ApproximateNeighbors
+from deepchem_crystalssl.search.vectors import nearest_rows
 
 GRID = dcs.XRDGrid(10.0, 100.0, 2250, "CuKa1")
 SCALES = np.linspace(-0.01, 0.01, 21)

@@ -46,7 +46,7 @@ DOORS = {
     "openTSNE": {"search/projection.py"},
     "fastapi": {"explorer/server.py"},
     "uvicorn": {"explorer/server.py"},
-    "faiss": {"search/vectors.py"},
+    "faiss": {"search/approximate.py"},
 }
 ANYWHERE = {"testing"}
 UPWARD = {("registry.py", "data"), ("registry.py", "models")}  # when DeepChem is there, not when imported

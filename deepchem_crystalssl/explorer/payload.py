@@ -47,7 +47,7 @@ class Payload(Mapping[str, bytes]):
     >>> from deepchem_crystalssl.crystals.prototypes import bundled_prototypes
     >>> payload = Payload(EmbeddingIndex.from_structures(bundled_prototypes()[:20], model="small", progress=False))
     >>> sorted(payload)[:4]
-    ['column:anion_class', 'column:n_elements', 'column:num_sites', 'distances']
+    ['column:anion_class', 'column:crystal_system', 'column:n_elements', 'column:num_sites']
     """
 
     def __init__(

@@ -13,4 +13,5 @@ from .concepts import (
 from .index import EmbeddingIndex as EmbeddingIndex
 from .neighbors import neighbor_table as neighbor_table
 from .phases import PatternAnswer as PatternAnswer, PhaseMatch as PhaseMatch
-from .projection import MaterialsMap as MaterialsMap, make_map as make_map
+from .materials_map import MaterialsMap as MaterialsMap
+from .projection import make_map as make_map

@@ -1,52 +1,90 @@
-"""Indices of many crystals, built in parts that survive a kill."""
+"""Building an index from structures: in memory, or of many crystals in parts that survive an interruption."""
 
 from __future__ import annotations
 
+import hashlib
+import json
 import os
 import shutil
+from collections.abc import Sequence
+from itertools import islice
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
 from ..crystals.disorder import Disorder
-from ..errors import IndexFolderError, Report
+from ..crystals.reading import read_structures
 from ..crystals.store import RecordStore, write_records
-from ..models.pretraining import CrystalSSLModel
-from ..models.pretrained import open_model
-from .catalogue import Joined
+from ..errors import IndexFolderError, NoCrystalsError, OnError, QueryError, Report
+from ..models.pretrained import DEFAULT, open_model
+from .catalogue import Joined, by_id
 from .index import EmbeddingIndex
+from .parts import IndexParts, ModelReference, assemble
 from .phases import pattern_vectors
+from .queries import distinct_names
+
+if TYPE_CHECKING:
+    from ..models.pretraining import CrystalSSLModel
 
 _CRYSTALS_AT_ONCE = 4096
+_CHOICES = "building.json"
+
+
+def embed_source(
+    source: Any,
+    model: str | Path | CrystalSSLModel | None,
+    metadata: pd.DataFrame | None,
+    on_error: OnError,
+    report: Report,
+    progress: bool | None,
+) -> IndexParts:
+    """Read and embed the crystals of a source: :meth:`EmbeddingIndex.from_structures`."""
+    if metadata is not None:
+        by_id(metadata)  # raises before the work begins
+    reference = _reference(model)
+    read = list(read_structures(source, on_error, report=report, progress=progress).enumerate())
+    crystals, later = [crystal for _, crystal in read], Report()
+    ids = _ids_for([crystal.material_id for crystal in crystals], metadata)
+    vectors = reference.opened.embed(crystals, space="similarity", on_error=on_error, report=later, progress=progress)
+    lost = set(later.indices)
+    for error in later:
+        report.handle(error, "skip", None if error.index is None else read[error.index][0])
+    crystals, ids = ([item for place, item in enumerate(items) if place not in lost] for items in (crystals, ids))
+    if not crystals:
+        raise NoCrystalsError("source", report.summary())
+    return assemble(vectors, ids, crystals, reference, metadata)
 
 
 def build_index(
     source: object,
     folder: str | Path,
-    model: str | Path | None = None,
+    model: str | Path | CrystalSSLModel | None = None,
     metadata: pd.DataFrame | None = None,
     *,
     patterns: bool = True,
     disorder: Disorder = "refuse",
     progress: bool | None = None,
 ) -> EmbeddingIndex:
-    """Read and embed crystals and write an index; called again after a kill, it goes on where it stopped.
+    """Read and embed crystals and write an index; called again after an interruption, it goes on where it stopped.
+
+    The unfinished work is kept in ``FOLDER.building``, with the choices that it was begun with.
 
     Parameters
     ----------
     source
-        Anything :func:`~deepchem_crystalssl.read_structures` reads; the same when going on. What cannot be read is
-        listed in ``skipped.csv``.
+        Anything :func:`~deepchem_crystalssl.read_structures` reads. ``skipped.csv`` in the folder lists what could not
+        be read or embedded, and why.
     folder : str or Path
         Of the index.
-    model : str or Path, optional
-        By default the general model.
+    model : str, Path or CrystalSSLModel, optional
+        By default the model "general".
     metadata : pandas.DataFrame, optional
-        With a column material_id.
+        Matched by id, as :meth:`EmbeddingIndex.build <deepchem_crystalssl.EmbeddingIndex.build>` does.
     patterns : bool
-        Whether measured patterns will be looked for.
+        Whether the index will be searched by measured patterns.
     disorder, progress
         As in :func:`~deepchem_crystalssl.structures_to_graphs`.
 
@@ -54,35 +92,127 @@ def build_index(
     -------
     EmbeddingIndex
         As :meth:`EmbeddingIndex.load <deepchem_crystalssl.EmbeddingIndex.load>` gives it.
+
+    Raises
+    ------
+    IndexFolderError
+        If the folder is not empty, or unfinished work was begun with other choices.
+    NoCrystalsError
+        If no crystal of the source can be used.
     """
     folder, work = Path(folder), Path(f"{folder}.building")
-    if folder.exists() and any(folder.iterdir()):
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise IndexFolderError(str(folder), "not empty", "an index is written to a folder of its own",
                                "Name a new folder, or remove this one.")  # fmt: skip
-    opened = open_model(model)
+    if metadata is not None:
+        by_id(metadata)  # raises before the work begins
+    reference = _reference(model)
+    _keep_choices(work, {
+        "source": _described(source), "model": _weights_digest(reference.opened),
+        "metadata": None if metadata is None else hashlib.sha256(metadata.to_csv().encode()).hexdigest(),
+        "patterns": patterns, "disorder": disorder,
+    })  # fmt: skip
     write_records(source, work / "structures", disorder=disorder, progress=progress)
     store = RecordStore(work / "structures")
+    ids = _ids_for(store.material_ids.tolist(), metadata)
+    parts = []
     starts = range(0, len(store), _CRYSTALS_AT_ONCE)
     for start in tqdm(starts, "embedding", disable=None if progress is None else not progress, delay=1.0):
         path = work / f"vectors-{start:09d}.npz"
         if not path.exists():
             rows = np.arange(start, min(start + _CRYSTALS_AT_ONCE, len(store)))
-            np.savez(work / "part.npz", **_embed(opened, store, rows, patterns))  # type: ignore[arg-type]
+            found, lost = _embed(reference.opened, store, rows, patterns)
+            lost.to_frame().to_csv(path.with_suffix(".csv"), index=False)
+            np.savez(work / "part.npz", **found)  # type: ignore[arg-type]
             os.replace(work / "part.npz", path)  # a part is there whole or not at all
-    parts = [dict(np.load(work / f"vectors-{start:09d}.npz", allow_pickle=False)) for start in starts]
+        parts.append(dict(np.load(path, allow_pickle=False)))
+    skipped = [work / "structures" / "skipped.csv", *sorted(work.glob("vectors-*.csv"))]
     rows, vectors = (np.concatenate([part[name] for part in parts]) for name in ("rows", "vectors"))
+    if not len(rows):
+        raise NoCrystalsError(str(source), f"none of {len(store)} crystals can be embedded; see {work}")
     drawn = np.concatenate([part["patterns"] for part in parts]) if patterns else None
-    ids, named = store.material_ids[rows].tolist(), "general" if model is None else model
     structures = Joined.of(store).select(rows)
-    index = EmbeddingIndex.build(vectors, ids, structures, named, metadata, pattern_embeddings=drawn)
-    index.save(folder)
-    shutil.copy(work / "structures" / "skipped.csv", folder / "skipped.csv")
+    ids = [ids[row] for row in rows]
+    EmbeddingIndex(assemble(vectors, ids, structures, reference, metadata, pattern_embeddings=drawn)).save(folder)
+    pd.concat(map(pd.read_csv, skipped)).to_csv(folder / "skipped.csv", index=False)
     shutil.rmtree(work)
     return EmbeddingIndex.load(folder)
 
 
-def _embed(model: CrystalSSLModel, store: RecordStore, rows: np.ndarray, patterns: bool) -> dict[str, np.ndarray]:
-    """Vectors of some crystals of a store, and the rows of those that have one."""
+def _ids_for(names: list[str], metadata: pd.DataFrame | None) -> list[str]:
+    """Names made distinct; a row of the metadata that names several crystals is refused."""
+    ids = distinct_names(names)
+    if metadata is not None:
+        known = set(by_id(metadata).index)
+        for name, id in zip(names, ids, strict=True):
+            if id != name and name in known and id not in known:
+                raise QueryError("metadata", f"id {name!r} names {names.count(name)} crystals of the source",
+                                 "a row belongs to one crystal", "Give every crystal an id of its own.")  # fmt: skip
+    return ids
+
+
+def _reference(model: str | Path | CrystalSSLModel | None) -> ModelReference:
+    """The model, opened; one that is not named is the default."""
+    named = DEFAULT if model is None else model
+    return ModelReference(named, open_model(named) if isinstance(named, str | os.PathLike) else None)
+
+
+def _keep_choices(work: Path, choices: dict[str, Any]) -> None:
+    """Write down what the work is begun with, or compare it with what is written there.
+
+    Raises
+    ------
+    IndexFolderError
+        If they differ.
+    """
+    path = work / _CHOICES
+    if not path.exists():
+        work.mkdir(parents=True, exist_ok=True)
+        path.with_suffix(".part").write_text(json.dumps(choices, indent=1))
+        os.replace(path.with_suffix(".part"), path)
+        return
+    try:
+        before = json.loads(path.read_text())
+        differing = [name for name in choices if before[name] != choices[name]]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise IndexFolderError(str(work), f"no readable {_CHOICES} ({error})", remedy=f"Remove {work}.") from error
+    if differing:
+        shown = "; ".join(f"{name} was {before[name]}, now {choices[name]}" for name in differing)
+        raise IndexFolderError(str(work), f"unfinished work that was begun with another {' and '.join(differing)} "
+                               f"({shown})", "an index is built with one source and one set of choices",
+                               f"Go on with the same choices, or remove {work} to begin anew.")  # fmt: skip
+
+
+def _described(source: Any) -> str:
+    """A source in words, the same for the same source: paths with sizes, or kind, number and digest of the objects."""
+    if isinstance(source, str | os.PathLike) and "\n" not in str(source):
+        path = Path(source).resolve()
+        if path.is_file():
+            return f"{path} ({path.stat().st_size} bytes)"
+        files = sorted(found for found in path.rglob("*") if found.is_file()) if path.is_dir() else []
+        size = sum(found.stat().st_size for found in files)
+        return f"{path} ({len(files)} files, {size} bytes)" if files else str(path)
+    if not isinstance(source, Sequence | pd.DataFrame) or isinstance(source, str):
+        return type(source).__name__
+    entries = source.itertuples() if isinstance(source, pd.DataFrame) else source
+    sample = islice(entries, 0, None, 1 + len(source) // 100)
+    digest = hashlib.sha256("\n".join(map(str, sample)).encode()).hexdigest()[:16]
+    return f"{type(source).__name__} of {len(source)}, digest {digest}"
+
+
+def _weights_digest(model: CrystalSSLModel) -> str:
+    digest = hashlib.sha256()
+    for name, component in sorted(model.components.items()):
+        for key, tensor in component.state_dict().items():
+            digest.update(f"{name}.{key}".encode())
+            digest.update(tensor.detach().cpu().numpy().tobytes())
+    return digest.hexdigest()[:16]
+
+
+def _embed(
+    model: CrystalSSLModel, store: RecordStore, rows: np.ndarray, patterns: bool
+) -> tuple[dict[str, np.ndarray], Report]:
+    """Vectors of some crystals of a store with the rows of those that have one, and the errors of the others."""
     lost = Report()
     records = store.records(rows)
     vectors = model.embed(records, space="similarity", disorder="average", on_error="skip", report=lost, progress=False)
@@ -90,4 +220,6 @@ def _embed(model: CrystalSSLModel, store: RecordStore, rows: np.ndarray, pattern
     found = {"rows": rows[good], "vectors": vectors}
     if patterns:
         found["patterns"] = pattern_vectors(model, [records[k] for k in good], len(good), progress=False)
-    return found
+    for error in lost:
+        error.index = None  # its place in the store is not its place in the source
+    return found, lost

@@ -17,6 +17,8 @@ from ..errors import QueryError
 from .filters import ALIASES
 from .formulas import formula_type, parse_formula, system_of
 
+_FIRST_COLUMNS = ("material_id", "formula", "chemical_system", "num_sites", "space_group", "crystal_system")
+
 
 class Crystals(Protocol):
     """A list of crystals, or a :class:`~deepchem_crystalssl.crystals.store.RecordStore`."""
@@ -101,7 +103,26 @@ def catalogue(material_ids: Sequence[Any], structures: Crystals | None, metadata
         if "chemical_system" not in table and "formula" in table:
             parsed = [parse_formula(text) if isinstance(text, str) else None for text in table["formula"]]
             table["chemical_system"] = [None if amounts is None else system_of(amounts) for amounts in parsed]
-    return table
+    return _with_symmetry(table, structures)
+
+
+def _with_symmetry(table: pd.DataFrame, structures: Crystals | None) -> pd.DataFrame:
+    """Columns space_group, found by spglib where the metadata does not give it, and crystal_system."""
+    if structures is not None:
+        from ..crystals.symmetry import space_group
+
+        groups = table.get("space_group", pd.Series(pd.NA, index=table.index, dtype="Int64")).copy()
+        for row in np.flatnonzero(groups.isna()):
+            found = space_group(structures[int(row)])
+            groups[row] = pd.NA if found is None else found
+        table["space_group"] = groups
+    if "space_group" in table:
+        from ..crystals.symmetry import system_of_group
+
+        systems = [None if pd.isna(group) else system_of_group(group) for group in table["space_group"]]
+        table["crystal_system"] = systems
+    first = [name for name in _FIRST_COLUMNS if name in table]
+    return table[first + [name for name in table if name not in first]]
 
 
 def by_id(metadata: pd.DataFrame, without: Iterable[str] = ()) -> pd.DataFrame:

@@ -77,11 +77,14 @@ def colorings(table: pd.DataFrame) -> dict[str, Coloring]:
     """
     found = {}
     if "chemical_system" in table:
-        systems = table["chemical_system"].tolist()
-        found["anion_class"] = Coloring.of_kinds("anion_class", [anion_class(s) for s in systems], [*ANION_CLASSES])
-        found["n_elements"] = Coloring("n_elements", np.array([s.count("-") + 1.0 for s in systems]))
+        systems = _words(table["chemical_system"])
+        classes = [None if system is None else anion_class(system) for system in systems]
+        found["anion_class"] = Coloring.of_kinds("anion_class", classes, [*ANION_CLASSES])
+        numbers = [np.nan if system is None else system.count("-") + 1.0 for system in systems]
+        found["n_elements"] = Coloring("n_elements", np.array(numbers))
     if "space_group" in table:
-        kinds = [None if not 1 <= group <= 230 else system_of_group(int(group)) for group in table["space_group"]]
+        groups = _numbers(pd.to_numeric(table["space_group"], errors="coerce"))
+        kinds = [system_of_group(int(group)) if 1 <= group <= 230 else None for group in groups]
         found["crystal_system"] = Coloring.of_kinds("crystal_system", kinds, CRYSTAL_SYSTEMS)
     for name in map(str, table.columns):
         one = None if name in _NAMES or name in found else _of_column(table[name])
@@ -99,7 +102,11 @@ def coloring(table: pd.DataFrame, by: str) -> Coloring:
         If there is nothing of that name.
     """
     if by in symbols()[1:] and by not in table:
-        kinds = [f"with {by}" if by in system.split("-") else None for system in table["chemical_system"]]
+        if "chemical_system" not in table:
+            raise QueryError("color", repr(by), "elements are coloured where the index knows the chemical systems",
+                             "Build it with structures=, or with metadata of formulas.")  # fmt: skip
+        systems = _words(table["chemical_system"])
+        kinds = [f"with {by}" if system is not None and by in system.split("-") else None for system in systems]
         return Coloring.of_kinds(by, kinds)
     found = colorings(table)
     if by not in found:
@@ -111,11 +118,20 @@ def coloring(table: pd.DataFrame, by: str) -> Coloring:
 def _of_column(column: pd.Series) -> Coloring | None:
     name = str(column.name)
     if pd.api.types.is_bool_dtype(column):
-        return Coloring.of_kinds(name, ["yes" if value else "no" for value in column], ("yes", "no"))
+        kinds = [None if pd.isna(value) else "yes" if value else "no" for value in column]
+        return Coloring.of_kinds(name, kinds, ("yes", "no"))
     if pd.api.types.is_numeric_dtype(column):
-        values = column.to_numpy(float)
+        values = _numbers(column)
         return Coloring(name, np.where(np.isfinite(values), values, np.nan))
-    kinds = [value if isinstance(value, str) else None for value in column]
+    kinds = _words(column)
     if not 1 <= len({kind for kind in kinds if kind is not None}) <= _MOST_CATEGORIES:
         return None
     return Coloring.of_kinds(name, kinds)
+
+
+def _words(column: pd.Series) -> list[str | None]:
+    return [value if isinstance(value, str) else None for value in column]
+
+
+def _numbers(column: pd.Series) -> np.ndarray:
+    return column.to_numpy(float, na_value=np.nan)

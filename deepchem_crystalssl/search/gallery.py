@@ -1,44 +1,55 @@
-"""Vectors and what is known of them, row by row: the part of an index that answers."""
+"""Search by vectors in a table of crystals."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 
-from ..errors import QueryError
+from ..errors import CrystalInputError, OnError, QueryError, Report
 from .answers import Answers, Neighbor
 from .catalogue import Facts
 from .filters import Filter
-from .queries import checked_k
-from .vectors import ApproximateNeighbors, nearest_rows
+from .queries import Asked, checked_k, resolve
+from .vectors import nearest_rows, unit_rows
+
+if TYPE_CHECKING:
+    from ..crystals.records import Crystal
 
 EXACT_UP_TO = 300_000
-"""Crystals; in larger indices the approximate engine answers, unless told otherwise."""
+"""Number of crystals up to which a search is exact by default; in larger indices it is approximate."""
 _SAMPLE = 500
+_UNLIKE = 0.5
+"""Weight of the crystals that answers should not be similar to (Rocchio 1971)."""
 
 
 class Gallery:
-    """Crystals to be found. Immutable: what is derived from it is computed once.
+    """Crystals to be searched. Immutable: what is derived from the vectors and the table is computed once.
 
     Parameters
     ----------
     vectors : numpy.ndarray
         float32 (n, F), of length 1.
     table : pandas.DataFrame
-        material_id and all that is known, (n,).
+        material_id and all else that is known, n rows.
+    embed : callable
+        From a crystal to its vector (F,).
     spacing : numpy.ndarray, optional
-        If known already.
+        If it is known already.
     """
 
-    def __init__(self, vectors: np.ndarray, table: pd.DataFrame, spacing: np.ndarray | None = None):
-        self.vectors = vectors
-        self.table = table
-        if spacing is not None:
-            self.__dict__["spacing"] = spacing
+    def __init__(
+        self,
+        vectors: np.ndarray,
+        table: pd.DataFrame,
+        embed: Callable[[Crystal], np.ndarray],
+        spacing: np.ndarray | None = None,
+    ):
+        self.vectors, self.table = vectors, table
+        self._embed, self._spacing = embed, spacing
 
     def __len__(self) -> int:
         return len(self.table)
@@ -51,6 +62,8 @@ class Gallery:
     @cached_property
     def spacing(self) -> np.ndarray:
         """Distances of a sample of crystals to their nearest neighbours, ascending."""
+        if self._spacing is not None:
+            return self._spacing
         if len(self) < 2:
             return np.zeros(0)
         chosen = np.sort(np.random.default_rng(0).permutation(len(self))[:_SAMPLE])
@@ -59,8 +72,69 @@ class Gallery:
         return np.sort(1.0 - other.astype(float))
 
     @cached_property
-    def _approximate(self) -> ApproximateNeighbors:
+    def _approximate(self) -> Any:
+        from .approximate import ApproximateNeighbors
+
         return ApproximateNeighbors(self.vectors)
+
+    def resolve(self, x: Any) -> Asked:
+        """The vector of a query, the rows that it names and what is known of it.
+
+        Raises
+        ------
+        QueryError, CrystalInputError
+            If there is no such crystal.
+        """
+        return resolve(x, self, self._embed)
+
+    def search(
+        self,
+        x: Any,
+        k: int,
+        unlike: Any = (),
+        filter: Filter | None = None,
+        exact: bool | None = None,
+        include_self: bool = False,
+    ) -> Answers[Neighbor]:
+        """The k crystals most similar to a query: :meth:`EmbeddingIndex.query`."""
+        wanted = self.resolve(x)
+        vector, own = wanted.vector, wanted.rows
+        if not isinstance(unlike, Sequence) or len(unlike):
+            unwanted = self.resolve(unlike)
+            vector, own = vector - _UNLIKE * unwanted.vector, own + unwanted.rows
+        rows, distances = self.nearest(unit_rows(vector[None]), k, filter, exact, [] if include_self else own)
+        return self._answers(rows[0], distances[0], wanted.facts)
+
+    def search_each(
+        self,
+        items: Iterable[Any],
+        k: int,
+        filter: Filter | None = None,
+        exact: bool | None = None,
+        on_error: OnError = "raise",
+        report: Report | None = None,
+    ) -> list[Answers[Neighbor]]:
+        """The answers to many queries, compared with the crystals together: :meth:`EmbeddingIndex.query_each`."""
+        k, report = checked_k(k), Report() if report is None else report
+        asked: list[Asked | None] = []
+        for position, item in enumerate(items):
+            try:
+                asked.append(self.resolve(item))
+            except CrystalInputError as error:
+                report.handle(error, on_error, position)
+                asked.append(None)
+        good = [one for one in asked if one is not None]
+        answers: list[Answers[Neighbor]] = [Answers([]) for _ in asked]
+        if good:
+            more = max(len(one.rows) for one in good)
+            queries = unit_rows(np.stack([one.vector for one in good]))
+            found = iter(zip(good, *self.nearest(queries, k + more, filter, exact, []), strict=True))
+            for position, one in enumerate(asked):
+                if one is not None:
+                    _, rows, distances = next(found)
+                    kept = ~np.isin(rows, one.rows)
+                    answers[position] = self._answers(rows[kept][:k], distances[kept][:k], one.facts)
+        return answers
 
     def nearest(
         self,
@@ -70,7 +144,7 @@ class Gallery:
         exact: bool | None = None,
         left_out: Sequence[int] = (),
     ) -> tuple[np.ndarray, np.ndarray]:
-        """Rows and distances of the k nearest, (q, k) each; rows of -1 where the approximate engine found no more."""
+        """Rows and distances of the k nearest, (q, k) each; rows are -1 where an approximate search found no more."""
         k = checked_k(k)
         if not len(self):
             raise QueryError("index", "0 crystals", "a search needs at least one crystal", "Add crystals to the index.")
@@ -78,16 +152,14 @@ class Gallery:
         if len(left_out):
             allowed = np.ones(len(self), bool) if allowed is None else allowed
             allowed[list(left_out)] = False
-        if exact is None:
-            exact = len(self) <= EXACT_UP_TO
-        if exact:
+        if len(self) <= EXACT_UP_TO if exact is None else exact:
             rows, products = nearest_rows(self.vectors, queries, k, allowed)
         else:
             rows, products = self._approximate.nearest_rows(queries, k, allowed)
         return rows, np.maximum(0.0, 1.0 - products.astype(float))
 
-    def answer(self, rows: np.ndarray, distances: np.ndarray, facts: Facts | None) -> Answers[Neighbor]:
-        """Records of the rows found, and what they share with the query."""
+    def _answers(self, rows: np.ndarray, distances: np.ndarray, facts: Facts | None) -> Answers[Neighbor]:
+        """Records of the rows found, with what they share with the query."""
         kept = rows >= 0
         known: list[dict[str, Any]] = self.table.iloc[rows[kept]].to_dict("records")  # type: ignore[assignment]
         answers = []

@@ -1,75 +1,59 @@
-"""An index of crystals by their embeddings: what is like this?"""
+"""An index of crystals by their embeddings, to be searched for the crystals most similar to a given one."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from functools import cached_property, partial
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 
-from ..crystals.convert import to_crystal
-from ..errors import CrystalInputError, OnError, QueryError, Report
-from ..crystals.records import Crystal
-from ..crystals.reading import read_structures
-from ..crystals.store import RecordStore
 from ..crystals.tables import as_ids
-from ..models.embedding import Space
-from ..models.pretraining import CrystalSSLModel
-from ..models.pretrained import open_model
+from ..errors import OnError, QueryError, Report
 from . import storage
 from .answers import Answers, Neighbor
-from .catalogue import Crystals, Joined, catalogue
-from .coloring import coloring
 from .filters import Filter
 from .gallery import Gallery
-from .phases import PatternAnswer, identify, pattern_vectors
-from .pictures import Picture, draw_map
-from .projection import MaterialsMap, make_map, place_new
-from .queries import Asked, checked_k, distinct_names, is_several, resolve
-from .vectors import nearest_to_any, unit_rows
+from .materials_map import MaterialsMap, place_new
+from .parts import IndexParts, ModelReference, assemble
 
-_UNLIKE = 0.5
+if TYPE_CHECKING:
+    from ..crystals.records import Crystal
+    from ..models.embedding import Space
+    from ..models.pretraining import CrystalSSLModel
+    from .catalogue import Crystals
+    from .phases import PatternAnswer
+    from .pictures import Picture
 
 
 class EmbeddingIndex:
-    """Crystals by their embeddings, what is known of them, and the model that embeds queries.
+    """Crystals with their embeddings, what is known of them, and the model that embeds queries.
 
-    Made by :meth:`build`, :meth:`from_structures` or :meth:`load`.
+    Made by :meth:`build`, :meth:`from_structures` or :meth:`load`. What it holds is an immutable record
+    (:class:`~deepchem_crystalssl.search.parts.IndexParts`), which the methods that change the index replace.
+
+    Parameters
+    ----------
+    parts : IndexParts
 
     Examples
     --------
     >>> from deepchem_crystalssl.crystals.prototypes import bundled_prototypes
     >>> index = EmbeddingIndex.from_structures(bundled_prototypes(), model="small", progress=False)
-    >>> index.query("CaTiO3", k=2).to_frame()[["formula", "shares"]].values.tolist()
-    [['LiNbO3', 'O, ABC3'], ['LiNbO3', 'O, ABC3']]
+    >>> index.query("CaTiO3", k=2).to_frame()[["formula", "space_group"]].values.tolist()
+    [['LiNbO3', 167], ['LiNbO3', 161]]
     """
 
-    def __init__(
-        self,
-        vectors: np.ndarray,
-        table: pd.DataFrame,
-        structures: Crystals | None = None,
-        model: str | Path | CrystalSSLModel | None = None,
-        space: Space = "similarity",
-        pattern_vectors: np.ndarray | None = None,
-        spacing: np.ndarray | None = None,
-        map: MaterialsMap | None = None,
-    ):
-        self.gallery = Gallery(vectors, table, spacing)
-        self.structures = structures
-        self.space = space
-        self._model = model
-        self._pattern_vectors = pattern_vectors
-        self._map = map
+    def __init__(self, parts: IndexParts):
+        self._become(parts)
 
     @classmethod
     def build(
         cls,
         embeddings: Any,
-        ids: Sequence[str],
+        ids: Sequence[Any],
         structures: Any = None,
         model: str | Path | CrystalSSLModel | None = None,
         metadata: pd.DataFrame | None = None,
@@ -77,45 +61,35 @@ class EmbeddingIndex:
         space: Space = "similarity",
         pattern_embeddings: Any = None,
     ) -> EmbeddingIndex:
-        """From what is there already.
+        """From embeddings that are there already.
 
         Parameters
         ----------
         embeddings : array-like (n, F)
-            Scaled to length 1: distances are 1 - cosine.
-        ids : sequence of str
+            They are scaled to length 1: distances are 1 - cosine.
+        ids : sequence
+            Identifiers of the crystals, compared as text.
         structures : sequence of crystals or RecordStore, optional
-            For what crystals share, for their patterns and to be shown; in the order of ids.
+            In the order of ids. They give formulas, space groups and patterns, and are shown on the map. Finding the
+            space group takes about 3 ms for a crystal.
         model : str, Path or CrystalSSLModel, optional
-            What made the embeddings, for queries by structure or pattern.
+            The model that made the embeddings, for queries by structure or pattern.
         metadata : pandas.DataFrame, optional
             What else is known, matched by id: with a column ``material_id``, ``id`` or ``name``, or an index of ids.
+            ``formula``, ``chemical_system`` (or ``chemsys``) and ``space_group`` (or ``spacegroup``) are understood; a
+            space group that is given here is not computed.
         space : {"similarity", "shared", "pattern", "descriptor"}
-            Of the embeddings; see :meth:`CrystalSSLModel.embed <deepchem_crystalssl.CrystalSSLModel.embed>`.
+            Space of the embeddings; see :meth:`CrystalSSLModel.embed <deepchem_crystalssl.CrystalSSLModel.embed>`.
         pattern_embeddings : array-like (n, P), optional
-            Of the simulated patterns; otherwise computed when the first pattern is looked for.
+            Embeddings of the simulated patterns; otherwise they are computed at the first search by a pattern.
 
         Raises
         ------
         QueryError
-            If lengths differ, ids are not unique or an embedding is not finite.
+            If ids are not unique, the parts do not match, or an embedding is not finite.
         """
-        ids = as_ids(ids)
-        vectors = np.asarray(embeddings, np.float32)
-        if vectors.ndim != 2 or len(vectors) != len(ids):
-            raise QueryError("embeddings", f"shape {vectors.shape} for {len(ids)} ids", "one vector goes with one id")
-        finite = np.isfinite(vectors).all(axis=1)
-        if not finite.all():
-            raise QueryError(ids[int(finite.argmin())], "an embedding that is not finite", "vectors are finite")
-        if structures is not None and not isinstance(structures, RecordStore):
-            structures = list(structures)
-            if len(structures) == len(ids):
-                structures = [to_crystal(entry, name) for entry, name in zip(structures, ids, strict=True)]
-        table = catalogue(ids, structures, metadata)
-        patterns = None if pattern_embeddings is None else unit_rows(pattern_embeddings)
-        if patterns is not None and len(patterns) != len(ids):
-            raise QueryError("pattern_embeddings", f"{len(patterns)} for {len(ids)} ids", "each id has exactly one")
-        return cls(unit_rows(vectors), table, structures, model, space, patterns)
+        reference = None if model is None else ModelReference(model)
+        return cls(assemble(embeddings, ids, structures, reference, metadata, space, pattern_embeddings))
 
     @classmethod
     def from_structures(
@@ -129,72 +103,109 @@ class EmbeddingIndex:
         report: Report | None = None,
         progress: bool | None = None,
     ) -> EmbeddingIndex:
-        """From crystals alone: they are read and embedded. An id that comes again goes on as "id (2)".
+        """From crystals alone, which are read and embedded. Repeated ids are numbered: "Fe", "Fe (2)".
 
         Parameters
         ----------
         source
             Anything :func:`~deepchem_crystalssl.read_structures` reads.
         model : str, Path or CrystalSSLModel, optional
-            By default the general model.
+            By default the model "general".
         metadata : pandas.DataFrame, optional
             Matched by id, as :meth:`build` does.
         patterns : bool
-            Whether their powder patterns are embedded at once, or when the first pattern is looked for.
+            Whether the simulated powder patterns are embedded at once, not at the first search by a pattern.
         on_error, report, progress
             As in :func:`~deepchem_crystalssl.structures_to_graphs`.
+
+        Raises
+        ------
+        NoCrystalsError
+            If no crystal of the source can be used.
+        QueryError
+            If the metadata cannot be matched.
         """
+        from .building import embed_source
+
         report = Report() if report is None else report
-        opened = model if isinstance(model, CrystalSSLModel) else open_model(model)
-        crystals = list(read_structures(source, on_error, report=report, progress=progress))
-        later = Report()
-        vectors = opened.embed(crystals, space="similarity", on_error=on_error, report=later, progress=progress)
-        lost = {error.index for error in later}
-        report.extend(later)
-        crystals = [crystal for k, crystal in enumerate(crystals) if k not in lost]
-        ids = distinct_names([crystal.material_id for crystal in crystals])
-        index = cls.build(vectors, ids, crystals, opened if model is None else model, metadata)
-        if model is None:
-            index._model = "general"
-        index.__dict__["model"] = opened
+        index = cls(embed_source(source, model, metadata, on_error, report, progress))
         if patterns:
-            index._embed_patterns(progress)
+            index.embed_patterns(progress)
         return index
 
+    @classmethod
+    def load(cls, folder: str | Path) -> EmbeddingIndex:
+        """From a folder; vectors and structures stay on disk, mapped into memory.
+
+        Raises
+        ------
+        IndexFolderError
+            If it holds no index, or a broken one.
+        """
+        return cls(storage.load(folder))
+
+    def save(self, folder: str | Path) -> None:
+        """Write into a folder, without pickle; an index that is there is replaced when the new one is whole.
+
+        Raises
+        ------
+        IndexFolderError
+            If the folder holds something else, or the index is empty.
+        """
+        map = self.map if self.has_map else None
+        storage.save(folder, replace(self._parts, spacing=self.gallery.spacing, map=map))
+
+    def _become(self, parts: IndexParts) -> None:
+        self._parts = parts
+        self.gallery = Gallery(parts.vectors, parts.table, self._embed, parts.spacing)
+
+    def _embed(self, crystal: Crystal) -> np.ndarray:
+        return self.model.embed([crystal], space=self.space, disorder="average", progress=False)[0]
+
     def __len__(self) -> int:
-        return len(self.gallery)
-
-    @property
-    def table(self) -> pd.DataFrame:
-        """material_id and all that is known of each crystal: where a Filter looks."""
-        return self.gallery.table
-
-    @property
-    def vectors(self) -> np.ndarray:
-        """float32 (n, F), of length 1."""
-        return self.gallery.vectors
+        return len(self._parts)
 
     def __repr__(self) -> str:
         return f"EmbeddingIndex({len(self)} crystals, {self.vectors.shape[1]} columns)"
 
     @property
-    def has_model(self) -> bool:
-        """Whether structures and patterns can be asked for."""
-        return self._model is not None
+    def table(self) -> pd.DataFrame:
+        """material_id and all else that is known of each crystal: the columns that a Filter can use."""
+        return self._parts.table
 
-    @cached_property
+    @property
+    def vectors(self) -> np.ndarray:
+        """float32 (n, F), of length 1."""
+        return self._parts.vectors
+
+    @property
+    def structures(self) -> Crystals | None:
+        """The crystals, by row."""
+        return self._parts.structures
+
+    @property
+    def space(self) -> Space:
+        """The space of the vectors."""
+        return self._parts.space
+
+    @property
+    def has_model(self) -> bool:
+        """Whether the index can be searched by structures and patterns."""
+        return self._parts.model is not None
+
+    @property
     def model(self) -> CrystalSSLModel:
-        """The model that embeds queries.
+        """The model that embeds queries, read when it is first needed.
 
         Raises
         ------
         QueryError
-            If the index was built without.
+            If the index was built without a model.
         """
-        if self._model is None:
+        if self._parts.model is None:
             raise QueryError("index", "no model", "structures and patterns are embedded by the index's model",
-                             "Give model= when building it, or ask by id or vector.")  # fmt: skip
-        return self._model if isinstance(self._model, CrystalSSLModel) else open_model(self._model)
+                             "Give model= when building it, or search by id or vector.")  # fmt: skip
+        return self._parts.model.opened
 
     def query(
         self,
@@ -206,36 +217,35 @@ class EmbeddingIndex:
         exact: bool | None = None,
         include_self: bool = False,
     ) -> Answers[Neighbor]:
-        """The crystals nearest to something.
+        """The crystals most similar to a given one.
 
         Parameters
         ----------
         x
-            An id, a formula (all crystals of it), a structure (of mixed sites the average) or the path of its file, a
-            vector (F,); or a list of these: crystals like all of them.
+            An id, a formula (all crystals of that compound, however it is written), a structure (of mixed sites the
+            average counts) or the path of its file, a vector (F,); or a list of these, to find crystals similar to all.
         k : int
+            Number of answers.
         unlike : sequence
-            Of the same kinds: crystals not like these; they count half (Rocchio 1971).
+            Of the same kinds: crystals that the answers should not be similar to. They count half (Rocchio 1971).
         filter : Filter, optional
-            Which crystals may be answers.
+            Conditions that the answers must fulfil.
         exact : bool, optional
-            Every crystal is looked at; by default up to ``EXACT_UP_TO`` of them. Else those of the nearest cells.
+            Whether the query is compared with every crystal; by default in indices of up to 300,000 crystals. Otherwise
+            only with those in the cells nearest to it.
         include_self : bool
-            Whether the crystals asked by may be answers.
+            Whether the crystals that the query names may be answers.
+
+        Returns
+        -------
+        Answers of Neighbor
 
         Raises
         ------
         QueryError, CrystalInputError
-            If there is no such crystal in the index, or no crystal in the file.
+            If the index has no such crystal, or a file does not hold exactly one.
         """
-        wanted = self._resolve(x)
-        vector, own = wanted.vector, wanted.rows
-        if len(unlike := unlike if is_several(unlike) else [unlike]):
-            unwanted = self._resolve(unlike)
-            vector, own = vector - _UNLIKE * unwanted.vector, own + unwanted.rows
-        own = [] if include_self else own
-        rows, distances = self.gallery.nearest(unit_rows(vector[None]), k, filter, exact, own)
-        return self.gallery.answer(rows[0], distances[0], wanted.facts)
+        return self.gallery.search(x, k, unlike, filter, exact, include_self)
 
     def query_each(
         self,
@@ -247,7 +257,7 @@ class EmbeddingIndex:
         on_error: OnError = "raise",
         report: Report | None = None,
     ) -> list[Answers[Neighbor]]:
-        """The answers to many queries, each as :meth:`query` takes them; one that cannot be asked has none.
+        """The answers to many queries, each as :meth:`query` takes them; a bad one gets no answers.
 
         Parameters
         ----------
@@ -256,39 +266,12 @@ class EmbeddingIndex:
             As in :meth:`query`.
         on_error, report
             As in :func:`~deepchem_crystalssl.structures_to_graphs`.
+
+        Returns
+        -------
+        list of Answers of Neighbor
         """
-        k, report = checked_k(k), Report() if report is None else report
-        asked: list[Asked | None] = []
-        for position, item in enumerate(items):
-            try:
-                asked.append(self._resolve(item))
-            except CrystalInputError as error:
-                report.handle(error, on_error, position)
-                asked.append(None)
-        good = [one for one in asked if one is not None]
-        answers: list[Answers[Neighbor]] = [Answers([]) for _ in asked]
-        if good:
-            more = max(len(one.rows) for one in good)
-            queries = unit_rows(np.stack([one.vector for one in good]))
-            found = iter(zip(good, *self.gallery.nearest(queries, k + more, filter, exact, []), strict=True))
-            for position, one in enumerate(asked):
-                if one is not None:
-                    _, rows, distances = next(found)
-                    kept = ~np.isin(rows, one.rows)
-                    answers[position] = self.gallery.answer(rows[kept][:k], distances[kept][:k], one.facts)
-        return answers
-
-    def _resolve(self, item: Any) -> Asked:
-        def embed(crystal: Crystal) -> np.ndarray:
-            return self.model.embed([crystal], space=self.space, disorder="average", progress=False)[0]
-
-        if not is_several(item):
-            return resolve(item, self.gallery, embed)
-        parts = [resolve(one, self.gallery, embed) for one in item]
-        if not parts:
-            raise QueryError("query", "an empty list", "a search needs at least one crystal to compare with")
-        vector = np.mean([part.vector for part in parts], axis=0)
-        return Asked(vector, [row for part in parts for row in part.rows], parts[0].facts if len(parts) == 1 else None)
+        return self.gallery.search_each(items, k, filter, exact, on_error, report)
 
     def query_pattern(
         self,
@@ -301,10 +284,10 @@ class EmbeddingIndex:
         filter: Filter | None = None,
         candidates: int = 300,
     ) -> PatternAnswer:
-        """Which known crystals a measured powder pattern may be of.
+        """Which of the crystals a measured powder pattern may belong to.
 
-        Candidates are retrieved by the pattern encoder among the vectors of simulated patterns, then the pattern of
-        each is fitted to the measurement; see :mod:`~deepchem_crystalssl.search.phases`.
+        Candidates are retrieved by the pattern encoder among the vectors of simulated patterns; then the pattern of
+        each is fitted to the measurement. See :mod:`~deepchem_crystalssl.search.phases`.
 
         Parameters
         ----------
@@ -316,11 +299,15 @@ class EmbeddingIndex:
             Radiation by name, or in Å. By default that which the file states, else Cu K-alpha; the answer says so.
         k : int
         elements : sequence of str, optional
-            Elements besides which the sample has none.
+            The sample contains no other elements than these.
         filter : Filter, optional
-            What else the answers must be.
+            Further conditions that the answers must fulfil.
         candidates : int
-            How many are fitted.
+            Number of crystals that are retrieved.
+
+        Returns
+        -------
+        PatternAnswer
 
         Raises
         ------
@@ -329,120 +316,99 @@ class EmbeddingIndex:
         QueryError
             If the index has no structures or no model, or no crystal is left by the filters.
         """
-        if self.structures is None:
-            raise QueryError("index", "no structures", "patterns are simulated from structures",
-                             "Give structures= when building it.")  # fmt: skip
+        from .phases import identify_among
+
         allowed = np.ones(len(self), bool) if filter is None else filter.mask(self.table)
         if elements is not None:
             allowed &= Filter(only=elements).mask(self.table)
-        vectors = self._embed_patterns()
-        allowed &= np.asarray(vectors).any(axis=1)
-        if not allowed.any():
-            raise QueryError("filter", "no crystal is left", "at least one crystal must pass", "Ask for less.")
+        vectors, names = self.embed_patterns(), self.table["material_id"].tolist()
+        assert self.structures is not None
+        return identify_among(
+            vectors, allowed, self.structures, names, self.model, two_theta, intensity, wavelength, k, candidates
+        )
 
-        retrieve = partial(nearest_to_any, vectors, k=candidates, allowed=allowed)
-        names = self.table["material_id"].tolist()
-        return identify(two_theta, intensity, wavelength, checked_k(k), self.model, retrieve, self.structures, names)
+    def embed_patterns(self, progress: bool | None = None) -> np.ndarray:
+        """Vectors of the simulated patterns, (n, P), zeros where a crystal has none; computed once.
 
-    def _embed_patterns(self, progress: bool | None = None) -> np.ndarray:
-        """Vectors of the simulated patterns, zeros where a crystal has none."""
-        if self._pattern_vectors is None:
-            assert self.structures is not None
+        Raises
+        ------
+        QueryError
+            If the index has no structures or no model.
+        """
+        if self._parts.pattern_vectors is None:
+            from .phases import pattern_vectors
+
+            if self.structures is None:
+                raise QueryError("index", "no structures", "patterns are simulated from structures",
+                                 "Give structures= when building it.")  # fmt: skip
             crystals = map(self.structures.__getitem__, range(len(self)))
-            self._pattern_vectors = pattern_vectors(self.model, crystals, len(self), progress)
-        return self._pattern_vectors
+            vectors = pattern_vectors(self.model, crystals, len(self), progress)
+            self._parts = replace(self._parts, pattern_vectors=vectors)
+        assert self._parts.pattern_vectors is not None
+        return self._parts.pattern_vectors
 
     @property
     def has_map(self) -> bool:
         """Whether the map is laid out already."""
-        return self._map is not None
+        return self._parts.map is not None
 
     @property
     def map(self) -> MaterialsMap:
-        """Where the crystals are in two dimensions; laid out when first asked for, by :meth:`make_map`."""
-        if self._map is None:
+        """Positions of the crystals in two dimensions; laid out by :meth:`make_map` when first needed."""
+        found = self._parts.map
+        if found is None or not np.isfinite(found.positions).any():
             return self.make_map()
-        if len(self._map.neighbors) != len(self):
-            self._map = place_new(self._map.positions, self.vectors)
-        return self._map
+        if not found.is_complete:
+            found = place_new(found.positions, self.vectors)
+            self._parts = replace(self._parts, map=found)
+        return found
 
     def make_map(self, seed: int = 0, progress: bool | None = None) -> MaterialsMap:
         """Lay out the map anew; see :func:`~deepchem_crystalssl.search.projection.make_map`."""
-        self._map = make_map(self.vectors, seed, progress)
-        return self._map
+        from .projection import make_map
+
+        found = make_map(self.vectors, seed, progress)
+        self._parts = replace(self._parts, map=found)
+        return found
 
     def plot_map(self, color: str = "anion_class") -> Picture:
-        """A picture of the map, coloured by a column, by ``anion_class`` or ``crystal_system``, or by an element."""
-        return draw_map(self.map.positions, coloring(self.table, color))
+        """A picture of the map, coloured by a column, by ``anion_class`` or ``crystal_system``, or by an element.
+
+        Raises
+        ------
+        QueryError
+            If there is nothing of that name; the map is not laid out then.
+        """
+        from .coloring import coloring
+        from .pictures import draw_map
+
+        colors = coloring(self.table, color)
+        return draw_map(self.map.positions, colors)
 
     def keep_map(self, folder: str | Path) -> None:
         """Write the map alone into the folder the index was loaded from."""
         storage.save_map(folder, self.map)
 
     def add(
-        self, embeddings: Any, ids: Sequence[str], structures: Any = None, metadata: pd.DataFrame | None = None
+        self, embeddings: Any, ids: Sequence[Any], structures: Any = None, metadata: pd.DataFrame | None = None
     ) -> None:
-        """More crystals, as :meth:`build` takes them; an id the index has is replaced."""
-        new = self.build(embeddings, ids, structures, None, metadata)
-        if new.vectors.shape[1] != self.vectors.shape[1]:
-            raise QueryError("embeddings", f"{new.vectors.shape[1]} columns", f"the index has {self.vectors.shape[1]}")
-        if (new.structures is None) != (self.structures is None):
-            raise QueryError("structures", "some without", "either all crystals of an index have a structure, or none")
-        self.remove([name for name in new.table["material_id"] if name in self.gallery.row_of])
-        vectors = np.concatenate([self.vectors, new.vectors])
-        table = pd.concat([self.table, new.table], ignore_index=True)
-        structures = None
-        if self.structures is not None and new.structures is not None:
-            structures = Joined.of(self.structures, new.structures)
-        self._become(vectors, table, structures)
+        """Add crystals, as :meth:`build` takes them; a crystal whose id the index has already is replaced."""
+        new = assemble(embeddings, ids, structures, None, metadata)
+        old = ~self.table["material_id"].isin(new.table["material_id"]).to_numpy()
+        kept = self._parts if old.all() else self._parts.select(np.flatnonzero(old))
+        self._become(kept.joined(new))
 
-    def remove(self, ids: Iterable[str]) -> None:
-        """Forget crystals.
+    def remove(self, ids: Iterable[Any]) -> None:
+        """Remove crystals.
 
         Raises
         ------
         QueryError
-            If the index does not have one.
+            If the index does not have one of the ids.
         """
-        gone = list(ids)
+        gone = as_ids(ids)
         for name in gone:
             if name not in self.gallery.row_of:
-                raise QueryError(str(name), "not in the index", "only what is there can be removed")
+                raise QueryError(name, "not in the index", "only crystals of the index can be removed")
         if gone:
-            kept = np.setdiff1d(np.arange(len(self)), [self.gallery.row_of[name] for name in gone])
-            structures = None if self.structures is None else Joined.of(self.structures).select(kept)
-            self._become(self.vectors[kept], self.table.iloc[kept].reset_index(drop=True), structures, kept)
-
-    def _become(
-        self, vectors: np.ndarray, table: pd.DataFrame, structures: Crystals | None, kept: np.ndarray | None = None
-    ) -> None:
-        """Take over new rows."""
-        patterns = self._pattern_vectors if kept is not None else None
-        if self._map is not None:
-            self._map = self._map.moved(kept, len(vectors))
-        self.gallery, self.structures = Gallery(vectors, table), structures
-        self._pattern_vectors = None if patterns is None else patterns[kept]
-
-    def save(self, folder: str | Path) -> None:
-        """Write into a folder, without pickle; an index that is there is replaced when the new one is whole.
-
-        Raises
-        ------
-        IndexFolderError
-            If the folder holds something else.
-        """
-        storage.save(
-            folder, self.vectors, self.table, self.structures, self._model, self.space, self._pattern_vectors,
-            self.gallery.spacing, None if self._map is None else self.map,
-        )  # fmt: skip
-
-    @classmethod
-    def load(cls, folder: str | Path) -> EmbeddingIndex:
-        """From a folder; vectors and structures stay on disk, mapped into memory.
-
-        Raises
-        ------
-        IndexFolderError
-            If it holds no index, or a broken one.
-        """
-        return cls(**storage.load(folder))
+            self._become(self._parts.select(np.flatnonzero(~self.table["material_id"].isin(gone).to_numpy())))

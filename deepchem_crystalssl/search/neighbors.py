@@ -1,4 +1,4 @@
-"""Nearest neighbours in an embedding space."""
+"""A table of the nearest neighbours of every crystal in an embedding space."""
 
 from __future__ import annotations
 
@@ -6,11 +6,13 @@ from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
-from sklearn.neighbors import NearestNeighbors
+
+from ..errors import QueryError
+from .vectors import nearest_to_each
 
 
 def neighbor_table(embeddings: np.ndarray, material_ids: Sequence[str], k: int = 10) -> pd.DataFrame:
-    """The k nearest other crystals of every crystal, exactly.
+    """The k other crystals nearest to every crystal, exactly, by Euclidean distance.
 
     Parameters
     ----------
@@ -26,6 +28,11 @@ def neighbor_table(embeddings: np.ndarray, material_ids: Sequence[str], k: int =
     pandas.DataFrame
         Columns ``material_id``, ``rank`` (from 1), ``neighbor_id``, ``distance``.
 
+    Raises
+    ------
+    QueryError
+        If there is not one id for each row.
+
     Examples
     --------
     >>> neighbor_table(np.array([[0.0], [1.0], [3.0]]), ["a", "b", "c"], k=1)
@@ -34,9 +41,18 @@ def neighbor_table(embeddings: np.ndarray, material_ids: Sequence[str], k: int =
     1           b     1           a       1.0
     2           c     1           b       2.0
     """
-    k = min(k, len(embeddings) - 1)
-    index = NearestNeighbors(n_neighbors=k, algorithm="brute").fit(embeddings)
-    distance, neighbor = index.kneighbors()  # without arguments a point is not its own neighbour
+    points = np.asarray(embeddings, float)
+    if points.ndim != 2 or len(points) != len(material_ids):
+        raise QueryError("embeddings", f"shape {points.shape} for {len(material_ids)} ids", "each id has one vector")
+    k = max(0, min(k, len(points) - 1))
+    # |a - b|^2 = |a|^2 - 2 (a.b - |b|^2 / 2): the nearest points are those of the largest inner product of (a, 1) with
+    # (b, -|b|^2 / 2).
+    centred = points - points.mean(axis=0) if len(points) else points
+    keys = np.column_stack([centred, -0.5 * (centred**2).sum(axis=1)])
+    neighbor, _ = nearest_to_each(keys, k, progress=False, queries=np.column_stack([centred, np.ones(len(points))]))
+    distance = np.sqrt(sum((points[neighbor][..., f] - points[:, None, f]) ** 2 for f in range(points.shape[1])))
+    order = np.argsort(distance, axis=1, kind="stable")
+    neighbor, distance = np.take_along_axis(neighbor, order, axis=1), np.take_along_axis(distance, order, axis=1)
     ids = np.asarray(material_ids, object)
     return pd.DataFrame(
         {

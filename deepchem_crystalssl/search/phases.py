@@ -15,6 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from html import escape
 from pathlib import Path
 from typing import Any
@@ -22,7 +23,7 @@ from typing import Any
 import numpy as np
 from threadpoolctl import threadpool_limits
 
-from ..errors import Report
+from ..errors import QueryError, Report
 from ..crystals.records import Crystal
 from ..diffraction.measured import check_pattern, prepare_measured_pattern
 from ..diffraction.pattern_files import read_pattern_file
@@ -34,6 +35,8 @@ from ..models.pretraining import CrystalSSLModel
 from .answers import Answer, Answers
 from .catalogue import Crystals
 from .pictures import Picture, as_image, draw_match
+from .queries import checked_k
+from .vectors import nearest_to_any
 
 SCALES = (-0.02, -0.01, 0.0, 0.01, 0.02)
 """Relative changes of cell lengths under which a measurement is looked up."""
@@ -120,6 +123,8 @@ class PatternAnswer(Answers[PhaseMatch]):
 
     def plot(self, rank: int = 1) -> Picture:
         """Measurement, fit and difference of one answer: :func:`~deepchem_crystalssl.search.pictures.draw_match`."""
+        if checked_k(rank) > len(self):
+            raise QueryError("rank", rank, f"there are {len(self)} answers, ranked from 1", "Search with a larger k.")
         match = self[rank - 1]
         title = (
             f"{match.formula} ({match.material_id}{_group(match)})   score {match.score:.3f}   "
@@ -201,6 +206,46 @@ def identify(
         fits = map_in_threads(lambda at: fit(measurement, crystals[at], float(strains[at])), iter(best.tolist()))
         found = [_Candidate(names[int(rows[at])], crystals[at], float(similarities[at]), one) for at, one in fits]
     return _answer(measurement, radiation, sorted(found, key=lambda candidate: -candidate.score), k)
+
+
+def identify_among(
+    vectors: np.ndarray,
+    allowed: np.ndarray,
+    structures: Crystals,
+    names: Sequence[str],
+    model: CrystalSSLModel,
+    two_theta: Any,
+    intensity: Any = None,
+    wavelength: str | float | None = None,
+    k: int = 10,
+    candidates: int = 300,
+) -> PatternAnswer:
+    """Which of some crystals a pattern may belong to: :meth:`EmbeddingIndex.query_pattern`.
+
+    Parameters
+    ----------
+    vectors : numpy.ndarray
+        (n, P), of simulated patterns; rows of zeros have none.
+    allowed : numpy.ndarray
+        bool (n,), crystals that may be answers.
+    structures, names
+        Crystals and ids by row.
+    model, two_theta, intensity, wavelength, k
+        As in :func:`identify`.
+    candidates : int
+        Number of crystals that are retrieved.
+
+    Raises
+    ------
+    QueryError
+        If no crystal may be an answer, or a number is not a whole one.
+    """
+    allowed = allowed & np.asarray(vectors).any(axis=1)
+    if not allowed.any():
+        raise QueryError("filter", "no crystal is left", "at least one crystal must fulfil the conditions",
+                         "Loosen them.")  # fmt: skip
+    retrieve = partial(nearest_to_any, vectors, k=checked_k(candidates), allowed=allowed)
+    return identify(two_theta, intensity, wavelength, checked_k(k), model, retrieve, structures, names)
 
 
 def pattern_vectors(

@@ -96,14 +96,25 @@ def read_one(source: Any) -> Crystal:
     return found[0]
 
 
-def resolve(item: Any, gallery: Gallery, embed: Callable[[Crystal], np.ndarray]) -> Asked:
-    """What one query means: a vector, an id, a formula, a crystal or its file.
+def resolve(x: Any, gallery: Gallery, embed: Callable[[Crystal], np.ndarray]) -> Asked:
+    """What a query means: a vector, an id, a formula, a crystal or its file; or several of these, whose mean counts.
 
     Raises
     ------
     QueryError, CrystalInputError
-        If the index has no such crystal, or the file does not hold exactly one.
+        If the index has no such crystal, or a file does not hold exactly one.
     """
+    if not is_several(x):
+        return _resolve_one(x, gallery, embed)
+    parts = [_resolve_one(one, gallery, embed) for one in x]
+    if not parts:
+        raise QueryError("query", "an empty list", "a search needs at least one crystal to compare with",
+                         "Give an id, a formula, a structure, a file or a vector.")  # fmt: skip
+    vector = np.mean([part.vector for part in parts], axis=0)
+    return Asked(vector, [row for part in parts for row in part.rows], parts[0].facts if len(parts) == 1 else None)
+
+
+def _resolve_one(item: Any, gallery: Gallery, embed: Callable[[Crystal], np.ndarray]) -> Asked:
     if isinstance(item, np.ndarray):
         return Asked(_checked(item, gallery), [], None)
     if isinstance(item, Integral) and not isinstance(item, bool):

@@ -1,4 +1,4 @@
-"""An index on disk: arrays, an Arrow store, a Parquet table; nothing that could run."""
+"""An index on disk: arrays, an Arrow store and a Parquet table. Nothing in the folder can run code."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import json
 import os
 import shutil
 from pathlib import Path
-from typing import Any
 from zipfile import BadZipFile
 
 import numpy as np
@@ -14,64 +13,66 @@ import pandas as pd
 import pyarrow as pa
 
 from ..errors import CrystalInputError, IndexFolderError
-from ..crystals.store import RecordStore, write_records
-from ..models.embedding import Space
-from ..models.pretraining import CrystalSSLModel
-from ..models.pretrained import save_pretrained
-from .catalogue import Crystals
-from .projection import MaterialsMap
+from .materials_map import MaterialsMap
+from .parts import IndexParts, ModelReference
 
 FORMAT = 1
 _MANIFEST, _VECTORS, _PATTERNS, _SPACING = "index.json", "vectors.npy", "pattern_vectors.npy", "spacing.npy"
 _TABLE, _STRUCTURES, _MODEL, _MAP = "catalogue.parquet", "structures", "model", "map.npz"
 
 
-def save(
-    folder: str | Path,
-    vectors: np.ndarray,
-    table: pd.DataFrame,
-    structures: Crystals | None,
-    model: str | Path | CrystalSSLModel | None,
-    space: Space,
-    pattern_vectors: np.ndarray | None,
-    spacing: np.ndarray,
-    map: MaterialsMap | None = None,
-) -> None:
-    """Write the parts of an index beside the folder, then put them into its place.
+def save(folder: str | Path, parts: IndexParts) -> None:
+    """Write an index beside the folder, then put it into its place.
 
     Raises
     ------
     IndexFolderError
-        If the folder holds something else.
+        If the folder holds something else, or the index has no crystal.
     """
+    from ..crystals.store import write_records
+
     folder = Path(folder)
     if folder.exists() and not (folder / _MANIFEST).is_file() and (not folder.is_dir() or any(folder.iterdir())):
         raise IndexFolderError(str(folder), "holds something else", "an index is written to a folder of its own",
                                "Name a new or empty folder.")  # fmt: skip
+    if not len(parts):
+        raise IndexFolderError(str(folder), "0 crystals", "an index on disk holds at least one crystal",
+                               "Add crystals before saving it.")  # fmt: skip
     part = folder.with_name(folder.name + ".part")
     shutil.rmtree(part, ignore_errors=True)
     part.mkdir(parents=True)
-    np.save(part / _VECTORS, vectors)
-    np.save(part / _SPACING, spacing)
-    if pattern_vectors is not None:
-        np.save(part / _PATTERNS, pattern_vectors)
-    if map is not None:
-        save_map(part, map)
-    table.to_parquet(part / _TABLE, index=False)
-    if structures is not None:
-        write_records((structures[k] for k in range(len(structures))), part / _STRUCTURES, disorder="average",
+    np.save(part / _VECTORS, parts.vectors)
+    if parts.spacing is not None:
+        np.save(part / _SPACING, parts.spacing)
+    if parts.pattern_vectors is not None:
+        np.save(part / _PATTERNS, parts.pattern_vectors)
+    if parts.map is not None:
+        save_map(part, parts.map)
+    parts.table.to_parquet(part / _TABLE, index=False)
+    if parts.structures is not None:
+        write_records((parts.structures[k] for k in range(len(parts))), part / _STRUCTURES, disorder="average",
                       on_error="raise", progress=False)  # fmt: skip
-    named = model
-    if isinstance(model, CrystalSSLModel):
-        save_pretrained(model, part / _MODEL, {"description": "the model of an index"})
-        named = None
-    manifest = {"format": FORMAT, "crystals": len(table), "space": space, "model": named and str(named)}
+    name = None if parts.model is None else _keep_model(parts.model, part / _MODEL)
+    manifest = {"format": FORMAT, "crystals": len(parts), "space": parts.space, "model": name}
     (part / _MANIFEST).write_text(json.dumps(manifest, indent=1))
     old = folder.with_name(folder.name + ".old")
     if folder.exists():
         os.replace(folder, old)
     os.replace(part, folder)
     shutil.rmtree(old, ignore_errors=True)
+
+
+def _keep_model(model: ModelReference, folder: Path) -> str | None:
+    """Write the model into the folder of the index, unless a name is enough to find it: then the name."""
+    if model.name is not None and not model.is_part:
+        return model.name
+    if model.name is not None:
+        shutil.copytree(model.name, folder)
+        return None
+    from ..models.pretrained import save_pretrained
+
+    save_pretrained(model.opened, folder, {"description": "the model of an index"})
+    return None
 
 
 def save_map(folder: str | Path, map: MaterialsMap) -> None:
@@ -89,14 +90,16 @@ def _load_map(folder: Path) -> MaterialsMap | None:
         return MaterialsMap(arrays["positions"], arrays["neighbors"], arrays["distances"])
 
 
-def load(folder: str | Path) -> dict[str, Any]:
-    """The parts of an index, large ones mapped into memory.
+def load(folder: str | Path) -> IndexParts:
+    """The parts of an index, the large ones mapped into memory.
 
     Raises
     ------
     IndexFolderError
         If the folder holds no index, or a broken one.
     """
+    from ..crystals.store import RecordStore
+
     folder = Path(folder)
     try:
         manifest = json.loads((folder / _MANIFEST).read_text())
@@ -107,7 +110,7 @@ def load(folder: str | Path) -> dict[str, Any]:
         raise IndexFolderError(str(folder), f"format {version}", f"this version reads format {FORMAT}")
     try:
         vectors = np.load(folder / _VECTORS, mmap_mode="r", allow_pickle=False)
-        spacing = np.load(folder / _SPACING, allow_pickle=False)
+        spacing = np.load(folder / _SPACING, allow_pickle=False) if (folder / _SPACING).exists() else None
         patterns = None
         if (folder / _PATTERNS).exists():
             patterns = np.load(folder / _PATTERNS, mmap_mode="r", allow_pickle=False)
@@ -119,15 +122,7 @@ def load(folder: str | Path) -> dict[str, Any]:
     sizes = {len(part) for part in (vectors, table, patterns, structures, map) if part is not None}
     if sizes != {size} or vectors.ndim != 2 or "material_id" not in table:
         raise IndexFolderError(str(folder), f"parts of {sorted(sizes)} crystals, the manifest says {size}")
+    reference = None if model is None else ModelReference(model)
     if (folder / _MODEL).is_dir():
-        model = folder / _MODEL
-    return {
-        "vectors": vectors,
-        "table": table,
-        "structures": structures,
-        "model": model,
-        "space": space,
-        "pattern_vectors": patterns,
-        "spacing": spacing,
-        "map": map,
-    }
+        reference = ModelReference(folder / _MODEL, is_part=True)
+    return IndexParts(vectors, table, structures, reference, space, patterns, spacing, map)

@@ -1,18 +1,19 @@
-"""The rows of a matrix nearest to a vector: exactly, or through cells of like vectors."""
+"""Nearest neighbours by vectors: the one place where they are searched for, exactly or approximately."""
 
 from __future__ import annotations
 
-import faiss
+from collections.abc import Callable
+
 import numpy as np
 
 _ROWS_AT_ONCE = 65_536
-_ROWS_PER_CELL = 256
-_TRAINING_ROWS = 20_000
-_PROBES = 24
+_QUERIES_AT_ONCE = 2_048
+EXACT_EACH_UP_TO = 20_000
+"""Crystals up to which :func:`nearest_to_each` compares every one with every other."""
 
 
 def unit_rows(vectors: np.ndarray) -> np.ndarray:
-    """Rows of length 1, float32; a row of zeros stays."""
+    """Rows scaled to length 1, float32; a row of zeros stays as it is."""
     vectors = np.asarray(vectors, np.float32)
     lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
     return vectors / np.where(lengths > 0, lengths, 1.0)
@@ -48,7 +49,7 @@ def nearest_rows(
     best_rows, best = np.zeros((len(queries), 0), np.int64), np.zeros((len(queries), 0), np.float32)
     for start in range(0, len(candidates), _ROWS_AT_ONCE):
         part = candidates[start : start + _ROWS_AT_ONCE]
-        whole = slice(part[0], part[-1] + 1)  # without a copy where nothing is left out
+        whole = slice(part[0], part[-1] + 1)  # without a copy where no row is left out
         block = vectors[whole] if part[-1] - part[0] + 1 == len(part) else vectors[part]
         products = np.ascontiguousarray(queries) @ block.T
         top = _largest(products, k)
@@ -71,42 +72,56 @@ def nearest_to_any(
     return distinct[best], products.ravel()[order][first[best]]
 
 
+def nearest_to_each(
+    vectors: np.ndarray, k: int, seed: int = 0, progress: bool | None = None, queries: np.ndarray | None = None
+) -> tuple[np.ndarray, np.ndarray]:
+    """The k other rows nearest to each row, and 1 - product; approximately where there are many.
+
+    Parameters
+    ----------
+    vectors : numpy.ndarray
+        (n, F), for the approximate search of length 1.
+    k : int
+        Less than n.
+    seed : int
+        Of the approximate search.
+    progress : bool, optional
+        Progress bar; by default on a terminal only.
+    queries : numpy.ndarray, optional
+        (n, F), the rows as they are compared with others, if other than ``vectors``; the search is exact then.
+
+    Returns
+    -------
+    neighbors, distances : numpy.ndarray
+        int32 and float32 (n, k), nearest first.
+    """
+    from tqdm import tqdm
+
+    exact: Callable = lambda asked, k: nearest_rows(vectors, asked, k)  # noqa: E731
+    find = exact
+    if queries is None and len(vectors) > EXACT_EACH_UP_TO:
+        from .approximate import ApproximateNeighbors
+
+        find = ApproximateNeighbors(vectors, seed).nearest_rows
+    asked_by = vectors if queries is None else queries
+    neighbors, distances = np.zeros((len(vectors), k), np.int32), np.zeros((len(vectors), k), np.float32)
+    disable = None if progress is None else not progress
+    for start in tqdm(range(0, len(vectors), _QUERIES_AT_ONCE), "neighbours", disable=disable, delay=1.0):
+        asked = np.asarray(asked_by[start : start + _QUERIES_AT_ONCE])
+        rows, products = find(asked, k + 1)
+        short = (rows < 0).any(axis=1)  # the cells that were looked into held too few crystals
+        if short.any():
+            rows[short], products[short] = exact(asked[short], k + 1)
+        own = rows == np.arange(start, start + len(asked))[:, None]
+        own[~own.any(axis=1), -1] = True  # among many equal vectors a row may not be in its own list
+        others = ~own
+        neighbors[start : start + len(asked)] = rows[others].reshape(len(asked), k)
+        distances[start : start + len(asked)] = np.maximum(0.0, 1.0 - products[others].reshape(len(asked), k))
+    return neighbors, distances
+
+
 def _largest(values: np.ndarray, k: int) -> np.ndarray:
     """Columns of the k largest values of each row, in any order."""
     if values.shape[1] <= k:
         return np.tile(np.arange(values.shape[1]), (len(values), 1))
     return np.argpartition(-values, k - 1, axis=1)[:, :k]
-
-
-class ApproximateNeighbors:
-    """The same, looking only into the cells nearest to a query: faiss's inverted file (Jégou et al. 2011).
-
-    Parameters
-    ----------
-    vectors : numpy.ndarray
-        (n, F) of length 1; the library keeps a copy.
-    seed : int
-    """
-
-    def __init__(self, vectors: np.ndarray, seed: int = 0):
-        n_cells = max(1, len(vectors) // _ROWS_PER_CELL)
-        self._quantizer = faiss.IndexFlatIP(vectors.shape[1])
-        self._index = faiss.IndexIVFFlat(self._quantizer, vectors.shape[1], n_cells, faiss.METRIC_INNER_PRODUCT)
-        self._index.cp.seed = seed
-        self._index.cp.niter = 8
-        chosen = np.random.default_rng(seed).permutation(len(vectors))[:_TRAINING_ROWS]
-        self._index.cp.min_points_per_centroid = 1
-        self._index.train(np.ascontiguousarray(vectors[np.sort(chosen)]))
-        for start in range(0, len(vectors), _ROWS_AT_ONCE):
-            self._index.add(np.ascontiguousarray(vectors[start : start + _ROWS_AT_ONCE]))
-
-    def nearest_rows(
-        self, queries: np.ndarray, k: int, allowed: np.ndarray | None = None, probes: int = _PROBES
-    ) -> tuple[np.ndarray, np.ndarray]:
-        """As :func:`nearest_rows`; where a query has fewer answers, rows are -1 and products -inf."""
-        parameters = faiss.SearchParametersIVF(nprobe=probes)
-        if allowed is not None:
-            selected = np.packbits(allowed, bitorder="little")
-            parameters = faiss.SearchParametersIVF(nprobe=probes, sel=faiss.IDSelectorBitmap(selected))
-        products, rows = self._index.search(np.ascontiguousarray(queries, np.float32), k, params=parameters)
-        return rows, np.where(rows < 0, -np.inf, products)

@@ -27,10 +27,11 @@ from deepchem_crystalssl.explorer import write_page
 from deepchem_crystalssl.explorer.document import render_page
 from deepchem_crystalssl.explorer.payload import Payload
 from deepchem_crystalssl.explorer.server import make_app
-from deepchem_crystalssl.search import EmbeddingIndex
+from deepchem_crystalssl.search import EmbeddingIndex, MaterialsMap
 from deepchem_crystalssl.search.coloring import coloring
 from deepchem_crystalssl.search.queries import distinct_names
-from deepchem_crystalssl.search.projection import MaterialsMap, nearest_to_each
+from deepchem_crystalssl.search.parts import IndexParts
+from deepchem_crystalssl.search.vectors import nearest_to_each
 
 CHROMIUM = shutil.which("chromium")
 FLAGS = (
@@ -76,7 +77,8 @@ def hostile(prototypes):
     built = EmbeddingIndex.build(np.random.default_rng(0).normal(size=(20, 8)), names, metadata=metadata)
     turns = np.linspace(0, 2 * np.pi, 20, endpoint=False)
     circle = np.stack([np.cos(turns), np.sin(turns)], axis=1).astype(np.float32)
-    return EmbeddingIndex(built.vectors, built.table, map=MaterialsMap(circle, *nearest_to_each(built.vectors, 10)))
+    map = MaterialsMap(circle, *nearest_to_each(built.vectors, 10))
+    return EmbeddingIndex(IndexParts(built.vectors, built.table, map=map))
 
 
 @pytest.fixture(scope="module")

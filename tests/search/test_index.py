@@ -1,5 +1,4 @@
 import json
-import shutil
 
 import numpy as np
 import pandas as pd
@@ -8,7 +7,7 @@ import pytest
 import deepchem_crystalssl as dcs
 from deepchem_crystalssl.errors import CrystalInputError, IndexFolderError, QueryError, Report
 from deepchem_crystalssl.crystals.prototypes import bundled_prototypes
-from deepchem_crystalssl.search import EmbeddingIndex, Filter, build_index
+from deepchem_crystalssl.search import EmbeddingIndex, Filter
 
 
 @pytest.fixture(scope="module")
@@ -123,12 +122,12 @@ def test_add_remove_and_replace(index, crystals, vectors):
 
 
 def test_saved_and_loaded_it_answers_alike(index, crystals, tmp_path):
-    index._embed_patterns(progress=False)
+    index.embed_patterns(progress=False)
     index.save(tmp_path / "index")
     again = EmbeddingIndex.load(tmp_path / "index")
     assert isinstance(again.vectors, np.memmap)
     assert again.query(crystals[5]).to_frame().equals(index.query(crystals[5]).to_frame())
-    assert np.array_equal(again._embed_patterns(), index._embed_patterns())
+    assert np.array_equal(again.embed_patterns(), index.embed_patterns())
     again.remove([crystals[0].material_id])
     again.save(tmp_path / "index")  # over the files it is mapped from
     assert len(EmbeddingIndex.load(tmp_path / "index")) == 59 and not list(tmp_path.glob("index.*"))
@@ -184,41 +183,38 @@ def test_what_cannot_be_asked(vectors):
         index.query("a", k=0)
 
 
-def test_a_build_that_was_killed_goes_on(crystals, model, tmp_path, monkeypatch):
-    from deepchem_crystalssl.search import building
-
-    monkeypatch.setattr(building, "_CRYSTALS_AT_ONCE", 25)
-    done = []
-
-    def embed(*args):
-        if len(done) == 2:
-            raise KeyboardInterrupt
-        done.append(args[2][0])
-        return whole(*args)
-
-    whole = building._embed
-    monkeypatch.setattr(building, "_embed", embed)
-    with pytest.raises(KeyboardInterrupt):
-        build_index(crystals, tmp_path / "index", "small", progress=False)
-    assert not (tmp_path / "index").exists()
-    monkeypatch.setattr(building, "_embed", lambda *args: done.append(args[2][0]) or whole(*args))
-    index = build_index(crystals, tmp_path / "index", "small", progress=False)
-    assert done == [0, 25, 50] and not (tmp_path / "index.building").exists()
-    straight = EmbeddingIndex.from_structures(crystals, "small", patterns=True, progress=False)
-    assert np.allclose(index.vectors, straight.vectors, atol=1e-6)
-    assert np.allclose(index._embed_patterns(), straight._embed_patterns(), atol=1e-6)
-    with pytest.raises(IndexFolderError, match="not empty"):
-        build_index(crystals, tmp_path / "index", "small")
+def test_an_index_keeps_its_model_when_it_is_saved_over_itself(index, crystals, tmp_path):
+    """A model without a name lives in the folder of the index."""
+    index.save(tmp_path / "a")
+    again = EmbeddingIndex.load(tmp_path / "a")
+    again.remove([crystals[0].material_id])
+    again.save(tmp_path / "a")
+    again.save(tmp_path / "b")
+    for folder in ("a", "b"):
+        found = EmbeddingIndex.load(tmp_path / folder).query(crystals[5], k=1)
+        assert found.material_ids == [crystals[5].material_id]
 
 
-def test_what_cannot_be_embedded_is_left_out(crystals, tmp_path):
-    from pymatgen.core import Lattice, Structure
+def test_space_groups_are_known_without_metadata(index, crystals):
+    from deepchem_crystalssl.crystals.symmetry import crystal_system, space_group
 
-    lonely = Structure(Lattice.cubic(30.0), ["He"], [[0, 0, 0]])
-    structures = [crystals[0].to_structure(), lonely, crystals[1].to_structure()]
-    report = Report()
-    index = EmbeddingIndex.from_structures(structures, "small", report=report, progress=False)
-    assert len(index) == 2 and report.indices == [1]
-    built = build_index(structures, tmp_path / "index", "small", progress=False)
-    assert built.table["formula"].tolist() == index.table["formula"].tolist()
-    shutil.rmtree(tmp_path / "index")
+    assert index.table["space_group"].tolist() == [space_group(crystal) for crystal in crystals]
+    assert index.table["crystal_system"].tolist() == [crystal_system(crystal) for crystal in crystals]
+    found = index.query(index.table["material_id"][0], k=60, filter=Filter(space_group=225))
+    assert len(found) and all(answer["space_group"] == 225 for answer in found)
+    assert "space group 225" in index.query(found[0].material_id, k=1, filter=Filter(space_group=225))[0].shares
+
+
+def test_space_groups_of_the_metadata_are_kept(crystals, vectors):
+    ids = [crystal.material_id for crystal in crystals[:3]]
+    metadata = pd.DataFrame({"id": ids[:1], "spacegroup": [1]})
+    table = EmbeddingIndex.build(vectors[:3], ids, crystals[:3], metadata=metadata).table
+    straight = EmbeddingIndex.build(vectors[:3], ids, crystals[:3]).table
+    assert table["space_group"].tolist() == [1, *straight["space_group"][1:]]
+    assert table["crystal_system"][0] == "triclinic"
+
+
+def test_an_index_without_crystals_is_not_saved(index, tmp_path):
+    index.remove(index.table["material_id"].tolist())
+    with pytest.raises(IndexFolderError, match="0 crystals"):
+        index.save(tmp_path / "empty")

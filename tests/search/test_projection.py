@@ -6,9 +6,9 @@ from sklearn.manifold import trustworthiness
 
 from deepchem_crystalssl.errors import IndexFolderError, QueryError
 from deepchem_crystalssl.search import EmbeddingIndex, make_map
-from deepchem_crystalssl.search import projection
-from deepchem_crystalssl.search.projection import MaterialsMap, nearest_to_each, place_new
-from deepchem_crystalssl.search.vectors import unit_rows
+from deepchem_crystalssl.search import vectors
+from deepchem_crystalssl.search.materials_map import MaterialsMap, place_new
+from deepchem_crystalssl.search.vectors import nearest_to_each, unit_rows
 
 
 @pytest.fixture(scope="module")
@@ -42,7 +42,7 @@ def test_neighbors_are_exact(index, map):
 
 
 def test_the_approximate_engine_finds_the_same(index, map, monkeypatch):
-    monkeypatch.setattr(projection, "_EXACT_UP_TO", 100)
+    monkeypatch.setattr(vectors, "EXACT_EACH_UP_TO", 100)
     _, distances = nearest_to_each(index.vectors, 15)
     assert np.allclose(distances, map.distances, atol=1e-5)
 

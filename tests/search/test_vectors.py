@@ -4,7 +4,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from deepchem_crystalssl.search import vectors as module
-from deepchem_crystalssl.search.vectors import ApproximateNeighbors, nearest_rows, nearest_to_any, unit_rows
+from deepchem_crystalssl.search.approximate import ApproximateNeighbors
+from deepchem_crystalssl.search.vectors import nearest_rows, nearest_to_any, unit_rows
 
 
 @given(st.integers(1, 40), st.integers(1, 12), st.integers(0, 2**32 - 1), st.integers(3, 50))

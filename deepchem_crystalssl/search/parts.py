@@ -1,0 +1,164 @@
+"""What an index is made of, as one record that never changes: vectors, table, structures, model and map."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+
+from ..crystals.tables import as_ids
+from ..errors import QueryError
+from .catalogue import Crystals, Joined, catalogue
+from .materials_map import MaterialsMap
+from .vectors import unit_rows
+
+if TYPE_CHECKING:
+    from ..models.embedding import Space
+    from ..models.pretraining import CrystalSSLModel
+
+
+class ModelReference:
+    """The model of an index: a name or a folder until it is needed, then the opened model.
+
+    Parameters
+    ----------
+    model : str, Path or CrystalSSLModel
+    opened : CrystalSSLModel, optional
+        If a named model is open already.
+    is_part : bool
+        Whether the model is a folder within that of the index, and is copied with it.
+    """
+
+    def __init__(
+        self, model: str | Path | CrystalSSLModel, opened: CrystalSSLModel | None = None, is_part: bool = False
+    ):
+        self.is_part = is_part
+        self.name = os.fspath(model) if isinstance(model, str | os.PathLike) else None
+        self._opened = model if opened is None and not isinstance(model, str | os.PathLike) else opened
+
+    @property
+    def opened(self) -> CrystalSSLModel:
+        """The model, read when it is first asked for."""
+        if self._opened is None:
+            from ..models.pretrained import open_model
+
+            self._opened = open_model(self.name)
+        return self._opened
+
+
+@dataclass(frozen=True)
+class IndexParts:
+    """The parts of an index of n crystals, row by row.
+
+    Attributes
+    ----------
+    vectors : numpy.ndarray
+        float32 (n, F), of length 1.
+    table : pandas.DataFrame
+        material_id and all else that is known, n rows.
+    structures : Crystals, optional
+    model : ModelReference, optional
+    space : {"similarity", "shared", "pattern", "descriptor"}
+        Space of the vectors.
+    pattern_vectors : numpy.ndarray, optional
+        float32 (n, P) of the simulated patterns; zeros where a crystal has none.
+    spacing : numpy.ndarray, optional
+        Distances of a sample of crystals to their nearest neighbours, ascending.
+    map : MaterialsMap, optional
+        It may lack positions of crystals that were added later (NaN).
+    """
+
+    vectors: np.ndarray
+    table: pd.DataFrame
+    structures: Crystals | None = None
+    model: ModelReference | None = None
+    space: Space = "similarity"
+    pattern_vectors: np.ndarray | None = None
+    spacing: np.ndarray | None = None
+    map: MaterialsMap | None = None
+
+    def __len__(self) -> int:
+        return len(self.table)
+
+    def select(self, rows: np.ndarray) -> IndexParts:
+        """The crystals of some rows, which stay where they are on the map."""
+        return replace(
+            self,
+            vectors=self.vectors[rows],
+            table=self.table.iloc[rows].reset_index(drop=True),
+            structures=None if self.structures is None else Joined.of(self.structures).select(rows),
+            pattern_vectors=None if self.pattern_vectors is None else self.pattern_vectors[rows],
+            spacing=None,
+            map=None if self.map is None else self.map.select(rows),
+        )
+
+    def joined(self, other: IndexParts) -> IndexParts:
+        """These crystals and then those of another record, which are not on the map yet.
+
+        Raises
+        ------
+        QueryError
+            If the vectors differ in length, or only one of both has structures.
+        """
+        width, columns = self.vectors.shape[1], other.vectors.shape[1]
+        if width != columns:
+            raise QueryError("embeddings", f"{columns} columns", f"the vectors of the index have {width}")
+        structures = None
+        if self.structures is not None and other.structures is not None:
+            structures = Joined.of(self.structures, other.structures)
+        elif self.structures is not None or other.structures is not None:
+            raise QueryError("structures", "some without", "either all crystals of an index have a structure, or none")
+        return replace(
+            self,
+            vectors=np.concatenate([self.vectors, other.vectors]),
+            table=pd.concat([self.table, other.table], ignore_index=True),
+            structures=structures,
+            pattern_vectors=None,
+            spacing=None,
+            map=None if self.map is None else self.map.extended(len(other)),
+        )
+
+
+def assemble(
+    embeddings: Any,
+    material_ids: Sequence[Any],
+    structures: Any = None,
+    model: ModelReference | None = None,
+    metadata: pd.DataFrame | None = None,
+    space: Space = "similarity",
+    pattern_embeddings: Any = None,
+) -> IndexParts:
+    """Check and join the parts, as :meth:`EmbeddingIndex.build <deepchem_crystalssl.EmbeddingIndex.build>` takes them.
+
+    Raises
+    ------
+    QueryError
+        If the parts do not match or an embedding is not finite.
+    """
+    ids = as_ids(material_ids)
+    vectors = np.asarray(embeddings, np.float32)
+    if vectors.ndim != 2 or len(vectors) != len(ids):
+        raise QueryError("embeddings", f"shape {vectors.shape} for {len(ids)} ids", "each id has exactly one vector")
+    finite = np.isfinite(vectors).all(axis=1)
+    if not finite.all():
+        raise QueryError(ids[int(finite.argmin())], "an embedding that is not finite", "embeddings are finite numbers")
+    patterns = None if pattern_embeddings is None else unit_rows(pattern_embeddings)
+    if patterns is not None and len(patterns) != len(ids):
+        raise QueryError("pattern_embeddings", f"{len(patterns)} for {len(ids)} ids", "each id has exactly one")
+    crystals = _as_crystals(structures, ids)
+    return IndexParts(unit_rows(vectors), catalogue(ids, crystals, metadata), crystals, model, space, patterns)
+
+
+def _as_crystals(structures: Any, ids: list[str]) -> Crystals | None:
+    from ..crystals.convert import to_crystal
+    from ..crystals.store import RecordStore
+
+    if structures is None or isinstance(structures, RecordStore | Joined):
+        return structures
+    given = list(structures)
+    return given if len(given) != len(ids) else [to_crystal(one, name) for one, name in zip(given, ids, strict=True)]
