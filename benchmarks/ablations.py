@@ -1,13 +1,13 @@
-"""What the recipe of the shipped models owes to each of its parts: one change at a time, on short trainings.
+"""Measure what each part of the training recipe of the shipped models contributes, one change at a time.
 
     python benchmarks/ablations.py DATA -o RUNS [--samples 60000] [--seeds 0] [--variants shipped ...]
 
-Preset "joint-measured-small", which made the shipped model "small", trained on crystals (fold100 >= 20) of at most 52
-sites; one row per change. Columns, on the validation folds: exact recall@1 in a gallery of 2,000 crystals, of the
-crystal for its clean pattern, of the crystal for an R1 pattern, and of its simulated patterns for R1 and R2 patterns
-(see ``retrieval.py``); mean
-absolute error in cross-validation of kernel ridge on the descriptor for formation energies and log K (see
-``materials.py``). A run that was done is read, not repeated.
+Each row is a short training of the preset "joint-measured-small" with one change, on train crystals (fold100 >= 20)
+of at most 52 sites. The columns are measured on the validation folds. Four are exact recall@1 in a gallery of 2,000
+crystals: of the crystal for its clean pattern, of the crystal for an R1 pattern, and of its simulated patterns for
+R1 and R2 patterns (``retrieval.py`` defines R1 and R2). Two are mean absolute errors in cross-validation of kernel
+ridge on the descriptor, for formation energies and log K (see ``materials.py``). A run that is complete is read and
+not repeated.
 """
 
 from __future__ import annotations

@@ -1,6 +1,8 @@
-"""What compiling the kernels costs: the first call of each in a process with an empty cache, and with a full one.
+"""Measure what the compilation of the kernels costs.
 
-python benchmarks/compilation.py
+The first call of each kernel is timed in a process with an empty cache and in a process with a full one.
+
+    python benchmarks/compilation.py
 """
 
 from __future__ import annotations

@@ -1,27 +1,30 @@
-"""Do materials of one function lie together, and whom does a known material have for neighbours?
+"""Measure whether materials of one function lie together, and list the neighbours of known materials.
 
     python benchmarks/concepts.py DATA MODEL [MODEL ...] [--cache FOLDER]
 
-Gallery: all crystals of the train and validation folds. Columns of the first table: precision@10 of eight classes,
-every member of a class asking once (at most 500 of them, drawn at random), crystals of its own chemical system left
-out; in brackets the 95 % interval by bootstrap over chemical systems.
+The gallery consists of all crystals of the train and validation folds. The columns of the first table are
+precision@10 of eight classes: each member of a class (at most 500 of them, drawn at random) is a query once,
+crystals of its own chemical system are left out, and the number is the share of members among the ten nearest
+crystals. In brackets is the 95 % interval by bootstrap over chemical systems.
 
 * cuprate: cuprate superconductors of 3DSC; Tc > 5 K: superconductors of 3DSC, among what was measured there;
 * Li battery: discharged electrodes of the Materials Project's battery explorer;
 * thermoelectric: the best tenth of power factors (p or n) among what was computed by Ricci et al.;
-* permanent magnet: uniaxial (space groups 75-194) compounds of a rare earth and Mn, Fe, Co or Ni, without anions, whose
-  formula has a moment of at least 0.06 muB per cubic angstrom in the site moments;
-* half-Heusler: 1:1:1 in space group 216; spinel: AB2X4 in space group 227 with 14 sites; perovskite: ABX3 whose B has
-  six X around it, each X shared by two B.
+* permanent magnet: uniaxial (space groups 75-194) compounds of a rare earth and Mn, Fe, Co or Ni, without anions,
+  whose formula has a moment of at least 0.06 muB per cubic angstrom in the site moments;
+* half-Heusler: 1:1:1 in space group 216; spinel: AB2X4 in space group 227 with 14 sites; perovskite: ABX3 whose B
+  has six X around it, each X shared by two B.
 
-Second table: of the 100 nearest neighbours of four materials (Suzuki et al. 2022), the share in the chemical family: Cu
-and O around Hg-1223, Li and O around LiCoO2, S, Se or Te around CrGeTe3, a rare earth with Mn, Fe, Co or Ni around
-Sm2Co17; and for LiCoO2 the overlap@100 with the published list, among the crystals both know. LiCoO2 itself is
-in no fold of these files: it is built here, R-3m, a = 2.8166 Å, c = 14.052 Å, z(O) = 0.2605.
+The second table gives, for the 100 nearest neighbours of four materials (Suzuki et al. 2022), the share that belongs
+to the chemical family: Cu and O around Hg-1223, Li and O around LiCoO2, S, Se or Te around CrGeTe3, a rare earth
+with Mn, Fe, Co or Ni around Sm2Co17. For LiCoO2 it also gives the overlap@100 with the published list, among the
+crystals that both know. LiCoO2 itself is in no fold of these files; it is built here (R-3m, a = 2.8166 Å, c = 14.052
+Å, z(O) = 0.2605).
 
-Rows: the similarity space and the space shared with patterns, trained and with random weights; Magpie's 132 statistics
-of the composition; with --sine-coulomb (an hour) eigenvalues of the sine Coulomb matrix. Vectors as they are, except
-the last two, standardised; cosine. Everything that is slow is kept in the cache.
+The rows are the similarity space and the space shared with patterns, each trained and with random weights; Magpie's
+132 statistics of the composition; and, with --sine-coulomb (which takes an hour), the eigenvalues of the sine
+Coulomb matrix. The last two are standardised, the others are used as they are; the distance is the cosine.
+Everything that is slow is kept in the cache.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The control of every measure: the same architecture with random weights, normalised on the crystals at hand."""
+"""Build the control of every measure: the same architecture with random weights, normalised on the crystals at hand."""
 
 from __future__ import annotations
 

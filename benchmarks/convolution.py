@@ -1,4 +1,4 @@
-"""One crystal convolution, forward and backward: our three engines against DeepChem's layer, one thread.
+"""Measure one crystal convolution, forward and backward, on one thread: our three engines against DeepChem's layer.
 
 python benchmarks/convolution.py DATA/mp_structures.parquet
 """

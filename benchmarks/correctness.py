@@ -1,4 +1,4 @@
-"""Graphs and patterns of real crystals against pymatgen, and against themselves written otherwise.
+"""Check graphs and patterns of real crystals against pymatgen, and against the same crystals written in another way.
 
 python benchmarks/correctness.py DATA/mp_structures.parquet [NUMBER]
 """

@@ -1,11 +1,13 @@
-"""What embeddings cost: as matminer columns beside other descriptors, and as inputs of a NEGNN.
+"""Measure what embeddings cost as matminer columns, and as input of NEGNN.
 
     python benchmarks/descriptors.py [DATA] [--crystals 1000]
 
-Crystals per CPU second of ``featurize_dataframe`` from pymatgen structures, one thread, with the small and the general
-model; beside matminer's ``OrbitalFieldMatrix`` and ``SiteStatsFingerprint(CrystalNNFingerprint)`` on fewer of the same
-crystals, for they take seconds each. Then CPU seconds per epoch of ``NEGNNModel`` with and without pretrained vectors,
-the first epoch, which computes them, told apart. Without DATA on the 288 prototypes pymatgen brings along.
+The first table gives crystals per CPU second of ``featurize_dataframe`` from pymatgen structures, on one thread,
+with the small and the general model. The peers are matminer's ``OrbitalFieldMatrix`` and
+``SiteStatsFingerprint(CrystalNNFingerprint)``; they run on fewer of the same crystals, because they take seconds for
+each. The second table gives CPU seconds per epoch of ``NEGNNModel`` with and without pretrained vectors; the first
+epoch, which computes the vectors, is listed apart. Without DATA the crystals are the 288 prototypes that come with
+pymatgen.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
-"""How long it takes to open a model, and to embed every crystal of a table.
+"""Measure how long it takes to open a model, and to embed every crystal of a table.
 
     python benchmarks/embedding_speed.py DATA MODEL [MODEL ...]
 
-All 131,019 structures from the table, graphs built on the way, one vector each in the space shared with patterns; on
-the cores torch is given.
+All 131,019 structures of the table are embedded, one vector each in the space shared with patterns, and their graphs
+are built on the way. The number of cores is the number that torch is given.
 """
 
 from __future__ import annotations

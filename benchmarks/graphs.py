@@ -1,4 +1,4 @@
-"""Crystal graphs, 8 Å, 12 nearest: ours against what people run today.
+"""Measure the speed of building crystal graphs (8 Å, 12 nearest) against the code that is commonly used for it.
 
 python benchmarks/graphs.py DATA/mp_structures.parquet
 """

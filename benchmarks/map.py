@@ -1,14 +1,15 @@
-"""The map of an index, and its page in a browser, beside what is asked of them.
+"""Measure the map of an index, and its page in a browser, against the limits that were set for them.
 
     python benchmarks/map.py INDEX [--keep-map] [--peer] [--page map.html]
 
-INDEX: ``crystalssl index DATA/mp_structures.parquet -o INDEX --metadata ...``, made before.
+INDEX was made before: ``crystalssl index DATA/mp_structures.parquet -o INDEX --metadata ...``.
 
-Layout of all crystals (with ``--peer`` beside umap-learn on the same vectors in the same run, if it is installed);
-where 600 crystals are placed that were taken off the map; then the offline page: seconds to write it, its size, and in
-headless Chromium without a graphics processor, in a window of 1440 x 900, seconds from the address to the coloured map
-and frames per second while the mouse pans with all points in sight, and while its wheel zooms in and out. Frames are
-counted where the page puts one onto its canvas.
+The script measures the layout of all crystals (with ``--peer`` also by umap-learn, on the same vectors in the same
+run, if it is installed), and how near to their positions 600 crystals are placed that were taken off the map. Then
+it measures the offline page: the seconds to write it, its size, and, in headless Chromium without a graphics
+processor and a window of 1440 x 900, the seconds from the address to the coloured map and the frames per second
+while the mouse pans with all points in sight and while its wheel zooms in and out. A frame is counted when the page
+draws it onto its canvas.
 """
 
 from __future__ import annotations

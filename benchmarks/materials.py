@@ -1,20 +1,21 @@
-"""Small label sets from frozen crystal vectors: ours, controls, and what a user would pick today.
+"""Predict properties from small label sets with frozen crystal vectors, controls, and common features.
 
     python benchmarks/materials.py DATA MODEL [MODEL ...] [--cache FOLDER] [--forest]
 
-Train: chemical systems of fold100 >= 20; test: 15-19. Every method gets the same kernel ridge: Laplacian kernel, alpha
-and gamma by cross-validation in the training part, grouped by chemical system, five folds. Mean absolute error on the
-test part, and of that cross-validation, whose sets are six times as large (slightly optimistic, alike for all); in
-brackets the 95 % interval of the difference to Magpie + structure, by bootstrap over chemical systems: below zero is
-better.
+Training uses the chemical systems of fold100 >= 20, and the test those of 15-19. Every method gets the same kernel
+ridge: a Laplacian kernel whose alpha and gamma are chosen by cross-validation in the training part, grouped by
+chemical system, with five folds. The table gives mean absolute errors on the test part and of that cross-validation.
+The sets of the cross-validation are six times as large; its errors are slightly optimistic, equally for all methods.
+In brackets is the 95 % interval of the difference to Magpie + structure, by bootstrap over chemical systems; below
+zero is better.
 
-Hand features are standardised; descriptors come scaled, attributes and learned columns weighted by blocks (rows
-"standardised" undo that). Together they are joined so that both weigh alike: the hand columns are multiplied by the
-number of attribute columns over their own.
+Hand-made features are standardised. Descriptors come scaled, with weights for the blocks of attributes and of
+learned columns; the rows "standardised" undo this. When both are joined, the hand-made columns are multiplied by the
+number of attribute columns over their own number, so that both weigh the same.
 
-Magpie: 132 statistics of element properties (matminer). Structure: density, volume per atom, space group, crystal
-system, inversion, number of sites; mean, spread and extremes of nearest-neighbour distances and
-coordination numbers.
+Magpie stands for 132 statistics of element properties (matminer). Structure stands for density, volume per atom,
+space group, crystal system, inversion, number of sites, and the mean, standard deviation and extremes of
+nearest-neighbour distances and coordination numbers.
 """
 
 from __future__ import annotations

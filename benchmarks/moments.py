@@ -1,19 +1,21 @@
-"""What site vectors tell of magnetic moments: maps, layers compared, and rules tested on chemistry never seen.
+"""Derive what site vectors know of magnetic moments: maps, a comparison of layers, and rules tested on new chemistry.
 
     python benchmarks/moments.py DATA -o FOLDER [--model general] [--structures 3000] [--mapped 600]
 
-In the spirit of Kong et al. 2024, on DFT moments of the Materials Project, structures of at most 52 sites; train:
-chemical systems of fold100 >= 20, test: 15-19. Each chemical system counts once, its sites share that weight.
+The method follows Kong et al. 2024. It uses DFT moments of the Materials Project, in structures of at most 52 sites;
+training uses the chemical systems of fold100 >= 20, and the test those of 15-19. Each chemical system counts once,
+and its sites share that weight.
 
-* ``map.png``: t-SNE of the vectors of 3d sites, a column for each layer, coloured by element, environment, moment.
-* Layers compared: share of the variance of the vectors that crystal, element, environment and moment explain
-  (``deepchem_crystalssl.compare_layers``).
-* Rules: a forest learns moments from site descriptors; what it says of training sites it has not seen (five folds by
-  chemical system) is told, element by element, by a tree of at most four leaves over quantities with names: the signed
-  bond-valence sum, coordination number, nearest distance, mean electronegativity of the neighbours, share of like
-  neighbours. Every leaf is a rule. On the test part it predicts the median moment of its training sites; its error
-  stands beside that of the element's median, with a 95 % interval of the difference by bootstrap over chemical
-  systems.
+* ``map.png`` shows t-SNE of the vectors of 3d sites, with a column for each layer, coloured by element, environment
+  and moment.
+* The comparison of layers gives the share of the variance of the vectors that crystal, element, environment and
+  moment explain (``deepchem_crystalssl.compare_layers``).
+* The rules are made as follows. A forest learns moments from site descriptors. Its predictions for training sites
+  that it has not seen (five folds by chemical system) are approximated, element by element, by a tree of at most
+  four leaves over named quantities: the signed bond-valence sum, the coordination number, the nearest distance, the
+  mean electronegativity of the neighbours, and the share of neighbours of the same element. Every leaf is a rule,
+  and predicts the median moment of its training sites. Its error on the test part is compared with that of the
+  element's median, with a 95 % interval of the difference by bootstrap over chemical systems.
 """
 
 from __future__ import annotations

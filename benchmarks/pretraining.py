@@ -1,20 +1,20 @@
-"""Pretrain variants on real crystals and measure what each learned: the ablation table.
+"""Pretrain variants on real crystals and measure what each has learned.
 
     python benchmarks/pretraining.py DATA -o RUNS [--variants suzuki2022 joint ...] [--samples N] [--seeds 0 1 2]
 
-20,000 train crystals of at most 52 sites (fold100 >= 20), 2,000 validation crystals of other chemical systems (15-19),
-the same for every run. Each run goes into a folder of its own, resumes when it was stopped, and once done is read
-and not repeated. Columns, all on the validation crystals:
+Every run uses the same 20,000 train crystals of at most 52 sites (fold100 >= 20) and the same 2,000 validation
+crystals of other chemical systems (15-19). Each run has a folder of its own, continues when it was stopped, and is
+read and not repeated when it is complete. All columns are measured on the validation crystals:
 
-* xrd@1, xrd@10: exact recall of the crystal for its clean pattern, gallery of 2,000; r1@1: for a pattern with strain up
-  to 1 %, peaks of 0.28 degrees, 1 % noise;
-* moment: mean absolute error (muB) of ridge regression from frozen site vectors, all layers, to the size of the
-  moment of d and f elements, fitted on 6,000 train structures; the mean over chemical systems, each counted once (two
-  of them hold most sites), with a 95 % interval by bootstrap over them;
-* group, period, element, distance: accuracy of guessing what was hidden (the share of the most frequent answer
-  is printed below the table).
+* xrd@1, xrd@10: exact recall of the crystal for its clean pattern, in a gallery of 2,000; r1@1: the same for a
+  pattern with strain up to 1 %, peaks of 0.28 degrees and 1 % noise;
+* moment: mean absolute error (muB) of ridge regression from frozen site vectors of all layers to the size of the
+  moment of d and f elements, fitted on 6,000 train structures. It is the mean over chemical systems, each counted
+  once (two of them hold most sites), with a 95 % interval by bootstrap over them;
+* group, period, element, distance: accuracy of predicting what was masked. The share of the most frequent answer is
+  printed below the table.
 
-Rows "random" have the same architecture and random weights.
+The rows "random" have the same architecture and random weights.
 """
 
 from __future__ import annotations

@@ -1,9 +1,10 @@
-"""Pretraining on a whole table from a store: resident memory, size of the store, time to write it.
+"""Measure the memory of pretraining on a whole table from a store, the size of the store, and the time to write it.
 
     python benchmarks/pretraining_memory.py DATA/mp_structures.parquet [--steps 100]
 
-Writes every structure into a store, trains the joint preset on shuffled batches of 256 from all of it with patterns as
-measured rendered on the fly, and prints the peak resident memory of each part (a process each).
+The script writes every structure into a store, trains the preset "joint" on shuffled batches of 256 from all of it,
+with patterns as measured that are rendered during training, and prints the peak resident memory of each part. Each
+part runs in a process of its own.
 """
 
 from __future__ import annotations

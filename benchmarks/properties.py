@@ -1,28 +1,32 @@
-"""Learning curves on real label sets: NEGNN and descriptors beside what a user has today.
+"""Measure learning curves on real label sets: NEGNN and descriptors beside common methods.
 
     python benchmarks/properties.py DATA -o RUNS [--sets E_form ...] [--methods negnn ...] [--sizes 100 0] [--seeds 5]
 
-Train: chemical systems of fold100 >= 20, of which each seed draws n (0: all); test: those of 15-19. Labels, scalers
-and regularisation are fitted on the n alone. Every run is kept in RUNS and read when asked for again, so that a
-stopped benchmark goes on; the table and the pictures, one per set and one of all, are made of what is
-there.
+Training uses the chemical systems of fold100 >= 20, of which each seed draws n labels (0: all); the test uses those
+of 15-19. Labels, scalers and regularisation are fitted on the n labels alone. Every run is kept in RUNS and read
+when it is asked for again, so that a benchmark that was stopped continues. The table and the pictures, one for each
+set and one of all sets, are made from the runs that there are.
 
-Sets: the four of Kong et al. 2024 (formation energy, HSE gap, log K, log G), matbench phonons, refractive index; and of
-the MEGNet 2018 labels formation energy and gap ("E_form 40k", "gap 40k"). Site moments: ``sites.py``.
+The sets are the four of Kong et al. 2024 (formation energy, HSE gap, log K, log G), matbench phonons, the refractive
+index, and formation energy and gap of the MEGNet 2018 labels ("E_form 40k", "gap 40k"). ``sites.py`` does site
+moments.
 
 Methods:
-* negnn: NEGNN with a CGCNN backbone and the general model's site vectors, a quarter of its prediction a kernel ridge on
-  the descriptor; negnn, network alone: the same without the kernel; scratch: the same without pretrained vectors;
-  random, random, network alone: with those of a random encoder of the same architecture; "megnet", "alignn" and their
-  scratch: other backbones; fine-tuned: negnn whose encoder is trained too;
-* ours: kernel ridge on the general model's descriptor; "ours with magpie": joined with Magpie and structure; "ours
-  with magpie, forest", "ours, forest", "ours, ridge": random forest, ridge;
-* magpie, magpie structure: kernel ridge on Magpie's composition features, and with structural ones; and random forests;
-* sine coulomb: kernel ridge on the sine Coulomb matrix's eigenvalues; orbital field: on the orbital field matrix (at
-  most 500 labels: it takes hours otherwise); cgcnn of deepchem: ``dc.models.CGCNNModel``.
 
-Ratios at the end compare errors crystal by crystal: mean over sets, with a 95 % interval by bootstrap over the chemical
-systems of each test part, and the worst set.
+* negnn: NEGNN with a CGCNN backbone and the general model's site vectors; a quarter of its prediction is a kernel
+  ridge on the descriptor. "negnn, network alone" is the same without the kernel, "scratch" the same without
+  pretrained vectors. "random" and "random, network alone" use a random encoder of the same architecture. "megnet"
+  and "alignn", each also from scratch, have other backbones. "fine-tuned" trains the encoder too;
+* ours: kernel ridge on the general model's descriptor. "ours with magpie" is joined with Magpie and structure; "ours
+  with magpie, forest", "ours, forest" and "ours, ridge" use a random forest or ridge regression;
+* magpie, magpie structure: kernel ridge on Magpie's composition features, without and with structural ones; and
+  random forests on the same;
+* sine coulomb: kernel ridge on the eigenvalues of the sine Coulomb matrix. Orbital field: kernel ridge on the
+  orbital field matrix (at most 500 labels, because it takes hours otherwise). cgcnn of deepchem:
+  ``dc.models.CGCNNModel``.
+
+The ratios at the end compare errors crystal by crystal. They are means over the sets, with a 95 % interval by
+bootstrap over the chemical systems of each test part, and the worst set.
 """
 
 from __future__ import annotations

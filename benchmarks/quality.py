@@ -1,9 +1,10 @@
-"""Every number of a model's card, from its weights and the data.
+"""Compute every number of a model's card from its weights and the data.
 
     python benchmarks/quality.py DATA MODEL -o quality.json [--cache FOLDER]
 
-Runs ``retrieval.py`` (2,000 crystals, and all of the validation folds), ``concepts.py``, ``sites.py``, ``materials.py``
-and ``embedding_speed.py`` on one model; each can be run alone and says what it measures. An hour on two cores.
+The script runs ``retrieval.py`` (with 2,000 crystals, and with all of the validation folds), ``concepts.py``,
+``sites.py``, ``materials.py`` and ``embedding_speed.py`` on one model. Each can also be run alone, and says what it
+measures. All together take an hour on two cores.
 """
 
 from __future__ import annotations

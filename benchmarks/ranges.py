@@ -1,11 +1,12 @@
-"""How far a property looks: error against the layer of the pretrained encoder, whose number is its range in hops.
+"""Measure how far away a property depends on the structure: the error against the layer of the encoder.
 
     python benchmarks/ranges.py DATA -o FOLDER [--model general] [--sets E_form ...] [--labels 800] [--draws 3]
 
-Layer 0 knows a site's element (and in models with attributes its own bonds), layer k what lies within k hops. Kernel
-ridge, as in ``materials.py``, on the mean and standard deviation over sites of one layer, of all up to it, and of the
-same layers of a random encoder of the same architecture; mean of draws of n labels (fold100 >= 20), test 15-19. Prints
-mean absolute errors, and draws them over that of layer 0.
+The number of a layer is its range in hops: layer 0 knows the element of a site (and, in models with attributes, its
+own bonds), layer k what lies within k hops. Kernel ridge, as in ``materials.py``, is trained on the means and
+standard deviations over the sites of one layer, of all layers up to it, and of the same layers of a random encoder
+of the same architecture. The numbers are means over draws of n labels (fold100 >= 20), tested on 15-19. The script
+prints mean absolute errors, and draws them divided by that of layer 0.
 """
 
 from __future__ import annotations

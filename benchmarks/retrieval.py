@@ -1,12 +1,13 @@
-"""Crystals found by their powder patterns: how often, and for which crystals not.
+"""Measure how often crystals are found by their powder patterns, and for which crystals this fails.
 
     python benchmarks/retrieval.py DATA MODEL [MODEL ...] [--full]
 
-Gallery: 2,000 random validation crystals (fold100 15-19) of at most 52 sites, never trained on; with --full all of the
-validation crystals, whatever their size. Patterns: clean sticks; R1, strain up to 1 %, peaks of 0.28 degrees, 1 %
-noise; R2, pseudo-Voigt peaks of 0.1-0.4 degrees, zero shift, 2 % noise, background, intensities off by 30 %. Every
-pattern is looked up among the crystals' vectors and among those of their simulated patterns. Exact recall, 95 %
-intervals (Wilson); the control has random weights (chance is 1 / gallery). Then recall@1 of R1 by crystal system, size
+The gallery consists of 2,000 random validation crystals (fold100 15-19) of at most 52 sites, which were never
+trained on; with --full, of all validation crystals of any size. There are three kinds of patterns: clean sticks; R1,
+with strain up to 1 %, peaks of 0.28 degrees and 1 % noise; and R2, with pseudo-Voigt peaks of 0.1-0.4 degrees, zero
+shift, 2 % noise, background, and intensities that are off by 30 %. Every pattern is looked up among the vectors of
+the crystals and among those of their simulated patterns. The table gives exact recall with 95 % intervals (Wilson).
+The control has random weights; chance is 1 / gallery. A second table gives recall@1 of R1 by crystal system, size
 and chemistry.
 """
 

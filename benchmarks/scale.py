@@ -1,6 +1,8 @@
-"""All structures of a table to graphs and to patterns: wall seconds and peak memory of this process.
+"""Measure the time and memory to turn all structures of a table into graphs and into patterns.
 
-python benchmarks/scale.py DATA/mp_structures.parquet
+Times are wall-clock seconds, memory is the peak of this process.
+
+    python benchmarks/scale.py DATA/mp_structures.parquet
 """
 
 from __future__ import annotations

@@ -1,19 +1,20 @@
-"""Search in all crystals: how fast, how complete, how large; and measured patterns, beside brute force.
+"""Measure the search in all crystals (speed, recall, size on disk), and the phases of measured patterns.
 
     python benchmarks/search.py DATA --index INDEX [--parts speed patterns] [--no-mixtures]
 
-INDEX: ``crystalssl index DATA/mp_structures.parquet -o INDEX --metadata ...``, made before.
+INDEX was made before: ``crystalssl index DATA/mp_structures.parquet -o INDEX --metadata ...``.
 
-Speed: building from embeddings and ids (and metadata), milliseconds per query of the ten nearest, one query at a time,
-exactly and through the approximate engine with its recall; faiss's flat index and scikit-learn's brute force on the
-same vectors in the same run; bytes on disk.
+Speed: the time to build the index from embeddings and ids (and metadata); milliseconds per query of the ten nearest,
+one query at a time, by the exact engine and by the approximate one with its recall; the same for faiss's flat index
+and scikit-learn's brute force, on the same vectors in the same run; and the bytes on disk.
 
-Patterns: the single-phase examples of ``xrd_measured_examples.json.gz`` whose compound is known, against all crystals
-without any filter: rank of the first crystal of the right formula, seconds. Brute force: the gallery simulated once
-(0.04 degrees, peaks of 0.2), cosine of square roots above background, best of 21 cell scales within 1 %; its seconds
-without and with the simulation. "not in the index": nobody can be right. Then what both find for the mixtures, whose
-phases are not known: whether the first, or one of the first three, could be made of the elements weighed in (and O, C,
-H).
+Patterns: the single-phase examples of ``xrd_measured_examples.json.gz`` whose compound is known are looked up among
+all crystals without any filter. The table gives the rank of the first crystal of the right formula, and the seconds.
+The peer is brute force: the gallery is simulated once (0.04 degrees, peaks of 0.2), and a candidate's score is the
+cosine of square roots above background at the best of 21 cell scales within 1 %. Its seconds are given without and
+with the simulation. "not in the index" means that no answer can be right. For the mixtures, whose phases are not
+known, the script counts how often the first answer, or one of the first three, could be made of the elements weighed
+in (and O, C, H).
 """
 
 from __future__ import annotations

@@ -1,17 +1,18 @@
-"""The size of magnetic moments from frozen site vectors: ours, controls, and what a user would pick today.
+"""Predict the size of magnetic moments from frozen site vectors, controls, and common features.
 
     python benchmarks/sites.py DATA MODEL [MODEL ...] [--structures N] [--regressors forest ridge] [--negnn]
 
-Sites of d and f elements in structures of at most 52 sites; trained on N structures of fold100 >= 20, tested on as many
-of 15-19. Mean absolute error of |m| in muB: "by system", each chemical system counted once, with a 95 % interval by
-bootstrap over them; "sites", over the sites of all systems but the two largest, which alone hold more than all others.
+The sites are those of d and f elements in structures of at most 52 sites. Training uses N structures of fold100 >=
+20, and the test as many of 15-19. The table gives mean absolute errors of |m| in muB: "by system" counts each
+chemical system once, with a 95 % interval by bootstrap over them; "sites" counts the sites of all systems except the
+two largest, which alone hold more sites than all others.
 
-Regressors: a random forest of 100 trees, which are averaged ("forest") or their median taken ("median forest", what an
-absolute error asks for where moments are either high or low); kernel ridge with a Laplacian kernel, its alpha and gamma
-chosen on a fifth of the training systems. Hand features, standardised: element (atomic number and 92 attributes),
-composition (mean attributes), the twelve nearest distances and their statistics, coordination, volume per site. Ours as
-they come. ``--negnn``: NEGNN with ``level="site"`` too, with the vectors of each model and from scratch; each chemical
-system weighs alike.
+The regressors are a random forest of 100 trees, whose mean ("forest") or median ("median forest") is taken (the
+median suits an absolute error where moments are either high or low), and kernel ridge with a Laplacian kernel, whose
+alpha and gamma are chosen on a fifth of the training systems. Hand-made features are standardised: element (atomic
+number and 92 attributes), composition (mean attributes), the twelve nearest distances and their statistics,
+coordination, and volume per site. Our vectors are used as they are. With ``--negnn``, NEGNN with ``level="site"`` is
+trained too, with the vectors of each model and from scratch; each chemical system has the same weight.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Side-by-side timing: every contender on the same items, in turns, by CPU seconds of this process."""
+"""Time several contenders side by side, on the same items, in turns, by the CPU seconds of this process."""
 
 from __future__ import annotations
 

@@ -1,11 +1,12 @@
-"""A pretraining step, a view and an embedding: ours against the published way of writing them, one thread.
+"""Measure a pretraining step, a view and an embedding against the published way of writing them, on one thread.
 
     python benchmarks/training_step.py DATA/mp_structures.parquet
 
-The published way (Suzuki et al. 2022, written anew here): one graph object per structure, 12 neighbours padded with
-fake edges, the concatenation [x_i, x_j, e_ij] of every edge through one linear map, BatchNorm, clean patterns read from
-memory. Ours renders the patterns within the step. Both see the same crystals of at most 52 sites in batches of 256,
-both run forward, backward and optimizer; 6.4 million parameters for "suzuki2022".
+The published way (Suzuki et al. 2022, written anew here) has one graph object for each structure, 12 neighbours
+padded with fake edges, the concatenation [x_i, x_j, e_ij] of every edge multiplied by one linear map, BatchNorm, and
+clean patterns that are read from memory. Our code renders the patterns within the step. Both see the same crystals
+of at most 52 sites in batches of 256, and both run the forward pass, the backward pass and the optimizer; the preset
+"suzuki2022" has 6.4 million parameters.
 """
 
 from __future__ import annotations
