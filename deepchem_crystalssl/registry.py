@@ -1,4 +1,4 @@
-"""What the package makes visible in DeepChem, and when."""
+"""Registration of the featurizers, the splitter and the models in DeepChem."""
 
 from __future__ import annotations
 
@@ -7,19 +7,19 @@ import os
 from wrapt import register_post_import_hook
 
 OPT_OUT = "DEEPCHEM_CRYSTALSSL_NO_REGISTER"
-"""Set this environment variable to anything to leave DeepChem untouched."""
+"""Name of the environment variable that, set to any value, leaves DeepChem untouched."""
 
 
 def register() -> None:
     """Make the featurizers, the splitter and the models visible in DeepChem.
 
-    Sets ``dc.feat.CrystalGraphFeaturizer``, ``dc.feat.XRDFeaturizer``, ``dc.splits.CrystalSplitter``,
-    ``dc.models.CrystalSSLModel`` and ``dc.models.NEGNNModel``, and adds featurizers and splitter to MoleculeNet's
-    names, so that ``dc.molnet.load_perovskite(featurizer="CrystalGraphFeaturizer")`` works. Nothing that is already
-    there is replaced; calling it again changes nothing.
+    Sets the attributes ``dc.feat.CrystalGraphFeaturizer``, ``dc.feat.XRDFeaturizer``, ``dc.splits.CrystalSplitter``,
+    ``dc.models.CrystalSSLModel`` and ``dc.models.NEGNNModel``, and adds the featurizers and the splitter to the
+    names that MoleculeNet knows, so that ``dc.molnet.load_perovskite(featurizer="CrystalGraphFeaturizer")`` works. An
+    attribute or name that exists already is not replaced, so a second call changes nothing.
 
-    The package calls it by itself as soon as both it and DeepChem are imported, in whatever order, unless the
-    environment variable ``DEEPCHEM_CRYSTALSSL_NO_REGISTER`` is set.
+    The package calls this function as soon as both it and DeepChem are imported, in any order, unless the environment
+    variable ``DEEPCHEM_CRYSTALSSL_NO_REGISTER`` is set.
 
     Examples
     --------
@@ -46,6 +46,6 @@ def register() -> None:
 
 
 def register_with_deepchem() -> None:
-    """Register now if DeepChem is loaded, or else when it is imported; never import it."""
+    """Register at once if DeepChem is loaded, or else when it is imported; DeepChem is not imported here."""
     if not os.environ.get(OPT_OUT):
         register_post_import_hook(lambda deepchem: register(), "deepchem")

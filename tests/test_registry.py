@@ -3,6 +3,7 @@ import subprocess
 import sys
 
 import deepchem as dc
+import pytest
 
 from deepchem_crystalssl import CrystalGraphFeaturizer, CrystalSSLModel, XRDFeaturizer, register
 from deepchem_crystalssl.registry import OPT_OUT
@@ -29,10 +30,19 @@ def test_register_replaces_nothing(monkeypatch):
     assert dc.feat.XRDFeaturizer == dc.molnet.featurizers["xrdfeaturizer"] == "theirs"
 
 
-def test_opt_out():
-    code = "import deepchem_crystalssl, deepchem as dc; print(hasattr(dc.feat, 'CrystalGraphFeaturizer'))"
-    for value, expected in (("1", "False"), ("", "True")):
-        environment = {**os.environ, OPT_OUT: value}
-        run = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
-        assert run.stdout.strip() == expected
+ORDERS = {
+    "DeepChem first": "import deepchem as dc, deepchem_crystalssl",
+    "DeepChem last": "import deepchem_crystalssl, deepchem as dc",
+    "DeepChem by way of a public name": "from deepchem_crystalssl import NEGNNModel; import deepchem as dc",
+}
+
+
+@pytest.mark.parametrize("order", ORDERS)
+@pytest.mark.parametrize("opt_out", ["1", ""])
+def test_registration_in_any_order_of_imports_unless_opted_out(order, opt_out):
+    code = f"{ORDERS[order]}; print([hasattr(dc.feat, 'XRDFeaturizer'), hasattr(dc.models, 'NEGNNModel')])"
+    environment = {**os.environ, OPT_OUT: opt_out}
+    run = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
+    assert run.stdout.strip() == str([not opt_out] * 2)
+    if "public name" in order:  # what DeepChem says when this package imports it is of no use to its users
         assert "Skipped loading" not in run.stderr
