@@ -108,7 +108,8 @@ class CrystalLoader(DataLoader):
             raise ValueError(f"shard_size={shard_size}: must be at least 1, or None")
         frame = labelled_table(inputs, self.tasks, self.structure_column, self.id_column)
         values = label_values(frame, self.tasks)
-        items = self._read(frame)
+        source = "table" if isinstance(inputs, pd.DataFrame) else str(inputs)
+        items = self._read(frame, source)
         found = Report()
         results = list(self.featurizer.compute(items, "raise" if self.on_error == "raise" else "skip", found))
         self.report = Report()
@@ -119,7 +120,6 @@ class CrystalLoader(DataLoader):
         left_out = set(found.indices)
         rows = [row for row in range(len(items)) if row not in left_out]
         if not rows:
-            source = "table" if isinstance(inputs, pd.DataFrame) else str(inputs)
             raise NoCrystalsError(
                 source,
                 self.report.summary() if items else "a table without rows",
@@ -135,7 +135,7 @@ class CrystalLoader(DataLoader):
         shards = ((X[part], y[part], w[part], ids[part]) for part in parts)
         return DiskDataset.create_dataset(shards, data_dir, self.tasks)
 
-    def _read(self, frame: pd.DataFrame) -> list[Crystal | CrystalInputError]:
+    def _read(self, frame: pd.DataFrame, source: str) -> list[Crystal | CrystalInputError]:
         """The crystal of each row, or the error that says why there is none."""
         found = Report()
         reader = read_structures(
@@ -146,8 +146,18 @@ class CrystalLoader(DataLoader):
             report=found,
         )
         crystals: dict[int, list[Crystal]] = {}
-        for row, crystal in reader.enumerate():
-            crystals.setdefault(row, []).append(crystal)
+        try:
+            for row, crystal in reader.enumerate():
+                crystals.setdefault(row, []).append(crystal)
+        except NoCrystalsError as error:
+            if found or error.index is not None:  # of one row, with on_error="raise"
+                raise
+            raise NoCrystalsError(
+                source,
+                error.value,
+                "a table needs a column of structures, or the columns atomic_numbers, frac_coords and lattice or cell",
+                "Name the column of structures with structure_column, or rename the columns.",
+            ) from error
         names = table_ids(frame, self.id_column) or [""] * len(frame)
         errors = {error.index: error for error in reversed(found)}
         items = []

@@ -46,7 +46,7 @@ class BatchFeaturizer(BaseFeaturizer):
         entries : list
             One item per entry; entries with several arguments are tuples.
         on_error : {"raise", "warn", "skip"}
-            What an entry that cannot be used does: raise its error, or be left out.
+            What an entry that cannot be used does: raise its error, or be left out. With "skip" a summary is logged.
         report : Report
             Receives the error of every entry that was left out, with its position as ``index``.
 
@@ -100,9 +100,7 @@ class BatchFeaturizer(BaseFeaturizer):
 
         The row of an entry that cannot be used is NaN; the reasons are written to the log.
         """
-        vectors, report = self._vectors(separate_entries(X), "skip")
-        report.log()
-        return vectors
+        return self._vectors(separate_entries(X), "skip")[0]
 
     def _vectors(self, entries: list, on_error: OnError) -> tuple[np.ndarray, Report]:
         report = Report()

@@ -18,14 +18,17 @@ def chosen_layers(encoder: CrystalEncoder, layers: Sequence[int] | None) -> list
     Raises
     ------
     ValueError
-        If a layer does not exist, is given twice, or none is given.
+        If ``layers`` is not a sequence, is empty, or holds a layer that does not exist or is given twice.
     """
     if layers is None:
         return None
     n = len(encoder.convolutions) + 1
+    rule = f"give a sequence of one or more different layers from 0, the element, to {n - 1}"
+    if isinstance(layers, int | str):
+        raise ValueError(f"layers={layers!r}: {rule}")
     counted = [k + n if -n <= k < 0 else k for k in layers]
     if not counted or not set(counted) <= set(range(n)) or len(set(counted)) < len(counted):
-        raise ValueError(f"layers={list(layers)}: choose one or more different layers from 0, the element, to {n - 1}")
+        raise ValueError(f"layers={list(layers)}: {rule}")
     return counted
 
 

@@ -201,7 +201,8 @@ class SiteEmbedding(PretrainedFeaturizer):
         vectors = iter(self._embed_sites(list(structures.values()), "skip", found))
         bad = {error.index: error for error in found}
         of_structure = {key: bad[k] if k in bad else next(vectors) for k, key in enumerate(structures)}
-        rows = []
+        bad_structures = {key for k, key in enumerate(structures) if k in bad}
+        rows, own = [], Report()  # the model logs what is wrong with structures, but not what is wrong with pairs
         for k, pair in enumerate(pairs):
             sites = pair if isinstance(pair, CrystalInputError) else of_structure[id(pair[0])]
             try:
@@ -210,6 +211,9 @@ class SiteEmbedding(PretrainedFeaturizer):
                 rows.append(_vector_of_site(sites, pair[1]))
             except CrystalInputError as error:
                 report.handle(error, on_error, k)
+                if not isinstance(pair, tuple) or id(pair[0]) not in bad_structures:
+                    own.append(error)
+        own.log()
         return np.array(rows, np.float32).reshape(-1, len(self.feature_labels()))
 
     def _embed_sites(self, structures: list, on_error: OnError, report: Report) -> list[np.ndarray]:
@@ -296,6 +300,8 @@ class XRDEmbedding(PretrainedFeaturizer):
                     patterns[k] = self._checked(entry, k)
                 except CrystalInputError as error:
                     errors[k] = error
+        if on_error != "raise":
+            Report(errors.values()).log()  # the model logs what is wrong with the structures
         if patterns:
             checked = PowderPatterns(np.array(list(patterns.values())), self.model.xrd_grid)
             vectors = dict(zip(patterns, self.model.embed_xrd(checked, progress=False), strict=True))

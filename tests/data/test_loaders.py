@@ -250,11 +250,14 @@ def test_labels_of_a_folder(folder):
     assert CrystalLoader(["metal"]).create_dataset(path).y.tolist() == [[2.0]]
 
 
-def test_columns_that_are_not_there_are_said_with_those_that_are(table):
+def test_columns_that_are_not_there_are_said_with_those_that_are(table, tmp_path):
     with pytest.raises(dcs.errors.LabelError, match="Did you mean 'volume'.*columns are material_id"):
         CrystalLoader(["volum"]).create_dataset(table)
     with pytest.raises(dcs.CrystalInputError, match="structure_column"):
         CrystalLoader(["volume"]).create_dataset(table.drop(columns="structure"))
+    table[["volume", "noise"]].to_csv(tmp_path / "bare.csv", index=False)
+    with pytest.raises(dcs.errors.NoCrystalsError, match="bare.csv: columns volume, noise; .*atomic_numbers"):
+        CrystalLoader(["volume"]).create_dataset(tmp_path / "bare.csv")
     with pytest.raises(dcs.CrystalInputError, match="structure_column"):
         CrystalLoader(["volume"], structure_column="strukture").create_dataset(table)
     with pytest.raises(dcs.CrystalInputError, match="material_ids"):

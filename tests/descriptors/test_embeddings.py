@@ -392,7 +392,7 @@ def test_layers_have_one_name_each(layers, structures):
         labels = embedding.feature_labels()
         row = embedding.featurize(*((structures[0], 0) if isinstance(embedding, SiteEmbedding) else structures[:1]))
         assert len(labels) == len(set(labels)) == len(row) and not any("-" in label for label in labels)
-    for wrong in ([1, 1], [3, -1], [], [4]):
+    for wrong in ([1, 1], [3, -1], [], [4], 3, "3"):
         with pytest.raises(ValueError, match="different layers"):
             CrystalEmbedding("small", wrong).feature_labels()
 
@@ -443,3 +443,14 @@ def test_tables_with_several_levels_of_columns(structures, broken):
     sites = pd.DataFrame({"structure": [structures[0]] * 2, "site": [0, 1]})
     wide = SiteEmbedding("small", layers=[1]).featurize_dataframe(sites, ["structure", "site"])
     assert wide.shape == (2, 2 + 48) and wide.notna().all(axis=None)
+
+
+@pytest.mark.parametrize("make", [CrystalEmbedding, SiteEmbedding, XRDEmbedding])
+def test_what_was_left_out_is_logged_once(make, structures, broken, caplog):
+    pair = make is SiteEmbedding
+    make("small").transform([(s, 0) if pair else s for s in (structures[0], broken)])
+    assert caplog.text.count("sites are refused") == 1 and caplog.text.count("left out") == 1
+    caplog.clear()
+    if make is not CrystalEmbedding:
+        make("small").transform([(structures[0], 99)] if pair else [np.zeros(7)])
+        assert caplog.text.count("left out") == 1 and ("site 99" if pair else "7 bins") in caplog.text
