@@ -19,7 +19,7 @@ ROOMS = (
 FILES_OF_A_ROOM = {
     "crystals": (
         "elements records symmetry validation disorder convert prototypes tables files cif_species cif_symmetry "
-        "cif texts reading store duplicates threads options neighbor_search neighbors"
+        "cif texts reading shards store_source store duplicates threads options neighbor_search neighbors"
     ).split(),
     "diffraction": "radiation grid pattern_files kernels simulation measured conditions fitting".split(),
 }

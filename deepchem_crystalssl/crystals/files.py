@@ -6,9 +6,19 @@ import glob
 import gzip
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from ..errors import EmptyFileError, NoCrystalsError, typed_error
+
+
+@dataclass(frozen=True)
+class NamedFile:
+    """A file whose crystals are called by a name that was chosen before."""
+
+    path: Path
+    name: str
+
 
 _SUFFIXES = {
     ".cif": "cif",
@@ -81,9 +91,10 @@ def _is_broken_link(path: Path) -> bool:
 def name_files(paths: Sequence[Path], taken: set[str], more_follow: bool = False) -> list[str]:
     """A name for each file, by which its crystals are called.
 
-    A file is called by its name without suffix (``quartz.cif`` is ``quartz``). Where several files share that name,
-    each of them keeps its suffix, or is preceded by as many of its folders as tell them apart (``relaxed/CONTCAR`` and
-    ``start/CONTCAR``). A file that is listed twice is ``quartz`` and ``quartz (2)``.
+    A file is called by its name without suffix (``quartz.cif`` is ``quartz``). Where files of several folders share
+    that name, it is preceded by as many of the folders as tell them apart (``relaxed/CONTCAR``, ``start/CONTCAR``);
+    files of one folder keep their suffix (``salt.cif``, ``salt.vasp``). A file that is listed twice is ``quartz`` and
+    ``quartz (2)``.
 
     Parameters
     ----------
@@ -101,10 +112,14 @@ def name_files(paths: Sequence[Path], taken: set[str], more_follow: bool = False
     """
     names: dict[int, str] = {}
     rest = list(range(len(paths)))
+    siblings = Counter((path.parent, _tail(path, 0, False)) for path in paths)
     deepest = max((len(path.parts) for path in paths), default=0)
     for depth in range(deepest):
         for keep_suffix in (False, True):
             proposed = {k: _tail(paths[k], depth, keep_suffix) for k in rest}
+            if keep_suffix:
+                alone = {k for k in rest if siblings[paths[k].parent, _tail(paths[k], 0, False)] == 1}
+                proposed = {k: name for k, name in proposed.items() if k not in alone}
             if more_follow and depth == 0 and deepest > 1:
                 proposed = {k: name for k, name in proposed.items() if not _says_nothing(name)}
             counts = Counter(proposed.values())

@@ -21,7 +21,7 @@ from ..errors import (
     UnsupportedObjectError,
     typed_error,
 )
-from .files import crystal_kind, find_files, name_files, read_text
+from .files import NamedFile, crystal_kind, find_files, name_files, read_text
 from .records import Crystal
 from .tables import ID_COLUMNS, iterate_table, table_ids
 from .texts import Item, read_structure_text
@@ -121,6 +121,7 @@ class StructureReader:
         self.id_column = id_column
         self.report = Report() if report is None else report
         self.progress = progress
+        self.skip = 0  # this many items of an iterable are passed over unread
 
     def __iter__(self) -> Iterator[Crystal]:
         return (crystal for _, crystal in self.enumerate())
@@ -167,7 +168,11 @@ class StructureReader:
             yield from enumerate(_from_object(source, "structure 0"))
         elif isinstance(source, Iterable):
             for position, entry, files in _with_files(source, taken):
-                if isinstance(entry, Crystal | CrystalInputError):
+                if position < self.skip:
+                    continue
+                if isinstance(entry, NamedFile):
+                    yield from ((position, item) for _, item in self._from_file(entry.path, entry.name))
+                elif isinstance(entry, Crystal | CrystalInputError):
                     yield position, entry  # an error is an item that an earlier step could not read
                 elif isinstance(files, CrystalInputError):
                     yield position, files

@@ -1,43 +1,36 @@
-"""Crystals on disk: sharded Arrow files, memory-mapped, written once and resumable.
+"""Crystals on disk: sharded Arrow files, memory-mapped, whose writing can be interrupted.
 
-A record takes about 13 bytes per site and 100 for the rest. Edges are not kept: the kernel builds them far faster
+A record takes about 13 bytes for each site and 100 for the rest. Edges are not stored: they are searched for far faster
 than a model trains on them, and at 11 bytes each they would take most of the room. Fractional coordinates are
-fixed-point numbers of 32 bits, good to 10^-9 of a cell vector.
+fixed-point numbers of 32 bits, exact to 10^-9 of a cell vector.
 """
 
 from __future__ import annotations
 
-import json
-import os
+import logging
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pyarrow as pa
 
 from .disorder import Disorder
-from ..errors import NoCrystalsError, OnError, Report, StoreError
-from .records import Crystal, Occupancies
-from .reading import read_structures
+from .. import errors
+from ..errors import CrystalInputError, NoCrystalsError, OnError, Report, StoreError
+from .records import Crystal
+from .reading import StructureReader, read_structures
+from .shards import FORMAT, MANIFEST, Shard, read_manifest, to_batch, write_json, write_shard
+from .store_source import StoreSource
 
-FORMAT = 1
+logger = logging.getLogger(__name__)
+
 SHARD_SIZE = 8192
-_MANIFEST = "manifest.json"
-_TURN = 2.0**32  # one cell vector in fixed-point units
-_SCHEMA = pa.schema(
-    [
-        ("material_id", pa.string()),
-        ("lattice", pa.list_(pa.float64(), 9)),
-        ("atomic_numbers", pa.list_(pa.uint8())),
-        ("frac_coords", pa.list_(pa.uint32())),
-        ("species_site", pa.list_(pa.uint32())),
-        ("species_numbers", pa.list_(pa.uint8())),
-        ("species_occupancy", pa.list_(pa.float32())),
-    ]
-)
+_SKIPPED = "skipped.csv"
+_SAME_SOURCE = "a store goes on with the source it was begun with"
+_ANOTHER_FOLDER = "Write another folder, or remove this one to start again."
 
 
 def write_records(
@@ -49,142 +42,186 @@ def write_records(
     report: Report | None = None,
     progress: bool | None = None,
 ) -> int:
-    """Write the crystals of a source into a folder; called again after a kill, it goes on where it stopped.
+    """Write the crystals of a source into a folder.
+
+    Called again with the same source, it goes on where it was interrupted, and adds what has been added to the source:
+    new files in a folder or rows at the end of a table. If the source holds nothing new, it changes nothing. Each of
+    these is written to the log.
 
     Parameters
     ----------
     source
-        Anything :func:`~deepchem_crystalssl.read_structures` reads; the same source when going on.
+        Anything :func:`~deepchem_crystalssl.read_structures` reads. Files in a folder that the store knows are read
+        again if their size or time has changed; any other source is read again from its beginning. What is read again
+        must give the crystals that are in the store.
     path : str or Path
         Folder, made if needed.
     disorder, on_error, report, progress
-        As in :func:`~deepchem_crystalssl.structures_to_graphs`.
+        As in :func:`~deepchem_crystalssl.structures_to_graphs`. The items left out are also listed in ``skipped.csv``
+        in the folder; report and list include those of earlier calls.
 
     Returns
     -------
     int
         Number of crystals in the store.
+
+    Raises
+    ------
+    StoreError
+        If the store was begun with another source or another policy for disorder, or files that it was made of are
+        missing or hold other crystals.
+    NoCrystalsError
+        If the source holds no crystal.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from deepchem_crystalssl.crystals.prototypes import bundled_prototypes
+    >>> folder = tempfile.mkdtemp()
+    >>> write_records(bundled_prototypes()[:5], folder), write_records(bundled_prototypes()[:8], folder)
+    (5, 8)
     """
     folder = Path(path)
     folder.mkdir(parents=True, exist_ok=True)
-    manifest = _read_manifest(folder) if (folder / _MANIFEST).exists() else {
-        "format": FORMAT, "disorder": disorder, "complete": False, "consumed": 0, "shards": [],
-    }  # fmt: skip
-    if manifest["complete"]:
-        return sum(shard["crystals"] for shard in manifest["shards"])
-    if manifest["disorder"] != disorder:
-        raise StoreError(str(folder), f"begun with disorder={manifest['disorder']!r}", "one store has one policy",
-                         "Go on with the same, or write another folder.")  # fmt: skip
-    report = Report() if report is None else report
-    reader = read_structures(source, on_error, disorder=disorder, report=report, progress=progress)
-    batch: list[Crystal] = []
-    position = -1
-    for position, crystal in reader.enumerate():
-        if position < manifest["consumed"]:
-            continue
-        batch.append(crystal)
-        if len(batch) == SHARD_SIZE:
-            _add_shard(folder, manifest, batch, position + 1)
-            batch = []
-    if batch:
-        _add_shard(folder, manifest, batch, position + 1)
-    if not manifest["shards"]:
-        raise NoCrystalsError(str(source), report.summary())
-    manifest["complete"] = True
-    _write_manifest(folder, manifest)
-    report.to_frame().to_csv(folder / "skipped.csv", index=False)
-    report.log()
-    return sum(shard["crystals"] for shard in manifest["shards"])
-
-
-def _add_shard(folder: Path, manifest: dict, crystals: list[Crystal], consumed: int) -> None:
-    name = f"shard-{len(manifest['shards']):05d}.arrow"
-    temporary = folder / (name + ".part")
-    with pa.OSFile(str(temporary), "wb") as sink, pa.ipc.new_file(sink, _SCHEMA) as writer:
-        writer.write_batch(_to_batch(crystals))
-    os.replace(temporary, folder / name)  # a shard is there whole or not at all
-    size = (folder / name).stat().st_size
-    manifest["shards"].append({"file": name, "crystals": len(crystals), "bytes": size})
-    manifest["consumed"] = consumed
-    _write_manifest(folder, manifest)
-
-
-def _to_batch(crystals: list[Crystal]) -> pa.RecordBatch:
-    species = [crystal.occupancies for crystal in crystals]
-    columns = [
-        [crystal.material_id for crystal in crystals],
-        [crystal.lattice.ravel() for crystal in crystals],
-        [crystal.atomic_numbers.astype(np.uint8) for crystal in crystals],
-        [
-            np.floor(crystal.frac_coords.ravel() * _TURN + 0.5).astype(np.uint64).astype(np.uint32)
-            for crystal in crystals
-        ],
-        [None if s is None else s.site.astype(np.uint32) for s in species],
-        [None if s is None else s.atomic_numbers.astype(np.uint8) for s in species],
-        [None if s is None else s.occupancy.astype(np.float32) for s in species],
-    ]
-    return pa.record_batch([pa.array(c, f.type) for c, f in zip(columns, _SCHEMA, strict=True)], schema=_SCHEMA)
-
-
-def _read_manifest(folder: Path) -> dict:
+    found = Report()
     try:
-        manifest = json.loads((folder / _MANIFEST).read_text())
-        version = manifest["format"]
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise StoreError(str(folder), f"no readable {_MANIFEST} ({error})") from error
-    if version != FORMAT:
-        raise StoreError(str(folder), f"format {version}", f"this version reads format {FORMAT}",
-                         "Use the package version that wrote it, or write the store again.")  # fmt: skip
-    return manifest
+        return _StoreWriter(folder, source, disorder, found).write(source, on_error, progress)
+    finally:
+        if report is not None:
+            report.extend(found)
 
 
-def _write_manifest(folder: Path, manifest: dict) -> None:
-    temporary = folder / (_MANIFEST + ".part")
-    temporary.write_text(json.dumps(manifest, indent=1))
-    os.replace(temporary, folder / _MANIFEST)
+class _StoreWriter:
+    """One call of :func:`write_records`: compares what is in the store already, and adds the rest."""
 
+    def __init__(self, folder: Path, source: Any, disorder: Disorder, found: Report):
+        self.folder = folder
+        self.found = found
+        self.manifest: dict = {"format": FORMAT, "disorder": disorder, "complete": False, "consumed": 0, "shards": []}
+        if (folder / MANIFEST).exists():
+            before = read_manifest(folder)
+            if before["shards"]:
+                self.manifest = before
+        if self.manifest["disorder"] != disorder:
+            begun = self.manifest["disorder"]
+            rule, remedy = "one store has one policy", f"Pass disorder={begun!r}, or write another folder."
+            raise StoreError(str(folder), f"begun with disorder={begun!r}, not {disorder!r}", rule, remedy)
+        self.source = StoreSource.of(source, folder, self.manifest)
+        self.batch: list[Crystal] = []
 
-@dataclass(frozen=True)
-class _Shard:
-    """One file's columns as arrays over its mapped memory."""
+    def __len__(self) -> int:
+        return sum(shard["crystals"] for shard in self.manifest["shards"])
 
-    lattice: np.ndarray  # (n, 3, 3)
-    first: np.ndarray  # (n + 1,)
-    atomic_numbers: np.ndarray
-    frac_coords: np.ndarray  # (sites, 3), fixed point
-    table: pa.Table
-
-    @classmethod
-    def open(cls, path: Path, crystals: int) -> _Shard:
-        try:
-            table = pa.ipc.open_file(pa.memory_map(str(path))).read_all()
-            columns = {name: table.column(name).chunk(0) for name in ("lattice", "atomic_numbers", "frac_coords")}
-        except (OSError, pa.ArrowInvalid, KeyError, IndexError) as error:
-            raise StoreError(str(path), f"broken or missing shard ({str(error)[:80]})") from error
-        if len(table) != crystals:
-            raise StoreError(str(path), f"{len(table)} crystals, the manifest says {crystals}")
-        return cls(
-            columns["lattice"].flatten().to_numpy(zero_copy_only=False).reshape(-1, 3, 3),
-            columns["atomic_numbers"].offsets.to_numpy(),
-            columns["atomic_numbers"].values.to_numpy(),
-            columns["frac_coords"].values.to_numpy().reshape(-1, 3),
-            table,
+    def write(self, source: Any, on_error: OnError, progress: bool | None) -> int:
+        """Read the source, as far as it has to be read, and write what is new."""
+        manifest, known = self.manifest, self.source.is_known
+        before = len(self)
+        if known and (known_items := manifest["consumed"] if self.source.kind == "folder" else 0):
+            self.found.extend(_read_skipped(self.folder, known_items))
+        if known and manifest["complete"] and not self.source.new:
+            if self.source.kind == "file":
+                self.found.extend(_read_skipped(self.folder, None))
+            logger.warning("%s: complete, and its source is unchanged; nothing to do", self.folder)
+            return before
+        if before and self.source.new:
+            logger.warning("%s: %d new files are added to %d crystals", self.folder, self.source.new, before)
+        elif before and not manifest["complete"]:
+            logger.warning("%s: goes on after %d crystals", self.folder, before)
+        is_folder = self.source.kind == "folder"
+        reader = read_structures(
+            self.source.items() if is_folder else source,
+            on_error,
+            disorder=manifest["disorder"],
+            report=self.found,
+            progress=progress,
         )
+        if is_folder and known:
+            reader.skip = manifest["consumed"]
+            last = self._add(reader, manifest.get("within", 0), compare=False)
+        else:
+            last = self._add(reader, before, compare=True)
+        if self.batch:
+            self._flush(*last)
+        if not manifest["shards"]:
+            raise NoCrystalsError(_named(source), self.found.summary())
+        if len(self) == before and manifest["complete"]:
+            logger.warning("%s: complete, and its source holds nothing new", self.folder)
+        manifest["complete"] = True
+        self._remember(len(self.source.files) if is_folder else last[0] + 1, 0)
+        self.found.log()
+        return len(self)
 
-    def record(self, row: int) -> Crystal:
-        sites = slice(self.first[row], self.first[row + 1])
-        occupancies = None
-        site = self.table.column("species_site")[row].as_py()
-        if site is not None:
-            numbers, occupancy = (self.table.column(f"species_{k}")[row].as_py() for k in ("numbers", "occupancy"))
-            occupancies = Occupancies(np.array(site, np.int32), np.array(numbers, np.int16), np.array(occupancy, float))
-        return Crystal(
-            self.atomic_numbers[sites].astype(np.int16),
-            self.frac_coords[sites] / _TURN,
-            self.lattice[row].copy(),
-            self.table.column("material_id")[row].as_py(),
-            occupancies,
-        )
+    def _add(self, reader: StructureReader, stored: int, compare: bool) -> tuple[int, int]:
+        """Pass over the crystals that are in the store, add the others; the last position and its crystals so far."""
+        again: list[Crystal] = []
+        shards = list(self.manifest["shards"])
+        position, within, number = -1, 0, 0
+        for at, crystal in reader.enumerate():
+            within = within + 1 if at == position else 1
+            position = at
+            number += 1
+            if number <= stored:
+                if compare:
+                    again.append(crystal)
+                    if len(again) == shards[0]["crystals"]:
+                        self._compare(shards.pop(0), again, number - len(again))
+                        again = []
+                continue
+            self.batch.append(crystal)
+            if len(self.batch) == SHARD_SIZE:
+                self._flush(position, within)
+        if number < stored:
+            raise self._other_source(f"it gives {number} crystals, {stored} of it are in the store")
+        return position, within
+
+    def _compare(self, shard: dict, crystals: list[Crystal], first: int) -> None:
+        """A StoreError unless the crystals are those of a shard."""
+        stored = Shard.open(self.folder / shard["file"], shard["crystals"]).table
+        ours = pa.Table.from_batches([to_batch(crystals)])
+        if ours.equals(stored):
+            return
+        row = next(k for k in range(len(crystals)) if not ours.slice(k, 1).equals(stored.slice(k, 1)))
+        old, new = stored.column("material_id")[row].as_py(), crystals[row].material_id
+        told = f"is {new} and was {old}" if new != old else f"({new}) has changed"
+        raise self._other_source(f"its crystal {first + row} {told}")
+
+    def _other_source(self, difference: str) -> StoreError:
+        begun = (self.manifest.get("source") or {}).get("path")
+        value = f"another source: {difference}" + (f"; begun with {begun}" if begun else "")
+        return StoreError(str(self.folder), value, _SAME_SOURCE, _ANOTHER_FOLDER)
+
+    def _flush(self, position: int, within: int) -> None:
+        name = f"shard-{len(self.manifest['shards']):05d}.arrow"
+        size = write_shard(self.folder / name, self.batch)
+        self.manifest["shards"].append({"file": name, "crystals": len(self.batch), "bytes": size})
+        self.manifest["complete"] = False
+        self.batch = []
+        self._remember(position, within)
+
+    def _remember(self, consumed: int, within: int) -> None:
+        """Write down how far the source is read: so many items, and so many crystals of the next one."""
+        self.found.to_frame().to_csv(self.folder / _SKIPPED, index=False)
+        self.manifest.update(consumed=consumed, within=within, skipped=len(self.found))
+        self.source.write(self.folder, self.manifest)
+        write_json(self.folder / MANIFEST, self.manifest)
+
+
+def _named(source: Any) -> str:
+    return str(source) if isinstance(source, str | Path) and "\n" not in str(source) else f"a {type(source).__name__}"
+
+
+def _read_skipped(folder: Path, before: int | None) -> Iterator[CrystalInputError]:
+    """The errors that earlier calls wrote down, of items before a position."""
+    path = folder / _SKIPPED
+    if not path.exists():
+        return
+    frame = pd.read_csv(path, keep_default_na=False)
+    for row in frame.to_dict("records"):
+        kind = getattr(errors, row["error"], CrystalInputError)
+        error = kind(row["item"], row["value"], row["rule"], row["remedy"])
+        error.index = int(row["index"]) if str(row["index"]) else None
+        if before is None or (error.index is not None and error.index < before):
+            yield error
 
 
 class RecordStore:
@@ -212,11 +249,15 @@ class RecordStore:
 
     def __init__(self, path: str | Path):
         self.path = Path(path)
-        manifest = _read_manifest(self.path)
+        manifest = read_manifest(self.path)
         if not manifest["complete"]:
-            raise StoreError(str(path), f"unfinished after {manifest['consumed']} items", "a store must be finished",
-                             "Run the same featurize command again; it goes on where it stopped.")  # fmt: skip
-        self._shards = [_Shard.open(self.path / s["file"], s["crystals"]) for s in manifest["shards"]]
+            raise StoreError(
+                str(path),
+                f"unfinished after {manifest['consumed']} items",
+                "a store must be finished before it is read",
+                "Write it again from the same source; it goes on where it stopped.",
+            )
+        self._shards = [Shard.open(self.path / s["file"], s["crystals"]) for s in manifest["shards"]]
         self._first = np.cumsum([0, *(s["crystals"] for s in manifest["shards"])])
 
     def __len__(self) -> int:
@@ -264,5 +305,5 @@ def open_source(source: Any) -> Any:
     RecordStore or object
         Crystals that :func:`~deepchem_crystalssl.read_structures` reads.
     """
-    is_store = isinstance(source, str | Path) and Path(source, _MANIFEST).is_file()
+    is_store = isinstance(source, str | Path) and Path(source, MANIFEST).is_file()
     return RecordStore(source) if is_store else source
