@@ -352,3 +352,15 @@ class Report(list[CrystalInputError]):
 
         rows = [(e.index, e.item, type(e).__name__, str(e.value), e.rule, e.remedy) for e in self]
         return pd.DataFrame(rows, columns=["index", "item", "error", "value", "rule", "remedy"])
+
+    @classmethod
+    def from_frame(cls, frame: pd.DataFrame) -> Report:
+        """The report that :meth:`to_frame` made a table of, also after the table was written to CSV and read again."""
+        report = cls()
+        for row in frame.to_dict("records"):
+            kind = globals().get(row["error"])
+            kind = kind if isinstance(kind, type) and issubclass(kind, CrystalInputError) else CrystalInputError
+            error = kind(row["item"], row["value"], row["rule"], row["remedy"])
+            error.index = None if row["index"] in ("", None) or row["index"] != row["index"] else int(row["index"])
+            report.append(error)
+        return report

@@ -1,6 +1,7 @@
 import pickle
 import warnings
 
+import pandas as pd
 import pytest
 
 from deepchem_crystalssl import errors
@@ -47,3 +48,13 @@ def test_report_logs_a_summary(caplog):
     report.handle(EmptyStructureError("b", "0 sites"), "skip")
     report.log()
     assert "EmptyStructureError: 1" in caplog.text
+
+
+def test_a_report_survives_its_table(tmp_path):
+    report = Report([EmptyStructureError("NA", "0 sites"), CrystalInputError("007", "a, b", "a rule", "A remedy.")])
+    report[1].index = 3
+    report.to_frame().to_csv(tmp_path / "skipped.csv", index=False)
+    again = Report.from_frame(pd.read_csv(tmp_path / "skipped.csv", keep_default_na=False, dtype=str))
+    for ours, theirs in zip(again, report, strict=True):
+        assert (type(ours), str(ours), ours.index) == (type(theirs), str(theirs), theirs.index)
+    assert [error.index for error in Report.from_frame(report.to_frame())] == [None, 3]

@@ -18,7 +18,6 @@ import pandas as pd
 import pyarrow as pa
 
 from .disorder import Disorder
-from .. import errors
 from ..errors import CrystalInputError, NoCrystalsError, OnError, Report, StoreError
 from .records import Crystal
 from .reading import StructureReader, read_structures
@@ -215,11 +214,7 @@ def _read_skipped(folder: Path, before: int | None) -> Iterator[CrystalInputErro
     path = folder / _SKIPPED
     if not path.exists():
         return
-    frame = pd.read_csv(path, keep_default_na=False)
-    for row in frame.to_dict("records"):
-        kind = getattr(errors, row["error"], CrystalInputError)
-        error = kind(row["item"], row["value"], row["rule"], row["remedy"])
-        error.index = int(row["index"]) if str(row["index"]) else None
+    for error in Report.from_frame(pd.read_csv(path, keep_default_na=False)):
         if before is None or (error.index is not None and error.index < before):
             yield error
 
