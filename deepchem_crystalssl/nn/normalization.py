@@ -10,7 +10,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 SLOW = 0.02
-"""What running statistics forget per batch where batches are small and what follows is a prediction."""
+"""Momentum of the running statistics in training on labels, where batches are small."""
+MAX_SCALE, MAX_SHIFT = 3.0, 5.0
+"""Limits of r (and 1 / r) and of d in batch renormalisation."""
 
 
 class BatchRenorm(nn.Module):
@@ -33,8 +35,6 @@ class BatchRenorm(nn.Module):
     momentum : float
         What a batch forgets of those before it. It is large, for while weights move fast, statistics that lag behind
         them shift what every layer sees. Rows count alike: the small last batch of an epoch weighs little.
-    max_scale, max_shift : float
-        Limits of r (and 1 / r) and of d.
     affine : bool
         Whether gamma and beta are learned, or 1 and 0.
 
@@ -54,14 +54,10 @@ class BatchRenorm(nn.Module):
         self,
         n_features: int,
         momentum: float = 0.3,
-        max_scale: float = 3.0,
-        max_shift: float = 5.0,
         affine: bool = True,
     ):
         super().__init__()
         self.momentum = momentum
-        self.max_scale = max_scale
-        self.max_shift = max_shift
         self.eps = 1e-5
         self.statistics_move = True
         self.affine = affine
@@ -89,8 +85,8 @@ class BatchRenorm(nn.Module):
                 self.mean += share * (mean - self.mean)
                 self.variance += share * (variance - self.variance)
             std = (self.variance + self.eps).sqrt()
-            r = ((variance + self.eps).sqrt() / std).clamp(1 / self.max_scale, self.max_scale)
-            d = ((mean - self.mean) / std).clamp(-self.max_shift, self.max_shift)
+            r = ((variance + self.eps).sqrt() / std).clamp(1 / MAX_SCALE, MAX_SCALE)
+            d = ((mean - self.mean) / std).clamp(-MAX_SHIFT, MAX_SHIFT)
         return F.batch_norm(x, None, None, self.weight * r, self.weight * d + self.bias, training=True, eps=self.eps)
 
 

@@ -13,7 +13,7 @@ from ..nn.layers import mlp
 from ..nn.message_passing import mean_over_sites
 from .._renamed import renamed_arguments
 from .batch import Modality, PretextBatch
-from .losses import SamplingPolicy, barlow_twins_loss, bidirectional_triplet_loss, info_nce_loss, nt_xent_loss
+from .losses import barlow_twins_loss, bidirectional_triplet_loss, info_nce_loss, nt_xent_loss
 from .views import random_view
 
 
@@ -26,12 +26,9 @@ class CrystalXRDTriplet:
     ----------
     margin : float
         Distance by which a negative should be farther away than the positive.
-    policy : str
-        How negatives are drawn; see :func:`~deepchem_crystalssl.pretext.losses.bidirectional_triplet_loss`.
     """
 
     margin: float = 1.0
-    policy: SamplingPolicy = "non-easy"
     name: str = "crystal_xrd_triplet"
     modalities: ClassVar[frozenset[Modality]] = frozenset({"crystals", "patterns"})
 
@@ -40,10 +37,8 @@ class CrystalXRDTriplet:
         return nn.Identity()
 
     def __call__(self, batch: PretextBatch, head: nn.Module) -> Tensor:
-        """Bidirectional triplet loss."""
-        return bidirectional_triplet_loss(
-            batch.crystal, batch.xrd, self.margin, batch.same, batch.generator, self.policy
-        )
+        """:func:`~deepchem_crystalssl.pretext.losses.bidirectional_triplet_loss` of crystals and patterns."""
+        return bidirectional_triplet_loss(batch.crystal, batch.xrd, self.margin, batch.same, batch.generator)
 
 
 class Temperature(nn.Module):

@@ -78,6 +78,8 @@ _OLD_FIELDS = {
     "TwoViews": {"share": "mask_rate"},
     "BarlowTwins": {"share": "mask_rate"},
 }
+_REMOVED_FIELDS = {"CrystalXRDTriplet": {"policy": "non-easy"}, "MaskedSites": {"elements": True}}
+"""Options of an earlier version that are no longer there, and the only value that they may have had."""
 
 
 def current_configuration(fields: Mapping[str, Any]) -> dict[str, Any]:
@@ -94,8 +96,9 @@ def current_configuration(fields: Mapping[str, Any]) -> dict[str, Any]:
     {'class': 'TwoViews', 'mask_rate': 0.2}
     """
     name = _OLD_CLASSES.get(fields["class"], fields["class"])
-    new_names = _OLD_FIELDS.get(name, {})
-    return {"class": name} | {new_names.get(key, key): value for key, value in fields.items() if key != "class"}
+    new_names, removed = _OLD_FIELDS.get(name, {}), _REMOVED_FIELDS.get(name, {})
+    known = {key: value for key, value in fields.items() if key not in removed or value != removed[key]}
+    return {"class": name} | {new_names.get(key, key): value for key, value in known.items() if key != "class"}
 
 
 def objective_from_configuration(fields: Mapping[str, Any]) -> Objective:

@@ -37,8 +37,6 @@ class MaskedSites:
         int(mask_rate N + 1) of the N sites of a crystal are masked.
     whole_species : bool
         Mask all sites of one element instead, so that no equivalent atom reveals it.
-    elements : bool
-        Predict the element too, not only its group and period.
     edges : bool
         Mask and predict distances too.
     crystals : float
@@ -47,7 +45,6 @@ class MaskedSites:
 
     mask_rate: float = 0.15
     whole_species: bool = False
-    elements: bool = True
     edges: bool = True
     crystals: float = 1.0
     name: str = "masked_sites"
@@ -71,9 +68,8 @@ class MaskedSites:
         sites = batch.encode_view(masked(graphs, chosen, edges))
         vectors, number = sites[chosen], site_elements(graphs)[chosen]
         group, period = (torch.as_tensor(x, device=number.device)[number] for x in element_groups_and_periods())
-        answers = {"group": (head["group"](vectors), group), "period": (head["period"](vectors), period)}
-        if self.elements:
-            answers["element"] = (head["element"](vectors), number)
+        targets = {"group": group, "period": period, "element": number}
+        answers = {name: (head[name](vectors), target) for name, target in targets.items()}
         if edges is not None:
             ends = sites[graphs.center[edges]] + sites[graphs.neighbor[edges]]
             bins = (graphs.distance[edges] / 0.2).round().long().clamp(0, N_DISTANCE_BINS - 1)
