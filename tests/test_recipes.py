@@ -4,10 +4,18 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from deepchem_crystalssl import CrystalSSLModel, CrystalStore
+from deepchem_crystalssl import CrystalSSLModel, CrystalStore, load_pretrained
 from deepchem_crystalssl.cli import main
 from deepchem_crystalssl.errors import CheckpointError, CrystalInputError, RecipeError, StoreError
-from deepchem_crystalssl.recipes import embed_table, evaluate, pretrain, read_recipe, write_vectors, xrd_retrieval
+from deepchem_crystalssl.recipes import (
+    CONDITIONS,
+    embed_table,
+    evaluate,
+    pretrain,
+    read_recipe,
+    write_vectors,
+    xrd_retrieval,
+)
 
 TOML = """
 preset = "joint"
@@ -172,6 +180,15 @@ def test_vectors_of_a_store_and_of_no_crystals(store, tmp_path):
     (tmp_path / "crystals.pkl").write_bytes(b"")
     with pytest.raises(CrystalInputError, match="crystals.pkl"):
         embed_table(tmp_path / "crystals.pkl", "small")
+
+
+def test_old_names_of_arguments_warn(store):
+    model, crystals = load_pretrained("small"), list(store.X)[:8]
+    with pytest.warns(FutureWarning, match="instruments=.* is now called conditions="):
+        found = xrd_retrieval(model, crystals, instruments={"clean": CONDITIONS["clean"]})
+    assert set(found["pattern"]) == {"clean"}
+    with pytest.warns(FutureWarning, match="instrument=.* is now called conditions="), pytest.raises(RecipeError):
+        evaluate(model, store, instrument="perfect")
 
 
 def test_labels_are_matched_by_id_and_text_columns_are_left_out(store):

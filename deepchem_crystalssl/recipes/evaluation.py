@@ -21,9 +21,11 @@ from ..evaluation.probes import linear_probe, nearest_neighbor_probe
 from ..models.embedding import embed_graphs
 from ..models.pretrained import open_model
 from ..models.pretraining import CrystalSSLModel
+from .._renamed import renamed_arguments
 from .conditions import conditions_of
 
 
+@renamed_arguments(instrument="conditions")
 def evaluate(
     model: CrystalSSLModel | str | Path,
     store: CrystalStore | str | Path,
@@ -144,6 +146,7 @@ def _labels_of(labels: pd.DataFrame | str | Path | None, graphs: list[CrystalGra
     return {str(name): matched[name].to_numpy() for name in matched}
 
 
+@renamed_arguments(instruments="conditions")
 def xrd_retrieval(
     model: CrystalSSLModel,
     crystals: Sequence[CrystalGraph],
