@@ -18,10 +18,12 @@ ROOMS = (
 ).split()
 FILES_OF_A_ROOM = {
     "crystals": (
-        "elements records symmetry validation disorder convert prototypes tables files cif_species cif_symmetry "
-        "cif texts reading shards store_source store duplicates threads options neighbor_search neighbors"
+        "elements reciprocal records symmetry validation disorder convert prototypes tables files cif_species "
+        "cif_symmetry cif texts reading shards store_source store duplicates threads options neighbor_search neighbors"
     ).split(),
-    "diffraction": "radiation grid pattern_files kernels simulation measured conditions fitting".split(),
+    "diffraction": (
+        "radiation grid pattern_files structure_factors peaks kernels simulation measured conditions fitting"
+    ).split(),
 }
 DOORS = {
     "deepchem": {

@@ -12,8 +12,9 @@ import numpy as np
 from ..crystals.records import Crystal
 from ..errors import CrystalInputError, GridError
 from .grid import PowderPatterns, XRDGrid
-from .kernels import DrawnConditions, compute_patterns, scattering_table
-from .simulation import pattern_error
+from .kernels import DrawnConditions
+from .simulation import simulate
+from .structure_factors import scattering_table
 
 _AXES = np.array([[0, 0, 1], [1, 0, 0], [0, 1, 0], [1, 1, 0], [1, 0, 1], [0, 1, 1], [1, 1, 1]], float)
 
@@ -116,17 +117,17 @@ class MeasurementConditions:
     def draw(self, n: int, rng: np.random.Generator) -> DrawnConditions:
         """Conditions for n patterns."""
         march = np.exp(rng.uniform(-1, 1, n) * -np.log(self.preferred_orientation))
-        peaks = [
-            rng.uniform(*self.fwhm, n),
-            rng.uniform(*self.mixing, n),
-            rng.uniform(-1, 1, n) * self.zero_shift,
-            rng.uniform(-1, 1, n) * self.displacement,
-            np.full(n, self.intensity_deviation),
-            march,
-        ]
-        axis = _AXES[rng.integers(len(_AXES), size=n)]
-        seed = rng.integers(2**62, size=n)
-        return DrawnConditions(rng.uniform(-1, 1, n) * self.strain, np.stack(peaks, axis=1), axis, seed)
+        return DrawnConditions(  # drawn in this order, so that the same seed always gives the same patterns
+            march=march,
+            fwhm=rng.uniform(*self.fwhm, n),
+            mixing=rng.uniform(*self.mixing, n),
+            zero_shift=rng.uniform(-1, 1, n) * self.zero_shift,
+            displacement=rng.uniform(-1, 1, n) * self.displacement,
+            intensity_deviation=np.full(n, float(self.intensity_deviation)),
+            axis=_AXES[rng.integers(len(_AXES), size=n)],
+            seed=rng.integers(2**62, size=n),
+            strain=rng.uniform(-1, 1, n) * self.strain,
+        )
 
 
 CLEAN = MeasurementConditions()
@@ -215,11 +216,7 @@ def try_patterns(
     rng = np.random.default_rng(seed)
     n = len(crystals)
     drawn = DrawnConditions.of_grid(grid.check(), n) if conditions is None else conditions.check().draw(n, rng)
-    patterns = compute_patterns(crystals, grid, scattering_table(grid, 0.0), drawn, fast=True)
-    top = patterns.max(axis=1)
-    errors = [pattern_error(crystal, maximum, grid) for crystal, maximum in zip(crystals, top.tolist(), strict=True)]
-    top = np.where(top > 0.0, top, 1.0)
-    patterns = (patterns / top[:, None]).astype(np.float32)
+    patterns, errors = simulate(crystals, grid, drawn, scattering_table(grid, 0.0), fast=True)
     if conditions is not None:
         _disturb(patterns, conditions, rng)
     return PowderPatterns(patterns, grid), errors

@@ -17,13 +17,15 @@ from scipy.ndimage import gaussian_filter1d
 from scipy.optimize import least_squares
 from scipy.signal import find_peaks, peak_widths
 
-from .kernels import DrawnConditions, broadened, compute_patterns, draw_lines, reflections, scattering_table
+from .kernels import DrawnConditions, compute_patterns
 from ..crystals.records import Crystal
 from .measured import prepare_measured_pattern
 from ..crystals.symmetry import rotations
 from ..crystals.threads import map_in_threads
 from .grid import XRDGrid
+from .peaks import broadened, draw_lines
 from .radiation import WAVELENGTHS, kalpha_doublet
+from .structure_factors import reflections, scattering_table
 
 REACH = 0.03
 """Largest relative change of cell lengths by which a crystal may differ from the measured one."""
@@ -144,9 +146,9 @@ def _simulate(
 ) -> np.ndarray:
     """Pseudo-Voigt patterns, (S, n); zeros where a crystal has none."""
     ideal = DrawnConditions.of_grid(grid, len(crystals))
-    peaks = ideal.peaks.copy()
-    peaks[:, 0], peaks[:, 1], peaks[:, 2] = fwhm, mixing, zero_shift
-    patterns = compute_patterns(crystals, grid, scattering_table(grid, 0.0), replace(ideal, peaks=peaks), fast=True)
+    fwhms, mixings, zero_shifts = (np.full(len(crystals), value, float) for value in (fwhm, mixing, zero_shift))
+    drawn = ideal._replace(fwhm=fwhms, mixing=mixings, zero_shift=zero_shifts)
+    patterns = compute_patterns(crystals, grid, scattering_table(grid, 0.0), drawn, fast=True)
     return np.nan_to_num(patterns)
 
 

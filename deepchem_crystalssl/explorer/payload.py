@@ -8,10 +8,11 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import numpy as np
 
-from ..diffraction.kernels import DrawnConditions, compute_patterns, scattering_table
+from ..diffraction.kernels import DrawnConditions, compute_patterns
 from ..crystals.records import Crystal
 from ..crystals.threads import map_in_threads
 from ..diffraction.grid import XRDGrid
+from ..diffraction.structure_factors import scattering_table
 from ..search.coloring import colorings
 from ..search.index import EmbeddingIndex
 

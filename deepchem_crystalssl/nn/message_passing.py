@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from ..crystals.reciprocal import list_half_space
 from .graph_batch import GraphBatch
 from .links import Engine, Links, add_ends, sum_products_to_centers, sum_to_centers
 
@@ -146,16 +147,13 @@ class _Scattering(Links):
 
 
 def _reflections(batch: GraphBatch, g_min: float, g_max: float) -> tuple[np.ndarray, ...]:
-    """Half of the reciprocal vectors in range: crystal (R,), indices (R, 3), length (R,) 1/Å."""
+    """Half of the reciprocal lattice vectors in range: crystal (R,), Miller indices (R, 3), length (R,), 1/Å."""
     assert batch.lattice is not None
     parts = []
     for crystal, lattice in enumerate(batch.lattice.double().cpu().numpy()):
-        reach = (g_max * np.linalg.norm(lattice, axis=1) + 1e-6).astype(int)
-        hkl = np.stack(np.meshgrid(*(np.arange(-n, n + 1) for n in reach), indexing="ij"), -1).reshape(-1, 3)
-        hkl = hkl[len(hkl) // 2 + 1 :]  # in this order -hkl comes before hkl
-        g = np.linalg.norm(hkl @ np.linalg.inv(lattice).T, axis=1)
-        inside = (g >= g_min) & (g <= g_max)
-        parts.append((np.full(inside.sum(), crystal), hkl[inside], g[inside]))
+        lengths, metric = np.linalg.norm(lattice, axis=1), np.linalg.inv(lattice @ lattice.T)
+        hkl, g2 = list_half_space(lengths, metric, g_min, g_max)
+        parts.append((np.full(len(g2), crystal), hkl, np.sqrt(g2)))
     return tuple(np.concatenate(columns) for columns in zip(*parts, strict=True))
 
 

@@ -3,7 +3,8 @@ import pytest
 
 from deepchem_crystalssl import XRDGrid, simulate_xrd
 from deepchem_crystalssl.diffraction import conditions as conditions_module
-from deepchem_crystalssl.diffraction.kernels import DrawnConditions, compute_patterns, scattering_table
+from deepchem_crystalssl.diffraction.kernels import DrawnConditions, compute_patterns
+from deepchem_crystalssl.diffraction.structure_factors import scattering_table
 from deepchem_crystalssl.errors import GridError
 from deepchem_crystalssl.diffraction.conditions import CLEAN, HARD, REALISTIC, MeasurementConditions, measure_patterns
 from deepchem_crystalssl.crystals.validation import make_crystal
@@ -89,7 +90,7 @@ def test_preferred_orientation_is_march_dollase():
     grid = XRDGrid(18, 70, 5200)
     conditions = DrawnConditions.of_grid(grid, 1)
     plain = compute_patterns([SALT], grid, scattering_table(grid, 0.0), conditions)[0]
-    conditions.peaks[0, 5] = r
+    conditions.march[0] = r
     textured = compute_patterns([SALT], grid, scattering_table(grid, 0.0), conditions)[0]
 
     def factor(cos2):
