@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
+import pandas as pd
 from deepchem.feat import MaterialStructureFeaturizer
 
 from ..crystals.convert import is_one, to_crystal
@@ -74,7 +75,19 @@ class BulkFeaturizer(MaterialStructureFeaturizer):
         -------
         numpy.ndarray
             One entry per datapoint, in order; ``np.array([])`` for a datapoint that could not be featurized.
+
+        Raises
+        ------
+        CrystalInputError
+            The error of the first bad datapoint, if ``on_error`` is "raise".
         """
+        if isinstance(datapoints, pd.DataFrame):  # iterating over it would give the names of its columns
+            raise UnsupportedObjectError(
+                "datapoints",
+                "a DataFrame",
+                "datapoints must be structures",
+                "Pass the column of structures, or load the table with CrystalLoader.",
+            )
         points = list(datapoints) if isinstance(datapoints, Iterable) and not is_one(datapoints) else [datapoints]
         self.report = Report()
         items = [read_one(point, f"datapoint {index}") for index, point in enumerate(points)]

@@ -14,7 +14,12 @@ import pytest
 from pymatgen.core import Lattice, Structure
 
 from deepchem_crystalssl import CrystalGraph, CrystalGraphFeaturizer, XRDFeaturizer, simulate_xrd
-from deepchem_crystalssl.errors import DisorderError, IsolatedAtomError, OverlappingAtomsError
+from deepchem_crystalssl.errors import (
+    DisorderError,
+    IsolatedAtomError,
+    OverlappingAtomsError,
+    UnsupportedObjectError,
+)
 
 BAD = Structure(Lattice.cubic(4), ["Si", "Si"], [[0, 0, 0], [0.001, 0, 0]])
 FEATURIZERS = [CrystalGraphFeaturizer, XRDFeaturizer]
@@ -254,3 +259,11 @@ def test_a_file_of_several_crystals_is_no_datapoint(featurizer, structures, tmp_
 def test_featurizers_are_pickled(featurizer, structures):
     copy = pickle.loads(pickle.dumps(featurizer(disorder="average")))
     assert repr(copy) == repr(featurizer(disorder="average")) and len(copy.featurize(structures[:2])) == 2
+
+
+@pytest.mark.parametrize("featurizer", FEATURIZERS)
+def test_a_table_is_no_list_of_datapoints(featurizer, structures):
+    with pytest.raises(UnsupportedObjectError, match="CrystalLoader"):
+        featurizer().featurize(pd.DataFrame({"structure": structures[:2]}))
+    for nothing in (None, 3):
+        assert featurizer(on_error="skip").featurize(nothing)[0].size == 0
