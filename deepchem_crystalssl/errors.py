@@ -361,6 +361,8 @@ class Report(list[CrystalInputError]):
             kind = globals().get(row["error"])
             kind = kind if isinstance(kind, type) and issubclass(kind, CrystalInputError) else CrystalInputError
             error = kind(row["item"], row["value"], row["rule"], row["remedy"])
-            error.index = None if row["index"] in ("", None) or row["index"] != row["index"] else int(row["index"])
+            error.index = (
+                None if row["index"] in ("", None) or row["index"] != row["index"] else int(float(row["index"]))
+            )
             report.append(error)
         return report

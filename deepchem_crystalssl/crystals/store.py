@@ -214,7 +214,7 @@ def _read_skipped(folder: Path, before: int | None) -> Iterator[CrystalInputErro
     path = folder / _SKIPPED
     if not path.exists():
         return
-    for error in Report.from_frame(pd.read_csv(path, keep_default_na=False)):
+    for error in Report.from_frame(pd.read_csv(path, keep_default_na=False, dtype=str)):
         if before is None or (error.index is not None and error.index < before):
             yield error
 
