@@ -1,4 +1,4 @@
-"""What vectors know: exact measures, probes that share no chemistry, and a kernel regression."""
+"""Evaluation of vectors: retrieval recall, probes that are cross-validated by chemical system, kernel regression."""
 
 import lazy_loader
 

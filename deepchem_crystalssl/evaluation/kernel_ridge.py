@@ -1,4 +1,4 @@
-"""Kernel ridge regression that chooses its own parameters, for descriptors that come scaled."""
+"""Kernel ridge regression with cross-validated parameters, for descriptors that are already scaled."""
 
 from __future__ import annotations
 
@@ -14,21 +14,21 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 
 
 class LaplacianRidgeCV(RegressorMixin, BaseEstimator):
-    r"""Kernel ridge with a Laplacian kernel, :math:`k(x, x') = e^{-\gamma |x - x'|_1}`, its parameters cross-validated.
+    r"""Kernel ridge with the Laplacian kernel :math:`k(x, x') = e^{-\gamma |x - x'|_1}` and cross-validated parameters.
 
-    What ``GridSearchCV(KernelRidge(kernel="laplacian"), ...)`` finds, with distances computed once and not for every
-    fold and candidate; groups, such as chemical systems, stay together.
+    The result is that of ``GridSearchCV(KernelRidge(kernel="laplacian"), ...)``, but distances are computed only once.
+    Groups, such as chemical systems, are kept together in the folds.
 
     Parameters
     ----------
     gammas : sequence of float
-        Candidates, in units of one over the median distance between rows.
+        Candidates for gamma, in units of the inverse median distance between rows.
     alphas : sequence of float
-        Candidates for the ridge.
+        Candidates for the regularisation.
     cv : int
-        Folds.
+        Number of folds.
     max_rows : int
-        Rows the kernel holds; of more, so many are drawn.
+        Largest number of rows in the kernel; of more rows, this many are drawn at random.
     random_state : int
 
     Attributes
@@ -36,11 +36,11 @@ class LaplacianRidgeCV(RegressorMixin, BaseEstimator):
     alpha_, gamma_ : float
         As in scikit-learn's ``KernelRidge``.
     cv_error_ : float
-        Their mean absolute error on rows left out.
+        Cross-validated mean absolute error.
     cv_prediction_ : numpy.ndarray
-        (n,), what was predicted for them.
+        (n,), cross-validated predictions.
     X_fit_, dual_coef_, intercept_ : numpy.ndarray, numpy.ndarray, float
-        Rows, their weights, and the median of y.
+        Rows of the kernel, their coefficients, and the median of y.
 
     Examples
     --------
@@ -65,7 +65,7 @@ class LaplacianRidgeCV(RegressorMixin, BaseEstimator):
         self.random_state = random_state
 
     def fit(self, X: Any, y: Any, groups: Sequence | np.ndarray | None = None) -> LaplacianRidgeCV:
-        """Choose and fit.
+        """Choose the parameters by cross-validation, and fit.
 
         Parameters
         ----------
@@ -74,7 +74,7 @@ class LaplacianRidgeCV(RegressorMixin, BaseEstimator):
         y : array-like
             (n,).
         groups : sequence, optional
-            (n,); a group is never on both sides of a fold.
+            (n,); a group is never both in the training part and in the test part of a fold.
         """
         X, y = validate_data(self, X, y, y_numeric=True, dtype=(np.float64, np.float32))
         if len(X) < 2:

@@ -13,17 +13,17 @@ from ..crystals.duplicates import duplicate_groups as duplicate_groups  # noqa: 
 
 @dataclass(frozen=True)
 class RetrievalRecall(Mapping[int, float]):
-    """Share of queries answered within the first k of a gallery; a mapping from k to that share.
+    """Recall of a retrieval: a mapping from k to the fraction of queries whose answer is among the first k.
 
     Attributes
     ----------
     recall : dict from int to float
     interval : dict from int to (float, float)
-        95 % interval of each share (Wilson 1927): what other queries of the same kind would give.
+        95 % confidence interval of each recall (Wilson 1927).
     n_queries, n_gallery : int
-        The recall of random vectors is k / n_gallery.
+        Number of queries and of gallery rows; the recall of random vectors is k / n_gallery.
     n_duplicates : int
-        Rows that are the same crystal as an earlier row of the gallery.
+        Number of rows that are the same crystal as an earlier row of the gallery.
 
     Examples
     --------
@@ -63,23 +63,23 @@ def retrieval_recall(
     groups: Sequence[int] | np.ndarray | None = None,
     block: int = 1024,
 ) -> RetrievalRecall:
-    """Share of queries whose own partner is among the k nearest of the gallery.
+    """Fraction of queries whose partner is among the k nearest rows of the gallery.
 
-    Exact and row by row: query i is found at rank r if r - 1 rows of other crystals are nearer than the nearest row of
-    its own. An equally near other row counts against it, so constant vectors score nothing. Exchange the first two
-    arguments for the other direction.
+    Recall is exact: query i has rank r if r - 1 other crystals are nearer than the nearest row of its own crystal. A
+    tie counts as nearer, so that constant vectors have recall 0. Exchange the first two arguments for the other
+    direction.
 
     Parameters
     ----------
     queries, gallery : numpy.ndarray
-        (n, F); row i of both belongs to one crystal. Euclidean distance.
+        (n, F); row i of both belongs to the same crystal. Distances are Euclidean.
     k : sequence of int
-        Ranks.
+        Ranks for which recall is computed.
     groups : sequence of int, optional
-        (n,); rows of one group are the same crystal, as :func:`duplicate_groups` finds: each is a right answer for the
-        others, and two copies of a wrong one count once. By default every row is its own.
+        (n,); rows of one group are the same crystal, as :func:`duplicate_groups` finds them. Each is a right answer for
+        the others, and copies of a wrong answer count once. By default each row is a crystal of its own.
     block : int
-        Queries at a time.
+        Number of queries that are compared at a time.
 
     Returns
     -------
@@ -121,7 +121,7 @@ def retrieval_recall(
 
 
 def neighbor_overlap(ours: Sequence, theirs: Sequence, k: int = 100, known: Collection | None = None) -> float:
-    """Share of two ranked lists' first k that both hold.
+    """Fraction of the first k entries that two ranked lists have in common.
 
     Parameters
     ----------
@@ -129,7 +129,7 @@ def neighbor_overlap(ours: Sequence, theirs: Sequence, k: int = 100, known: Coll
         Names, nearest first.
     k : int
     known : collection, optional
-        Names that both sides could have listed; others are struck out before the first k are taken.
+        Names that both lists could contain; others are removed before the first k are taken.
 
     Examples
     --------
@@ -145,7 +145,9 @@ def neighbor_overlap(ours: Sequence, theirs: Sequence, k: int = 100, known: Coll
 
 
 def spread(vectors: np.ndarray) -> float:
-    """Root mean square distance from the mean vector over that from the origin: 0 collapsed, 1 centred.
+    """Root mean square distance from the mean vector, divided by that from the origin.
+
+    It is 0 if all vectors are the same (collapse), and 1 if their mean is 0.
 
     Examples
     --------
@@ -158,18 +160,18 @@ def spread(vectors: np.ndarray) -> float:
 
 
 def variance_explained(vectors: np.ndarray, labels: Sequence | np.ndarray) -> float:
-    r"""Share of the vectors' variance that lies between groups of one label, beyond chance.
+    r"""Fraction of the variance of vectors that lies between groups of equal label, corrected for chance.
 
     :math:`1 - \frac{SS_\text{within} / (n - k)}{SS_\text{total} / (n - 1)}` of n rows in k groups (Kelley 1935), summed
-    over columns in their standard deviations: about 0 for labels that say nothing (below it, by chance), 1 for labels
-    that say all.
+    over columns that are divided by their standard deviations. It is about 0 (or slightly negative) for labels without
+    relation to the vectors, and 1 for labels that determine them.
 
     Parameters
     ----------
     vectors : numpy.ndarray
         (n, F).
     labels : sequence
-        (n,); rows whose label is None are left out.
+        (n,); rows with the label None are left out.
 
     Examples
     --------
@@ -205,9 +207,10 @@ def alignment(x: np.ndarray, y: np.ndarray) -> float:
 
 
 def uniformity(x: np.ndarray, t: float = 2.0, n_most: int = 2000) -> float:
-    r"""How evenly vectors cover the sphere, :math:`\log \langle e^{-t |x_i - x_j|^2} \rangle_{i<j}` (Wang, Isola 2020).
+    r"""Uniformity of vectors on the sphere, :math:`\log \langle e^{-t |x_i - x_j|^2} \rangle_{i<j}` (Wang, Isola 2020).
 
-    0 for one point; the lower, the more even. Of more than ``n_most`` rows evenly spaced ones are taken.
+    It is 0 if all vectors are the same, and lower the more evenly they cover the sphere. Of more than ``n_most`` rows,
+    evenly spaced ones are used.
 
     Examples
     --------

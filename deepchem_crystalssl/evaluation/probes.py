@@ -1,4 +1,4 @@
-"""What frozen vectors know: probes, cross-validated over groups so that no chemistry is on both sides."""
+"""Probes of frozen vectors, cross-validated by groups such as chemical systems."""
 
 from __future__ import annotations
 
@@ -22,19 +22,18 @@ Mode = Literal["regression", "classification"]
 
 @dataclass(frozen=True)
 class Probe:
-    """The error of a probe on rows it has not seen.
+    """The cross-validated error of a probe.
 
     Attributes
     ----------
     error : float
-        Mean absolute error, or share of wrong classes.
+        Mean absolute error, or fraction of wrong classes.
     interval : (float, float)
-        95 % interval of the error, by bootstrap over groups.
+        95 % confidence interval of the error, by bootstrap over groups.
     baseline : float
-        Error of the training part's median, or most frequent class.
-    n : int
-        Rows.
-    n_groups : int
+        Error of predicting the median, or the most frequent class, of the training part.
+    n, n_groups : int
+        Number of rows, and of groups.
     """
 
     error: float
@@ -52,7 +51,7 @@ class Probe:
 def linear_probe(
     vectors: np.ndarray, labels: Sequence | np.ndarray, groups: Sequence | np.ndarray, mode: Mode = "regression"
 ) -> Probe:
-    """Ridge, or logistic regression, on standardised vectors.
+    """Ridge regression, or logistic regression, on standardised vectors.
 
     Parameters
     ----------
@@ -61,7 +60,7 @@ def linear_probe(
     labels : sequence
         (n,).
     groups : sequence
-        (n,) such as chemical systems; a group is never on both sides of a fold.
+        (n,) such as chemical systems; a group is never both in the training part and in the test part of a fold.
     mode : {"regression", "classification"}
 
     Returns
@@ -87,7 +86,7 @@ def nearest_neighbor_probe(
     mode: Mode = "regression",
     n_neighbors: int = 5,
 ) -> Probe:
-    """Mean, or majority, of the nearest neighbours in other groups, on vectors as they are.
+    """Mean, or majority, of the nearest neighbours in other groups, without standardisation.
 
     Parameters as in :func:`linear_probe`; Euclidean distance.
     """
@@ -99,7 +98,7 @@ def nearest_neighbor_probe(
 def cross_validate(
     model: BaseEstimator, vectors: np.ndarray, labels: Any, groups: Any, mode: Mode = "regression", folds: int = 5
 ) -> Probe:
-    """A scikit-learn estimator's error in five folds by group, beside that of a constant."""
+    """Cross-validated error of a scikit-learn estimator, with folds by group, and the error of a constant."""
     x, y, groups = np.asarray(vectors, float), np.asarray(labels), np.asarray(groups)
     if not len(x) == len(y) == len(groups):
         raise ValueError(f"{len(x)} vectors, {len(y)} labels, {len(groups)} groups; one of each per row")
@@ -118,7 +117,7 @@ def cross_validate(
 
 
 def interval_of_mean(values: np.ndarray, groups: np.ndarray, draws: int = 1000) -> tuple[float, float]:
-    """95 % interval of the mean, groups drawn with replacement."""
+    """95 % confidence interval of the mean, by bootstrap over groups."""
     labels = np.unique(groups, return_inverse=True)[1]
     sums, counts = np.bincount(labels, values), np.bincount(labels)
     chosen = np.random.RandomState(0).randint(len(sums), size=(draws, len(sums)))

@@ -1,1 +1,1 @@
-"""Neural networks on crystals and patterns: torch, and dgl behind one door."""
+"""Neural networks on crystals and powder patterns, in PyTorch; DGL is used behind one door."""

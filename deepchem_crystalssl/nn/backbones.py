@@ -1,4 +1,4 @@
-"""Graph networks from site vectors to site vectors: what stands between the inputs and the readout of a NEGNN."""
+"""Backbones of a NEGNN: graph networks that map site vectors to site vectors."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from .normalization import BatchRenorm
 
 
 class Backbone(Protocol):
-    """What fits into the slot of a :class:`~deepchem_crystalssl.nn.negnn.NEGNN`: any module of a width."""
+    """The interface of a backbone of :class:`~deepchem_crystalssl.nn.negnn.NEGNN`: a module with a ``width``."""
 
     width: int
 
@@ -26,14 +26,14 @@ class Backbone(Protocol):
 
 
 class CGCNN(nn.Module):
-    """Crystal-graph convolutions, one after the other (Xie and Grossman 2018).
+    """A sequence of crystal-graph convolutions (Xie and Grossman 2018).
 
     Parameters
     ----------
     width : int
     n_layers : int
     angles : bool
-        Whether the convolutions see angles too, by their moments.
+        Whether the convolutions use angles too.
     """
 
     def __init__(self, width: int = 64, n_layers: int = 3, angles: bool = False):
@@ -49,15 +49,15 @@ class CGCNN(nn.Module):
 
 
 class MEGNet(nn.Module):
-    r"""Edges, sites and a state of the whole crystal inform each other in turn (Chen et al. 2019).
+    r"""MEGNet (Chen et al. 2019): edges, sites and a state of the whole crystal are updated in turn.
 
     .. math::
         e_{ij} &\leftarrow e_{ij} + \phi_e(x_i + x_j + e_{ij} + u) \\
         x_i &\leftarrow x_i + \phi_x(x_i, \langle e_{ij} \rangle_j, u) \\
         u &\leftarrow u + \phi_u(u, \langle x_i \rangle_i, \langle e_{ij} \rangle)
 
-    with a linear map of each before the sum. Means over sites take the place of their set2set: the vectors that leave
-    are those of the sites, each joined with the state.
+    with a linear map of each term before the sum. The outputs are the vectors of the sites, each joined with the state
+    of its crystal; means over sites take the place of the published set2set.
 
     Parameters
     ----------
@@ -91,7 +91,7 @@ class _MEGNetBlock(nn.Module):
         self.change_state = mlp([3 * width, width, width])
 
     def forward(self, batch: GraphBatch, sites: Tensor, edges: Tensor, state: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Sites (A, F), edges (E, F) and states (B, F), each changed."""
+        """The updated sites (A, F), edges (E, F) and states (B, F)."""
         around = self.from_center(sites) + self.from_state(state)[batch.crystal]
         edges = edges + self.change_edge(add_ends(batch, self.from_neighbor(sites), around) + self.from_edge(edges))
         degree = torch.bincount(batch.center, minlength=batch.total_sites).clamp(min=1)[:, None]
@@ -102,17 +102,17 @@ class _MEGNetBlock(nn.Module):
 
 
 class ALIGNN(nn.Module):
-    """Convolutions on the line graph, whose links are angles, in turn with those on the graph (Choudhary, DeCost 2021).
+    """ALIGNN (Choudhary and DeCost 2021): convolutions alternate between the graph and its line graph of angles.
 
     Parameters
     ----------
     width : int
     n_angle_layers : int
-        Layers of both convolutions.
+        Number of layers with both convolutions.
     n_layers : int
-        Layers of the convolution on the graph alone, after them.
+        Number of layers after them, with the convolution on the graph alone.
     reach : float
-        Angles are seen at bonds up to so many times the site's nearest distance: whole shells, and few.
+        Angles are taken between bonds of at most this many times the shortest distance of the site.
     """
 
     def __init__(self, width: int = 64, n_angle_layers: int = 2, n_layers: int = 2, reach: float = 1.25):
@@ -139,7 +139,7 @@ class ALIGNN(nn.Module):
 
 
 class EdgeGatedConvolution(nn.Module):
-    r"""What neighbours send, weighted by gates the links hold (Bresson and Laurent 2017).
+    r"""Gated convolution that updates sites and links (Bresson and Laurent 2017).
 
     .. math::
         \hat y_{ij} &= W_n x_j + W_c x_i + W_e y_{ij} \\
@@ -159,7 +159,7 @@ class EdgeGatedConvolution(nn.Module):
         self.norm, self.norm_link = BatchRenorm(width), BatchRenorm(width)
 
     def forward(self, graph: Links, values: Tensor, links: Tensor) -> tuple[Tensor, Tensor]:
-        """What is linked (n, F) and its links (m, F), both changed."""
+        """The updated vectors of the sites (n, F) and of the links (m, F)."""
         raw = add_ends(graph, self.from_neighbor(values), self.from_center(values)) + self.from_link(links)
         gate = torch.sigmoid(raw)
         sent = torch.cat([gate * self.value(values)[graph.neighbor], gate], dim=1)
@@ -170,14 +170,14 @@ class EdgeGatedConvolution(nn.Module):
 
 @dataclass(frozen=True)
 class LineGraph(Links):
-    """The edges of a batch, linked where one ends and another begins.
+    """The line graph of a batch: edges are linked if one ends where the other begins.
 
     Attributes
     ----------
     neighbor, center : Tensor
-        (T,) int64; the edge k to j before, and the edge j to i after.
+        (T,) int64; the first edge, k to j, and the second edge, j to i.
     cosine : Tensor
-        (T,), of the angle between j's bonds to k and to i.
+        (T,), cosine of the angle at j between k and i.
     """
 
     neighbor: Tensor
@@ -193,7 +193,7 @@ class LineGraph(Links):
 
     @classmethod
     def of(cls, batch: GraphBatch, reach: float) -> LineGraph:
-        """All angles at bonds of at most ``reach`` times the nearest distance, ways straight back left out."""
+        """All angles between bonds of at most ``reach`` times the shortest distance, without returns along an edge."""
         before, after = _consecutive_edges(batch)
         nearest = torch.full_like(batch.crystal, torch.inf, dtype=batch.distance.dtype)
         nearest = nearest.scatter_reduce(0, batch.center, batch.distance, "amin")
@@ -207,10 +207,10 @@ class LineGraph(Links):
 
 
 def _consecutive_edges(batch: GraphBatch) -> tuple[Tensor, Tensor]:
-    """Every edge that ends where another begins: both numbers, (T,) and (T,).
+    """Indices of all pairs of edges of which the first ends where the second begins, (T,) and (T,).
 
-    ``dgl.line_graph`` never links an edge to itself; a periodic edge from a site to its own image does go on as itself,
-    straight ahead, and a supercell would show it.
+    An edge from a site to its own periodic image is followed by itself, as it would be in a supercell;
+    ``dgl.line_graph`` does not link an edge with itself.
     """
     degree = torch.bincount(batch.center, minlength=batch.total_sites)
     first = torch.cumsum(degree, 0) - degree

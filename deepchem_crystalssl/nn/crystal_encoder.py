@@ -1,4 +1,4 @@
-"""Crystal graphs to vectors."""
+"""The encoder of crystal graphs."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ from .structure_factor import StructureFactorReadout
 
 Readout = Literal["mean", "means", "mean_std"]
 LEARNED_SHARE = 0.15
-"""Weight of what is learned beside the attributes, in a descriptor."""
+"""Weight of the learned columns relative to the attributes in a descriptor."""
 SHARED_SHARE = 0.5
-"""Length of the vector shared with patterns beside the readout, where likeness is meant."""
-_SLOW = 0.01  # what the scale of a descriptor forgets per batch: it is averaged over a hundred
+"""Length of the vector shared with patterns, relative to the readout, in a vector for similarity."""
+_SLOW = 0.01  # momentum of the scale of a descriptor, which is an average over about a hundred batches
 
 
 class CrystalEncoder(nn.Module):
-    """Convolutions over nearest shells, a readout over sites, and a head (after Suzuki et al. 2022).
+    """An encoder of crystals: convolutions over neighbours, a readout over sites and a head (after Suzuki et al. 2022).
 
     Parameters
     ----------
@@ -40,20 +40,20 @@ class CrystalEncoder(nn.Module):
     embedding_size : int
         Size of the crystal vector.
     readout : {"mean", "means", "mean_std"}
-        What the head sees: the mean over sites of the last layer, as published; the means of every layer; or mean and
-        standard deviation of every layer, and the logarithm of the volume per site.
+        Input of the head: the mean over sites of the last layer, as published; the means of all layers; or mean and
+        standard deviation of all layers, and the logarithm of the volume per site.
     angles : bool
-        Whether the convolutions see the angles between neighbours, not only distances.
+        Whether the convolutions use angles between neighbours besides distances.
     long_range : bool
-        Whether the head sees a :class:`~deepchem_crystalssl.nn.structure_factor.StructureFactorReadout` too.
+        Whether a :class:`~deepchem_crystalssl.nn.structure_factor.StructureFactorReadout` is an input of the head too.
     bond_relative : bool
-        Whether distances are counted from the length of a single bond between the two elements.
+        Whether distances are relative to the length of a single bond between the two elements.
     attributes : bool
-        Whether sites enter with their :func:`~deepchem_crystalssl.nn.site_attributes.site_attributes`, and the readout
-        shows them too: mean, standard deviation, least and greatest over sites, beside what is known of the whole cell.
-        Every column of the readout is standardised then.
+        Whether :func:`~deepchem_crystalssl.nn.site_attributes.site_attributes` are an input of the sites, and mean,
+        standard deviation, minimum and maximum over the sites a part of the readout, with attributes of the whole cell.
+        All columns of the readout are then standardised.
     unit_length : bool
-        Whether crystal vectors have length 1; as published they have any.
+        Whether crystal vectors are normalised to length 1; in the paper they are not.
 
     Examples
     --------
@@ -108,7 +108,7 @@ class CrystalEncoder(nn.Module):
         super()._load_from_state_dict(state_dict, prefix, *args)
 
     def encode_sites(self, batch: GraphBatch) -> list[Tensor]:
-        """Site vectors after every layer, each (A, width); the first knows only the site's element and attributes."""
+        """Site vectors after each layer, (A, width) each; the first depends on element and attributes alone."""
         sites = sum_species(batch, self.embed_elements(self.element_features))
         if batch.masked_sites is not None:
             sites = torch.where(batch.masked_sites[:, None], self.mask_token, sites)
@@ -135,7 +135,7 @@ class CrystalEncoder(nn.Module):
         return self.standardize(torch.cat([self.attributes(batch), learned], dim=1))
 
     def add_long_range(self, batch: GraphBatch, layers: list[Tensor], pooled: Tensor) -> Tensor:
-        """What the head sees: the readout over sites and, if it is there, that of long-range order."""
+        """The input of the head: the readout over sites and, if there is one, the readout of long-range order."""
         return pooled if self.long_range is None else torch.cat([pooled, self.long_range(batch, layers[-1])], dim=1)
 
     def forward(self, batch: GraphBatch) -> Tensor:
@@ -150,9 +150,9 @@ class CrystalEncoder(nn.Module):
         return known + self.width * (len(self.convolutions) + 1)
 
     def describe(self, batch: GraphBatch) -> Tensor:
-        """The descriptor of each crystal, (B, pooled_size): its readout, weighted by blocks for Manhattan distances.
+        """The descriptor of each crystal, (B, pooled_size): its readout, with blocks weighted for Manhattan distances.
 
-        All that is learned weighs ``LEARNED_SHARE`` of what the attributes weigh, however many columns either has.
+        All learned columns together weigh ``LEARNED_SHARE`` times as much as all attributes.
         """
         pooled = self.pool(batch, self.encode_sites(batch))
         if self.attributes is None:
@@ -161,7 +161,7 @@ class CrystalEncoder(nn.Module):
         return torch.cat([known, learned * (LEARNED_SHARE * known.shape[1] / learned.shape[1])], dim=1)
 
     def describe_sites(self, batch: GraphBatch) -> Tensor:
-        """The descriptor of each site: its attributes and its vectors after every layer, weighted likewise."""
+        """The descriptor of each site: attributes and vectors after each layer, weighted as in :meth:`describe`."""
         sites = self.standardized_sites(batch)
         n_known = self.site_size - self.width * (len(self.convolutions) + 1)
         if not n_known:
@@ -170,10 +170,10 @@ class CrystalEncoder(nn.Module):
         return torch.cat([known, learned * (LEARNED_SHARE * known.shape[1] / learned.shape[1])], dim=1)
 
     def standardized_sites(self, batch: GraphBatch, layers: Sequence[int] | None = None) -> Tensor:
-        """Attributes and the vectors after every layer, or those after chosen ones, as (A, F).
+        """Attributes and the vectors after each layer, or the vectors after chosen layers alone, (A, F).
 
-        Columns are counted in standard deviations, where the encoder has attributes and knows them: of the attributes
-        over sites, of learned ones over crystals.
+        If the encoder has attributes, columns are divided by their standard deviations: over sites for the attributes,
+        over crystals for the learned columns.
         """
         sites = self.encode_sites(batch)
         if self.attributes is None or self.readout != "means":
@@ -185,10 +185,10 @@ class CrystalEncoder(nn.Module):
         return torch.cat([_standardized(site_attributes(batch), self.scale_attributes), learned], dim=1)
 
     def liken(self, batch: GraphBatch) -> Tensor:
-        """Unit vectors whose cosine says how alike two crystals are, (B, pooled_size + embedding_size).
+        """Unit vectors whose cosine measures the similarity of crystals, (B, pooled_size + embedding_size).
 
-        The readout, attributes and learned columns alike in weight, and with ``SHARED_SHARE`` of its length the vector
-        in the space shared with patterns, which knows long-range order.
+        They join the readout, in which attributes and learned columns have equal weight, and, with ``SHARED_SHARE`` of
+        its length, the vector in the space shared with patterns, which depends on long-range order.
         """
         layers = self.encode_sites(batch)
         pooled = self.pool(batch, layers)
@@ -197,26 +197,26 @@ class CrystalEncoder(nn.Module):
         return F.normalize(torch.cat([F.normalize(blocks, dim=1), SHARED_SHARE * shared], dim=1), dim=1)
 
     def _blocks(self, pooled: Tensor) -> tuple[Tensor, Tensor]:
-        """What is known of a crystal, and what is learned."""
+        """The attributes and the learned columns of a readout."""
         n_known = 0 if self.attributes is None else self.attributes.size
         known, learned = pooled.split([n_known, self.pooled_size - n_known], dim=1)
         return known, learned
 
     def project(self, seen: Tensor) -> Tensor:
-        """From what the head sees into the space shared with patterns."""
+        """From the input of the head into the space shared with patterns, (B, embedding_size)."""
         vectors = self.head(seen).float()
         return F.normalize(vectors, dim=1) if self.unit_length else vectors
 
 
 def _standardized(values: Tensor, norm: BatchRenorm, n_last: int = 0) -> Tensor:
-    """Values by the running statistics of a norm, or of its last columns; none of its weights."""
+    """Values normalised by the running statistics of a norm (or of its last columns), without its weights."""
     return F.batch_norm(values, norm.mean[-n_last:], norm.variance[-n_last:], eps=norm.eps)
 
 
 class AttributeReadout(nn.Module):
-    """What is known of a crystal before anything is learned, (B, size).
+    """The part of the readout that needs no training, (B, size).
 
-    Mean, standard deviation, least and greatest of every
+    It holds mean, standard deviation, minimum and maximum of all
     :func:`~deepchem_crystalssl.nn.site_attributes.site_attributes` over the sites, and the
     :func:`~deepchem_crystalssl.nn.site_attributes.cell_attributes`.
     """

@@ -1,4 +1,4 @@
-"""Directions to neighbours as real spherical harmonics."""
+"""Real spherical harmonics of the directions to neighbours."""
 
 from __future__ import annotations
 

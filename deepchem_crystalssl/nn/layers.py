@@ -15,14 +15,14 @@ from .normalization import BatchRenorm
 
 
 class GaussianExpansion(nn.Module):
-    r"""Distances on a row of Gaussians, :math:`e_k = \exp(-((d - \mu_k) / \Delta)^2)` (Xie and Grossman 2018).
+    r"""Expansion in evenly spaced Gaussians, :math:`e_k = \exp(-((d - \mu_k) / \Delta)^2)` (Xie and Grossman 2018).
 
     Parameters
     ----------
     start, stop : float
         First and last centre, Å.
     n_centers : int
-        Number of centres; their spacing is the width.
+        Number of centres; the width of the Gaussians is their spacing.
 
     Examples
     --------
@@ -43,17 +43,17 @@ class GaussianExpansion(nn.Module):
 
 
 class CrystalConvolution(nn.Module):
-    r"""The crystal-graph convolution (Xie and Grossman 2018), with own neighbours as senders.
+    r"""The crystal-graph convolution (Xie and Grossman 2018): each site receives messages from its own neighbours.
 
     .. math::
         z_{ij} &= W_c x_i + W_n x_j + W_e e(d_{ij}) + b \\
         x_i &\leftarrow \mathrm{softplus}\Big(x_i + \mathrm{BRN}\sum_{j \in N(i)}
                  \sigma(z^{\mathrm{gate}}_{ij}) \odot \mathrm{softplus}(z^{\mathrm{core}}_{ij})\Big)
 
-    The linear map of the concatenated :math:`[x_i, x_j, e_{ij}]` is split, so that the atoms are mapped before
-    they are gathered, and the edge's part :math:`W_e e(d)` is a table over distance, read by linear interpolation
-    between rows 0.01 Å apart. A hidden distance has a learned row of its own. BRN is
-    :class:`~deepchem_crystalssl.nn.normalization.BatchRenorm` over sites, in the place of their BatchNorm.
+    The linear map of the concatenated :math:`[x_i, x_j, e_{ij}]` is split, so that sites are mapped before they are
+    gathered along the edges. The edge's part :math:`W_e e(d)` is read from a table over distance, by linear
+    interpolation between rows 0.01 Å apart. A masked distance has a learned row of its own. BRN is
+    :class:`~deepchem_crystalssl.nn.normalization.BatchRenorm` over sites, and takes the place of their BatchNorm.
 
     Parameters
     ----------
@@ -97,7 +97,7 @@ def take_renamed(state_dict: dict[str, Tensor], prefix: str, old: str, new: str)
 
 
 class AngularMoments(nn.Module):
-    r"""The angles between a site's neighbours, at the cost of its edges and not of its pairs of edges.
+    r"""The angles between the neighbours of a site, at the cost of a sum over edges instead of pairs of edges.
 
     .. math::
         a_i^{lmc} &= \sum_{j \in N(i)} Y_{lm}(\hat r_{ij}) \, t_c(d_{ij}) \, (W_n x_j)_c \\
@@ -105,18 +105,18 @@ class AngularMoments(nn.Module):
                  = \Big(\sum_{j,k \in N(i)} t_c t'_c \, (W_n x_j)_c (W_n x_k)_c \,
                    P_l(\cos\theta_{jik})\Big)^{1/2}
 
-    The second equality is the addition theorem of spherical harmonics: every pair of neighbours enters by the Legendre
-    polynomials of its angle, and no rotation changes the sum. (The power spectrum of Bartók et al. 2013, with learned
-    radial functions and learned chemistry.) Edges whose distance is hidden take no part.
+    The second equality is the addition theorem of spherical harmonics: each pair of neighbours enters with the Legendre
+    polynomials of its angle, and the sum is invariant under rotations. This is the power spectrum of Bartók et al.
+    (2013), with learned radial functions and learned element vectors. Edges whose distance is masked take no part.
 
     Parameters
     ----------
     width : int
         Size of the site vectors.
     channels : int
-        C.
+        C, the number of channels.
     max_degree : int
-        Largest l, up to 4; the least is 1.
+        Largest l, from 1 to 4.
     """
 
     def __init__(self, width: int, channels: int = 8, max_degree: int = 4):

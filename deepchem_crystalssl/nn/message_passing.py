@@ -27,14 +27,14 @@ except ImportError:  # numba is not installed
 
 
 def read_table(batch: GraphBatch, table: Tensor) -> Tensor:
-    """A table over distance, interpolated at each edge: (R, F) to (E, F)."""
+    """Values of a table over distance, linearly interpolated at the distance of each edge, (R, F) to (E, F)."""
     row, part = batch.table_position
     weights = torch.stack([1.0 - part, part], dim=1).to(table.dtype)
     return F.embedding_bag(torch.stack([row, row + 1], dim=1), table, per_sample_weights=weights, mode="sum")
 
 
 def gated_sum(batch: GraphBatch, center: Tensor, neighbor: Tensor, table: Tensor) -> Tensor:
-    r"""Gated messages of all neighbours, summed at each centre.
+    r"""The sum of the gated messages of all neighbours at each centre.
 
     .. math:: m_i = \sum_{j \to i} \sigma(z^{\mathrm{gate}}_{ij}) \, \mathrm{softplus}(z^{\mathrm{core}}_{ij}),
               \qquad z_{ij} = c_i + n_j + t(d_{ij})
@@ -42,7 +42,7 @@ def gated_sum(batch: GraphBatch, center: Tensor, neighbor: Tensor, table: Tensor
     Parameters
     ----------
     center, neighbor : Tensor
-        (A, 2F), what each site contributes as centre and as neighbour; gate first, core second.
+        (A, 2F), what each site contributes as a centre and as a neighbour; first the gate, then the core.
     table : Tensor
         (TABLE_ROWS + 2, 2F), what a distance contributes; the last two rows are that of a masked distance.
 
@@ -58,7 +58,7 @@ def gated_sum(batch: GraphBatch, center: Tensor, neighbor: Tensor, table: Tensor
 
 
 def directed_sum(batch: GraphBatch, neighbor: Tensor, table: Tensor, max_degree: int) -> Tensor:
-    r"""What lies in which direction: neighbours' values on spherical harmonics, summed at each centre.
+    r"""Moments of the neighbourhood: the sum of the neighbours' values times spherical harmonics, at each centre.
 
     .. math:: a_i^{mc} = \sum_{j \to i} Y_m(\hat r_{ij}) \, t_c(d_{ij}) \, n_{jc}
 
@@ -67,9 +67,9 @@ def directed_sum(batch: GraphBatch, neighbor: Tensor, table: Tensor, max_degree:
     neighbor : Tensor
         (A, C).
     table : Tensor
-        (TABLE_ROWS + 2, C), the weight of a distance.
+        (TABLE_ROWS + 2, C), weight as a function of distance.
     max_degree : int
-        Of the harmonics.
+        Largest degree of the harmonics.
 
     Returns
     -------
@@ -84,13 +84,14 @@ def directed_sum(batch: GraphBatch, neighbor: Tensor, table: Tensor, max_degree:
 
 
 def shell_sum(batch: GraphBatch, values: Tensor, g_min: float, g_max: float, n_shells: int) -> Tensor:
-    r"""Structure factors of site values, squared, in shells of reciprocal space: order at any range.
+    r"""Squared structure factors of site values, summed over shells of reciprocal space.
 
     .. math:: F_c(\mathbf g) = \sum_i v_{ic}\, e^{2\pi i\, \mathbf g \cdot \mathbf r_i}, \qquad
               P_{sc} = \frac{1}{N^2} \sum_{\mathbf g} \Lambda_s(\ln g)\, \frac{|F_c(\mathbf g)|^2}{g^2}
 
     over all reciprocal vectors with :math:`g_{min} \le g \le g_{max}` (1/Å); :math:`\Lambda_s` is a triangle around
-    shell s, the shells lie evenly over :math:`\ln g`. No choice of cell, origin or orientation changes it.
+    shell s; the shells are evenly spaced in :math:`\ln g`. The result depends neither on the choice of the cell, nor on
+    origin or orientation.
 
     Parameters
     ----------
@@ -116,7 +117,7 @@ def shell_sum(batch: GraphBatch, values: Tensor, g_min: float, g_max: float, n_s
     factors = sum_products_to_centers(
         _Scattering(site, reflection, batch.engine, batch.total_sites, len(g)), values, wave
     )
-    weight = 2.0 / (g * batch.num_sites[crystal]) ** 2  # of g and -g one is there
+    weight = 2.0 / (g * batch.num_sites[crystal]) ** 2  # only one of g and -g is listed
     powers = weight[:, None].to(values.dtype) * factors.square().sum(1)
     at = (g / g_min).log() * ((n_shells - 1) / math.log(g_max / g_min))
     row = at.long().clamp(max=n_shells - 2)
@@ -158,7 +159,7 @@ def _reflections(batch: GraphBatch, g_min: float, g_max: float) -> tuple[np.ndar
 
 
 def _fused(batch: GraphBatch, values: Tensor) -> bool:
-    """Whether the compiled loop does a sum."""
+    """Whether the compiled loops compute a sum."""
     fits = FusedGatedSum is not None and values.device.type == "cpu" and values.dtype == torch.float32
     if batch.engine == "fused" and not fits:
         raise ValueError(f"engine: 'fused' needs numba, a CPU and float32, not {values.device.type} {values.dtype}")
@@ -166,13 +167,13 @@ def _fused(batch: GraphBatch, values: Tensor) -> bool:
 
 
 def mean_over_sites(batch: GraphBatch, values: Tensor) -> Tensor:
-    """Mean over the sites of each crystal, (A, F) to (B, F): the same for a cell and its supercell."""
+    """Mean over the sites of each crystal, (A, F) to (B, F). It is the same for a cell and its supercell."""
     sums = values.new_zeros(len(batch), values.shape[1]).index_add_(0, batch.crystal, values)
     return sums / batch.num_sites[:, None]
 
 
 def sum_species(batch: GraphBatch, element_values: Tensor) -> Tensor:
-    """Values of elements to values of sites, weighted by occupancy: (119, F) to (A, F)."""
+    """Values of the sites from values of the elements, weighted by occupancy, (119, F) to (A, F)."""
     values = element_values[batch.atomic_numbers]
     if len(batch.species_site) == batch.total_sites and bool((batch.occupancy == 1).all()):
         return values

@@ -1,4 +1,4 @@
-"""Node-embedding graph neural networks: sites enter with what a pretrained encoder knows of them."""
+"""Node-embedding graph neural networks, whose sites carry the vectors of a pretrained encoder (NEGNN)."""
 
 from __future__ import annotations
 
@@ -31,24 +31,24 @@ class NEGNN(nn.Module):
         \hat y &= \phi([\langle y_i \rangle_i, \sigma(y_i)_i]) \quad\text{of a crystal, or}\quad
         \hat y_i = \phi(y_i) \quad\text{of its sites}
 
-    a are the 92 tabulated attributes of an element, h the standardised vectors of a pretrained encoder; a crystal is
-    read out by mean and standard deviation over its sites.
+    Here a are the 92 tabulated attributes of an element and h the standardised vectors of a pretrained encoder. The
+    readout of a crystal is mean and standard deviation over its sites.
 
     Parameters
     ----------
     backbone : module with a ``width``
-        From site vectors to site vectors.
+        Maps site vectors to site vectors.
     n_outputs : int
-        Numbers predicted.
+        Number of outputs.
     n_pretrained : int
-        Columns of the pretrained vectors; 0 for none, the control.
+        Number of columns of the pretrained vectors; 0 for a network without them, the control.
     level : {"crystal", "site"}
-        What is predicted for.
+        Whether crystals or sites have a prediction.
     hidden : int
         Width of the layer before the outputs.
     dropout : float
-        Share of the layer before the outputs that is left out in training. Nothing before a norm is: its statistics
-        would be those of other inputs.
+        Dropout rate of the layer before the outputs. There is no dropout before a norm, because it would change the
+        statistics of the inputs.
 
     Examples
     --------
@@ -89,7 +89,7 @@ class NEGNN(nn.Module):
         slow_statistics(self)
 
     def forward(self, batch: GraphBatch, pretrained: Tensor | None = None) -> Tensor:
-        """Batch and, where there are, pretrained vectors (A, n_pretrained) to (B, n_outputs), or (A, n_outputs)."""
+        """Outputs of crystals (B, n_outputs), or of sites (A, n_outputs); ``pretrained`` is (A, n_pretrained)."""
         sites = sum_species(batch, self.embed_elements(self.element_features))
         if self.embed_pretrained is not None:
             assert pretrained is not None
@@ -103,7 +103,7 @@ class NEGNN(nn.Module):
 
 
 class LabelScale(nn.Module):
-    """Where labels lie, and how widely; (n_tasks,) each.
+    """Median and standard deviation of the labels, (n_tasks,) each.
 
     Parameters
     ----------
@@ -121,7 +121,18 @@ class LabelScale(nn.Module):
         self.register_buffer("known", torch.tensor(False))
 
     def learn(self, labels: Tensor, weights: Tensor) -> None:
-        """Median and standard deviation of the labels that have a weight."""
+        """Take median and standard deviation of the labels whose weight is not 0.
+
+        Parameters
+        ----------
+        labels, weights : Tensor
+            (n, n_tasks).
+
+        Raises
+        ------
+        LabelError
+            If all weights are 0.
+        """
         if not bool((weights > 0).any()):
             raise LabelError("w", "every weight is 0", "a model with labels needs labels", "Give the dataset y.")
         for task, (values, seen) in enumerate(zip(labels.T, weights.T > 0, strict=True)):
@@ -132,11 +143,11 @@ class LabelScale(nn.Module):
 
 
 class KernelRegression(nn.Module):
-    r"""Laplacian kernel regressions, fitted elsewhere, and how much they count, (B, F) to (B, n_tasks).
+    r"""Laplacian kernel regressions that were fitted elsewhere, and their weight in a prediction.
 
     .. math:: f_t(x) = c_t + \sum_r w_{rt} \, e^{-\gamma_t |x - x_r|_1}
 
-    Before they are fitted their ``share`` is 0.
+    Their weight, the buffer ``share``, is 0 before they are fitted.
 
     Parameters
     ----------
@@ -154,7 +165,7 @@ class KernelRegression(nn.Module):
         self.take(torch.zeros(0, 0), torch.zeros(0, n_tasks), torch.ones(n_tasks), torch.zeros(n_tasks), 0.0)
 
     def take(self, rows: Tensor, weights: Tensor, gamma: Tensor, center: Tensor, share: float) -> None:
-        """Rows (n, F), their weights (n, n_tasks), gamma and center (n_tasks,)."""
+        """Take over fitted regressions: rows (n, F), weights (n, n_tasks), gamma and center (n_tasks,), share."""
         values = {"rows": rows, "weights": weights, "gamma": gamma, "center": center, "share": torch.tensor(share)}
         for name, value in values.items():
             self.register_buffer(name, value.float())
@@ -166,7 +177,7 @@ class KernelRegression(nn.Module):
         return torch.stack(tasks, dim=1) + self.center
 
     def _load_from_state_dict(self, state_dict: dict[str, Tensor], prefix: str, *args: Any) -> None:
-        """As many rows as were saved."""
+        """Make room for as many rows as were saved."""
         for name in ("rows", "weights"):
             if prefix + name in state_dict:
                 setattr(self, name, getattr(self, name).new_zeros(state_dict[prefix + name].shape))
@@ -174,16 +185,16 @@ class KernelRegression(nn.Module):
 
 
 class PropertyPredictor(nn.ModuleDict):
-    """Encoder, network and scale as one module, whose output is what is predicted.
+    """Encoder, network, kernel and scale of the labels as one module, whose output is the prediction.
 
     Parameters
     ----------
     components : dict from str to Module
-        "network", "labels", and where there are "encoder" and "kernel".
+        "network", "labels" and, if there are any, "encoder" and "kernel".
     mode : {"regression", "classification"}
     n_tasks, n_classes : int
     layers : sequence of int, optional
-        Of the encoder; by default its descriptor of sites.
+        Layers of the encoder whose vectors are used; by default its descriptor of sites.
     """
 
     def __init__(
@@ -198,14 +209,14 @@ class PropertyPredictor(nn.ModuleDict):
         self.mode, self.n_tasks, self.n_classes, self.layers = mode, n_tasks, n_classes, layers
 
     def raw(self, inputs: tuple[GraphBatch, Tensor | None]) -> Tensor:
-        """What the network says, (B or A, outputs), in standard deviations; vectors not given are computed."""
+        """Output of the network in standard deviations, (B or A, outputs). Vectors that are None are computed."""
         batch, vectors = inputs
         if vectors is None and "encoder" in self:
             vectors = cast(CrystalEncoder, self["encoder"]).standardized_sites(batch, self.layers)
         return self["network"](batch, vectors)
 
     def forward(self, inputs: tuple[GraphBatch, Tensor | None]) -> Tensor | tuple[Tensor, Tensor]:
-        """Values (B or A, n_tasks), with their variances if they are learned; or probabilities and logits."""
+        """Values (B or A, n_tasks), with variances if these are learned; or probabilities and logits of classes."""
         raw = self.raw(inputs)
         if self.mode == "classification":
             logits = raw.view(len(raw), self.n_tasks, self.n_classes) if self.n_tasks > 1 else raw

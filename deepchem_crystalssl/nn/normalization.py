@@ -1,4 +1,4 @@
-"""Normalisation that does the same in training and in use."""
+"""Batch renormalisation, which normalises in the same way in training and in use."""
 
 from __future__ import annotations
 
@@ -21,22 +21,22 @@ class BatchRenorm(nn.Module):
     .. math:: y = \gamma \Big(\frac{x - \mu_B}{\sigma_B} r + d\Big) + \beta,
               \qquad r = \sigma_B / \sigma, \quad d = (\mu_B - \mu) / \sigma
 
-    With r and d free, this is :math:`\gamma (x - \mu) / \sigma + \beta`: what the network sees while it learns is what
-    it sees afterwards. They carry no gradient and are clipped, so that a drift of the running :math:`\mu, \sigma`
-    cannot run away; the gradient is that of BatchNorm, which itself learns with the batch's statistics and is
-    used with the running ones.
+    Without limits on r and d, this equals :math:`\gamma (x - \mu) / \sigma + \beta`: features are normalised by the
+    running statistics in training, too. r and d have no gradient and are limited to :math:`1/3 \le r \le 3` and
+    :math:`|d| \le 5`, so that the running :math:`\mu, \sigma` cannot drift away. The gradient is that of BatchNorm,
+    which trains with the statistics of the batch but is used with the running ones.
 
-    Statistics do not move when the weights are frozen (without weights: when nothing before them learns), nor in a
-    batch of one row, which has none.
+    The running statistics are not updated if the weights are frozen (or, without weights, if the input needs no
+    gradient), nor by a batch of a single row.
 
     Parameters
     ----------
     n_features : int
     momentum : float
-        What a batch forgets of those before it. It is large, for while weights move fast, statistics that lag behind
-        them shift what every layer sees. Rows count alike: the small last batch of an epoch weighs little.
+        Fraction of the running statistics that a batch replaces. It is large, because statistics that lag behind the
+        weights shift the inputs of all layers. Each row counts the same, so that a small last batch weighs little.
     affine : bool
-        Whether gamma and beta are learned, or 1 and 0.
+        Whether gamma and beta are learned; otherwise they are 1 and 0.
 
     Examples
     --------
@@ -92,7 +92,7 @@ class BatchRenorm(nn.Module):
 
 @contextmanager
 def statistics_kept(module: nn.Module) -> Iterator[None]:
-    """Within, what passes through a module does not move its running statistics."""
+    """A context in which a module does not update its running statistics."""
     norms = [part for part in module.modules() if isinstance(part, BatchRenorm)]
     for norm in norms:
         norm.statistics_move = False
@@ -104,10 +104,10 @@ def statistics_kept(module: nn.Module) -> Iterator[None]:
 
 
 def slow_statistics(module: nn.Module) -> None:
-    """For training on labels: the running statistics of a module average over fifty batches at least.
+    """Let the running statistics of a module be averages over at least fifty batches, for training on labels.
 
-    A batch of 32 crystals has few rows: averaged over three such batches only, the error of the statistics in the last
-    step would stay, as a common shift of all predictions.
+    A batch of 32 crystals has few rows. Averages over only three such batches have a sampling error that would remain
+    after the last step, as a common shift of all predictions.
     """
     for part in module.modules():
         if isinstance(part, BatchRenorm):

@@ -1,4 +1,4 @@
-"""What is known of a site before anything is learned: its element, and its bonds."""
+"""Attributes of sites that need no training: tabulated properties of the element, and what follows from the bonds."""
 
 from __future__ import annotations
 
@@ -96,13 +96,13 @@ def _element_columns() -> np.ndarray:
 
 @once_per_batch
 def site_attributes(batch: GraphBatch) -> Tensor:
-    r"""Tabulated attributes of every site's element, and what bond valences say of its surroundings.
+    r"""Attributes of each site: tabulated properties of its element, and properties of its bonds.
 
-    With the valence :math:`v_{ij}` of each bond (:func:`~deepchem_crystalssl.nn.bonds.bond_valences`), its share
+    With the bond valence :math:`v_{ij}` of an edge (:func:`~deepchem_crystalssl.nn.bonds.bond_valences`), the fraction
     :math:`p_{ij} = v_{ij} / \sum_j v_{ij}`, electronegativities :math:`\chi`, masses m, and Racah's spherical harmonics
     Y, the columns of ``BOND_ATTRIBUTES`` are
 
-    * the valence sum :math:`V_i` (:func:`~deepchem_crystalssl.nn.bonds.bond_valence_sums`), :math:`|V_i|`,
+    * the bond-valence sum :math:`V_i` (:func:`~deepchem_crystalssl.nn.bonds.bond_valence_sums`), :math:`|V_i|`,
       :math:`\sum v`, unpaired electrons;
     * frequencies :math:`(\sum v / m_i)^{1/2}`, :math:`(\sum v / \mu_{ij})^{1/2}` with the reduced mass, and the highest
       :math:`(v / \mu_{ij})^{1/2}` of one bond;
@@ -110,10 +110,10 @@ def site_attributes(batch: GraphBatch) -> Tensor:
       :math:`1 / \sum p^2`;
     * :math:`\sum p |\Delta\chi|`, :math:`\sum p \chi_j`, :math:`\sum p (\chi_j - \chi_i)`; spread and mean of d / R;
     * bond-orientational order :math:`(\sum_m |\sum_j p Y_{lm}|^2)^{1/2}`, l = 1 to 4 (Steinhardt et al. 1983);
-    * :math:`\sum v e^{-\Delta\chi^2}`, the share p of neighbours of the own element, :math:`\sum v d^2`,
+    * :math:`\sum v e^{-\Delta\chi^2}`, the fraction p of neighbours of the same element, :math:`\sum v d^2`,
       :math:`(\sum v^2)^{1/2}`; means over p of the neighbours' log mass, d and p electrons.
 
-    All follow from tables and distances. They are the same in every cell, orientation and order of sites.
+    All follow from tables and distances. They do not depend on the choice of the cell, orientation or order of sites.
 
     Parameters
     ----------
@@ -122,7 +122,7 @@ def site_attributes(batch: GraphBatch) -> Tensor:
     Returns
     -------
     Tensor
-        (A, 42); a hidden element counts as an average one, a hidden distance as no bond.
+        (A, 42); a masked element has the mean of all elements, and a masked distance counts as no bond.
 
     Examples
     --------
@@ -201,10 +201,10 @@ def _bond_attributes(batch: GraphBatch, elements: Tensor) -> Tensor:
 
 
 def cell_attributes(batch: GraphBatch, attributes: Tensor) -> Tensor:
-    """What is known of a crystal as a whole, from its volume and its sites' attributes.
+    """Attributes of each crystal, from its volume and the attributes of its sites.
 
-    Volume per site, mass per volume, the atoms' own volume (of their covalent radii) per volume, bond strength and
-    stiffness per volume: the same for a cell and its supercell.
+    They are the logarithm of the volume per site, mass per volume, volume of the atoms (from their covalent radii) per
+    volume, and bond valence and the logarithm of the bond stiffness per volume. A cell and its supercell have the same.
 
     Parameters
     ----------
@@ -229,7 +229,7 @@ def cell_attributes(batch: GraphBatch, attributes: Tensor) -> Tensor:
 
 
 def _least(batch: GraphBatch, values: Tensor, beyond: float = 9.0) -> Tensor:
-    """The least of the values on the edges of each site, (E,) to (A,)."""
+    """Minimum over the edges of each site, (E,) to (A,); ``beyond`` for a site without edges."""
     if batch.masked_edges is not None:
         values = values.masked_fill(batch.masked_edges, beyond)
     start = torch.full_like(batch.crystal, beyond, dtype=values.dtype)
@@ -237,7 +237,7 @@ def _least(batch: GraphBatch, values: Tensor, beyond: float = 9.0) -> Tensor:
 
 
 def _coordination(batch: GraphBatch, nearest: Tensor) -> Tensor:
-    """Effective coordination number, (A,): neighbours counted by how near they are (Hoppe, Z. Kristallogr. 150, 23)."""
+    """Effective coordination number (Hoppe, Z. Kristallogr. 150, 23, 1979): near neighbours count more, (A,)."""
     d, i = batch.distance, batch.center
     seen = torch.ones_like(d) if batch.masked_edges is None else (~batch.masked_edges).to(d)
     weights = seen * torch.exp(1.0 - (d / nearest[i]) ** 6)

@@ -1,4 +1,4 @@
-"""Order beyond the neighbourhood, read off in reciprocal space."""
+"""A readout of long-range order, in reciprocal space."""
 
 from __future__ import annotations
 
@@ -9,22 +9,22 @@ from .message_passing import shell_sum
 
 
 class StructureFactorReadout(nn.Module):
-    r"""What diffraction would see if sites scattered as the network likes.
+    r"""A readout of long-range order: a powder pattern of learned scattering lengths.
 
-    Every site gets a few learned scattering lengths :math:`v_i = W x_i`; their structure factors, squared and summed in
+    Each site has a few learned scattering lengths :math:`v_i = W x_i`. Their structure factors, squared and summed over
     shells of reciprocal space (:func:`~deepchem_crystalssl.nn.message_passing.shell_sum`), are a powder pattern of the
-    learned environments. Message passing over neighbours cannot tell how environments are arranged beyond its reach;
-    this can, at the cost of the reflections. (Ewald message passing, Kosmala et al. 2023, uses the same sums to pass
-    messages.)
+    learned environments. Message passing over neighbours cannot distinguish arrangements of environments beyond its
+    reach; this readout can, at a cost proportional to the number of reflections. (Ewald message passing, Kosmala et al.
+    2023, uses the same sums to pass messages.)
 
     Parameters
     ----------
     width : int
         Size of the site vectors.
     channels : int
-        Scattering lengths per site.
+        Number of scattering lengths per site.
     n_shells : int
-        Evenly over the logarithm of g.
+        Number of shells, evenly spaced in the logarithm of g.
     d_max, d_min : float
         Largest and smallest spacing of lattice planes, Å.
     """
@@ -37,6 +37,6 @@ class StructureFactorReadout(nn.Module):
         self.scatter = nn.Linear(width, channels)
 
     def forward(self, batch: GraphBatch, sites: Tensor) -> Tensor:
-        """(A, width) to (B, n_shells * channels): amplitudes."""
+        """Amplitudes of the shells, (A, width) to (B, n_shells * channels)."""
         powers = shell_sum(batch, self.scatter(sites), *self.range, self.n_shells)
         return (powers + 1e-4).sqrt().flatten(1)

@@ -1,4 +1,4 @@
-"""Powder patterns to vectors."""
+"""The encoder of powder patterns."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ Axis = Literal["two_theta", "log_q"]
 class XRDEncoder(nn.Module):
     """A one-dimensional convolutional network over two-theta (after Suzuki et al. 2022).
 
-    :class:`~deepchem_crystalssl.nn.normalization.BatchRenorm` takes the place of their BatchNorm: it does the same in
-    training and in use.
+    :class:`~deepchem_crystalssl.nn.normalization.BatchRenorm` takes the place of their BatchNorm, so that the encoder
+    computes the same in training and in use.
 
     Parameters
     ----------
@@ -33,17 +33,17 @@ class XRDEncoder(nn.Module):
     embedding_size : int
         Size of the vector.
     power : float
-        Intensities enter raised to it: the square root lets weak reflections speak, 1 is as published.
+        Exponent of the intensities. The square root raises weak reflections; 1 is as published.
     axis : {"two_theta", "log_q"}
-        Whether the network slides along the angle, as published, or along the logarithm of the scattering vector,
-        :class:`LogScatteringVector`.
+        Coordinate of the convolutions: the angle, as published, or the logarithm of the scattering vector
+        (:class:`LogScatteringVector`).
     two_theta : (float, float)
         First and last angle of the patterns, degrees.
     pooling : bool
-        Whether neighbouring positions are averaged between the convolutions, as published, down to 11; otherwise
-        strides alone shorten the pattern, to 50 positions, and the head sees where peaks lie.
+        Whether neighbouring positions are averaged between the convolutions, as published, which leaves 11 positions.
+        Otherwise only strides shorten the pattern, to 50 positions, so that the head resolves the positions of peaks.
     unit_length : bool
-        Whether vectors have length 1; as published they have any.
+        Whether vectors are normalised to length 1; in the paper they are not.
 
     Examples
     --------
@@ -89,15 +89,15 @@ class XRDEncoder(nn.Module):
 
 
 class LogScatteringVector(nn.Module):
-    r"""Patterns over two-theta, binned anew over :math:`\ln q`, :math:`q \propto \sin\theta`.
+    r"""Patterns over two-theta, rebinned over :math:`\ln q` with :math:`q \propto \sin\theta`.
 
-    There, an isotropic strain shifts all peaks alike, :math:`\ln q \to \ln q - \epsilon`: what a convolution is made to
-    look past. Intensity is kept: what a bin holds is shared among those it overlaps.
+    In this coordinate an isotropic strain shifts all peaks by the same amount, :math:`\ln q \to \ln q - \epsilon`, to
+    which a convolution is insensitive. The total intensity is conserved: a bin is divided among the bins it overlaps.
 
     Parameters
     ----------
     n_bins : int
-        Of the patterns, before and after.
+        Number of bins, before and after.
     two_theta_min, two_theta_max : float
         Degrees.
     """
@@ -121,14 +121,14 @@ class LogScatteringVector(nn.Module):
 
 
 class OneChannelConvolution(nn.Conv1d):
-    """A convolution of one channel, whose kernel is a whole number of strides long.
+    """A convolution of one channel, whose kernel length is a multiple of the stride.
 
-    The same sum, written with the bins of one stride as channels: several times faster, since the libraries' fast ways
-    are for inputs of several channels.
+    It is computed with the bins of one stride as channels, which is several times faster because the fast algorithms of
+    the libraries need inputs of several channels.
     """
 
     def forward(self, x: Tensor) -> Tensor:
-        """(B, 1, n_bins) to (B, F, L); contiguous parts give a contiguous whole, which the next layers read fast."""
+        """(B, 1, n_bins) to (B, F, L); the output is contiguous, which makes the next layers faster."""
         stride, padding = self.stride[0], int(self.padding[0])
         padded = F.pad(x[:, 0], (padding, padding))
         n = padded.shape[1] // stride
@@ -138,7 +138,7 @@ class OneChannelConvolution(nn.Conv1d):
 
 
 class MeanPool(nn.Module):
-    """torch's ``AvgPool1d`` as a sum of slices, several times faster on a CPU."""
+    """``torch.nn.AvgPool1d``, computed as a sum of slices, which is several times faster on a CPU."""
 
     def __init__(self, kernel: int, stride: int):
         super().__init__()
@@ -157,10 +157,10 @@ def _block(n_in: int, n_out: int, kernel: int, stride: int, padding: int) -> lis
 
 
 def _pooled(channels: int) -> list[nn.Module]:
-    """The last layers as published: 200 positions become 11."""
+    """The last layers as published, which reduce 200 positions to 11."""
     return [MeanPool(4, 2), *_block(channels, channels, kernel=3, stride=3, padding=0), MeanPool(3, 3)]
 
 
 def _strided(channels: int) -> list[nn.Module]:
-    """200 positions become 50."""
+    """The last layers with strides alone, which reduce 200 positions to 50."""
     return [layer for _ in range(2) for layer in _block(channels, channels, kernel=5, stride=2, padding=2)]

@@ -1,1 +1,1 @@
-"""Self-supervision from its parts: losses and objectives, pure functions of tensors."""
+"""Self-supervised learning in parts: views of a batch, losses, objectives made of them, and presets."""

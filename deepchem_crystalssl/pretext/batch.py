@@ -1,4 +1,4 @@
-"""What the pretext objectives look at."""
+"""What the pretext objectives are given."""
 
 from __future__ import annotations
 
@@ -21,22 +21,22 @@ Modality = Literal["crystals", "patterns", "ideal patterns"]
 
 @dataclass(frozen=True)
 class PretextBatch:
-    """A batch as the objectives see it; each encoding is computed once, when first asked for.
+    """A batch with its encoders; each encoding is computed once, when it is first needed.
 
     Attributes
     ----------
     graphs : GraphBatch
     patterns, ideal_patterns : Tensor or None
-        (B, n_bins), as measured and as the grid draws them.
+        (B, n_bins), as they would be measured, and without effects of instrument and sample.
     same : Tensor
-        (B, B) bool, which crystals of the batch are one.
+        (B, B) bool, which crystals of the batch are the same.
     crystal_encoder, xrd_encoder : modules
     generator : torch.Generator
-        Source of every draw.
+        Source of all random numbers.
     mixed_precision : bool
-        Whether pattern encoder and crystal head compute in bfloat16.
+        Whether the pattern encoder and the head of the crystal encoder compute in bfloat16.
     views_alone : bool
-        Whether no objective looks at the whole crystals.
+        Whether no objective uses the whole crystals, but only masked or displaced views of them.
     """
 
     graphs: GraphBatch
@@ -51,28 +51,28 @@ class PretextBatch:
 
     @cached_property
     def site_layers(self) -> list[Tensor]:
-        """Site vectors after every layer."""
+        """Site vectors after each layer, (A, width) each."""
         return self.crystal_encoder.encode_sites(self.graphs)
 
     def encode_view(self, view: GraphBatch) -> Tensor:
-        """Last site vectors of crystals with something hidden or moved.
+        """Site vectors of the last layer, of a view that is masked or displaced, (A, width).
 
-        Where the whole crystals are looked at too, only these move the running statistics, for they are what the
-        encoder is used on.
+        If the whole crystals are encoded too, only they change the running statistics of the norms: the encoder is
+        later used on whole crystals.
         """
         with nullcontext() if self.views_alone else statistics_kept(self.crystal_encoder):
             return self.crystal_encoder.encode_sites(view)[-1]
 
     @cached_property
     def pooled(self) -> Tensor:
-        """The readout over sites, before the head."""
+        """The readout over the sites, before the head, (B, pooled_size)."""
         return self.crystal_encoder.pool(self.graphs, self.site_layers)
 
     @cached_property
     def crystal(self) -> Tensor:
         """Crystal vectors (B, F)."""
         encoder = self.crystal_encoder
-        seen = encoder.add_long_range(self.graphs, self.site_layers, self.pooled)  # sums stay in float32
+        seen = encoder.add_long_range(self.graphs, self.site_layers, self.pooled)  # these sums stay in float32
         with self._autocast():
             return encoder.project(seen)
 
@@ -87,7 +87,7 @@ class PretextBatch:
         return self._encode_patterns(self.ideal_patterns)
 
     def vectors(self, modality: Modality) -> Tensor:
-        """Vectors of crystals, patterns or ideal patterns (B, F)."""
+        """Vectors of one modality, (B, F)."""
         if modality == "crystals":
             return self.crystal
         return self.xrd if modality == "patterns" else self.ideal_xrd

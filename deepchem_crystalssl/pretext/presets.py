@@ -1,4 +1,4 @@
-"""The published methods, and ours: which objectives, on which encoders."""
+"""Presets: the published methods and our own, each with its objectives and its encoders."""
 
 from __future__ import annotations
 
@@ -19,9 +19,17 @@ from .objectives import (
 
 @dataclass(frozen=True)
 class Preset:
-    """A complete recipe: objectives, the encoders they were published or found with, the patterns they see.
+    """Objectives, with the encoders and the patterns that they are used with.
 
-    ``measured`` says that these are drawn as an instrument may measure them, not the grid's ideal ones.
+    Attributes
+    ----------
+    objectives : tuple of Objective
+        Their losses are added.
+    encoder, xrd_encoder : dict
+        Arguments of :class:`~deepchem_crystalssl.nn.crystal_encoder.CrystalEncoder` and
+        :class:`~deepchem_crystalssl.nn.xrd_encoder.XRDEncoder`.
+    measured : bool
+        Whether patterns are simulated as they would be measured, with effects of instrument and sample.
     """
 
     objectives: tuple[Objective, ...]
@@ -67,12 +75,18 @@ PRESETS: dict[str, Preset] = {
         measured=True,
     ),
 }
-"""Published methods, and ours, by name."""
+"""The presets by name."""
 _OLD_NAMES = {"general": "joint-measured", "small": "joint-measured-small"}
 
 
 def resolve_objectives(objectives: str | Sequence[Objective]) -> Preset:
-    """A preset by its name, or made of the objectives given."""
+    """The preset of this name, or one made of the given objectives.
+
+    Raises
+    ------
+    ValueError
+        If the name is not known, or the objectives are none or do not have different names.
+    """
     if not isinstance(objectives, str):
         names = [objective.name for objective in objectives]
         if not names or len(set(names)) < len(names):

@@ -1,4 +1,4 @@
-"""Views of a batch: what is hidden from the encoder. Pure functions; hidden inputs are truly hidden."""
+"""Views of a batch, as pure functions: crystals with masked elements and distances, or with displaced sites."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from .._renamed import renamed_arguments, renamed_names
 
 @renamed_arguments(share="mask_rate")
 def choose_sites(batch: GraphBatch, mask_rate: float, generator: torch.Generator) -> Tensor:
-    """Random sites, int(mask_rate N + 1) of each crystal's N (Kong et al. 2024).
+    """Choose int(mask_rate N + 1) of the N sites of each crystal at random (Kong et al. 2024).
 
     Parameters
     ----------
     batch : GraphBatch
     mask_rate : float
-        0.15 there.
+        0.15 in the paper.
     generator : torch.Generator
 
     Returns
@@ -33,9 +33,9 @@ def choose_sites(batch: GraphBatch, mask_rate: float, generator: torch.Generator
 
 
 def choose_species(batch: GraphBatch, generator: torch.Generator) -> Tensor:
-    """All sites of one element of each crystal: none of its kind is left to copy from.
+    """Choose all sites of one element in each crystal, so that no equivalent atom remains to copy from, (A,) bool.
 
-    A crystal of one element keeps one random site visible, if it has more than one.
+    In a crystal of a single element, one random site is left out of the choice, if there is more than one.
     """
     z = site_elements(batch)
     drawn = _smallest_per_crystal(batch, _draw(batch.total_sites, generator, batch), torch.ones_like(batch.num_sites))
@@ -48,13 +48,15 @@ def choose_species(batch: GraphBatch, generator: torch.Generator) -> Tensor:
 
 
 def _draw(n: int, generator: torch.Generator, batch: GraphBatch) -> Tensor:
-    """Uniform numbers, drawn on the CPU: the same on every device."""
+    """Uniform random numbers, drawn on the CPU so that they are the same on every device, (n,)."""
     return torch.rand(n, generator=generator).to(batch.crystal.device)
 
 
 def _smallest_per_crystal(batch: GraphBatch, scores: Tensor, counts: Tensor) -> Tensor:
-    """The counts[k] sites of lowest score of each crystal k, (A,) bool."""
-    order = torch.argsort(scores.double() + 2.0 * batch.crystal)  # scores lie in [0, 1): crystals stay together
+    """The counts[k] sites with the lowest scores in each crystal k, (A,) bool."""
+    order = torch.argsort(
+        scores.double() + 2.0 * batch.crystal
+    )  # scores lie in [0, 1), so the order keeps crystals together
     first = torch.cumsum(batch.num_sites, 0) - batch.num_sites
     rank = torch.arange(batch.total_sites, device=first.device) - first[batch.crystal]
     chosen = torch.zeros_like(batch.crystal, dtype=torch.bool)
@@ -63,21 +65,28 @@ def _smallest_per_crystal(batch: GraphBatch, scores: Tensor, counts: Tensor) -> 
 
 
 def edges_at(batch: GraphBatch, sites: Tensor) -> Tensor:
-    """Edges that start or end at one of the sites, (E,) bool: a distance is hidden only if its way back is too."""
+    """Edges that begin or end at one of the sites, (E,) bool. Each distance is chosen in both directions."""
     return sites[batch.center] | sites[batch.neighbor]
 
 
 def masked(batch: GraphBatch, sites: Tensor | None = None, edges: Tensor | None = None) -> GraphBatch:
-    """The batch with the elements of sites and the distances of edges hidden from the encoder."""
+    """The batch with the elements of some sites and the distances of some edges masked.
+
+    Parameters
+    ----------
+    batch : GraphBatch
+    sites, edges : Tensor, optional
+        (A,) and (E,) bool; what is masked.
+    """
     return replace(batch, masked_sites=sites, masked_edges=edges)
 
 
 @renamed_arguments(share="mask_rate")
 def random_view(batch: GraphBatch, mask_rate: float, generator: torch.Generator) -> GraphBatch:
-    """A view for contrastive learning: a random part of the sites and of the edges is masked.
+    """A view for contrastive learning, in which each site and each edge is masked with probability ``mask_rate``.
 
-    Kong et al. put the crystal's mean vector in their place; a learned token is put here. Their supercell is left out:
-    this encoder gives a crystal and its supercell one vector.
+    A learned token takes the place of what is masked, where Kong et al. (2024) use the mean vector of the crystal.
+    Their supercells are not used, because this encoder gives a crystal and its supercell the same vector.
     """
     sites = _draw(batch.total_sites, generator, batch) < mask_rate
     edges = _draw(len(batch.distance), generator, batch) < mask_rate
@@ -85,20 +94,21 @@ def random_view(batch: GraphBatch, mask_rate: float, generator: torch.Generator)
 
 
 def displaced(batch: GraphBatch, sigma: float, generator: torch.Generator) -> tuple[GraphBatch, Tensor]:
-    """A view in which every site is moved at random, and how much longer that makes each edge, (E,) Å.
+    """A view in which every site is displaced at random, and the change of each distance, (E,) Å.
 
-    To first order: the part of the two ends' shift along the edge. Periodic images of a site move together.
+    The change is computed to first order, from the component of the displacements along the edge. Periodic images of a
+    site are displaced together.
 
     Parameters
     ----------
     batch : GraphBatch
     sigma : float
-        Standard deviation of the shift along each axis, Å.
+        Standard deviation of the displacement along each axis, Å.
     generator : torch.Generator
     """
     shift = sigma * torch.randn(batch.total_sites, 3, generator=generator).to(batch.distance.device)
     change = ((shift[batch.neighbor] - shift[batch.center]) * batch.direction).sum(1)
-    change = torch.maximum(change, -0.5 * batch.distance)  # a distance stays one
+    change = torch.maximum(change, -0.5 * batch.distance)  # distances stay positive
     return replace(batch, distance=batch.distance + change), change
 
 
