@@ -9,7 +9,6 @@ import pytest
 import deepchem_crystalssl
 from deepchem_crystalssl import CrystalStore
 from deepchem_crystalssl.cli import commands, main, options
-from deepchem_crystalssl.diffraction.measured import PATTERN_SUFFIXES
 from deepchem_crystalssl.recipes import CONDITIONS
 
 COMMANDS = next(
@@ -47,10 +46,9 @@ def test_every_command_has_an_example_and_every_option_help_with_its_default(nam
         assert "default" in text or is_switch or action.required, action.option_strings
 
 
-def test_names_that_are_written_down_twice_agree():
-    """Where the command line would have to load a library to ask for them."""
+def test_names_of_conditions_agree_with_those_of_recipes():
+    """The command line would have to load PyTorch to ask for them."""
     assert options.CONDITIONS == tuple(CONDITIONS)
-    assert commands.PATTERN_SUFFIXES == PATTERN_SUFFIXES
 
 
 @pytest.mark.parametrize(
@@ -125,3 +123,18 @@ def test_an_index_of_a_store(store, tmp_path, capsys):
 def test_a_store_is_no_index(store, capsys):
     assert main(["map", str(store)]) == 2
     assert "crystalssl index" in capsys.readouterr().err
+
+
+def test_featurize_again_adds_new_files_and_refuses_another_folder(structures, tmp_path, capsys, caplog):
+    for folder, k in (("one", 0), ("one", 1), ("two", 2)):
+        (tmp_path / folder).mkdir(exist_ok=True)
+        structures[k].to(filename=str(tmp_path / folder / f"c{k}.cif"))
+    store = str(tmp_path / "store")
+    assert main(["featurize", str(tmp_path / "one"), "-o", store]) == 0
+    structures[3].to(filename=str(tmp_path / "one" / "c3.cif"))
+    assert main(["featurize", str(tmp_path / "one"), "-o", store]) == 0
+    assert "3 crystals in " in capsys.readouterr().out and "1 new files are added to 2 crystals" in caplog.text
+    assert main(["featurize", str(tmp_path / "two"), "-o", store]) == 2
+    assert "write another folder" in capsys.readouterr().err
+    assert main(["featurize", str(tmp_path / "one"), "-o", store, "--disorder", "average"]) == 2
+    assert "one store has one policy" in capsys.readouterr().err

@@ -5,8 +5,6 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-PATTERN_SUFFIXES = (".xy", ".xye", ".dat", ".txt", ".csv", ".tsv", ".xrdml")
-
 
 def demo(options: argparse.Namespace) -> int:
     from ..demo import run_demo, well_known_neighbors
@@ -85,6 +83,7 @@ def index(options: argparse.Namespace) -> int:
 
 
 def search(options: argparse.Namespace) -> int:
+    from ..diffraction.pattern_files import PATTERN_SUFFIXES
     from ..search import Answers, EmbeddingIndex, Filter
 
     index = EmbeddingIndex.load(options.index)
