@@ -128,7 +128,8 @@ class CrystalLoader(DataLoader):
             )
         X = self.featurizer.assemble(len(rows), results, Report())
         y, w = labels_and_weights(values[rows])
-        ids = np.array([items[row].material_id for row in rows], object)
+        ids = np.empty(len(rows), object)
+        ids[:] = [item.material_id for item in (items[row] for row in rows) if isinstance(item, Crystal)]
         if data_dir is None:
             return NumpyDataset(X, y, w, ids)
         parts = np.array_split(np.arange(len(X)), -(-len(X) // (shard_size or len(X))))
@@ -160,7 +161,7 @@ class CrystalLoader(DataLoader):
             ) from error
         names = table_ids(frame, self.id_column) or [""] * len(frame)
         errors = {error.index: error for error in reversed(found)}
-        items = []
+        items: list[Crystal | CrystalInputError] = []
         for row, name in enumerate(names):
             of_row = crystals.get(row, [])
             if row in errors:

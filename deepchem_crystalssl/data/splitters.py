@@ -72,7 +72,7 @@ class CrystalSplitter(Splitter):
         UnsupportedObjectError
             If X holds anything else.
         """
-        labels = []
+        labels: list[str] = []
         for X, _, _, _ in dataset.iterbatches(1024, deterministic=True, pad_batches=False):
             labels += [self._label(crystal, f"X[{len(labels) + k}]") for k, crystal in enumerate(X)]
         return np.array(labels)

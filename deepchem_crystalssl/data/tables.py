@@ -114,7 +114,7 @@ def _is_number(text: str) -> bool:
 def _with_paths(frame: pd.DataFrame, folder: Path, structure_column: str | None) -> pd.DataFrame:
     """The table, whose paths start at a folder; a copy if there are any."""
     column = structure_column or next((name for name in PATH_COLUMNS if name in frame), None)
-    if column not in frame or not frame[column].map(_is_path).any():
+    if column is None or column not in frame or not frame[column].map(_is_path).any():
         return frame
     known: dict[Path, dict[str, list[Path]]] = {}
     paths = [str(_located(folder, entry, known)) if _is_path(entry) else entry for entry in frame[column]]

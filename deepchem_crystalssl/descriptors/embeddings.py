@@ -204,10 +204,12 @@ class SiteEmbedding(PretrainedFeaturizer):
         bad_structures = {key for k, key in enumerate(structures) if k in bad}
         rows, own = [], Report()  # the model logs what is wrong with structures, but not what is wrong with pairs
         for k, pair in enumerate(pairs):
-            sites = pair if isinstance(pair, CrystalInputError) else of_structure[id(pair[0])]
             try:
+                if isinstance(pair, CrystalInputError):
+                    raise pair
+                sites = of_structure[id(pair[0])]
                 if isinstance(sites, CrystalInputError):  # one structure may belong to many entries: copy its error
-                    raise type(sites)(f"entry {k}", f"{sites.item}: {sites.value}", sites.rule, sites.remedy)
+                    raise type(sites)(f"entry {k}", sites.value, sites.rule, sites.remedy)
                 rows.append(_vector_of_site(sites, pair[1]))
             except CrystalInputError as error:
                 report.handle(error, on_error, k)
@@ -233,7 +235,7 @@ class SiteEmbedding(PretrainedFeaturizer):
         )
         left_out, result, first = set(report.indices), [], 0
         for k, crystal in enumerate(crystals):
-            if k not in left_out:
+            if k not in left_out and isinstance(crystal, tuple):
                 kept = crystal[1]
                 sites = np.full((len(kept), vectors.shape[1]), np.nan, np.float32)
                 sites[kept] = vectors[first : first + kept.sum()]
