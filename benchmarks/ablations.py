@@ -141,7 +141,7 @@ def run(variant: Variant, seed: int, samples: int, data: Data, folder: Path) -> 
         variant.objectives,
         encoder={**SHIPPED.encoder, **variant.encoder},
         xrd_encoder={**SHIPPED.xrd_encoder, **variant.xrd_encoder},
-        instrument=variant.instrument,
+        conditions=variant.instrument,
         mixed_precision=True,
         seed=seed,
         batch_size=variant.batch,

@@ -24,7 +24,7 @@ graphs = dcs.CrystalGraphFeaturizer().featurize([crystal.to_structure() for crys
 dcs.simulate_xrd(crystals)
 print(f"{time.perf_counter() - start:.1f}")
 start = time.perf_counter()
-dcs.CrystalSSLModel("joint", instrument=HARD, batch_size=4).fit(dc.data.NumpyDataset(graphs), nb_epoch=1)
+dcs.CrystalSSLModel("joint", conditions=HARD, batch_size=4).fit(dc.data.NumpyDataset(graphs), nb_epoch=1)
 print(f"{time.perf_counter() - start:.1f}")
 """
 

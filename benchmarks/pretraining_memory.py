@@ -42,7 +42,7 @@ def train(folder: str, steps: int) -> None:
     logging.disable(logging.WARNING)
     torch.set_num_threads(1)
     store = dcs.CrystalStore(folder)
-    model = dcs.CrystalSSLModel("joint", batch_size=256, instrument=REALISTIC)
+    model = dcs.CrystalSSLModel("joint", batch_size=256, conditions=REALISTIC)
     start = time.perf_counter()
     model.fit_generator(
         itertools.islice(model.default_generator(store, deterministic=False), steps), checkpoint_interval=0

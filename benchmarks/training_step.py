@@ -179,8 +179,8 @@ def main() -> None:
         {
             "suzuki2022, float32": (trainer("suzuki2022", graphs), one),
             "suzuki2022, bfloat16": (trainer("suzuki2022", graphs, mixed_precision=True), one),
-            "joint, float32": (trainer("joint", graphs, instrument=REALISTIC), one),
-            "joint, bfloat16": (trainer("joint", graphs, instrument=REALISTIC, mixed_precision=True), one),
+            "joint, float32": (trainer("joint", graphs, conditions=REALISTIC), one),
+            "joint, bfloat16": (trainer("joint", graphs, conditions=REALISTIC, mixed_precision=True), one),
             "kong2024, float32": (trainer("kong2024", graphs), one),
             "published way": (published_training, one),
         },

@@ -33,6 +33,7 @@ DOORS = {
         "data/loaders.py",
         "data/splitters.py",
         "models/pretraining.py",
+        "models/checkpointed.py",
         "models/inputs.py",
         "models/negnn.py",
         "models/resumable.py",

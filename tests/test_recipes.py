@@ -53,7 +53,7 @@ def test_command_line_from_recipe_to_table(store, tmp_path, capsys):
     assert main(["pretrain", str(store.path), "-o", str(folder), "--recipe", str(recipe), "--epochs", "3"]) == 0
     assert "recall@1" in capsys.readouterr().out
     model = CrystalSSLModel.from_folder(folder)
-    assert model.instrument.fwhm == (0.2, 0.4) and model.xrd_grid.n_bins == 1000
+    assert model.conditions.fwhm == (0.2, 0.4) and model.xrd_grid.n_bins == 1000
     steps = model.get_global_step()
     assert main(["pretrain", str(store.path), "-o", str(folder), "--recipe", str(recipe), "--epochs", "3"]) == 0
     assert CrystalSSLModel.from_folder(folder).get_global_step() == steps  # done already: nothing is done again

@@ -78,7 +78,7 @@ def model_of(
         [o for o in known.objectives if isinstance(o, InfoNCE)] if patterns_alone else known.objectives,
         encoder=dict(known.encoder),
         xrd_encoder=dict(known.xrd_encoder),
-        instrument=TRAINING,
+        conditions=TRAINING,
         mixed_precision=True,
         batch_size=BATCH,
         model_dir=str(folder),

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from ..crystals.duplicates import duplicate_groups
 from ..crystals.records import CrystalGraph
@@ -39,6 +39,14 @@ class PretrainingBatch(NamedTuple):
     same: Tensor
     patterns: Tensor | None = None
     ideal_patterns: Tensor | None = None
+
+
+class PretrainingNetwork(nn.ModuleDict):
+    """Encoders and objectives' heads as one module; its output is the crystal vectors."""
+
+    def forward(self, inputs: PretrainingBatch) -> Tensor:
+        """(B, embedding_size)."""
+        return self["crystal_encoder"](inputs.graphs)
 
 
 @dataclass

@@ -1,4 +1,4 @@
-"""What a checkpoint must agree with, as JSON beside the weights."""
+"""The configuration of a model as JSON beside its weights: a checkpoint loads into a model of the same one."""
 
 from __future__ import annotations
 
@@ -7,76 +7,92 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import CheckpointError
+from ..crystals.neighbors import CUTOFF, MAX_NEIGHBORS
 from ..diffraction.conditions import MeasurementConditions
 from ..diffraction.grid import XRDGrid
 from ..pretext.objectives import current_configuration, objective_from_configuration
 
 CONFIG = "config.json"
 NO_TASK = "Fine-tune a pretrained encoder with NEGNNModel(pretrained=..., fine_tune=1e-4)."
+_GRAPHS = ("cutoff", "max_neighbors")  # None until a model has seen a graph
 
 
 def write_config(folder: str | Path, config: dict[str, Any]) -> None:
-    """Write a model's configuration."""
+    """Write a model's configuration into a folder, which is made if needed."""
     path = Path(folder, CONFIG)
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(config, indent=2))
 
 
-def read_json(folder: str | Path) -> dict[str, Any]:
-    """The configuration written beside checkpoints.
+def read_config(folder: str | Path) -> dict[str, Any]:
+    """Read the configuration beside the checkpoints of a folder, under the names of this version.
 
     Raises
     ------
     CheckpointError
-        If there is none.
+        If there is none, or it cannot be read.
     """
     path = Path(folder, CONFIG)
     if not path.is_file():
         raise CheckpointError(str(folder), f"no {CONFIG}", remedy="Name the folder a model was trained or saved in.")
-    return json.loads(path.read_text())
+    try:
+        return current_config(json.loads(path.read_text()))
+    except (ValueError, AttributeError, KeyError, TypeError) as error:
+        raise _unreadable(str(path), error) from error
 
 
-def read_config(folder: str | Path) -> dict[str, Any]:
-    """The same, as constructor arguments of a :class:`CrystalSSLModel`.
+def current_config(config: dict[str, Any]) -> dict[str, Any]:
+    """A configuration under the names of this version.
 
-    Raises
-    ------
-    CheckpointError
-        If there is none, or it names an objective this version does not know.
+    Versions up to 0.1 did not say how graphs are made: they always used 8 Å and 12 neighbours.
     """
-    return arguments_of(read_json(folder), str(Path(folder, CONFIG)))
+    config = {"cutoff": CUTOFF, "max_neighbors": MAX_NEIGHBORS, **config}
+    if "instrument" in config:
+        config["conditions"] = config.pop("instrument")
+    if "objectives" in config:
+        config["objectives"] = [current_configuration(fields) for fields in config["objectives"]]
+    return config
 
 
 def arguments_of(config: dict[str, Any], source: str) -> dict[str, Any]:
-    """Constructor arguments of the model a configuration describes.
+    """Constructor arguments of the :class:`CrystalSSLModel` that a configuration describes.
 
     Raises
     ------
     CheckpointError
-        If it names an objective or a setting this version does not know.
+        If it names an objective or a setting that this version does not know.
     """
     if config.get("task", "pretraining") != "pretraining":
         raise CheckpointError(source, f"task = {config['task']}", "this model is pretrained only", NO_TASK)
     try:
-        arguments = {name: config[name] for name in ("encoder", "xrd_encoder")}
+        config = current_config(config)
+        arguments = {name: config[name] for name in ("encoder", "xrd_encoder", *_GRAPHS)}
         arguments["objectives"] = [objective_from_configuration(fields) for fields in config["objectives"]]
         arguments["grid"] = XRDGrid(**config["grid"])
-        arguments["instrument"] = config["instrument"] and MeasurementConditions.from_dict(config["instrument"])
+        arguments["conditions"] = config["conditions"] and MeasurementConditions.from_dict(config["conditions"])
     except (KeyError, TypeError) as error:
-        raise CheckpointError(
-            source, f"a configuration this version cannot read ({error})", remedy="Update the package."
-        ) from error
+        raise _unreadable(source, error) from error
     return arguments
 
 
-def check_config(checkpoint: str | Path, config: dict[str, Any]) -> None:
-    """Raise a CheckpointError if the checkpoint was written by a model of another configuration."""
-    path = Path(checkpoint).parent / CONFIG
-    if not path.exists():
-        return
-    stored, ours = json.loads(path.read_text()), json.loads(json.dumps(config))
-    if "objectives" in stored:
-        stored["objectives"] = [current_configuration(fields) for fields in stored["objectives"]]
+def check_config(checkpoint: str | Path, config: dict[str, Any]) -> dict[str, Any]:
+    """Compare the configuration beside a checkpoint with that of a model; returns the one beside the checkpoint.
+
+    Raises
+    ------
+    CheckpointError
+        If they differ.
+    """
+    if not (Path(checkpoint).parent / CONFIG).exists():
+        return {}
+    stored, ours = read_config(Path(checkpoint).parent), json.loads(json.dumps(config))
     for key, value in ours.items():
+        if key in _GRAPHS and None in (value, stored[key]):
+            continue
         if stored.get(key) != value:
             raise CheckpointError(str(checkpoint), f"{key} = {stored.get(key)}, this model has {value}")
+    return stored
+
+
+def _unreadable(source: str, error: Exception) -> CheckpointError:
+    return CheckpointError(source, f"a configuration this version cannot read ({error})", remedy="Update the package.")

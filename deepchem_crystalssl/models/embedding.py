@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from ..errors import CrystalInputError, GridError
+from ..errors import CrystalInputError
 from ..crystals.records import CrystalGraph
 from ..diffraction.conditions import MeasurementConditions, measure_patterns, try_patterns
 from ..diffraction.grid import XRDGrid
@@ -110,7 +110,7 @@ def embed_expected_patterns(
         if not good:
             continue
         patterns = (measure_patterns(good, MeasurementConditions(fwhm=(width, width)), grid) for width in PEAK_WIDTHS)
-        total = np.sum([embed_patterns(encoder, drawn, grid, device, progress=False) for drawn in patterns], axis=0)
+        total = np.sum([embed_patterns(encoder, drawn, device, progress=False) for drawn in patterns], axis=0)
         vectors.append(total / np.linalg.norm(total, axis=1, keepdims=True))
     return np.concatenate(vectors), errors
 
@@ -118,19 +118,11 @@ def embed_expected_patterns(
 def embed_patterns(
     encoder: XRDEncoder,
     patterns: np.ndarray,
-    grid: XRDGrid,
     device: torch.device | str = "cpu",
     progress: bool | None = None,
 ) -> np.ndarray:
-    """Vectors of patterns drawn on the grid, float32 (n, embedding_size); one pattern may come as a row."""
+    """Vectors of patterns on the grid of the encoder, float32 (n, embedding_size); a single pattern may be a row."""
     rows = np.atleast_2d(np.asarray(patterns, np.float32))
-    if rows.shape[1] != grid.n_bins:
-        raise GridError(
-            "patterns",
-            f"{rows.shape[1]} bins",
-            f"the model's grid has {grid.n_bins} bins",
-            "Draw or prepare the patterns on model.xrd_grid.",
-        )
     vectors = [np.empty((0, encoder.embedding_size), np.float32)]
     starts = range(0, len(rows), _PATTERNS_PER_BATCH)
     with evaluation_mode(encoder), torch.inference_mode():

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
+from itertools import groupby
 from typing import Any
 
 import numpy as np
 from deepchem.data import Dataset, NumpyDataset
 
-from ..crystals.neighbors import CUTOFF, MAX_NEIGHBORS
+from ..crystals.disorder import Disorder
+from ..crystals.neighbors import CUTOFF, MAX_NEIGHBORS, enumerate_graphs
+from ..crystals.reading import read_structures
 from ..crystals.records import CrystalGraph
-from ..errors import GraphMismatchError, UnsupportedObjectError
+from ..data.datasets import records_of
+from ..errors import CrystalInputError, GraphMismatchError, OnError, Report, UnsupportedObjectError
 
 
 def check_dataset(dataset: Any, item: str = "dataset") -> None:
@@ -109,6 +113,103 @@ class GraphOptions:
                 "structures and makes the graphs itself.",
             )
 
-    def asdict(self) -> dict[str, Any]:
-        """As JSON can hold it."""
-        return asdict(self)
+
+def enumerate_model_graphs(
+    source: Any,
+    graph_options: GraphOptions | None,
+    on_error: OnError,
+    report: Report,
+    edges: bool = True,
+    **options: Any,
+) -> Iterator[tuple[int, CrystalGraph]]:
+    """Graphs of anything that can be read, with the position of each item; finished graphs keep their edges.
+
+    Parameters
+    ----------
+    source
+        A DeepChem data set, a :class:`CrystalGraph`, or anything :func:`~deepchem_crystalssl.read_structures` reads.
+    graph_options : GraphOptions or None
+        How the graphs of structures are made; finished ones must have been made alike. None for the usual options, and
+        finished graphs of any.
+    on_error, report
+        What happens to a bad item, as everywhere.
+    edges : bool
+        Whether edges are needed; without them crystals are only read.
+    **options
+        ``disorder``, ``isolated_atoms``, ``n_threads``, ``progress``, for the graphs that are made.
+    """
+    options |= {"on_error": on_error, **asdict(graph_options or GraphOptions())}
+    make = enumerate_graphs if edges else _enumerate_crystals
+    items = _items(source)
+    if items is None:
+        yield from make(source, report=report, **options)
+        return
+    position = 0
+    for is_finished, run in groupby(items, lambda item: isinstance(item, CrystalGraph)):
+        if is_finished:
+            for position, graph in enumerate(run, position):
+                try:
+                    if edges and graph_options is not None:
+                        graph_options.check(graph)
+                except CrystalInputError as error:
+                    report.handle(error, on_error, position)
+                    continue
+                yield position, graph
+            position += 1
+            continue
+        counted = _Counted(run)
+        for k, graph in _shifted(make(counted, report=(part := Report()), **options), position):
+            yield k, graph
+        for error in part:
+            report.handle(error, "skip", None if error.index is None else error.index + position)
+        position += counted.count
+
+
+def note_positions(found: Iterable[tuple[int, CrystalGraph]], positions: list[int]) -> Iterator[CrystalGraph]:
+    """The graphs alone; the position of each is appended to the list when it is read."""
+    for position, graph in found:
+        positions.append(position)
+        yield graph
+
+
+def _enumerate_crystals(
+    source: Any, on_error: OnError, report: Report, disorder: Disorder, progress: bool | None, **_: Any
+) -> Iterator[tuple[int, Any]]:
+    return read_structures(source, on_error, disorder=disorder, report=report, progress=progress).enumerate()
+
+
+class _Counted:
+    """An iterator that counts what it has given."""
+
+    def __init__(self, items: Iterable[Any]):
+        self._items, self.count = iter(items), 0
+
+    def __iter__(self) -> _Counted:
+        return self
+
+    def __next__(self) -> Any:
+        item = next(self._items)
+        self.count += 1
+        return item
+
+
+def _shifted(found: Iterator[tuple[int, CrystalGraph]], first: int) -> Iterator[tuple[int, CrystalGraph]]:
+    """Positions counted from the first item of all, also in errors."""
+    try:
+        for position, graph in found:
+            yield position + first, graph
+    except CrystalInputError as error:
+        if error.index is not None:
+            error.index += first
+        raise
+
+
+def _items(source: Any) -> Iterable[Any] | None:
+    """The single items of a source that holds finished graphs, or may; None of all others."""
+    if isinstance(source, Dataset):
+        return records_of(source)
+    if isinstance(source, CrystalGraph):
+        return [source]
+    if isinstance(source, (list, tuple)) or getattr(source, "dtype", None) == object:
+        return source if any(isinstance(item, CrystalGraph) for item in source) else None
+    return source if isinstance(source, Iterator) else None

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from copy import deepcopy
-from hashlib import blake2b
+from dataclasses import asdict
 from itertools import compress
 from pathlib import Path
 from typing import Any, cast, get_args
@@ -15,12 +15,12 @@ from deepchem.data import Dataset
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from .checkpoints import read_json
 from ..errors import CheckpointError, OptionError
-from ..crystals.records import CrystalGraph
 from ..data.datasets import records_of
-from .embedding import SITES_PER_BATCH, batches_of_sites, embed_graphs, evaluation_mode
-from ..evaluation.kernel_ridge import LaplacianRidgeCV
+from .embedding import embed_graphs, evaluation_mode
+from .folders import DEFAULT, open_folder
+from .frozen import SiteVectors, fit_kernel, rows_of_kernel
+from .inputs import check_dataset
 from .labels import LabelReader
 from .pretraining import CrystalSSLModel
 from ..nn.backbones import BACKBONES, Backbone
@@ -32,58 +32,75 @@ from ..nn.normalization import slow_statistics
 from .optimizers import FusedAdamW, WarmUpCosine
 from .options import check_choice, check_count
 from ..pretext.objectives import Descriptors
-from .pretrained import load_pretrained
 from .resumable import ResumableModel
 
 Inputs = tuple[GraphBatch, Tensor | None]
 
 
 class NEGNNModel(ResumableModel):
-    """Graph networks that see sites through a pretrained encoder, as a DeepChem model (Kong et al. 2024).
+    """A graph network on sites that a pretrained encoder describes, as a DeepChem model (Kong et al. 2024).
 
-    What a site's element is, and what the encoder knows of its surroundings, enter a graph network that is trained
-    on the labels. Labels need no scaling: their mean and deviation are taken from the first data set that is fitted.
+    The attributes of each site's element and the vectors that the encoder gives the site enter a graph network, which
+    is trained on labels. Labels need no scaling: their median and standard deviation are taken from the first data set
+    that is fitted. A label that is NaN or infinite, or has the weight 0, is unknown and has no part in the training.
 
     Parameters
     ----------
     mode : {"regression", "classification"}
+        Classes are the whole numbers from 0 to ``n_classes - 1``.
     n_tasks : int
-        Columns of the labels. Unknown labels have weight 0; for sites they may also be NaN.
+        Columns of the labels.
     backbone : {"cgcnn", "megnet", "alignn"} or module
-        The network in between: a name, or a module of one's own with a ``width``, which maps
-        (:class:`~deepchem_crystalssl.nn.graph_batch.GraphBatch`, sites (A, width)) to (A, width).
+        The graph network: a name, or a module of your own with a ``width``, which maps
+        (:class:`~deepchem_crystalssl.nn.message_passing.GraphBatch`, sites (A, width)) to (A, width).
     pretrained : str, Path, CrystalSSLModel or None
-        ``"default"``, a shipped name, a folder, or a model; None for the same network from scratch, the control.
+        ``"default"``, the name of a shipped model, a folder that a model was saved or trained in, or a model; None for
+        the same network without pretrained vectors, as a control.
     layers : sequence of int, optional
-        The encoder's layers that are joined, 0 is the element, with its own bonds where the encoder knows them; None
-        for its whole descriptor of sites, attributes and all layers. More columns ask for more labels.
+        Layers of the encoder whose vectors are joined; layer 0 depends on the element alone (and, where the encoder
+        uses attributes, on the bonds of the site). None for the whole descriptor of sites: attributes and all layers.
+        More columns need more labels.
     level : {"crystal", "site"}
-        One value per crystal, or one per site: then y holds an array of N values (or (N, n_tasks)) for each crystal,
-        as :func:`site_labels` makes them, and predictions come site after site.
+        One value per crystal or per site. For sites, y holds an array of N values, or (N, n_tasks), for each crystal
+        (:func:`~deepchem_crystalssl.site_labels`), and predictions come crystal after crystal.
     n_classes : int
-        For classification.
+        Number of classes of a classification.
     fine_tune : float, optional
-        The encoder is trained too, at this learning rate. By default it is frozen, and its vectors are computed once
+        Learning rate at which the encoder is trained too. By default it is frozen, and its vectors are computed once
         per crystal, however many epochs there are.
     kernel_share : float
-        How much of the prediction is a kernel ridge on the encoder's descriptor
-        (:class:`~deepchem_crystalssl.LaplacianRidgeCV`, grouped by chemical system), fitted to the first
-        data set that is fitted; gaps and moduli gain by it. Of more crystals than the kernel can hold (5,000), it takes
-        so many and counts for so much less. For values of crystals from a frozen encoder; all else is left to the
-        network.
+        The part of a prediction that comes from a kernel ridge regression on the encoder's descriptor
+        (:class:`~deepchem_crystalssl.LaplacianRidgeCV`, cross-validated by chemical system), fitted to the first data
+        set that is fitted. It improves predictions of gaps and moduli. If there are more crystals than the kernel can
+        hold (5,000), it is fitted to that many of them and its part is reduced accordingly. It is used for regression
+        of crystals with a frozen encoder; otherwise the network predicts alone.
+    width : int, optional
+        Size of the site vectors in a backbone given by name; by default 64.
     hidden, dropout : int, float
-        Of the layer before the outputs; see :class:`~deepchem_crystalssl.nn.negnn.NEGNN`.
+        Size of the layer before the outputs, and the part of it that is left out in training.
     uncertainty : bool
-        Whether the error of every prediction is learned too, for ``predict_uncertainty``.
+        Whether the error of each prediction is learned too, for :meth:`predict_uncertainty`.
     learning_rate : float
-        At the top of the schedule: 5 % warm-up, then half a cosine until the end of ``fit``. Another schedule, or
-        another optimizer, goes in as ``optimizer=``.
+        Highest learning rate of the schedule, which rises over 5 % of the steps and then falls by half a cosine until
+        the end of ``fit``. Give ``optimizer=`` for another schedule or optimizer.
     engine : {"auto", "dgl", "torch", "fused"}
-        Who does the message passing.
+        Implementation of the message passing.
     max_gradient, seed
         As in :class:`~deepchem_crystalssl.CrystalSSLModel`.
     **kwargs
-        DeepChem's: ``batch_size``, ``model_dir``, ``device``, ``log_frequency``, ...
+        Arguments of DeepChem's models (``batch_size``, ``model_dir``, ``device``, ``log_frequency``, ...), and
+        ``cutoff`` and ``max_neighbors`` of the graphs, by default those of the encoder.
+
+    Raises
+    ------
+    TypeError
+        If an argument does not exist.
+    OptionError
+        If an argument has a value that cannot be used.
+
+    References
+    ----------
+    Kong et al., npj Comput. Mater. 10 (2024).
 
     Examples
     --------
@@ -113,6 +130,7 @@ class NEGNNModel(ResumableModel):
         n_classes: int = 2,
         fine_tune: float | None = None,
         kernel_share: float = 0.25,
+        width: int | None = None,
         hidden: int = 128,
         dropout: float = 0.1,
         uncertainty: bool = False,
@@ -128,6 +146,8 @@ class NEGNNModel(ResumableModel):
         check_count("n_classes", n_classes, 2)
         if isinstance(backbone, str):
             check_choice("backbone", backbone, BACKBONES)
+        elif width is not None:
+            raise OptionError("width", width, "a module of your own has a width", "Leave width out.")
         if uncertainty and mode != "regression":
             raise OptionError("uncertainty", True, "only a regression learns its error", "Use the probabilities.")
         if fine_tune is not None and pretrained is None:
@@ -138,12 +158,15 @@ class NEGNNModel(ResumableModel):
         self.labels = LabelReader(mode, n_tasks, n_classes, level)
         self.kernel_share = kernel_share
         self.layers, self.fine_tune, self.uncertainty, self.engine = layers, fine_tune, uncertainty, engine
-        self._encoder_arguments, encoder = _encoder_of(pretrained)
-        self._backbone, self._hidden, self._dropout = backbone, hidden, dropout
+        source = _opened(pretrained)
+        self._encoder_arguments = None if source is None else source.encoder_arguments
+        encoder = None if source is None else deepcopy(source.crystal_encoder)
+        self._width, self._backbone, self._hidden, self._dropout = width, backbone, hidden, dropout
         n_outputs = n_tasks * (n_classes if mode == "classification" else 1 + uncertainty)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
-            between = BACKBONES[backbone]() if isinstance(backbone, str) else backbone
+            options = {} if width is None else {"width": width}
+            between = BACKBONES[backbone](**options) if isinstance(backbone, str) else backbone
             network = NEGNN(between, n_outputs, _columns(encoder, layers), level, hidden, dropout)
         self.components = {"network": network, "labels": LabelScale(n_tasks)}
         if encoder is not None:
@@ -152,43 +175,74 @@ class NEGNNModel(ResumableModel):
             slow_statistics(encoder)
         if encoder is not None and fine_tune is None and mode == "regression" and level == "crystal":
             self.components["kernel"] = KernelRegression(n_tasks)
-        self._vectors: dict[bytes, Tensor] = {}
+        self._site_vectors = None
+        if encoder is not None and fine_tune is None:
+            self._site_vectors = SiteVectors(encoder, layers, engine)
         if "optimizer" not in kwargs:
             kwargs["optimizer"] = FusedAdamW(_UntilTheEnd(learning_rate, 1), weight_decay=0.01)
         outputs = ["prediction", "loss"] if mode == "classification" else ["prediction", "variance"]
         kwargs.setdefault("output_types", outputs if mode == "classification" or uncertainty else outputs[:1])
         kwargs.setdefault("batch_size", 64)
+        if source is not None and source.graph_options is not None:
+            kwargs = {**asdict(source.graph_options), **{k: v for k, v in kwargs.items() if v is not None}}
         super().__init__(self.build_model(), self.components, seed=seed, max_gradient=max_gradient, **kwargs)
         if encoder is not None and fine_tune is None:
             self.freeze_components(["encoder"])
 
     @classmethod
+    def from_config(cls, config: dict[str, Any], source: str, **kwargs: Any) -> NEGNNModel:
+        """A model of a configuration, with random weights; ``source`` is what an error names.
+
+        Raises
+        ------
+        CheckpointError
+            If the configuration is not that of a NEGNN, or its backbone is a module that must be given.
+        """
+        try:
+            arguments = {name: config[name] for name in _BOUND} | {name: config.get(name) for name in _LATER}
+            encoder = config["encoder"]
+        except KeyError as error:
+            raise CheckpointError(source, f"no NEGNN ({error} is missing)", remedy="Name its folder.") from error
+        if encoder is not None:
+            encoder = CrystalSSLModel([Descriptors()], encoder=encoder)
+        arguments |= {"pretrained": encoder, **kwargs}
+        if isinstance(arguments["backbone"], str) and arguments["backbone"] not in BACKBONES:
+            raise CheckpointError(
+                source,
+                f"backbone {arguments['backbone']}",
+                "a folder holds no code",
+                "Give the module as backbone= of NEGNNModel.from_folder.",
+            )
+        return cls(**arguments)
+
+    @classmethod
     def from_folder(cls, folder: str | Path, **kwargs: Any) -> NEGNNModel:
-        """The model trained or saved in a folder, encoder included, from its configuration and newest checkpoint.
+        """Open a model, encoder included; like :func:`~deepchem_crystalssl.load_pretrained`, for models of this class.
 
         Parameters
         ----------
         folder : str or Path
+            Where a model was trained or saved.
         **kwargs
-            Arguments the checkpoint does not bind: ``engine``, ``batch_size``, ... and ``backbone``, if it was a
-            module of one's own.
+            Constructor arguments that the weights do not determine: ``engine``, ``batch_size``, ..., and ``backbone``,
+            if it was a module of your own.
 
         Raises
         ------
         CheckpointError
             If the folder holds no such model.
         """
-        config = read_json(folder)
-        try:
-            arguments = {name: config[name] for name in _BOUND}
-            encoder = config["encoder"]
-        except KeyError as error:
-            raise CheckpointError(str(folder), f"no NEGNN ({error} is missing)", remedy="Name its folder.") from error
-        if encoder is not None:
-            encoder = CrystalSSLModel([Descriptors()], encoder=encoder)
-        model = cls(**{**arguments, "pretrained": encoder, "model_dir": str(folder), **kwargs})
-        model.restore(model_dir=str(folder))
-        return model
+        return open_folder(folder, {"NEGNNModel": cls}, **kwargs)
+
+    def check_portable(self, folder: str) -> None:
+        """A folder holds no code, so that a backbone of your own cannot be saved in one."""
+        if not isinstance(self._backbone, str):
+            raise CheckpointError(
+                folder,
+                f"backbone {type(self._backbone).__name__}",
+                "a saved folder holds no code, and this backbone is a module of your own",
+                "Keep model_dir, and open it with NEGNNModel.from_folder(model_dir, backbone=...).",
+            )
 
     @property
     def config(self) -> dict[str, Any]:
@@ -197,11 +251,13 @@ class NEGNNModel(ResumableModel):
         return {
             "class": type(self).__name__,
             "backbone": backbone,
+            "width": self._width,
             "hidden": self._hidden,
             "dropout": self._dropout,
             "layers": None if self.layers is None else list(self.layers),
             "encoder": self._encoder_arguments,
             **{name: getattr(self, name) for name in _PLAIN},
+            **self._graph_config(),
         }
 
     @property
@@ -246,28 +302,14 @@ class NEGNNModel(ResumableModel):
             schedule.total_steps = first_step + max(1, nb_epoch * self._count_batches(dataset))
 
     def _fit_kernel(self, kernel: KernelRegression, dataset: Dataset, labels: Tensor, weights: Tensor) -> None:
-        """Fit a kernel ridge for every task, on crystals whose label is known."""
-        known = (weights > 0).numpy()
-        labelled = np.flatnonzero(known.any(1))
-        chosen = np.sort(np.random.RandomState(self.seed).permutation(labelled)[: LaplacianRidgeCV().max_rows])
-        if known[chosen].sum(0).min() < _FEWEST_FOR_KERNEL:
+        chosen, share = rows_of_kernel(weights, self.seed)
+        if not len(chosen):
             return
-        is_chosen = np.isin(np.arange(len(known)), chosen)
-        graphs = list(compress(records_of(dataset), is_chosen))
+        graphs = list(compress(records_of(dataset), np.isin(np.arange(len(weights)), chosen)))
         assert self.encoder is not None
         x = embed_graphs(self.encoder, graphs, "crystal", None, self.engine, self.device, "descriptor")
         systems = np.array([graph.chemical_system for graph in graphs])
-        y, w = labels.numpy()[chosen], known[chosen]
-        duals, fits = np.zeros(y.shape), []
-        for task in range(self.n_tasks):
-            rows = w[:, task]
-            fits.append(LaplacianRidgeCV().fit(x[rows], y[rows, task], systems[rows]))
-            duals[rows, task] = fits[-1].dual_coef_
-        gamma, center = (torch.tensor([getattr(fit, name) for fit in fits]) for name in ("gamma_", "intercept_"))
-        kernel.take(
-            torch.as_tensor(x), torch.as_tensor(duals), gamma, center, self.kernel_share * len(chosen) / len(labelled)
-        )
-        kernel.to(self.device)
+        fit_kernel(kernel, x, systems, labels[chosen], weights[chosen], self.kernel_share * share)
 
     def _all_labels(self, dataset: Dataset) -> tuple[Tensor, Tensor]:
         """Labels and weights of a whole data set; sites are counted only where they are labelled."""
@@ -305,7 +347,7 @@ class NEGNNModel(ResumableModel):
         return loss
 
     def _loss(self, raw: Tensor, labels: Tensor, weights: Tensor) -> Tensor:
-        """Labels of weight 0 play no part."""
+        """Mean error over the labels, each with its weight."""
         if self.mode == "classification":
             logits = raw.view(-1, self.n_classes)
             errors = F.cross_entropy(logits, labels.long().reshape(-1), reduction="none").view_as(labels)
@@ -320,39 +362,36 @@ class NEGNNModel(ResumableModel):
     def _prepare_batch(self, batch: tuple[Any, Any, Any]) -> tuple[Any, list, list]:
         X, y, w = batch
         graphs = list(X[0])
-        inputs = GraphBatch.from_graphs(graphs, self.engine).to(self.device), self._pretrained(graphs)
+        self.check_graphs(graphs)
+        vectors = None
+        if self._site_vectors is not None:
+            vectors = self._site_vectors.get(graphs, self.device, remember=self.model.training)
+        inputs = GraphBatch.from_graphs(graphs, self.engine).to(self.device), vectors
         if not y:
             return inputs, [], []
         n_sites = [graph.num_nodes for graph in graphs] if self.level == "site" else None
         labels, weights = self.labels.read(y[0], w[0], n_sites)
         return inputs, [labels.to(self.device)], [weights.to(self.device)]
 
-    def _pretrained(self, graphs: list[CrystalGraph]) -> Tensor | None:
-        """The frozen encoder's vectors (A, F), from memory if training has seen the crystal."""
-        if self.encoder is None or self.fine_tune is not None:
-            return None
-        keys = [_digest(graph) for graph in graphs]
-        missing = {key: graph for key, graph in zip(keys, graphs, strict=True) if key not in self._vectors}
-        found = dict(zip(missing, self._embed(list(missing.values())), strict=True)) if missing else {}
-        if self.model.training:
-            self._vectors |= found
-        return torch.cat([found[key] if key in found else self._vectors[key] for key in keys]).float().to(self.device)
-
-    def _embed(self, graphs: list[CrystalGraph]) -> Iterator[Tensor]:
-        """Half precision, (N, F) of each."""
-        assert self.encoder is not None
-        for records in batches_of_sites(graphs, SITES_PER_BATCH):
-            with evaluation_mode(self.encoder), torch.no_grad():
-                batch = GraphBatch.from_graphs(records, self.engine).to(self.device)
-                vectors = self.encoder.standardized_sites(batch, self.layers)
-            yield from vectors.cpu().half().split(batch.num_sites.tolist())
-
     def take_over(self, states: Any, names: Iterable[str], source: str) -> None:
         """Load the weights of these components; vectors of another encoder are forgotten."""
-        self._vectors.clear()
+        if self._site_vectors is not None:
+            self._site_vectors.forget()
         super().take_over(states, names, source)
 
     # Use
+
+    def predict_embedding(self, dataset: Dataset) -> np.ndarray:
+        """What the network computes before its output layer: float32 (n, hidden), or (sum of N, hidden) for sites."""
+        check_dataset(dataset)
+        network = cast(NEGNN, self.components["network"])
+        vectors = [np.empty((0, self._hidden), np.float32)]
+        with evaluation_mode(self.model), torch.no_grad():
+            for inputs, _, _ in self.default_generator(dataset, mode="predict"):
+                raw = self._prepare_batch((inputs, None, None))[0]
+                seen = cast(PropertyPredictor, self.model).inputs_of_network(raw)
+                vectors.append(network.read_out(*seen).float().cpu().numpy())
+        return np.concatenate(vectors)
 
     def predict_uncertainty(self, dataset: Dataset, masks: int = 50) -> Any:
         """Predictions and their standard deviations, by sampled dropout and learned errors (Kendall and Gal 2017).
@@ -381,36 +420,21 @@ class NEGNNModel(ResumableModel):
 
 _PLAIN = ("mode", "n_tasks", "n_classes", "level", "uncertainty", "kernel_share")
 _BOUND = ("backbone", "hidden", "dropout", "layers", *_PLAIN)
-_FEWEST_FOR_KERNEL = 10
+_LATER = ("width", "cutoff", "max_neighbors")  # unknown to configurations of version 0.1
 
 
 class _UntilTheEnd(WarmUpCosine):
     """A schedule that ends with the epochs asked for."""
 
 
-def _encoder_of(
-    pretrained: str | Path | CrystalSSLModel | None,
-) -> tuple[dict[str, Any] | None, CrystalEncoder | None]:
-    """Arguments of the encoder, and the encoder, the model's own."""
-    if pretrained is None:
-        return None, None
-    if isinstance(pretrained, CrystalSSLModel):
-        return pretrained.encoder_arguments, deepcopy(pretrained.crystal_encoder)
-    model = load_pretrained(None if pretrained == "default" else pretrained)
-    return model.encoder_arguments, model.crystal_encoder
+def _opened(pretrained: str | Path | CrystalSSLModel | None) -> CrystalSSLModel | None:
+    """The model whose encoder is used; of a model that was given, nothing is changed."""
+    if pretrained is None or isinstance(pretrained, CrystalSSLModel):
+        return pretrained
+    return CrystalSSLModel.from_folder(DEFAULT if pretrained == "default" else pretrained)
 
 
 def _columns(encoder: CrystalEncoder | None, layers: Sequence[int] | None) -> int:
     if encoder is None:
         return 0
     return encoder.site_size if layers is None else encoder.width * len(layers)
-
-
-def _digest(graph: CrystalGraph) -> bytes:
-    """The same for the same record, whoever built it."""
-    key = blake2b(digest_size=16)
-    species = graph.species
-    for values in (species.site, species.atomic_numbers, species.occupancy, graph.frac_coords, graph.lattice):
-        key.update(np.asarray(values).tobytes())
-    key.update(graph.distance.tobytes())
-    return key.digest()

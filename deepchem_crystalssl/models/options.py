@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import inspect
-import warnings
 from difflib import get_close_matches
 from typing import Any
 
@@ -25,14 +24,6 @@ def refuse_fine_tuning(options: dict[str, Any]) -> None:
     given = {name: options.pop(name) for name in _OF_FINE_TUNING if name in options}
     if given and (given.pop("task", "pretraining") != "pretraining" or given):
         raise TypeError(f"CrystalSSLModel is pretrained without labels and no longer takes task=. {NO_TASK}")
-
-
-def rename(options: dict[str, Any], old: str, new: str) -> Any:
-    """Take an argument given under its old name out of the options, with a FutureWarning; None if it is not there."""
-    if old not in options:
-        return None
-    warnings.warn(f"{old}= is now called {new}=; the old name goes with version 0.3", FutureWarning, stacklevel=3)
-    return options.pop(old)
 
 
 def arguments_of(model: type) -> set[str]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, cast
@@ -13,17 +13,18 @@ import torch
 from deepchem.data import Dataset
 from torch import Tensor, nn
 
-from .batches import BatchMaker, PretrainingBatch
-from .checkpoints import read_config
+from .._renamed import renamed_arguments
+from .batches import BatchMaker, PretrainingBatch, PretrainingNetwork
+from .checkpoints import arguments_of
 from ..crystals.disorder import Disorder
-from ..errors import OnError, Report
-from ..crystals.records import CrystalGraph
+from ..errors import OnError, OptionError, Report
 from ..diffraction.conditions import TRAINING, MeasurementConditions
-from ..crystals.neighbors import IsolatedAtoms, enumerate_graphs
-from ..diffraction.grid import XRDGrid
-from ..data.datasets import records_of
+from ..crystals.neighbors import IsolatedAtoms
+from ..diffraction.grid import PowderPatterns, XRDGrid, on_grid
 from .embedding import Level, Space, embed_expected_patterns, embed_graphs, embed_patterns, evaluation_mode
 from ..crystals.duplicates import duplicate_groups
+from .folders import open_folder
+from .inputs import check_dataset, enumerate_model_graphs, note_positions
 from .log import validation_metrics
 from ..nn.crystal_encoder import CrystalEncoder
 from ..nn.links import Engine
@@ -38,68 +39,73 @@ from .resumable import ResumableModel
 _VALIDATION_SEED = 5
 
 
-def _note_positions(found: Iterator[tuple[int, CrystalGraph]], positions: list[int]) -> Iterator[CrystalGraph]:
-    """The graphs alone; the positions of their items are appended as the graphs are read."""
-    for position, graph in found:
-        positions.append(position)
-        yield graph
-
-
-class PretrainingNetwork(nn.ModuleDict):
-    """Encoders and objectives' heads as one module; its output is the crystal vectors."""
-
-    def forward(self, inputs: PretrainingBatch) -> Tensor:
-        """(B, embedding_size)."""
-        return self["crystal_encoder"](inputs.graphs)
-
-
+@renamed_arguments(instrument="conditions")
 class CrystalSSLModel(ResumableModel):
     """Self-supervised pretraining on crystals and their powder patterns, as a DeepChem model.
 
-    One encoder looks at a crystal's graph, another, where the objectives ask for it, at its powder pattern, simulated
-    per batch from the record. The pretext objectives train them without labels; labels and weights of a dataset are
-    ignored.
+    One encoder maps the graph of a crystal to a vector. If the objectives ask for it, a second one maps its powder
+    pattern, which is simulated for each batch. The objectives train both without labels; labels and weights of a data
+    set are ignored. To learn from labels, give the trained model to
+    :class:`~deepchem_crystalssl.NEGNNModel`, as ``NEGNNModel(pretrained=model)``, and with ``fine_tune=1e-4`` to train
+    its encoder further.
 
     Parameters
     ----------
     objectives : str or sequence of Objective
-        A preset, or the objectives themselves, whose losses are added:
+        The name of a preset, or the objectives themselves, whose losses are added:
 
-        * ``"suzuki2022"``: crystal and pattern meet, bidirectional triplet loss,
-        * ``"kong2024"``: hidden atoms and distances are guessed,
-        * ``"kong2024-contrastive"``: two partly hidden views meet, NT-Xent,
-        * ``"joint"``: ours, InfoNCE between crystal and pattern, hidden species, computable descriptors;
+        * ``"suzuki2022"``: the vectors of a crystal and of its pattern must agree (bidirectional triplet loss),
+        * ``"kong2024"``: masked elements and distances are predicted,
+        * ``"kong2024-contrastive"``: the vectors of two masked views of a crystal must agree (NT-Xent),
+        * ``"joint"``: this package's own; InfoNCE between crystal and pattern, prediction of masked elements and of
+          descriptors that are computed from the structure,
         * ``"joint-measured"`` and ``"joint-measured-small"``: as the shipped models ``"general"`` and ``"small"`` were
           trained, on patterns as they would be measured.
     encoder : dict, optional
         Arguments of :class:`~deepchem_crystalssl.nn.crystal_encoder.CrystalEncoder` (``width``, ``n_layers``,
-        ``hidden``, ``embedding_size``, ``readout``), over those of the preset.
+        ``hidden``, ``embedding_size``, ``readout``); they take precedence over those of the preset.
     xrd_encoder : dict, optional
         Arguments of :class:`~deepchem_crystalssl.nn.xrd_encoder.XRDEncoder` (``channels``, ``hidden``), likewise.
     grid : XRDGrid
-        How patterns are drawn.
-    instrument : MeasurementConditions, optional
-        Patterns as measured: every batch sees other instruments and samples, drawn from these ranges. By default that
-        of the preset, or else the clean pattern of the grid.
+        Angular range, bins and wavelength of the patterns.
+    conditions : MeasurementConditions, optional
+        Ranges of instrument and sample effects; for every batch other values are drawn. By default those of the
+        preset, or ideal patterns if it has none.
     mixed_precision : bool
-        Pattern encoder and heads compute in bfloat16, where the device is fast at it; sums over neighbours, losses and
-        weights stay in float32.
+        Whether the pattern encoder and the heads compute in bfloat16. Sums over neighbours, losses and weights stay in
+        single precision.
     engine : {"auto", "dgl", "torch", "fused"}
-        Who does the message passing.
+        Implementation of the message passing.
     max_gradient : float
         Gradients are clipped to this norm.
+    cutoff, max_neighbors : float and int, optional
+        How the graphs are made (:func:`~deepchem_crystalssl.structures_to_graphs`); by default as the first graphs that
+        are trained on. A model takes no graphs that were made otherwise.
     seed : int
-        Of the initial weights, the shuffling and every draw: each is a function of the seed and the step, so
-        that a run resumed at any step goes on as if it had not stopped.
+        Seed of the initial weights, of the order of the crystals and of every draw. Each draw depends on the seed and
+        the step alone, so that a resumed training gives the result of an uninterrupted one.
     **kwargs
-        DeepChem's: ``batch_size``, ``learning_rate``, ``model_dir``, ``device``, ``log_frequency``, ...
+        Arguments of DeepChem's models: ``batch_size``, ``learning_rate``, ``optimizer``, ``model_dir``, ``device``,
+        ``log_frequency``, ...
 
     Attributes
     ----------
     left_out : Report
-        Crystals that training left out, and why.
+        Crystals that were left out of the training, and why.
     card : dict
-        Of a model that came with a card: data, licence, training, metrics, limits.
+        What is known of a model from :func:`~deepchem_crystalssl.load_pretrained`: data, licence, training, metrics,
+        limits.
+
+    Raises
+    ------
+    TypeError
+        If an argument does not exist.
+    OptionError, GridError
+        If an argument has a value that cannot be used.
+
+    References
+    ----------
+    Suzuki et al., Sci. Rep. 12, 22078 (2022); Kong et al., npj Comput. Mater. 10 (2024).
 
     Examples
     --------
@@ -127,7 +133,7 @@ class CrystalSSLModel(ResumableModel):
         encoder: dict[str, Any] | None = None,
         xrd_encoder: dict[str, Any] | None = None,
         grid: XRDGrid = XRDGrid(),
-        instrument: MeasurementConditions | None = None,
+        conditions: MeasurementConditions | None = None,
         mixed_precision: bool = False,
         engine: Engine = "auto",
         max_gradient: float = 5.0,
@@ -140,19 +146,23 @@ class CrystalSSLModel(ResumableModel):
         self.encoder_arguments = {**preset.encoder, **(encoder or {})}
         self.xrd_encoder_arguments = {**preset.xrd_encoder, **(xrd_encoder or {})}
         self.xrd_grid = grid.check()
-        instrument = instrument or (TRAINING if preset.measured else None)
-        self.instrument = instrument and instrument.check()
-        if not self.needs_patterns and (self.xrd_encoder_arguments or instrument):
+        conditions = conditions or (TRAINING if preset.measured else None)
+        self.conditions = conditions and conditions.check()
+        if not self.needs_patterns and (self.xrd_encoder_arguments or conditions):
             names = ", ".join(objective.name for objective in self.objectives)
             warnings.warn(
-                f"xrd_encoder and instrument play no part: no objective ({names}) looks at patterns", stacklevel=2
+                f"xrd_encoder and conditions have no effect: no objective ({names}) uses patterns", stacklevel=3
             )
-        if "ideal patterns" in self.modalities and instrument is None:
-            raise ValueError("instrument: None; to tell measured from ideal patterns, give MeasurementConditions")
+        if "ideal patterns" in self.modalities and conditions is None:
+            raise OptionError(
+                "conditions",
+                "None",
+                "an objective that compares measured with ideal patterns needs measurement conditions",
+                "Give MeasurementConditions.",
+            )
         self.mixed_precision = mixed_precision
         self.engine: Engine = engine
-        self.batches = BatchMaker(self.xrd_grid, self.instrument, self.modalities, engine)
-        self.card: dict[str, Any] = {}
+        self.batches = BatchMaker(self.xrd_grid, self.conditions, self.modalities, engine)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             components = self.build_components()
@@ -163,40 +173,51 @@ class CrystalSSLModel(ResumableModel):
         super().__init__(self.build_model(), components, seed=seed, max_gradient=max_gradient, **kwargs)
 
     def untrained(self, seed: int = 0) -> CrystalSSLModel:
-        """A model of the same configuration with random weights: the control of every measure."""
+        """A model of the same configuration with random weights, as a control."""
         return CrystalSSLModel(
             self.objectives,
             encoder=self.encoder_arguments,
             xrd_encoder=self.xrd_encoder_arguments,
             grid=self.xrd_grid,
-            instrument=self.instrument,
+            conditions=self.conditions,
+            **self._graph_config(),
             engine=self.engine,
             seed=seed,
             device=self.device,
         )
 
     def __sklearn_clone__(self) -> CrystalSSLModel:
-        """Itself: to a descriptor that uses it, a trained model is a value; a copy would share its folder."""
+        """The model itself: scikit-learn need not copy a trained model when it clones a descriptor that uses it."""
         return self
 
     @classmethod
-    def from_folder(cls, folder: str | Path, **kwargs: Any) -> CrystalSSLModel:
-        """The model trained or saved in a folder, from its configuration and newest checkpoint.
-
-        Parameters
-        ----------
-        folder : str or Path
-        **kwargs
-            Constructor arguments that the checkpoint does not bind: ``engine``, ``device``, ``batch_size``, ...
+    def from_config(cls, config: dict[str, Any], source: str, **kwargs: Any) -> CrystalSSLModel:
+        """A model of a configuration, with random weights; ``source`` is what an error names.
 
         Raises
         ------
         CheckpointError
-            If the folder holds no model.
+            If the configuration is not one of this version.
         """
-        model = cls(**{**read_config(folder), "model_dir": str(folder), **kwargs})
-        model.restore(model_dir=str(folder))
-        return model
+        return cls(**{**arguments_of(config, source), **kwargs})
+
+    @classmethod
+    def from_folder(cls, folder: str | Path, **kwargs: Any) -> CrystalSSLModel:
+        """Open a model; like :func:`~deepchem_crystalssl.load_pretrained`, for models of this class.
+
+        Parameters
+        ----------
+        folder : str or Path
+            Where a model was trained or saved, or the name of a shipped one.
+        **kwargs
+            Constructor arguments that the weights do not determine: ``engine``, ``device``, ``batch_size``, ...
+
+        Raises
+        ------
+        CheckpointError
+            If the folder holds no such model.
+        """
+        return open_folder(folder, {"CrystalSSLModel": cls}, **kwargs)
 
     @property
     def crystal_encoder(self) -> CrystalEncoder:
@@ -205,21 +226,21 @@ class CrystalSSLModel(ResumableModel):
 
     @property
     def xrd_encoder(self) -> XRDEncoder | None:
-        """The encoder of patterns, if an objective trains one."""
+        """The encoder of patterns; None if no objective uses patterns."""
         return cast("XRDEncoder | None", self.components.get("xrd_encoder"))
 
     @property
     def needs_patterns(self) -> bool:
-        """Whether any objective looks at patterns."""
+        """Whether any objective uses patterns."""
         return "patterns" in self.modalities
 
     @property
     def modalities(self) -> frozenset[Modality]:
-        """What the objectives need of a batch."""
+        """The modalities that the objectives need of a batch."""
         return needed_modalities(self.objectives)
 
     def build_components(self) -> dict[str, nn.Module]:
-        """Encoders and heads, by the names under which they can be transferred and frozen."""
+        """Encoders and heads, by the names under which DeepChem transfers and freezes them."""
         encoder = CrystalEncoder(**self.encoder_arguments)
         components: dict[str, nn.Module] = {"crystal_encoder": encoder}
         if self.needs_patterns:
@@ -241,7 +262,7 @@ class CrystalSSLModel(ResumableModel):
 
     @property
     def left_out(self) -> Report:
-        """Crystals that training left out, and why."""
+        """Crystals that were left out of the training, and why."""
         return self.batches.left_out
 
     def validate(self, dataset: Dataset) -> dict[str, float]:
@@ -254,20 +275,23 @@ class CrystalSSLModel(ResumableModel):
         dict from str to float
             ``loss`` and the numbers of :func:`~deepchem_crystalssl.models.log.validation_metrics`.
         """
+        self.check_data(dataset, "dataset", self.min_batch)
         total, count = 0.0, 0
         with evaluation_mode(self.model), torch.no_grad():
             for (X,), _, _ in self._without_padding(dataset.iterbatches(self.batch_size, deterministic=True), dataset):
+                self.check_graphs(X)
                 losses = self._losses_of(self.batches(X, _VALIDATION_SEED, self.device), _VALIDATION_SEED)
                 total, count = total + float(_sum(losses)) * len(X), count + len(X)
         graphs, patterns = list(dataset.X), None
         if self.needs_patterns:
             graphs, drawn = self.batches.simulate(graphs, _VALIDATION_SEED)
-            patterns = self.embed_xrd(drawn, progress=False)
+            patterns = embed_patterns(self._pattern_encoder(), drawn, self.device, progress=False)
         vectors = embed_graphs(self.crystal_encoder, graphs, engine=self.engine, device=self.device)
         return {"loss": total / max(count, 1)} | validation_metrics(vectors, patterns, duplicate_groups(graphs))
 
     def _prepare_batch(self, batch: tuple[Any, Any, Any]) -> tuple[PretrainingBatch, list, list]:
         (X,), _, _ = batch
+        self.check_graphs(X)
         return self.batches(X, self.step_seed, self.device), [], []
 
     def loss_func(self, inputs: PretrainingBatch, labels: Any, weights: Any) -> Tensor:
@@ -299,7 +323,8 @@ class CrystalSSLModel(ResumableModel):
             "encoder": self.encoder_arguments,
             "xrd_encoder": self.xrd_encoder_arguments,
             "grid": asdict(self.xrd_grid),
-            "instrument": self.instrument and asdict(self.instrument),
+            "conditions": self.conditions and asdict(self.conditions),
+            **self._graph_config(),
         }
 
     # Use
@@ -323,62 +348,94 @@ class CrystalSSLModel(ResumableModel):
         Parameters
         ----------
         structures
-            A DeepChem dataset of crystal graphs, or anything :func:`~deepchem_crystalssl.read_structures` reads.
+            A DeepChem data set of crystal graphs, or anything :func:`~deepchem_crystalssl.read_structures` reads. A
+            :class:`~deepchem_crystalssl.CrystalGraph` enters with the edges it has; the graphs of other crystals are
+            made as those of the training were (``cutoff``, ``max_neighbors``).
         level : {"crystal", "site"}
             One vector per crystal, or one per site.
         layers : sequence of int, optional
-            Layers whose vectors are joined; 0 knows only the element, k what lies within k hops. By default the
-            crystal's vector in the space it shares with patterns, and the last layer for sites. For a crystal, layers
-            are pooled by mean and standard deviation over sites.
+            Layers whose vectors are joined. Layer 0 depends on the element alone, layer k on what lies within k edges.
+            By default the crystal vector of the chosen space, and the last layer for sites. Layers of a crystal are
+            read out by mean and standard deviation over its sites.
         space : {"shared", "pattern", "descriptor", "similarity"}
-            What a crystal's vector is for: to meet patterns; to be found by them more surely, for it is made of the
-            crystal's own simulated patterns; to predict properties from, by regressors that look at Manhattan
-            distances or single columns, already scaled; to find what is alike, by cosine or Euclidean distance. The
-            descriptor is there for sites too: attributes and all layers.
+            What the vector of a crystal is meant for:
+
+            * ``"shared"``: comparison with vectors of patterns (:meth:`embed_xrd`),
+            * ``"pattern"``: the same, more surely; the mean vector of the crystal's own simulated patterns,
+            * ``"descriptor"``: regression of properties; the columns are scaled for Manhattan distances. For sites
+              these are their attributes and all layers,
+            * ``"similarity"``: search for similar crystals, by cosine or Euclidean distance.
         disorder, isolated_atoms, on_error, report, n_threads, progress
-            As in :func:`~deepchem_crystalssl.structures_to_graphs`.
+            As in :func:`~deepchem_crystalssl.structures_to_graphs`; the first two for the graphs that are made here.
 
         Returns
         -------
         numpy.ndarray
-            float32, in order, bad items left out: (n, F), or for sites (sum of N, F), crystal after crystal.
+            float32, in the order of the source, without the items left out: (n, F), or for sites (sum of N, F).
+
+        Raises
+        ------
+        GraphMismatchError
+            If a finished graph was made with another cutoff or number of neighbours than those of the training.
+        CrystalInputError
+            The typed error of the first bad item, if ``on_error`` is "raise".
+        ValueError
+            If level, layers and space do not go together.
         """
-        source = records_of(structures) if isinstance(structures, Dataset) else structures
         report = Report() if report is None else report
-        options: dict[str, Any] = {"disorder": disorder, "n_threads": n_threads, "progress": progress}
-        found = enumerate_graphs(source, isolated_atoms=isolated_atoms, on_error=on_error, report=report, **options)
+        of_patterns = space == "pattern" and level == "crystal" and layers is None
         positions: list[int] = []
-        graphs = _note_positions(found, positions)
-        if space == "pattern" and level == "crystal" and layers is None:
+        found = enumerate_model_graphs(
+            structures, self.graph_options, on_error, report, edges=not of_patterns,
+            disorder=disorder, isolated_atoms=isolated_atoms, n_threads=n_threads, progress=progress,
+        )  # fmt: skip
+        graphs = note_positions(found, positions)
+        if of_patterns:
             vectors, errors = embed_expected_patterns(self._pattern_encoder(), graphs, self.xrd_grid, self.device)
             for position, error in zip(positions, errors, strict=True):
                 if error is not None:
                     report.handle(error, on_error, position)
-            report.log()
-            return vectors
-        vectors = embed_graphs(self.crystal_encoder, graphs, level, layers, self.engine, self.device, space)
+        else:
+            vectors = embed_graphs(self.crystal_encoder, graphs, level, layers, self.engine, self.device, space)
         report.log()
         return vectors
 
-    def embed_xrd(self, patterns: Any, progress: bool | None = None) -> np.ndarray:
-        """Pattern vectors.
+    def predict_embedding(self, dataset: Dataset) -> np.ndarray:
+        """Vectors of the crystals of a data set, as :meth:`embed` gives them: float32 (n, embedding_size)."""
+        check_dataset(dataset)
+        return self.embed(dataset, progress=False)
+
+    def embed_xrd(self, patterns: Any, progress: bool | None = None, *, grid: XRDGrid | None = None) -> np.ndarray:
+        """Vectors of powder patterns.
 
         Parameters
         ----------
-        patterns : array-like (n, n_bins) or (n_bins,)
-            On the model's ``xrd_grid``, normalised to their maximum, as :func:`~deepchem_crystalssl.simulate_xrd`
-            and :func:`~deepchem_crystalssl.prepare_measured_pattern` give them.
+        patterns : PowderPatterns or array-like, (n, n_bins) or (n_bins,)
+            On ``xrd_grid``, the grid of the model, normalised to their maximum, as
+            :func:`~deepchem_crystalssl.simulate_xrd` and :func:`~deepchem_crystalssl.prepare_measured_pattern` return
+            them.
+        progress : bool, optional
+            Show a progress bar; by default on a terminal only.
+        grid : XRDGrid, optional
+            The grid on which a plain array lies, which does not say so itself.
 
         Returns
         -------
         numpy.ndarray
             float32 (n, embedding_size).
+
+        Raises
+        ------
+        GridError
+            If the patterns lie on another grid than that of the model.
         """
-        return embed_patterns(self._pattern_encoder(), patterns, self.xrd_grid, self.device, progress)
+        encoder = self._pattern_encoder()
+        stated = patterns if grid is None else PowderPatterns(patterns, grid)
+        return embed_patterns(encoder, on_grid(stated, self.xrd_grid), self.device, progress)
 
     def _pattern_encoder(self) -> XRDEncoder:
         if self.xrd_encoder is None:
-            raise ValueError("objectives: none of them trains a pattern encoder; use 'joint' or 'suzuki2022'")
+            raise ValueError("objectives: none of them trains a pattern encoder; train with 'joint' or 'suzuki2022'")
         return self.xrd_encoder
 
 

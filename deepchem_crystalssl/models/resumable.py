@@ -1,24 +1,21 @@
-"""Training a person can live with: what every DeepChem model of this package shares."""
+"""Training that can be interrupted: what the DeepChem models of this package share."""
 
 from __future__ import annotations
 
-import pickle
 import time
 import warnings
-from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from abc import abstractmethod
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-import torch
 from deepchem.data import Dataset
 from deepchem.models.optimizers import LearningRateSchedule
-from deepchem.models.torch_models.modular import ModularTorchModel
 from torch import Tensor, nn
 
-from .checkpoints import check_config, write_config
-from ..errors import CheckpointError, NoCrystalsError, OptionError
 from ..data.datasets import with_own_randomness
+from ..errors import NoCrystalsError, OptionError
+from .checkpointed import CheckpointedModel
 from .embedding import evaluation_mode
 from .inputs import check_datapoints, check_dataset
 from .log import EarlyStopping, TrainingLog
@@ -29,12 +26,12 @@ _BEST = "best"
 _LOG = "training_log.jsonl"
 
 
-class ResumableModel(ModularTorchModel, ABC):
-    """A DeepChem model that resumes, validates, stops early, logs, clips, and knows its checkpoints' configuration.
+class ResumableModel(CheckpointedModel):
+    """A DeepChem model whose training can be resumed, validated and stopped early, and which keeps a log of it.
 
     A subclass calls ``super().__init__(seed=..., max_gradient=..., **deepchem)`` after its components are built, and
-    has ``config``, ``validate``, ``loss_func`` and ``_prepare_batch``. It draws only from generators seeded by
-    ``step_seed``: then a run resumed at any step goes on as if it had not stopped.
+    has ``config``, ``from_config``, ``validate``, ``loss_func`` and ``_prepare_batch``. If it draws only from
+    generators seeded by ``step_seed``, a training that is resumed at any step gives the result of an uninterrupted one.
 
     Attributes
     ----------
@@ -54,11 +51,6 @@ class ResumableModel(ModularTorchModel, ABC):
         self._saved_at = 0.0
         check_count("batch_size", kwargs.get("batch_size", 100), max(1, self.min_batch))
         super().__init__(*args, **kwargs)
-
-    @property
-    @abstractmethod
-    def config(self) -> dict[str, Any]:
-        """What a checkpoint must agree with; constructor arguments, as JSON can hold them."""
 
     @abstractmethod
     def validate(self, dataset: Dataset) -> dict[str, float]:
@@ -297,101 +289,15 @@ class ResumableModel(ModularTorchModel, ABC):
         with evaluation_mode(self.model):
             return super()._predict(*args, **kwargs)
 
-    # Checkpoints
-
     def save_checkpoint(self, max_checkpoints_to_keep: int = 5, model_dir: str | None = None) -> None:
-        """Save weights, optimizer, step and configuration; also before the first fit."""
-        self._ensure_built()
+        """Save weights, optimizer, step and configuration; also before the first fit.
+
+        Parameters
+        ----------
+        max_checkpoints_to_keep : int
+            Older ones are deleted.
+        model_dir : str, optional
+            Another folder than that of the model.
+        """
         super().save_checkpoint(max_checkpoints_to_keep, model_dir)
-        write_config(model_dir or self.model_dir, self.config)
         self._saved_at = time.monotonic()
-
-    def save(self) -> None:
-        """Save a checkpoint and the configuration in ``model_dir``, as :meth:`save_checkpoint` does."""
-        self.save_checkpoint()
-
-    def reload(self) -> None:
-        """Load the newest checkpoint in ``model_dir``, as :meth:`restore` does."""
-        self.restore()
-
-    def restore(
-        self, components: list[str] | None = None, checkpoint: str | None = None, model_dir: str | None = None
-    ) -> None:
-        """Load a checkpoint: everything, to go on training, or the weights of some components only.
-
-        Parameters
-        ----------
-        components : list of str, optional
-            Load only these, without the optimizer's state, which belongs to a full restore.
-        checkpoint, model_dir : str, optional
-            By default the newest checkpoint of this model's folder.
-
-        Raises
-        ------
-        CheckpointError
-            If there is none, or it was written by a model of another configuration.
-        """
-        path, data = self._read_checkpoint(checkpoint, model_dir)
-        if components is not None:
-            self.take_over(data, components, path)
-            return
-        check_config(path, self.config)
-        self.take_over(data, self.components, path)
-        self._pytorch_optimizer.load_state_dict(data["optimizer_state_dict"])
-        self._global_step = data["global_step"]
-        if self._lr_schedule is not None:
-            self._lr_schedule.last_epoch = self._global_step
-
-    def load_from_pretrained(
-        self, source_model: Any = None, components: list[str] | None = None, **kwargs: Any
-    ) -> None:
-        """Take over the weights of another model's components, from the model or from its checkpoint.
-
-        Parameters
-        ----------
-        source_model : CrystalSSLModel, optional
-            Instead of a checkpoint.
-        components : list of str, optional
-            By default all that both models have.
-        **kwargs
-            ``checkpoint`` or ``model_dir``, as in :meth:`restore`.
-
-        Raises
-        ------
-        CheckpointError
-            If a component is missing, or built with other arguments.
-        """
-        if source_model is None:
-            source, states = self._read_checkpoint(kwargs.get("checkpoint"), kwargs.get("model_dir"))
-        else:
-            source = "source_model"
-            states = {name: component.state_dict() for name, component in source_model.components.items()}
-        shared = [name for name in self.components if name in states]
-        self.take_over(states, shared if components is None else components, source)
-
-    def _read_checkpoint(
-        self, checkpoint: str | Path | None, model_dir: str | Path | None
-    ) -> tuple[str, dict[str, Any]]:
-        """A checkpoint, by default the newest, and what is in it."""
-        if checkpoint is None:
-            folder = str(model_dir or self.model_dir)
-            checkpoints = sorted(self.get_checkpoints(folder)) if Path(folder).is_dir() else []
-            if not checkpoints:
-                raise CheckpointError(folder, "no checkpoint", remedy="Train first, or name the folder.")
-            checkpoint = checkpoints[0]
-        self._ensure_built()
-        try:
-            return str(checkpoint), torch.load(checkpoint, map_location=self.device, weights_only=True)
-        except (pickle.UnpicklingError, RuntimeError, EOFError, OSError) as error:
-            raise CheckpointError(str(checkpoint), f"cannot be read: {str(error)[:200]}") from error
-
-    def take_over(self, states: Mapping[str, Any], names: Iterable[str], source: str) -> None:
-        """Load the weights of these components, each a state dict; ``source`` is what an error names."""
-        for name in names:
-            if name not in states or name not in self.components:
-                both = ", ".join(known for known in self.components if known in states)
-                raise CheckpointError(source, f"no component {name!r}", remedy=f"Both have {both or 'none'}.")
-            try:
-                self.components[name].load_state_dict(states[name])
-            except RuntimeError as error:
-                raise CheckpointError(source, f"another {name}: {error}") from error

@@ -90,13 +90,17 @@ class NEGNN(nn.Module):
 
     def forward(self, batch: GraphBatch, pretrained: Tensor | None = None) -> Tensor:
         """Outputs of crystals (B, n_outputs), or of sites (A, n_outputs); ``pretrained`` is (A, n_pretrained)."""
+        return self.output(self._dropped(self.read_out(batch, pretrained)))
+
+    def read_out(self, batch: GraphBatch, pretrained: Tensor | None = None) -> Tensor:
+        """The layer before the outputs, (B, hidden), or (A, hidden) for sites."""
         sites = sum_species(batch, self.embed_elements(self.element_features))
         if self.embed_pretrained is not None:
             assert pretrained is not None
             sites = sites + self.embed_pretrained(pretrained)
         sites = torch.cat([sites, self.backbone(batch, sites)], dim=1)
         seen = mean_and_std(batch, sites) if self.level == "crystal" else sites
-        return self.output(self._dropped(F.silu(self.norm(self.hidden(seen)))))
+        return F.silu(self.norm(self.hidden(seen)))
 
     def _dropped(self, values: Tensor) -> Tensor:
         return F.dropout(values, self.dropout, training=self.training or self.sampling)
@@ -208,12 +212,16 @@ class PropertyPredictor(nn.ModuleDict):
         super().__init__(components)
         self.mode, self.n_tasks, self.n_classes, self.layers = mode, n_tasks, n_classes, layers
 
-    def raw(self, inputs: tuple[GraphBatch, Tensor | None]) -> Tensor:
-        """Output of the network in standard deviations, (B or A, outputs). Vectors that are None are computed."""
+    def inputs_of_network(self, inputs: tuple[GraphBatch, Tensor | None]) -> tuple[GraphBatch, Tensor | None]:
+        """Batch and pretrained vectors; vectors that are None are computed."""
         batch, vectors = inputs
         if vectors is None and "encoder" in self:
             vectors = cast(CrystalEncoder, self["encoder"]).standardized_sites(batch, self.layers)
-        return self["network"](batch, vectors)
+        return batch, vectors
+
+    def raw(self, inputs: tuple[GraphBatch, Tensor | None]) -> Tensor:
+        """The outputs of the network, (B or A, outputs), in standard deviations of the labels."""
+        return self["network"](*self.inputs_of_network(inputs))
 
     def forward(self, inputs: tuple[GraphBatch, Tensor | None]) -> Tensor | tuple[Tensor, Tensor]:
         """Values (B or A, n_tasks), with variances if these are learned; or probabilities and logits of classes."""

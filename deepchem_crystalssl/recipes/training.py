@@ -150,7 +150,7 @@ def pretrain(
             encoder=settings["encoder"],
             xrd_encoder=settings["xrd_encoder"],
             grid=XRDGrid(**settings["grid"]),
-            instrument=conditions,
+            conditions=conditions,
             mixed_precision=settings["mixed_precision"],
             engine=settings["engine"],
             device=settings["device"],

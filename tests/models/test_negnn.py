@@ -13,6 +13,7 @@ import torch
 import deepchem_crystalssl as dcs
 from deepchem_crystalssl import NEGNNModel, site_labels
 from deepchem_crystalssl.evaluation.kernel_ridge import LaplacianRidgeCV
+from deepchem_crystalssl.models.frozen import SiteVectors
 
 SMALL = {"pretrained": "small", "batch_size": 32, "hidden": 32, "kernel_share": 0.0}
 BOTH = {**SMALL, "kernel_share": 0.5}
@@ -86,11 +87,9 @@ def test_own_backbone(dataset):
 
 
 def test_frozen_vectors_are_computed_once(dataset, monkeypatch):
-    from deepchem_crystalssl.models import negnn
-
     asked = []
-    embed = negnn.NEGNNModel._embed
-    monkeypatch.setattr(negnn.NEGNNModel, "_embed", lambda self, g: (asked.extend(g), embed(self, g))[1])
+    compute = SiteVectors._compute
+    monkeypatch.setattr(SiteVectors, "_compute", lambda self, g, d: (asked.extend(g), compute(self, g, d))[1])
     model = NEGNNModel(**SMALL)
     before = {k: v.clone() for k, v in model.encoder.state_dict().items()}
     model.fit(dataset, nb_epoch=3)

@@ -24,7 +24,7 @@ def model(graphs):
 
     X = np.empty(48, object)
     X[:] = graphs[:48]
-    model = CrystalSSLModel("joint", instrument=REALISTIC, **SMALL)
+    model = CrystalSSLModel("joint", conditions=REALISTIC, **SMALL)
     model.fit(dc.data.NumpyDataset(X), nb_epoch=3)
     return model
 

@@ -197,7 +197,7 @@ def test_killed_run_goes_on_to_the_same_end(tmp_path):
 
 
 def test_patterns_as_measured_differ_from_step_to_step(dataset, tmp_path):
-    model = joint(tmp_path, instrument=HARD)
+    model = joint(tmp_path, conditions=HARD)
     model._ensure_built()
     batch = ([dataset.X[:4]], [], [])
     first, again = (model._prepare_batch(batch)[0][1] for _ in range(2))

@@ -18,7 +18,7 @@ from deepchem_crystalssl.evaluation.metrics import retrieval_recall
 from deepchem_crystalssl.models.log import TrainingLog, validation_metrics
 from deepchem_crystalssl.pretext.objectives import InfoNCE
 
-pytestmark = pytest.mark.filterwarnings("ignore:xrd_encoder and instrument play no part")
+pytestmark = pytest.mark.filterwarnings("ignore:xrd_encoder and conditions have no effect")
 
 SMALL = dict(
     encoder=dict(width=16, n_layers=2, hidden=64, embedding_size=24),
@@ -308,7 +308,7 @@ def test_measured_patterns_meet_ideal_ones(train, unseen):
         CrystalSSLModel(objectives)
     ends = []
     for chosen in (objectives, objectives[:1]):
-        model = CrystalSSLModel(chosen, **SMALL, instrument=HARD, learning_rate=0.003)
+        model = CrystalSSLModel(chosen, **SMALL, conditions=HARD, learning_rate=0.003)
         model.fit(train, nb_epoch=30)
         measured = measure_patterns(unseen.X, HARD, model.xrd_grid, seed=3)
         ideal = simulate_xrd(list(unseen.X), model.xrd_grid)

@@ -35,10 +35,12 @@ def test_cards_say_what_a_user_must_know(name):
     assert wanted <= set(card)
 
 
-@pytest.mark.parametrize("name", NAMES)
-def test_a_preset_of_the_same_name_trains_such_a_model(name):
+@pytest.mark.parametrize("name, preset", [("general", "joint-measured"), ("small", "joint-measured-small")])
+def test_a_preset_trains_such_a_model(name, preset):
     shipped = dcs.load_pretrained(name)
-    assert as_json(shipped.config) == as_json(dcs.CrystalSSLModel(name).config)
+    graphs = {"cutoff": 8.0, "max_neighbors": 12}
+    assert as_json(shipped.config) == as_json(dcs.CrystalSSLModel(preset, **graphs).config)
+    assert json.loads((WEIGHTS / name / "card.json").read_text())["config"] == as_json(shipped.config)
 
 
 def as_json(config):

@@ -1,0 +1,157 @@
+"""Folders of models: one that came with the package, one that was saved, or one that was trained in."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from importlib.resources import as_file, files
+from pathlib import Path
+from typing import Any, TypeVar
+
+import pandas as pd
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+
+from ..errors import CheckpointError
+from .checkpoints import CONFIG, read_config
+from .resumable import ResumableModel
+
+Model = TypeVar("Model", bound=ResumableModel)
+
+FORMAT = 1
+"""Version of the layout of a saved folder."""
+CARD, WEIGHTS = "card.json", "model.safetensors"
+DEFAULT = "general"
+
+
+def open_folder(name_or_path: str | Path | None, classes: Mapping[str, type[Model]], **kwargs: Any) -> Model:
+    """The model in a folder, of the class that its card or its configuration names.
+
+    Parameters
+    ----------
+    name_or_path : str or Path, optional
+        Name of a shipped model, or a folder that a model was saved or trained in; by default ``"general"``.
+    classes : dict from str to class
+        The classes that are allowed.
+    **kwargs
+        Constructor arguments that the weights do not determine.
+
+    Raises
+    ------
+    CheckpointError
+        If there is no such model, it is of another class, or its files cannot be read.
+    """
+    folder = _find(DEFAULT if name_or_path is None else name_or_path)
+    is_saved = (folder / CARD).is_file() or not (folder / CONFIG).is_file()
+    content = read_card(folder) if is_saved else {"config": read_config(folder)}
+    name = content["config"].get("class", "CrystalSSLModel")
+    if name not in classes:
+        raise CheckpointError(
+            str(folder), f"a {name}", f"here a model is a {' or '.join(classes)}", "Open it with load_pretrained."
+        )
+    source = str(folder / (CARD if is_saved else CONFIG))
+    if not is_saved:
+        model = classes[name].from_config(content["config"], source, **{"model_dir": str(folder), **kwargs})
+        model.restore(model_dir=str(folder))
+        return model
+    digest = sha256(folder / WEIGHTS)
+    if digest != content["sha256"]:
+        raise CheckpointError(
+            str(folder / WEIGHTS),
+            f"sha256 {digest[:12]}..., the card says {str(content['sha256'])[:12]}...",
+            "weights must be those the card describes",
+            "Copy or install the model's folder again.",
+        )
+    model = classes[name].from_config(content["config"], source, **kwargs)
+    model.take_over(_read_weights(folder / WEIGHTS), model.components, str(folder / WEIGHTS))
+    model.card = content["card"]
+    return model
+
+
+def _read_weights(path: Path) -> dict[str, dict[str, torch.Tensor]]:
+    """The state of every component, floating-point numbers in single precision."""
+    try:
+        tensors = load_file(path)
+    except SafetensorError as error:
+        raise CheckpointError(str(path), f"cannot be read: {error}") from error
+    states: dict[str, dict[str, torch.Tensor]] = {}
+    for key, tensor in tensors.items():
+        component, _, rest = key.partition(".")
+        states.setdefault(component, {})[rest] = tensor.float() if tensor.is_floating_point() else tensor
+    return states
+
+
+def read_card(folder: str | Path) -> dict[str, Any]:
+    """Read the card of a saved folder.
+
+    Raises
+    ------
+    CheckpointError
+        If there is none, or a newer version wrote it.
+    """
+    path = Path(folder, CARD)
+    try:
+        content = json.loads(path.read_text())
+        version = int(content["format"])
+        missing = {"config", "sha256", "card"} - set(content)
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise CheckpointError(
+            str(path), f"no card ({error})", remedy="Name a folder that a model was saved or trained in."
+        ) from error
+    if version > FORMAT:
+        raise CheckpointError(
+            str(path), f"format {version}", f"this version reads formats up to {FORMAT}", "Update the package."
+        )
+    if missing:
+        raise CheckpointError(str(path), f"no {', '.join(sorted(missing))}", remedy="Write the folder again.")
+    return content
+
+
+def list_pretrained() -> pd.DataFrame:
+    """List the models that came with the package.
+
+    Returns
+    -------
+    pandas.DataFrame
+        name, parameters, megabytes, description, licence; one row each.
+
+    Examples
+    --------
+    >>> list_pretrained().columns.tolist()
+    ['name', 'parameters', 'megabytes', 'description', 'licence']
+    """
+    rows = []
+    with as_file(files(__package__) / "weights") as root:
+        for folder in sorted(path.parent for path in root.glob(f"*/{CARD}")):
+            content = read_card(folder)
+            card = content["card"]
+            size = sum(file.stat().st_size for file in folder.iterdir()) / 1e6
+            texts = [str(card.get(key, "")) for key in ("description", "licence")]
+            rows.append([folder.name, content["parameters"], round(size, 1), *texts])
+    return pd.DataFrame(rows, columns=["name", "parameters", "megabytes", "description", "licence"])
+
+
+def _find(name_or_path: str | Path) -> Path:
+    with as_file(files(__package__) / "weights") as root:
+        shipped = root / str(name_or_path)
+        if (shipped / CARD).is_file() and shipped.parent == root:
+            return shipped
+    if Path(name_or_path).is_dir():
+        return Path(name_or_path)
+    known = ", ".join(list_pretrained()["name"]) or "none"
+    raise CheckpointError(
+        str(name_or_path),
+        "no model",
+        "a model is the name of a shipped one, or a folder that one was saved or trained in",
+        f"Shipped are: {known}.",
+    )
+
+
+def sha256(path: Path) -> str:
+    """Digest of a file, as hexadecimal text."""
+    try:
+        return hashlib.sha256(path.read_bytes()).hexdigest()
+    except OSError as error:
+        raise CheckpointError(str(path), f"cannot be read: {error}") from error
