@@ -19,6 +19,7 @@ from .errors import CrystalInputError as CrystalInputError, Report as Report
 from .evaluation.kernel_ridge import LaplacianRidgeCV as LaplacianRidgeCV
 from .models.labels import site_labels as site_labels
 from .models.negnn import NEGNNModel as NEGNNModel
+from .models.plots import plot_training as plot_training
 from .models.pretrained import (
     list_pretrained as list_pretrained,
     load_pretrained as load_pretrained,

@@ -12,7 +12,8 @@ from torch import Tensor
 from ..crystals.records import CrystalGraph
 from ..evaluation.kernel_ridge import LaplacianRidgeCV
 from ..nn.crystal_encoder import CrystalEncoder
-from ..nn.message_passing import Engine, GraphBatch
+from ..nn.links import Engine
+from ..nn.message_passing import GraphBatch
 from ..nn.negnn import KernelRegression
 from .embedding import SITES_PER_BATCH, batches_of_sites, evaluation_mode
 

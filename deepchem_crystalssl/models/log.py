@@ -13,6 +13,9 @@ import pandas as pd
 
 from ..evaluation.metrics import alignment, retrieval_recall, spread, uniformity
 
+LOG = "training_log.jsonl"
+"""The file of the log in ``model_dir``."""
+
 
 def validation_metrics(
     crystals: np.ndarray, patterns: np.ndarray | None = None, groups: np.ndarray | None = None

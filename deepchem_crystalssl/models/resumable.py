@@ -18,12 +18,11 @@ from ..errors import NoCrystalsError, OptionError
 from .checkpointed import CheckpointedModel
 from .embedding import evaluation_mode
 from .inputs import check_datapoints, check_dataset
-from .log import EarlyStopping, TrainingLog
+from .log import LOG, EarlyStopping, TrainingLog
 from .options import check_count
 from .progress import Progress, stopping_after_a_step
 
 _BEST = "best"
-_LOG = "training_log.jsonl"
 
 
 class ResumableModel(CheckpointedModel):
@@ -68,7 +67,7 @@ class ResumableModel(CheckpointedModel):
     @property
     def training_log(self) -> TrainingLog:
         """What training wrote down, in ``model_dir``."""
-        return TrainingLog(Path(self.model_dir, _LOG))
+        return TrainingLog(Path(self.model_dir, LOG))
 
     @property
     def step_seed(self) -> int:

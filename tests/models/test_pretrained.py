@@ -115,9 +115,9 @@ def test_pickles_are_not_opened(folder, tmp_path):
             return os.system, (f"touch {tmp_path}/ran",)
 
     torch.save({"crystal_encoder": Evil()}, folder / "model.safetensors")
-    from deepchem_crystalssl.models.pretrained import _sha256
+    from deepchem_crystalssl.models.folders import sha256
 
-    edit(folder, sha256=_sha256(folder / "model.safetensors"))
+    edit(folder, sha256=sha256(folder / "model.safetensors"))
     with pytest.raises(CheckpointError, match="cannot be read"):
         load_pretrained(folder)
     assert not (tmp_path / "ran").exists()

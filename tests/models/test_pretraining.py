@@ -82,7 +82,7 @@ def test_bad_items_are_reported(trained, structures):
 
 
 def test_patterns_on_another_grid(trained):
-    with pytest.raises(GridError, match="1000 bins"):
+    with pytest.raises(GridError, match="5000 bins in place of 1000"):
         trained.embed_xrd(np.zeros((2, 5000)))
     assert trained.embed_xrd(np.random.rand(1000)).shape == (1, 24)
     assert trained.embed_xrd(np.empty((0, 1000))).shape == (0, 24)
@@ -200,9 +200,9 @@ def test_patterns_as_measured_differ_from_step_to_step(dataset, tmp_path):
     model = joint(tmp_path, conditions=HARD)
     model._ensure_built()
     batch = ([dataset.X[:4]], [], [])
-    first, again = (model._prepare_batch(batch)[0][1] for _ in range(2))
+    first, again = (model._prepare_batch(batch)[0].patterns for _ in range(2))
     model._global_step = 1
-    assert torch.equal(first, again) and not torch.equal(first, model._prepare_batch(batch)[0][1])
+    assert torch.equal(first, again) and not torch.equal(first, model._prepare_batch(batch)[0].patterns)
     assert np.isfinite(model.fit(dataset, nb_epoch=1))
 
 

@@ -13,7 +13,7 @@ from deepchem_crystalssl.recipes import embed_table, xrd_retrieval
 from deepchem_crystalssl.testing import permuted, recelled, rotated, supercell, translated
 
 NAMES = ("general", "small")
-WEIGHTS = files("deepchem_crystalssl") / "weights"
+WEIGHTS = files("deepchem_crystalssl.models") / "weights"
 
 
 @pytest.fixture(scope="module", params=NAMES)
