@@ -209,7 +209,7 @@ def try_patterns(
     conditions: MeasurementConditions | None = None,
     seed: int = 0,
 ) -> tuple[PowderPatterns, list[CrystalInputError | None]]:
-    """Like :func:`measure_patterns`, but a crystal without a pattern gets a row of zeros and its error.
+    """Like :func:`measure_patterns`, but for a crystal without a pattern its error is returned; its row means nothing.
 
     Without conditions the patterns are ideal and have the peak profile of the grid.
     """

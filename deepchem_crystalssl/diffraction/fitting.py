@@ -1,9 +1,10 @@
 r"""A crystal's pattern fitted to a measured one.
 
-Patterns meet as square roots of counts above background: there counting noise is the same everywhere (Bartlett 1936),
-and the cosine between them is what is left of a weighted profile fit once the scale is optimal. First a crystal's
-pattern is slid along :math:`\ln \sin\theta`, where a change of all cell lengths is a shift; then strains that its
-symmetry allows, the zero of the angles, width and shape of peaks are fitted.
+Patterns are compared as square roots of counts above background, because the counting noise of a square root does not
+depend on the count (Bartlett 1936). The cosine between two of them measures the weighted profile fit at the optimal
+scale factor. First the pattern of a crystal is shifted along :math:`\ln \sin\theta`, where a relative change of all
+cell lengths is a shift. Then the strains that its symmetry allows, the zero shift, and width and shape of the peaks are
+refined by least squares.
 """
 
 from __future__ import annotations
@@ -28,36 +29,38 @@ from .radiation import WAVELENGTHS, kalpha_doublet
 from .structure_factors import reflections, scattering_table
 
 REACH = 0.03
-"""Largest relative change of cell lengths by which a crystal may differ from the measured one."""
+"""Largest relative difference between the cell lengths of a crystal and of the measured one."""
 BLUR = 3.0
-"""How much wider peaks are in the first of two fits."""
+"""Factor by which peaks are wider in the first of two fits."""
 _STEP = 2e-4  # of ln sin theta
-_FINEST, _WIDEST = 0.02, 0.05  # degrees; bins of the fit
+_FINEST, _WIDEST = 0.02, 0.05  # degrees; limits of the bins
 _ITERATIONS = 10
-_ENOUGH = 3e-3  # relative gain of a step; the last digits of a fit change no ranking
+_ENOUGH = 3e-3  # relative gain of a step below which a fit ends
 _CRYSTALS_AT_ONCE = 32
-_NARROWEST = 3.0  # bins; of peaks while they are fitted
-_SPARE = 0.06  # of sin theta: lines that strains, zero shift and tails bring in from outside
-_FAINTEST = 1e-5
+_NARROWEST = 3.0  # bins; smallest width of peaks in a fit
+_SPARE = 0.06  # of sin theta: reflections outside the range that a fit may move into it
+_FAINTEST = 1e-5  # relative intensity below which reflections are left out
 _SHARES = np.array([2.0, 1.0]) / 3  # of K-alpha 1 and 2
 _DIFFERENCES = {"strain": 2e-4, "zero shift": 5e-3, "ln fwhm": 0.05, "mixing": 0.05}
 
 
 def _farthest(wavelength: float) -> float:
-    """Where 110 degrees of copper radiation lie: lines beyond are many, weak and costly."""
+    """The angle of that spacing which copper radiation shows at 110 degrees; lines beyond are many and weak."""
     return float(2 * np.degrees(np.arcsin(min(0.99, 0.8192 * wavelength / WAVELENGTHS["CuKa"]))))
 
 
 @dataclass(frozen=True)
 class Measurement:
-    """A pattern to be fitted: counts above background in even bins, and their square roots of length 1.
+    """A measured pattern to be fitted: counts above background in equal bins, and their square roots, normalised.
 
     Attributes
     ----------
     grid : XRDGrid
-        Bins within the measured range, the measurement's wavelength.
-    counts, roots : numpy.ndarray
-        (n,) each.
+        Bins within the measured range, and the wavelength of the measurement.
+    counts : numpy.ndarray
+        (n,), above background.
+    roots : numpy.ndarray
+        (n,), square roots of the counts that stand out of the noise, of length 1.
     fwhm : float
         Typical width of peaks, degrees.
     second_line : float
@@ -73,7 +76,7 @@ class Measurement:
 
     @classmethod
     def of(cls, angles: np.ndarray, counts: np.ndarray, wavelength: float) -> Measurement:
-        """From angles and counts as measured."""
+        """From angles (degrees) and counts as measured, and the wavelength, Å."""
         low, high = max(float(angles[0]), 3.0), min(float(angles[-1]), _farthest(wavelength))
         step = float(np.clip(np.median(np.diff(angles)), _FINEST, _WIDEST))
         grid = XRDGrid(low, high, max(16, int((high - low) / step)), wavelength)
@@ -98,14 +101,20 @@ class Measurement:
         return replace(self, grid=replace(self.grid, wavelength=mean), second_line=1.0)
 
     def blurred(self) -> Measurement:
-        """With peaks ``BLUR`` times as wide."""
+        """The same with peaks ``BLUR`` times as wide."""
         added = self.fwhm * np.sqrt(BLUR**2 - 1) / np.sqrt(8 * np.log(2)) / self.grid.step
         roots = np.sqrt(gaussian_filter1d(self.roots**2, added))
         return replace(self, roots=roots / np.linalg.norm(roots), fwhm=BLUR * self.fwhm)
 
 
 def slide(measurement: Measurement, crystals: Sequence[Crystal]) -> tuple[np.ndarray, np.ndarray]:
-    """For every crystal the best cosine over changes of all cell lengths, and that change; (S,) each."""
+    """Find the change of all cell lengths that makes the pattern of each crystal most like the measured one.
+
+    Returns
+    -------
+    cosines, strains : numpy.ndarray
+        (S,) each: the best cosine, and the relative change of the cell lengths at which it is reached.
+    """
     grid = measurement.grid
     sines = np.sin(np.radians([grid.two_theta_min, grid.two_theta_max]) / 2)
     low, high = sines * [1 - REACH, 1 + REACH]
@@ -115,7 +124,7 @@ def slide(measurement: Measurement, crystals: Sequence[Crystal]) -> tuple[np.nda
     lags = int(REACH / _STEP)
     long_axis = axis[0] + _STEP * np.arange(-lags, len(axis) + lags)
     angles = 2 * np.degrees(np.arcsin(np.clip(np.exp(long_axis), 0.0, 1.0)))
-    density = np.sqrt(np.tan(np.radians(np.clip(angles, 1.0, 179.0)) / 2))  # of degrees on the axis
+    density = np.sqrt(np.tan(np.radians(np.clip(angles, 1.0, 179.0)) / 2))  # degrees per step of the axis
     inside = slice(lags, lags + len(axis))
     ours = np.interp(angles[inside], grid.two_theta, measurement.roots) * density[inside]
 
@@ -144,7 +153,7 @@ def _simulate(
     mixing: float | np.ndarray = 0.5,
     zero_shift: float | np.ndarray = 0.0,
 ) -> np.ndarray:
-    """Pseudo-Voigt patterns, (S, n); zeros where a crystal has none."""
+    """Patterns (S, n) with pseudo-Voigt peaks; zeros for a crystal without pattern."""
     ideal = DrawnConditions.of_grid(grid, len(crystals))
     fwhms, mixings, zero_shifts = (np.full(len(crystals), value, float) for value in (fwhm, mixing, zero_shift))
     drawn = ideal._replace(fwhm=fwhms, mixing=mixings, zero_shift=zero_shifts)
@@ -154,7 +163,21 @@ def _simulate(
 
 @dataclass(frozen=True)
 class Fit:
-    """A crystal's pattern as it fits best."""
+    """The pattern of a crystal that fits best.
+
+    Attributes
+    ----------
+    cosine : float
+        Between the square roots of the measured and of the calculated counts above background.
+    r_wp : float
+        Weighted profile R factor of the counts above background.
+    cell_scale : float
+        Refined cell lengths over those of the crystal, geometric mean.
+    zero_shift, fwhm : float
+        Degrees.
+    calculated : numpy.ndarray
+        (n,), on the scale of the counts.
+    """
 
     cosine: float
     r_wp: float
@@ -165,13 +188,21 @@ class Fit:
 
 
 def fit(measurement: Measurement, crystal: Crystal, strain: float) -> Fit:
-    """Strains that the symmetry allows, zero shift, width and mixing, by least squares on square roots.
+    """Refine strains, zero shift, width and mixing by least squares on square roots of counts.
 
-    First with peaks blurred, so that those of a cell that differs along its axes still overlap with the measured ones.
+    If the symmetry allows more than one strain, the first fit has blurred peaks, so that the peaks of a cell of other
+    axial ratios still overlap with the measured ones.
+
+    Parameters
+    ----------
+    measurement : Measurement
+    crystal : Crystal
+    strain : float
+        Relative change of the cell lengths from which to start, as :func:`slide` finds it.
     """
     basis = allowed_strains(crystal)
     n = len(basis)
-    isotropic = np.einsum("kij,ij->k", basis, np.eye(3))  # the strain of all lengths alike, in this basis
+    isotropic = np.einsum("kij,ij->k", basis, np.eye(3))  # the isotropic strain in this basis
     parameters = np.concatenate([strain * isotropic, [0.0, 0.0, 0.5]])
     lines = _Lines.of(measurement.grid, crystal, strain)
     for one in [measurement.blurred().with_mean_line(), measurement] if n > 1 else [measurement]:
@@ -200,7 +231,7 @@ def choose_lines(measurement: Measurement, crystal: Crystal, strain: float) -> M
 
 
 def _refined(measurement: Measurement, lines: _Lines, basis: np.ndarray, start: np.ndarray) -> np.ndarray:
-    """Strains, zero shift, ln fwhm and mixing that fit best."""
+    """Strains, zero shift, ln fwhm and mixing that fit best, (n + 3,)."""
     n = len(basis)
     reach = np.array([0.02 * np.sqrt(3)] * n + [0.3, 3.0, 1.0])
     low, high = start - reach, start + reach
@@ -222,7 +253,7 @@ def _refined(measurement: Measurement, lines: _Lines, basis: np.ndarray, start: 
         here = last["values"] if np.array_equal(p, last["at"]) else residuals(p)
         return ((misfit(p + np.diag(moves)) - here) / moves[:, None]).T
 
-    last: dict[str, np.ndarray] = {}  # a Jacobian is asked for where the residuals just were
+    last: dict[str, np.ndarray] = {}  # the optimizer asks for a Jacobian where it has just asked for residuals
     start = np.clip(start, low + 1e-9, high - 1e-9)
     return least_squares(
         residuals,
@@ -237,7 +268,7 @@ def _refined(measurement: Measurement, lines: _Lines, basis: np.ndarray, start: 
 
 @dataclass(frozen=True)
 class _Lines:
-    """A crystal's reflections, whose intensities hardly change while its cell is fitted."""
+    """The reflections of a crystal; their structure factors hardly change while the cell is refined."""
 
     lattice: np.ndarray
     hkl: np.ndarray
@@ -245,17 +276,17 @@ class _Lines:
 
     @classmethod
     def of(cls, grid: XRDGrid, crystal: Crystal, strain: float) -> _Lines:
-        """Those within a grid, or that a fit may move into it."""
+        """The reflections within a grid, and those that a fit may move into it."""
         ends = np.sin(np.radians([grid.two_theta_min, grid.two_theta_max]) / 2) * [1 - _SPARE, 1 + _SPARE]
         low, high = 2 * np.degrees(np.arcsin(np.clip(ends, 0.01, 0.999)))
         around = XRDGrid(float(low), float(high), 1, grid.wavelength_angstrom)
         g2, intensity, hkl = reflections(_deformed(crystal, strain * np.eye(3)), around)
-        seen = intensity / g2  # about the Lorentz factor
-        kept = seen > _FAINTEST * seen.max(initial=0.0)  # none, of an element without scattering factor
+        seen = intensity / g2  # 1/g^2 stands for the Lorentz factor
+        kept = seen > _FAINTEST * seen.max(initial=0.0)  # none if an element has no scattering factor
         return cls(crystal.lattice, hkl[kept], intensity[kept])
 
     def draw(self, measurement: Measurement, basis: np.ndarray, parameters: np.ndarray) -> np.ndarray:
-        """Patterns under several sets of parameters, (S, n)."""
+        """Patterns (S, n) for several sets of parameters (S, m + 3)."""
         n, grid = len(basis), measurement.grid
         zero, width, mixing = parameters[:, n:].T
         lattices = self.lattice @ (np.eye(3) + np.tensordot(parameters[:, :n], basis, 1))
@@ -278,7 +309,7 @@ class _Lines:
 
 
 def _pattern(measurement: Measurement, crystal: Crystal, basis: np.ndarray, parameters: np.ndarray) -> np.ndarray:
-    """Of the crystal under one set of parameters, its intensities anew."""
+    """The pattern (n,) for one set of parameters, with structure factors computed anew."""
     n = len(basis)
     deformed = [_deformed(crystal, np.tensordot(parameters[:n], basis, 1))]
     zero, width, mixing = parameters[n:]
@@ -291,7 +322,7 @@ def _pattern(measurement: Measurement, crystal: Crystal, basis: np.ndarray, para
 
 
 def allowed_strains(crystal: Crystal) -> np.ndarray:
-    """An orthonormal basis of the strains that keep a crystal's symmetry, (m, 3, 3): 1 if cubic, 6 if triclinic."""
+    """An orthonormal basis (m, 3, 3) of the strains that keep the symmetry of a crystal; m is 1 if cubic."""
     pairs = [(i, j) for i in range(3) for j in range(i, 3)]
     tensors = np.zeros((6, 3, 3))
     for k, (i, j) in enumerate(pairs):
