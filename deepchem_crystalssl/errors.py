@@ -1,7 +1,7 @@
-"""Typed errors for bad input, and the report that collects them in bulk work.
+"""Typed errors for bad input, and the report that lists the bad items of a large job.
 
-Every error says four things: the *item* it is about, the *value* found, the *rule* it breaks and
-the *remedy*. Catch :class:`CrystalInputError` for all of them.
+Every error states four things: the *item* it is about, the *value* that was found, the *rule* that this value breaks,
+and the *remedy*. All of them are subclasses of :class:`CrystalInputError`.
 """
 
 from __future__ import annotations
@@ -28,9 +28,10 @@ class CrystalInputError(ValueError):
     item : str
         What the error is about: a material id, a file, a row.
     value : object
-        The offending value, as found. matminer builds errors anew from their text alone: then ``item`` holds it all.
+        The offending value, as found. It is None if ``item`` holds the whole text, because matminer makes its errors
+        again from their text alone.
     rule, remedy : str, optional
-        The rule that is broken and what to do; each subclass has its own defaults.
+        The rule that is broken, and what to do about it; each subclass has its own defaults.
 
     Examples
     --------
@@ -100,14 +101,14 @@ class CIFSyntaxError(CrystalInputError):
 
 
 class UnsupportedFileError(CrystalInputError):
-    """A file of a type that is not read, or whose content is not what its name says."""
+    """A file of a type that cannot be read, or whose content is not what its name says."""
 
-    rule = "a crystal comes as CIF, mCIF, POSCAR, pymatgen JSON, CSV or parquet"
+    rule = "crystals are read from CIF, mCIF, POSCAR, pymatgen JSON, CSV and Parquet"
     remedy = "Convert the file, for example with ASE or pymatgen."
 
 
 class UnsupportedObjectError(CrystalInputError):
-    """An object that is not a crystal of any library known here."""
+    """An object that is not a crystal of pymatgen, ASE or this package."""
 
     rule = "a crystal is a pymatgen Structure or its dict, an ASE Atoms, a Crystal or the path of a file"
     remedy = "Convert the object to one of these."
@@ -121,7 +122,7 @@ class EmptyFileError(CrystalInputError):
 
 
 class NoCrystalsError(CrystalInputError):
-    """A source that holds no crystal at all."""
+    """A source that does not hold any crystal."""
 
     rule = "a source must hold at least one crystal"
     remedy = "Check the path, the pattern or the column name."
@@ -149,37 +150,37 @@ class CoordinateError(CrystalInputError):
 
 
 class LatticeError(CrystalInputError):
-    """A lattice with missing parameters, not finite, or of no volume."""
+    """A lattice with missing or infinite parameters, or without volume."""
 
     rule = "a lattice must have three finite, independent vectors at least 0.1 Å thick"
     remedy = "Check the cell lengths (Å) and angles (degrees)."
 
 
 class SymmetryError(CrystalInputError):
-    """Symmetry that cannot be applied."""
+    """Symmetry operations that cannot be understood, or an unknown space group."""
 
     rule = "symmetry must be given as operations or a known space group"
     remedy = "Write the symmetry operations, or expand the cell to P 1."
 
 
 class OverlappingAtomsError(CrystalInputError):
-    """Two atoms on top of each other."""
+    """Two atoms at nearly the same position."""
 
     rule = "distinct atoms must be at least 0.1 Å apart"
     remedy = "Remove the duplicate site, or give sites that share a position partial occupancies."
 
 
 class OccupancyError(CrystalInputError):
-    """An occupancy outside [0, 1]."""
+    """An occupancy outside [0, 1], or occupancies of one site that sum to more than 1."""
 
     rule = "the occupancies of a site must be non-negative and sum to at most 1"
     remedy = "Correct the occupancies."
 
 
 class DisorderError(CrystalInputError):
-    """Partial or mixed occupancy where it is refused."""
+    """A partially occupied or mixed site where only ordered crystals are accepted."""
 
-    rule = "disordered sites are refused here"
+    rule = "with disorder='refuse' every site must be fully occupied by one species"
     remedy = "Pass disorder='average' to weight by occupancy, or disorder='dominant' to keep the majority species."
 
 
@@ -191,21 +192,21 @@ class IsolatedAtomError(CrystalInputError):
 
 
 class ScatteringFactorError(CrystalInputError):
-    """An element without tabulated X-ray scattering factor."""
+    """An element whose X-ray scattering factor is not tabulated."""
 
     rule = "X-ray scattering factors are tabulated for Z = 1-98"
     remedy = "Leave the structure out of pattern simulation."
 
 
 class NoReflectionsError(CrystalInputError):
-    """A crystal without reflection in the angular range."""
+    """A crystal without a reflection in the angular range."""
 
     rule = "at least one reflection must fall into the two-theta range"
     remedy = "Widen the range of the XRDGrid or use a shorter wavelength."
 
 
 class GridError(CrystalInputError):
-    """A diffraction grid that makes no sense."""
+    """A diffraction grid with impossible parameters, or a pattern on another grid than the one needed."""
 
     rule = "an XRDGrid needs 0 < two_theta_min < two_theta_max <= 180, n_bins >= 1, fwhm >= 0 and a known radiation"
     remedy = "Correct the named parameter."
@@ -233,7 +234,7 @@ class CountsError(PatternError):
 
 
 class PatternRangeError(PatternError):
-    """A measured range that does not meet the grid."""
+    """A measured angular range that does not overlap the grid."""
 
     rule = "the measured range must overlap the grid"
     remedy = "Check the wavelengths, or choose an XRDGrid for this range."
@@ -254,17 +255,17 @@ class IndexFolderError(CrystalInputError):
 
 
 class QueryError(CrystalInputError):
-    """A question an index cannot answer."""
+    """A query that an index cannot answer."""
 
     rule = "a query is an id, a formula, a structure, a file of one, or a vector as long as those of the index"
     remedy = "Check the query."
 
 
 class UploadError(CrystalInputError):
-    """An upload that costs more than the server allows."""
+    """An upload that is larger or takes longer than the server allows."""
 
     rule = "an upload must keep within the limits of the server"
-    remedy = "Ask for it in Python, with EmbeddingIndex.query or EmbeddingIndex.query_pattern."
+    remedy = "Query the index in Python, with EmbeddingIndex.query or EmbeddingIndex.query_pattern."
 
 
 class CheckpointError(CrystalInputError):
@@ -275,7 +276,7 @@ class CheckpointError(CrystalInputError):
 
 
 class RecipeError(CrystalInputError):
-    """A recipe that says what a training cannot do."""
+    """A recipe with an unknown setting or a value out of range."""
 
     rule = "a recipe is a table of known settings with values in range"
     remedy = "See the settings in deepchem_crystalssl.recipes.RECIPE."
@@ -303,9 +304,9 @@ class OptionError(CrystalInputError):
 
 
 class Report(list[CrystalInputError]):
-    """The bad items of one piece of bulk work, in order.
+    """The items that a large job left out, in order.
 
-    Each entry is the typed error, with ``index``, the item's position in the source.
+    Each entry is the typed error of one item; its ``index`` is the position of the item in the source.
 
     Examples
     --------
@@ -316,7 +317,7 @@ class Report(list[CrystalInputError]):
     """
 
     def handle(self, error: CrystalInputError, on_error: OnError, index: int | None = None) -> None:
-        """Raise, or record (with a warning if asked), one error according to the policy."""
+        """Raise an error, or record it with or without a warning, as ``on_error`` says."""
         if on_error not in ("raise", "warn", "skip"):
             raise ValueError(f"on_error: {on_error!r}; must be 'raise', 'warn' or 'skip'")
         error.index = index
@@ -328,11 +329,11 @@ class Report(list[CrystalInputError]):
 
     @property
     def indices(self) -> list[int]:
-        """Positions of the bad items in the source, those that have one."""
+        """Positions of the bad items in the source, of those that have one."""
         return [error.index for error in self if error.index is not None]
 
     def summary(self) -> str:
-        """Count by kind, and the first of them in words."""
+        """How many items of each kind of error were left out, and the first error in words."""
         if not self:
             return "no item left out"
         kinds = Counter(type(e).__name__ for e in self)
@@ -342,12 +343,12 @@ class Report(list[CrystalInputError]):
         return f"{len(self)} {items} left out ({counts}); first: {first.item}: {first.value}; {first.rule}"
 
     def log(self) -> None:
-        """Write the summary to the log, once, if anything was left out."""
+        """Write the summary to the log if anything was left out."""
         if self:
             logger.warning(self.summary())
 
     def to_frame(self) -> pd.DataFrame:
-        """One row per bad item: index, item, error, value, rule, remedy."""
+        """A table with one row for each bad item: index, item, error, value, rule, remedy."""
         import pandas as pd
 
         rows = [(e.index, e.item, type(e).__name__, str(e.value), e.rule, e.remedy) for e in self]

@@ -172,9 +172,9 @@ def _read_block(block: gemmi.cif.Block, item: str) -> Crystal:
 
 
 def _resolution(block: gemmi.cif.Block, lattice: np.ndarray) -> np.ndarray:
-    """How far apart the digits of its coordinates may keep images of an atom that are one, (S,) in Å.
+    """How far apart rounded coordinates may place two images of an atom that lies on a special position, (S,) in Å.
 
-    The last digit of a coordinate is good to half a unit, that of a difference between two images to three times that.
+    A coordinate is accurate to half a unit of its last digit, and a difference between two images to three times that.
     """
     decimals = [
         [len(found.group(1)) if (found := re.match(r"[-+]?\d*\.(\d+)", text)) else 0 for text in block.find_values(tag)]
@@ -184,10 +184,11 @@ def _resolution(block: gemmi.cif.Block, lattice: np.ndarray) -> np.ndarray:
 
 
 def _shared_by(block: gemmi.cif.Block, site: int, count: int, merged: int, occupancy: float, item: str) -> int:
-    """How many positions of a split site, which became one, each bring their occupancy.
+    """The factor by which the occupancy of a site grows when images of it are merged.
 
-    The multiplicity in the file decides it. Without one, the occupancies are added as long as they sum to at most 1;
-    otherwise the atom is taken to lie on a special position.
+    If the multiplicity in the file counts the merged images separately, their occupancies are added. If the file gives
+    no multiplicity, they are added as long as they sum to at most 1; otherwise the atom is taken to lie on a special
+    position.
     """
     for tag in ("_atom_site_site_symmetry_multiplicity", "_atom_site_symmetry_multiplicity"):
         multiplicity = [number(text) for text in block.find_values(tag)]

@@ -1,4 +1,4 @@
-"""Objects of other libraries as crystals: pymatgen, its dicts, ASE. None of them is imported here."""
+"""Crystals from objects of pymatgen and ASE and from pymatgen's dicts. Neither library is imported here."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _CELL = ("a", "b", "c", "alpha", "beta", "gamma")
 
 
 def is_one(source: Any) -> bool:
-    """Whether the source is one crystal: a Structure and an Atoms are iterables of their sites."""
+    """Whether a source is a single crystal or path; iterating over a Structure or an Atoms would give its sites."""
     return (
         isinstance(source, Crystal | Mapping | str | Path)
         or hasattr(source, "sites")
@@ -25,13 +25,18 @@ def is_one(source: Any) -> bool:
 
 
 def to_crystal(entry: Any, name: str = "structure 0") -> Crystal:
-    """One object of another library as a :class:`Crystal`.
+    """Make a :class:`Crystal` of an object of another library.
 
     Parameters
     ----------
     entry : Crystal, pymatgen Structure or its dict, or ASE Atoms
     name : str
         Used if the object has no ``material_id`` of its own.
+
+    Raises
+    ------
+    CrystalInputError
+        A typed error if the object is no crystal, whatever the object itself raises.
     """
     if isinstance(entry, Crystal):
         return entry
@@ -50,7 +55,7 @@ def to_crystal(entry: Any, name: str = "structure 0") -> Crystal:
 
 
 def from_pymatgen(structure: Any, name: str) -> Crystal:
-    """A pymatgen ``Structure``; oxidation states and site properties are left behind."""
+    """The crystal of a pymatgen ``Structure``; oxidation states and site properties are dropped."""
     name = str(structure.properties.get("material_id", name)) if getattr(structure, "properties", None) else name
     species: list[Any] = []
     for site in structure.sites:
@@ -79,7 +84,7 @@ def _sum_species(items: Iterable[tuple[Any, float]], name: str) -> dict[int, flo
 
 
 def from_dict(entry: Mapping, name: str) -> Crystal:
-    """pymatgen's dict, read directly: nothing named in it is imported or executed."""
+    """The crystal of a pymatgen dict, which is read directly: nothing that it names is imported or executed."""
     if "lattice" not in entry or "sites" not in entry:
         raise UnsupportedObjectError(name, "a dict without lattice and sites")
     properties = entry.get("properties") or {}
@@ -110,7 +115,7 @@ def from_dict(entry: Mapping, name: str) -> Crystal:
 
 
 def from_ase(atoms: Any, name: str) -> Crystal:
-    """An ASE ``Atoms``, periodic in three dimensions; ``atoms.info["occupancy"]`` holds its partial occupancies."""
+    """The crystal of an ASE ``Atoms``, periodic in three dimensions, with the occupancies in ``atoms.info``."""
     if not np.all(atoms.pbc):
         raise LatticeError(
             name,

@@ -1,4 +1,4 @@
-"""The declared policy for disorder: refuse, dominant species, or average by occupancy."""
+"""What is done with partially occupied and mixed sites: refuse them, keep the dominant species, or keep all."""
 
 from __future__ import annotations
 
@@ -15,24 +15,27 @@ _POLICIES = ("refuse", "dominant", "average")
 
 
 def check_policy(policy: str) -> None:
-    """A ValueError for anything that is not a policy."""
+    """Raise a ValueError for anything that is not a policy."""
     if policy not in _POLICIES:
         raise ValueError(f"disorder: {policy!r}; must be one of {', '.join(_POLICIES)}")
 
 
 def resolve_disorder(crystal: Crystal, policy: Disorder) -> Crystal:
-    """The crystal under a policy for partial and mixed occupancy.
+    """Apply a policy for partial and mixed occupancy to a crystal.
 
     Parameters
     ----------
     crystal : Crystal
     policy : {"average", "dominant", "refuse"}
-        Keep occupancies; keep the majority species of every site that is at least half full; or raise.
+        Keep all occupancies; or keep the majority species of every site that is at least half occupied, as if it
+        occupied the site alone; or raise an error.
 
     Raises
     ------
     DisorderError
-        Under ``"refuse"``, if any site is not fully occupied by one species.
+        With ``"refuse"``, if a site is not fully occupied by one species.
+    EmptyStructureError
+        With ``"dominant"``, if every site is less than half occupied.
 
     Examples
     --------

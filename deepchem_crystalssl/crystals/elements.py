@@ -1,8 +1,8 @@
-"""Element attributes by atomic number, bundled: no network, every element distinct.
+"""Attributes of the elements by atomic number, from tables that are part of the package.
 
-The table holds facts for Z = 1-118; where a quantity is not known (the electronegativity of a
-noble gas, the ionisation energy of the heaviest elements) it is NaN, and no bin of its expansion is
-lit. ``tools/build_element_tables.py`` writes it and names the sources.
+The table has a row for each element of Z = 1-118, and no two elements have the same features. A quantity that is not
+known (the electronegativity of a noble gas, the ionization energy of the heaviest elements) is NaN, and all bins of its
+expansion are zero. ``tools/build_element_tables.py`` writes the table and names the sources.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ def element_table() -> dict[str, np.ndarray]:
 
 
 def _read_csv(name: str) -> dict[str, np.ndarray]:
-    """Columns of a bundled table, as text."""
+    """The columns of a table of the package, as text."""
     with files(__package__).joinpath("data", name).open() as handle:
         header, *rows = csv.reader(handle)
     return dict(zip(header, np.array(rows).T, strict=True))
@@ -126,7 +126,7 @@ def element_groups_and_periods() -> tuple[np.ndarray, np.ndarray]:
 
 @cache
 def bond_valence_parameters() -> np.ndarray:
-    r"""Size and softness of the elements as bonds see them.
+    r"""Radius and softness of the elements, which determine the bond valences.
 
     .. math:: R_{ij} = r_i + r_j - \frac{r_i r_j (\sqrt{c_i} - \sqrt{c_j})^2}{c_i r_i + c_j r_j}
 

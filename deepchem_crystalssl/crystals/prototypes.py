@@ -1,4 +1,4 @@
-"""Real crystals for examples and tests: the prototypes that pymatgen brings along."""
+"""Real crystals for examples and tests: the structure prototypes that pymatgen contains."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from .records import Crystal
 
 
 def bundled_prototypes() -> list[Crystal]:
-    """The 288 crystals of the AFLOW prototype library (Mehl et al. 2017) that pymatgen brings along.
+    """The 288 crystals of the AFLOW prototype library (Mehl et al. 2017) that pymatgen contains.
 
     Examples
     --------

@@ -1,6 +1,6 @@
-"""The record: a crystal, and a crystal with its neighbours. Physical quantities only.
+"""The records of the package: a crystal, and a crystal with its neighbours. They hold physical quantities only.
 
-Conventions (the whole package keeps them):
+Conventions of the whole package:
 
 * lengths in Å, angles in degrees; ``lattice`` holds the cell vectors as *rows*,
 * fractional coordinates are wrapped into [0, 1),
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from pymatgen.core import Structure
 
 EDGE_FEATURE_CENTERS = np.linspace(0.0, 8.0, 41)
-"""Centres of the Gaussian distance expansion handed to host models, Å (Xie and Grossman 2018)."""
+"""Centres of the Gaussian expansion of distances that DeepChem's models expect, Å (Xie and Grossman 2018)."""
 
 
 def _freeze(record: Any) -> None:
@@ -33,7 +33,7 @@ def _freeze(record: Any) -> None:
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Occupancies:
-    """Which species share which site, and how much: one row per (site, species).
+    """The species on each site and their occupancies, one row for each species on a site.
 
     Attributes
     ----------
@@ -42,7 +42,7 @@ class Occupancies:
     atomic_numbers : numpy.ndarray
         int16 (M,).
     occupancy : numpy.ndarray
-        float64 (M,), in (0, 1]; what is missing from 1 on a site is vacancy.
+        float64 (M,), in (0, 1]; the occupancies of a site sum to at most 1, and the rest is vacant.
     """
 
     site: np.ndarray
@@ -58,21 +58,21 @@ class Occupancies:
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Crystal:
-    """A crystal: which atoms, where, in which cell. Immutable.
+    """A crystal: its atoms, their positions and the cell. The record is immutable.
 
     Make one with :func:`~deepchem_crystalssl.crystals.validation.make_crystal`, which checks the values, or with
-    :func:`~deepchem_crystalssl.read_structures`; the constructor itself only stores and freezes.
+    :func:`~deepchem_crystalssl.read_structures`; the constructor itself checks nothing.
 
     Attributes
     ----------
     atomic_numbers : numpy.ndarray
-        int16 (N,); on a shared site the species of largest occupancy.
+        int16 (N,); on a site shared by several species the one with the largest occupancy.
     frac_coords : numpy.ndarray
         float64 (N, 3), in [0, 1).
     lattice : numpy.ndarray
         float64 (3, 3), cell vectors as rows, Å.
     material_id : str
-        Name of the crystal; errors and results carry it.
+        Identifier of the crystal, which errors and results name.
     occupancies : Occupancies or None
         None for an ordered crystal.
 
@@ -119,21 +119,21 @@ class Crystal:
 
     @property
     def species(self) -> Occupancies:
-        """One row per (site, species), also for an ordered crystal."""
+        """The species on each site and their occupancies, also for an ordered crystal."""
         if self.occupancies is not None:
             return self.occupancies
         return Occupancies(np.arange(self.num_nodes, dtype=np.int32), self.atomic_numbers, np.ones(self.num_nodes))
 
     @property
     def formula(self) -> str:
-        """Cell contents in order of atomic number, as ``"O3Ti1Sr1"``-like text."""
+        """Contents of the cell in the order of atomic numbers, such as ``"O3Ti1Sr1"``."""
         species = self.species
         amounts = np.bincount(species.atomic_numbers, species.occupancy, N_ELEMENTS + 1)
         return "".join(f"{symbols()[z]}{amounts[z]:g}" for z in np.flatnonzero(amounts))
 
     @property
     def reduced_formula(self) -> str:
-        """Formula as chemists write it, by pymatgen."""
+        """Reduced formula with the elements in pymatgen's order, such as ``"SrTiO3"``."""
         from pymatgen.core import Composition
 
         species = self.species
@@ -149,7 +149,7 @@ class Crystal:
 
     @property
     def node_features(self) -> np.ndarray:
-        """Element features, float32 (N, 92), averaged by occupancy (a vacancy counts as zeros)."""
+        """Element features, float32 (N, 92), on a shared site the sum weighted by occupancy."""
         if self.occupancies is None:
             return element_features()[self.atomic_numbers]
         features = np.zeros((self.num_nodes, element_features().shape[1]), np.float32)
@@ -170,12 +170,11 @@ class Crystal:
 
 @dataclass(frozen=True, eq=False, repr=False)
 class CrystalGraph(Crystal):
-    """A crystal with its neighbours: the record every model reads. Immutable and compact.
+    """A crystal with its neighbours, the input of every model. The record is immutable.
 
-    Edges are kept in compressed rows, 11 bytes each: those of centre ``i`` are
-    ``first_edge[i]:first_edge[i + 1]``, nearest first. It also satisfies the interface of
-    ``deepchem.feat.GraphData``, so that DeepChem's graph models train on it; the features they ask for
-    are computed when asked, not stored.
+    The edges are stored in compressed rows, 11 bytes each: those of centre ``i`` are
+    ``first_edge[i]:first_edge[i + 1]``, nearest first. The record has the interface of ``deepchem.feat.GraphData``, so
+    that DeepChem's graph models can train on it; the features they need are computed on demand and not stored.
 
     Attributes
     ----------
@@ -233,7 +232,7 @@ class CrystalGraph(Crystal):
 
     @property
     def node_pos_features(self) -> None:
-        """None: distances between raw positions would ignore periodicity."""
+        """None, because distances between these positions would ignore periodicity."""
         return None
 
     @property
@@ -247,7 +246,7 @@ class CrystalGraph(Crystal):
         return len(EDGE_FEATURE_CENTERS)
 
     def to_dgl_graph(self, self_loop: bool = False) -> DGLGraph:
-        """As a DGL graph with ``ndata['x']`` and ``edata['edge_attr']``, what DeepChem's graph models ask for."""
+        """A DGL graph with ``ndata['x']`` and ``edata['edge_attr']``, as DeepChem's graph models need it."""
         import torch
         from dgl import add_self_loop, graph
 

@@ -59,9 +59,10 @@ def system_of_group(number: int) -> str:
 
 
 def prototype(crystal: Crystal, symprec: float = 0.01) -> str:
-    """What isostructural crystals share: formula type, space group, and for each kind of atom the sizes of its orbits.
+    """The prototype of a crystal: anonymous formula, space group, and the sizes of the orbits of each kind of atom.
 
-    Orbits are counted in the primitive cell, so that a crystal and its supercell have one prototype.
+    Isostructural crystals have the same prototype. Orbits are counted in the primitive cell, so that a crystal and its
+    supercell have the same prototype too.
 
     Examples
     --------
@@ -82,9 +83,9 @@ def prototype(crystal: Crystal, symprec: float = 0.01) -> str:
 
 
 def orbits(crystal: Crystal, symprec: float = 0.01) -> np.ndarray:
-    """Which sites the space group maps onto each other: the same number for each, (N,).
+    """A number for each site, (N,), which is the same for sites that the space group maps onto each other.
 
-    Where spglib finds no symmetry, every site is alone.
+    If spglib finds no symmetry, every site has a number of its own.
 
     Examples
     --------
@@ -97,7 +98,7 @@ def orbits(crystal: Crystal, symprec: float = 0.01) -> np.ndarray:
 
 
 def rotations(crystal: Crystal, symprec: float = 0.01) -> np.ndarray:
-    """Point group as orthogonal matrices in Cartesian axes, (R, 3, 3); the identity alone where none is found.
+    """The point group as orthogonal matrices in Cartesian axes, (R, 3, 3); the identity alone if spglib finds none.
 
     Examples
     --------
@@ -112,7 +113,7 @@ def rotations(crystal: Crystal, symprec: float = 0.01) -> np.ndarray:
     return crystal.lattice.T @ fractional @ np.linalg.inv(crystal.lattice.T)
 
 
-@lru_cache(maxsize=64)  # group, rotations and orbits of one crystal are asked for one after the other
+@lru_cache(maxsize=64)  # group, rotations and orbits of one crystal are often computed one after the other
 def _symmetry(crystal: Crystal, symprec: float) -> spglib.SpglibDataset | None:
     cell = (crystal.lattice, crystal.frac_coords, crystal.atomic_numbers)
     return spglib.get_symmetry_dataset(cell, symprec=symprec)

@@ -1,4 +1,4 @@
-"""Compiled kernels over many chunks, on all processors, in order."""
+"""Calling a compiled function on many chunks of data in parallel threads."""
 
 from __future__ import annotations
 
@@ -11,10 +11,22 @@ from typing import Any
 def map_in_threads(
     function: Callable, chunks: Iterable[Any], n_threads: int | None = None
 ) -> Iterator[tuple[Any, Any]]:
-    """Map over chunks in threads, in order, only a few chunks ahead.
+    """Call a function on every chunk in parallel threads, and yield each chunk with its result, in order.
 
-    Threads, not a parallel kernel: the compiled loops release the interpreter, and a thread pool survives the
-    ``fork`` that host libraries do, which OpenMP does not.
+    Only a few chunks are read ahead, so that memory stays flat. Threads suffice because compiled code releases the
+    interpreter's lock; unlike the threads of OpenMP they survive the ``fork`` that DeepChem and matminer do.
+
+    Parameters
+    ----------
+    function : callable
+        Takes one chunk.
+    chunks : iterable
+    n_threads : int, optional
+        By default the number of processors.
+
+    Yields
+    ------
+    (chunk, result)
     """
     workers = n_threads or os.cpu_count() or 1
     if workers == 1:

@@ -1,4 +1,4 @@
-"""From loose quantities to a :class:`Crystal`: every check a crystal must pass, in one place."""
+"""All checks that a crystal must pass before it becomes a :class:`Crystal` record."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ MIN_THICKNESS = 0.1
 """Smallest distance between opposite faces of a cell, Å."""
 
 MIN_DISTANCE = 0.1
-"""Atoms closer than this are on top of each other, Å."""
+"""Atoms closer than this are an error, Å."""
 
 OCCUPANCY_TOLERANCE = 1e-3
-"""Occupancies that sum to at most this much over 1 are rounding, and are scaled down to 1."""
+"""Occupancies of a site that exceed 1 in sum by at most this are rounded numbers, and are scaled down to 1."""
 
 
 def lattice_from_parameters(a: float, b: float, c: float, alpha: float, beta: float, gamma: float) -> np.ndarray:
@@ -60,7 +60,7 @@ def make_crystal(
     lattice: Any,
     material_id: str = "",
 ) -> Crystal:
-    """Check the quantities and make a :class:`Crystal` of them.
+    """Check species, coordinates and lattice, and make a :class:`Crystal` of them.
 
     Parameters
     ----------
@@ -80,7 +80,7 @@ def make_crystal(
     Raises
     ------
     CrystalInputError
-        A subclass that names the rule: EmptyStructureError, CoordinateError, LatticeError,
+        A subclass that names the rule that is broken: EmptyStructureError, CoordinateError, LatticeError,
         UnknownElementError, OccupancyError, OverlappingAtomsError.
 
     Examples
@@ -106,7 +106,7 @@ def make_crystal(
 
 @njit(nogil=True, cache=True)
 def wrap_into_cell(frac: np.ndarray) -> int:
-    """Wrap coordinates into [0, 1), in place; the first site that is not finite, or -1."""
+    """Wrap coordinates into [0, 1) in place; return the first site whose coordinates are not finite, or -1."""
     for site in range(len(frac)):
         for axis in range(3):
             x = frac[site, axis]
@@ -119,7 +119,7 @@ def wrap_into_cell(frac: np.ndarray) -> int:
 
 @njit(nogil=True, cache=True)
 def cell_size(lattice: np.ndarray) -> tuple[float, float]:
-    """Volume (Å^3) and smallest distance between opposite faces (Å)."""
+    """Volume of a cell (Å^3) and the smallest distance between its opposite faces (Å)."""
     volume, largest = 0.0, 0.0
     for k in range(3):
         u, v = lattice[(k + 1) % 3], lattice[(k + 2) % 3]
@@ -131,9 +131,9 @@ def cell_size(lattice: np.ndarray) -> tuple[float, float]:
 
 @njit(nogil=True, cache=True)
 def closest_pair(frac: np.ndarray, lattice: np.ndarray) -> tuple[int, int, float]:
-    """The two sites nearest each other, and their distance in Å.
+    """The two sites nearest to each other, and their distance in Å.
 
-    Exact for distances below half the thickness of the cell, which is all an overlap needs.
+    The result is exact for distances below half the thickness of the cell, and only used to find overlapping atoms.
     """
     best, first, second = np.inf, 0, 0
     for i in range(len(frac)):
@@ -150,7 +150,7 @@ def closest_pair(frac: np.ndarray, lattice: np.ndarray) -> tuple[int, int, float
 
 
 def check_lattice(lattice: Any, material_id: str) -> np.ndarray:
-    """The lattice as a (3, 3) float array, or a LatticeError."""
+    """The lattice as a (3, 3) float array; a LatticeError if it is not one of a crystal."""
     try:
         matrix = np.array(lattice, float)
     except (TypeError, ValueError) as error:
@@ -191,7 +191,7 @@ def _split_species(species: Sequence[Any], material_id: str) -> tuple[np.ndarray
 
 
 def check_atomic_numbers(numbers: Any, material_id: str) -> np.ndarray:
-    """The atomic numbers as an int16 array, or an UnknownElementError."""
+    """The atomic numbers as an int16 array; an UnknownElementError if one is not an element."""
     z = np.array(numbers)
     if z.dtype.kind not in "iu":
         raise UnknownElementError(material_id, f"species {z[0]!r}")
