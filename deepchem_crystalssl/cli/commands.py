@@ -110,13 +110,14 @@ def search(options: argparse.Namespace) -> int:
 
 
 def map(options: argparse.Namespace) -> int:
-    from ..explorer import open_mapped, write_map
-    from ..search import likeness
+    from ..explorer import keep_mapped, write_map
+    from ..search import EmbeddingIndex, likeness
 
-    index = open_mapped(options.index, options.seed)
+    index = EmbeddingIndex.load(options.index)
     for name, examples in options.concept:
         index.table[name] = likeness(index, examples)
     colors = [*options.color, *(name for name, _ in options.concept)]
+    keep_mapped(index, options.index, options.seed, colors)
     written = write_map(
         index, options.output, colors, options.format, options.title, options.megabytes, _progress(options)
     )

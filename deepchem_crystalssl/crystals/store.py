@@ -11,7 +11,7 @@ import logging
 from collections.abc import Iterable, Iterator
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -20,9 +20,11 @@ import pyarrow as pa
 from .disorder import Disorder
 from ..errors import CrystalInputError, NoCrystalsError, OnError, Report, StoreError
 from .records import Crystal
-from .reading import StructureReader, read_structures
 from .shards import FORMAT, MANIFEST, Shard, read_manifest, to_batch, write_json, write_shard
 from .store_source import StoreSource
+
+if TYPE_CHECKING:
+    from .reading import StructureReader
 
 logger = logging.getLogger(__name__)
 
@@ -113,6 +115,8 @@ class _StoreWriter:
 
     def write(self, source: Any, on_error: OnError, progress: bool | None) -> int:
         """Read the source, as far as it has to be read, and write what is new."""
+        from .reading import read_structures  # loads compiled kernels, which opening a finished store does not need
+
         manifest, known = self.manifest, self.source.is_known
         before = len(self)
         if known and (known_items := manifest["consumed"] if self.source.kind == "folder" else 0):

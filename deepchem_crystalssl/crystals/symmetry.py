@@ -6,7 +6,6 @@ from functools import lru_cache
 
 import numpy as np
 import spglib
-from pymatgen.core import Composition
 
 from .records import Crystal
 
@@ -78,6 +77,8 @@ def prototype(crystal: Crystal, symprec: float = 0.01) -> str:
     for z in np.unique(crystal.atomic_numbers):
         counts = np.unique(symmetry.crystallographic_orbits[crystal.atomic_numbers == z], return_counts=True)[1]
         sizes.append("+".join(str(count // per_cell) for count in sorted(counts)))
+    from pymatgen.core import Composition
+
     formula = Composition(crystal.reduced_formula).anonymized_formula
     return f"{formula} {symmetry.number} {'-'.join(sorted(sizes))}"
 

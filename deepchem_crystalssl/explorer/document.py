@@ -15,11 +15,11 @@ from typing import Any
 
 from tqdm import tqdm
 
-from ..crystals.convert import to_crystal
 from ..crystals.records import Crystal
 from ..search.coloring import coloring, colorings
 from ..search.index import EmbeddingIndex
 from ..search.pictures import draw_map
+from ..search.queries import read_one
 from .payload import Payload
 
 _SCRIPTS = ("draw.js", "data.js", "find.js", "plot.js", "map.js", "details.js", "upload.js", "app.js")
@@ -62,8 +62,15 @@ class StructureView:
     Parameters
     ----------
     structure
-        Anything that is one crystal to :func:`~deepchem_crystalssl.read_structures`; of mixed sites the majority is
-        shown.
+        One structure or the path of its file, as :func:`~deepchem_crystalssl.read_structures` reads them. Of mixed
+        sites the majority species is shown.
+    height : int
+        Pixels.
+
+    Raises
+    ------
+    CrystalInputError
+        When it is shown, if there is not exactly one crystal.
 
     Examples
     --------
@@ -79,7 +86,7 @@ class StructureView:
     @property
     def html(self) -> str:
         """The page."""
-        crystal = to_crystal(self.structure, "structure")
+        crystal = read_one(self.structure)
         return _filled(
             "structure.html",
             title=escape(crystal.reduced_formula),
@@ -114,12 +121,35 @@ def _read(name: str) -> str:
 
 
 def open_mapped(folder: str | Path, seed: int | None = None) -> EmbeddingIndex:
-    """An index with its map: laid out, and kept there, if there was none or a seed is given."""
+    """An index with its map, which is laid out and kept in the folder if there is none or a seed is given."""
     index = EmbeddingIndex.load(folder)
+    keep_mapped(index, folder, seed)
+    return index
+
+
+def keep_mapped(index: EmbeddingIndex, folder: str | Path, seed: int | None = None, colors: Sequence[str] = ()) -> None:
+    """Lay out the map of an index and keep it in its folder, if there is none or a seed is given.
+
+    Parameters
+    ----------
+    index : EmbeddingIndex
+    folder : str or Path
+        The folder the index was loaded from.
+    seed : int, optional
+        Lay the map out anew from this seed.
+    colors : sequence of str
+        What the map will be coloured by. They are checked before the layout, which takes minutes for many crystals.
+
+    Raises
+    ------
+    QueryError
+        If the index knows nothing of one of these names.
+    """
+    for name in colors:
+        coloring(index.table, name)
     if seed is not None or not index.has_map:
         index.make_map(seed or 0)
         index.keep_map(folder)
-    return index
 
 
 def write_page(

@@ -185,6 +185,7 @@ def _keep_choices(work: Path, choices: dict[str, Any]) -> None:
 
 def _described(source: Any) -> str:
     """A source in words, the same for the same source: paths with sizes, or kind, number and digest of the objects."""
+    source = getattr(source, "path", source)  # of a store
     if isinstance(source, str | os.PathLike) and "\n" not in str(source):
         path = Path(source).resolve()
         if path.is_file():

@@ -11,6 +11,7 @@ from pymatgen.analysis.diffraction.xrd import XRDCalculator
 from deepchem_crystalssl.explorer import StructureView, write_map, write_page
 from deepchem_crystalssl.explorer.document import render_page
 from deepchem_crystalssl.explorer.payload import LINES, Payload, pack_lines, pack_structures, strongest_lines
+from deepchem_crystalssl.errors import QueryError
 from deepchem_crystalssl.search import EmbeddingIndex
 
 
@@ -37,6 +38,15 @@ def test_parts(index):
     with pytest.raises(KeyError):
         payload["structures:1"]
     assert "structures:0" in payload and "structures:0" not in Payload(index, [])
+
+
+def test_a_view_of_a_file_is_that_of_its_crystal(prototypes, tmp_path):
+    structure = prototypes[3].to_structure()
+    structure.to(filename=str(tmp_path / "one.cif"))
+    for source in (tmp_path / "one.cif", str(tmp_path / "one.cif"), structure, prototypes[3]):
+        assert f"<title>{prototypes[3].reduced_formula}" in StructureView(source).html
+    with pytest.raises(QueryError, match="a folder"):
+        _ = StructureView(tmp_path).html
 
 
 def test_structures_come_back(prototypes):

@@ -100,6 +100,10 @@ def test_a_file_and_a_picture(index, prototypes, tmp_path):
     pixels = np.asarray(Image.open(tmp_path / "pyrite.png").convert("RGB"))
     red = (pixels[..., 0] > 150) & (pixels[..., 1] < 90)
     assert red.sum() > 100  # the calculated curve is drawn
+    only = index.query_pattern(tmp_path / "pyrite.xy", k=1)
+    for rank in (2, 0, -1, 1.0):
+        with pytest.raises(QueryError):
+            only.plot(rank)
     assert "data:image/png" in found._repr_html_() and "FeS2" in found._repr_html_()
     with pytest.raises(CountsError):
         index.query_pattern(GRID.two_theta, np.zeros(len(counts)))

@@ -1,9 +1,12 @@
+import shutil
+
 import numpy as np
 import pandas as pd
 import pytest
 
 from deepchem_crystalssl import XRDGrid
 from deepchem_crystalssl.cli import main
+from deepchem_crystalssl.errors import QueryError
 from deepchem_crystalssl.diffraction.conditions import HARD, measure_patterns
 from deepchem_crystalssl.search import EmbeddingIndex
 
@@ -76,6 +79,26 @@ def test_the_map_of_an_index(folder, prototypes, capsys):
     kept = EmbeddingIndex.load(folder / "index").map.positions
     assert main(["map", str(folder / "index"), "-o", str(folder / "again")]) == 0
     assert np.array_equal(EmbeddingIndex.load(folder / "index").map.positions, kept)
+
+
+def test_space_groups_are_known(folder, capsys):
+    """Nothing about them was in the metadata."""
+    capsys.readouterr()
+    assert main(["search", "NaCl", "--index", str(folder / "index"), "--space-group", "225"]) in (0, 2)
+    assert "column 'space_group'" not in capsys.readouterr().err
+    assert main(["map", str(folder / "index"), "-o", str(folder / "systems"), "--color", "crystal_system"]) == 0
+    assert (folder / "systems" / "map_crystal_system.png").stat().st_size > 1000
+
+
+@pytest.mark.parametrize("options", [["--color", "smell"], ["--concept", "oxides=a,b,nobody"]])
+def test_colors_are_checked_before_the_map_is_laid_out(folder, options, tmp_path, capsys, monkeypatch):
+    shutil.copytree(folder / "index", tmp_path / "index")
+    (tmp_path / "index" / "map.npz").unlink(missing_ok=True)
+    monkeypatch.setattr(EmbeddingIndex, "make_map", lambda *args: pytest.fail("laid out"))
+    assert main(["map", str(tmp_path / "index"), "-o", str(tmp_path / "map"), *options]) == 2
+    assert "smell" in (error := capsys.readouterr().err) or "not in the index" in error
+    with pytest.raises(QueryError, match="'smell'"):
+        EmbeddingIndex.load(tmp_path / "index").plot_map("smell")
 
 
 def test_a_map_that_cannot_be(folder, capsys):
