@@ -1,4 +1,4 @@
-"""The map of crystals as a page, and the server that answers what is dropped on it."""
+"""The map of crystals as a page in the browser, and the server that answers uploads of crystals and patterns."""
 
 import lazy_loader
 

@@ -1,4 +1,4 @@
-"""What an upload is answered: its neighbours or matches, its place on the map, and what there is to draw."""
+"""The answer to an upload: similar crystals or matching patterns, a place on the map, and data to be drawn."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def answer(
     wavelength: str | float | None = None,
     elements: Sequence[str] | None = None,
 ) -> dict[str, Any]:
-    """The answer to one upload, of plain numbers and texts.
+    """The answer to one upload, as numbers and texts that JSON can hold.
 
     Parameters
     ----------
@@ -37,7 +37,7 @@ def answer(
     wavelength : str or float, optional
         Of a pattern, by name or in Å; by default the file's, else CuKa.
     elements : sequence of str, optional
-        Besides which a measured sample has none.
+        The measured sample contains no other elements than these.
 
     Raises
     ------
@@ -119,5 +119,5 @@ def _finite(values: np.ndarray) -> list[float | None]:
 
 
 def _number(value: float) -> float | None:
-    """The number, which JSON has no way to write if it is not finite."""
+    """The number, or None if it is not finite, which JSON cannot write."""
     return float(value) if math.isfinite(value) else None

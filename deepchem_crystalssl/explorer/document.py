@@ -1,4 +1,4 @@
-"""The page: one HTML file with its style, scripts, libraries and, unless a server gives them, its data."""
+"""The page: one HTML file with its style, scripts and libraries, and with its data unless a server provides them."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def render_page(title: str = "Map of materials", parts: dict[str, bytes] | None 
     ----------
     title : str
     parts : dict of bytes, optional
-        Data that stand in the page; without, it asks its server for them.
+        Data that the page contains; without them, it asks its server for them.
 
     Returns
     -------
@@ -57,7 +57,7 @@ def render_page(title: str = "Map of materials", parts: dict[str, bytes] | None 
 
 @dataclass(frozen=True)
 class StructureView:
-    """A crystal to be turned in a notebook: the value of a cell, it is shown; ``html`` is a page of its own.
+    """A crystal that can be turned with the mouse in a notebook; ``html`` is a page with it alone.
 
     Parameters
     ----------
@@ -100,7 +100,7 @@ class StructureView:
 
 
 def structure_of(crystal: Crystal) -> dict[str, list]:
-    """A crystal as the page draws it: lattice (Å), atomic numbers, fractional coordinates."""
+    """A crystal in the form the page draws: lattice (Å), atomic numbers, fractional coordinates."""
     return {
         "lattice": crystal.lattice.tolist(),
         "numbers": crystal.atomic_numbers.tolist(),
@@ -241,7 +241,7 @@ def write_map(
     Raises
     ------
     QueryError
-        If there is nothing to colour by of a name.
+        If the index knows nothing of one of these names.
     """
     chosen = [coloring(index.table, name) for name in colors or list(colorings(index.table))[:1]]
     folder = Path(folder)

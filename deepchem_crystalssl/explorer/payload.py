@@ -1,4 +1,4 @@
-"""What the page needs to know of an index, packed small: arrays of numbers, each compressed by itself."""
+"""The data of an index that the page needs: arrays of numbers, each compressed separately."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The server of the page: it hands out the page and its data, and passes uploads on to the worker."""
+"""The server of the page: it sends the page and its data, and passes uploads to the worker."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from .uploads import Limits
 from .worker import Worker
 
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
-"""Names by which a computer speaks to itself."""
+"""Names of the computer itself."""
 BODY_SECONDS = 60.0
 """Within which an upload must have arrived."""
 HEADERS = {
@@ -39,7 +39,7 @@ _HOST = re.compile(r"(?:\[([0-9a-f:.]+)\]|([a-z0-9._-]+))(?::\d{1,5})?")
 
 
 class Refusal(Exception):
-    """An upload that is not even looked at."""
+    """An upload that is refused without being read."""
 
     def __init__(self, status: int, sentence: str):
         super().__init__(sentence)
@@ -113,13 +113,13 @@ def make_app(
         try:
             return Response(parts[name], media_type="application/octet-stream")
         except KeyError:
-            raise Refusal(404, "There is no such part.") from None
+            raise Refusal(404, "The map has no data of this name.") from None
 
     @app.post("/ask")
     async def ask(request: Request) -> Response:
         nonlocal inside
         if inside > limits.waiting:
-            raise Refusal(503, "Too many uploads are waiting. Come back in a minute.")
+            raise Refusal(503, "Too many uploads are waiting. Try again in a minute.")
         inside += 1
         try:
             body = await _read_body(request, limits.upload_bytes)
@@ -220,16 +220,16 @@ def _is_loopback(host: str) -> bool:
 
 
 def _foreign(request: Request, hosts: Sequence[str] | None) -> str | None:
-    """Why a request seems to be another site's doing, if it does."""
+    """Why a request seems to come from another site, or None."""
     host = request.headers.get("host", "").lower()
     name = _HOST.fullmatch(host)
     if name is None or hosts is not None and (name[1] or name[2]) not in hosts:
-        return "This server does not go by that name."
+        return "This server is not reachable under that name."
     if request.method not in ("GET", "HEAD"):
         origin = request.headers.get("origin")
         site = request.headers.get("sec-fetch-site", "same-origin")
         if site not in ("same-origin", "none") or origin is not None and urlsplit(origin).netloc.lower() != host:
-            return "Uploads are taken from the server's own page alone."
+            return "Uploads are accepted only from the page of this server."
     return None
 
 
@@ -248,7 +248,7 @@ async def _read_body(request: Request, most: int) -> bytes:
     except TimeoutError:
         raise Refusal(408, f"The upload did not arrive within {BODY_SECONDS:g} s.") from None
     except ClientDisconnect:
-        raise Refusal(400, "The upload broke off.") from None
+        raise Refusal(400, "The upload was interrupted.") from None
     return bytes(body)
 
 

@@ -1,4 +1,4 @@
-"""Uploads: what one may cost, and how its text becomes a crystal or a pattern. No file is opened here."""
+"""Uploads: their limits, and how their text becomes a crystal or a pattern. No file is opened here."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Limits:
-    """What one upload may cost.
+    """Limits of one upload.
 
     Attributes
     ----------

@@ -1,4 +1,4 @@
-"""The process that answers uploads: it may hang, grow or die, and another takes its place."""
+"""The process that answers uploads. If it hangs, grows or dies, another one replaces it."""
 
 from __future__ import annotations
 
@@ -114,7 +114,9 @@ class Worker:
                 return 500, _sentence("The index cannot be opened; the server's log says why.")
             if lost.late:
                 return 504, _sentence(f"The upload took longer than {self.limits.seconds:g} s. Try a smaller one.")
-            return 422, _sentence("The upload brought its reader down, perhaps for want of memory. Try a smaller one.")
+            return 422, _sentence(
+                "The process that read the upload ended, perhaps because it ran out of memory. Try a smaller one."
+            )
         if not goes_on:
             self.start()
         return status, content

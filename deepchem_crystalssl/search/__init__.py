@@ -1,4 +1,4 @@
-"""Find: neighbours of crystals, phases of measured patterns, members of a class."""
+"""Search among crystals: similar ones, those a measured pattern may belong to, members of a class, and the map."""
 
 import lazy_loader
 

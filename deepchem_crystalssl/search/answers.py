@@ -1,4 +1,4 @@
-"""What a search answers: a sequence of records, a table when asked, and something to look at in a notebook."""
+"""Answers of a search: a sequence of records, which can be turned into a table and is shown in a notebook."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ class Answer:
     rank: int
 
     def __getitem__(self, name: str) -> Any:
-        """A field, as of a row of a table."""
+        """A field or a column of the index, by its name."""
         try:
             return self.as_row()[name]
         except KeyError:
             raise KeyError(f"{name!r}; there are {', '.join(self.as_row())}") from None
 
     def as_row(self) -> dict[str, Any]:
-        """All that can stand in a table."""
+        """The answer as a row of a table."""
         row = {f.name: getattr(self, f.name) for f in fields(self) if f.repr}
         known = row.pop("known", {})
         return {**row, **known}
@@ -39,15 +39,15 @@ class Answer:
 
 @dataclass(frozen=True)
 class Neighbor(Answer):
-    """A crystal, and how far it is from the query.
+    """A crystal similar to the query, and its distance.
 
     Attributes
     ----------
     distance : float
         1 - cosine, from 0 to 2.
     percentile : float
-        Of how many in a hundred known crystals the nearest neighbour is nearer than this: 50 is as near as neighbours
-        usually are, 100 farther than any.
+        Percentage of the crystals of the index whose nearest neighbour is nearer than this: 50 is the usual distance of
+        nearest neighbours, 100 is larger than any.
     shares : str
         What it has in common with the query: elements, formula type, space group.
     formula : str
@@ -98,7 +98,7 @@ class Answers(Sequence[A], Generic[A]):
 
     @property
     def material_ids(self) -> list[str]:
-        """Of the answers, in order."""
+        """The ids of the answers, in order."""
         return [answer.material_id for answer in self]
 
     def to_frame(self) -> pd.DataFrame:

@@ -37,6 +37,7 @@ def embed_source(
     source: Any,
     model: str | Path | CrystalSSLModel | None,
     metadata: pd.DataFrame | None,
+    disorder: Disorder,
     on_error: OnError,
     report: Report,
     progress: bool | None,
@@ -48,7 +49,8 @@ def embed_source(
     read = list(read_structures(source, on_error, report=report, progress=progress).enumerate())
     crystals, later = [crystal for _, crystal in read], Report()
     ids = _ids_for([crystal.material_id for crystal in crystals], metadata)
-    vectors = reference.opened.embed(crystals, space="similarity", on_error=on_error, report=later, progress=progress)
+    options: dict[str, Any] = {"disorder": disorder, "on_error": on_error, "report": later, "progress": progress}
+    vectors = reference.opened.embed(crystals, space="similarity", **options)
     lost = set(later.indices)
     for error in later:
         report.handle(error, "skip", None if error.index is None else read[error.index][0])

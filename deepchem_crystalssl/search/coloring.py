@@ -1,4 +1,4 @@
-"""What a map can be coloured by: columns of a catalogue, and what formulas tell."""
+"""Colours of a map: by the columns of an index, by chemical class, by crystal system or by an element."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ ANION_CLASSES = {
     "hydride, boride, carbide, silicide": {"H", "B", "C", "Si"},
     "intermetallic or element": set(symbols()),
 }
-"""Chemical classes by the anion a crystal holds; the first that applies."""
+"""Chemical classes by the anion that a crystal contains; the first that applies counts."""
 _MOST_CATEGORIES = 40
 _NAMES = ("material_id", "formula", "chemical_system")
 
 
 @dataclass(frozen=True)
 class Coloring:
-    """One colour, or one kind, per crystal.
+    """A number or a category for each crystal.
 
     Attributes
     ----------
@@ -45,7 +45,7 @@ class Coloring:
 
     @classmethod
     def of_kinds(cls, name: str, kinds: Sequence[str | None], order: Sequence[str] | None = None) -> Coloring:
-        """From one word per crystal; categories in the given order, or the frequent first."""
+        """From one word per crystal; categories in the given order, or else the most frequent first."""
         found = [kind for kind, _ in Counter(kind for kind in kinds if kind is not None).most_common()]
         categories = tuple(found if order is None else [kind for kind in order if kind in found])
         places = {kind: place for place, kind in enumerate(categories)}
@@ -53,7 +53,7 @@ class Coloring:
 
 
 def anion_class(chemical_system: str) -> str:
-    """The first of :data:`ANION_CLASSES` whose elements a crystal holds.
+    """The first of :data:`ANION_CLASSES` with an element that the crystal contains.
 
     Examples
     --------
@@ -65,8 +65,8 @@ def anion_class(chemical_system: str) -> str:
 
 
 def colorings(table: pd.DataFrame) -> dict[str, Coloring]:
-    """All that the crystals of a catalogue can be coloured by: class of the anion, crystal system, number of
-    elements, and every column of numbers, of yes and no, or of at most 40 different words.
+    """Everything by which the crystals of an index can be coloured: class of the anion, crystal system, number of
+    elements, and every column of numbers, of true and false, or of at most 40 different words.
 
     Examples
     --------
@@ -94,7 +94,7 @@ def colorings(table: pd.DataFrame) -> dict[str, Coloring]:
 
 
 def coloring(table: pd.DataFrame, by: str) -> Coloring:
-    """One of :func:`colorings` by its name, or crystals that hold an element by its symbol.
+    """One of :func:`colorings` by its name, or by the symbol of an element the crystals that contain it.
 
     Raises
     ------
@@ -110,7 +110,7 @@ def coloring(table: pd.DataFrame, by: str) -> Coloring:
         return Coloring.of_kinds(by, kinds)
     found = colorings(table)
     if by not in found:
-        raise QueryError("color", repr(by), "a map is coloured by an element or a column of the index",
+        raise QueryError("color", repr(by), "a map is coloured by an element or by a column of the index",
                          f"It has {', '.join(found)}.")  # fmt: skip
     return found[by]
 

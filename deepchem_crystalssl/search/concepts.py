@@ -1,4 +1,4 @@
-"""Classes of materials: who else belongs, and does a class lie together in the space?"""
+"""Classes of materials: further members of a class, and how closely its members lie together."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class Member(Answer):
     score : float
         Logarithm of the odds that it is an example rather than any crystal, up to a constant.
     percentile : float
-        Of how many in a hundred held-out examples the score is lower: 50 is as sure as examples are of each other.
+        Percentage of the held-out examples with a lower score: 50 means as typical as the examples themselves.
     formula : str
     known : dict
         The other columns of the catalogue.
@@ -47,7 +47,7 @@ class Member(Answer):
 
 
 class Concept(Answers[Member]):
-    """A class seen through a probe, its likeliest further members first.
+    """The likeliest further members of a class, as ranked by a linear probe, best first.
 
     Attributes
     ----------
@@ -72,7 +72,7 @@ def find_members(
     new_systems: bool = False,
     seed: int = 0,
 ) -> Concept:
-    """Rank crystals by how much they look like a handful of examples, to a linear probe on the index's vectors.
+    """Rank the crystals of an index by their similarity to some examples, by a linear probe on the vectors.
 
     The probe tells examples from crystals drawn at random, some of which may belong without being known to (learning
     from positive and unlabelled data, Elkan and Noto 2008): the order of scores is what counts.
@@ -136,7 +136,7 @@ def find_members(
 
 
 def likeness(index: EmbeddingIndex, examples: Sequence[str], seed: int = 0) -> np.ndarray:
-    """How much every crystal of an index looks like some examples, by the probe of :func:`find_members`; (n,).
+    """Similarity of every crystal of an index to some examples, by the probe of :func:`find_members`; (n,).
 
     Parameters
     ----------
@@ -207,7 +207,7 @@ def _held_out_scores(x: np.ndarray, y: np.ndarray, systems: np.ndarray) -> np.nd
 
 @dataclass(frozen=True)
 class Enrichment:
-    """How many members of a class lie around a query.
+    """Number of members of a class among the crystals nearest to a query.
 
     Attributes
     ----------
@@ -255,8 +255,7 @@ def enrichment(
     among = np.ones(len(index), bool) if filter is None else filter.mask(index.table)
     answers = index.query(query, k, filter=filter)
     belongs = index.table["material_id"].isin(list(members)).to_numpy()
-    asked = [item for item in (query if isinstance(query, list | tuple) else [query]) if isinstance(item, str)]
-    among &= ~index.table["material_id"].isin(asked).to_numpy()
+    among[index.gallery.resolve(query).rows] = False  # the crystals that the query names are no answers
     found = len(set(answers.material_ids) & set(members))
     total, positive, drawn = int(among.sum()), int((belongs & among).sum()), len(answers)
     expected = drawn * positive / max(1, total)
@@ -323,5 +322,6 @@ def _row_of(index: EmbeddingIndex, name: str) -> int:
 
 def _systems(index: EmbeddingIndex) -> np.ndarray:
     if "chemical_system" in index.table:
-        return index.table["chemical_system"].to_numpy(str)
-    return index.table["material_id"].to_numpy(str)  # then each crystal is a system of its own
+        # A crystal of unknown composition counts as a system of its own.
+        return index.table["chemical_system"].fillna(index.table["material_id"]).to_numpy(str)
+    return index.table["material_id"].to_numpy(str)

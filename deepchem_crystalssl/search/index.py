@@ -20,6 +20,7 @@ from .materials_map import MaterialsMap, place_new
 from .parts import IndexParts, ModelReference, assemble
 
 if TYPE_CHECKING:
+    from ..crystals.disorder import Disorder
     from ..crystals.records import Crystal
     from ..models.embedding import Space
     from ..models.pretraining import CrystalSSLModel
@@ -99,6 +100,7 @@ class EmbeddingIndex:
         metadata: pd.DataFrame | None = None,
         *,
         patterns: bool = False,
+        disorder: Disorder = "refuse",
         on_error: OnError = "skip",
         report: Report | None = None,
         progress: bool | None = None,
@@ -115,7 +117,7 @@ class EmbeddingIndex:
             Matched by id, as :meth:`build` does.
         patterns : bool
             Whether the simulated powder patterns are embedded at once, not at the first search by a pattern.
-        on_error, report, progress
+        disorder, on_error, report, progress
             As in :func:`~deepchem_crystalssl.structures_to_graphs`.
 
         Raises
@@ -128,7 +130,7 @@ class EmbeddingIndex:
         from .building import embed_source
 
         report = Report() if report is None else report
-        index = cls(embed_source(source, model, metadata, on_error, report, progress))
+        index = cls(embed_source(source, model, metadata, disorder, on_error, report, progress))
         if patterns:
             index.embed_patterns(progress)
         return index

@@ -1,4 +1,4 @@
-r"""Which crystals a measured powder pattern may be of: retrieved by vectors, ranked by physics.
+r"""Which crystals a measured powder pattern may belong to: retrieved by vectors, ranked by fits.
 
 1. The measurement is brought onto the model's grid, as if taken at wavelengths up to 2 % off (cells of calculations
    are off by as much), and every version is looked up among the vectors of simulated patterns.
@@ -94,7 +94,7 @@ class PhaseMatch(Answer):
 
 
 class PatternAnswer(Answers[PhaseMatch]):
-    """What a pattern may be of, best first, and what the best leaves unexplained.
+    """The crystals that a pattern may belong to, best first, and the part of it that the best one leaves unexplained.
 
     Attributes
     ----------
@@ -134,13 +134,13 @@ class PatternAnswer(Answers[PhaseMatch]):
 
     @property
     def unexplained(self) -> float:
-        """Share of the peaks where the first answer has none."""
+        """Fraction of the measured peaks where the first answer has none."""
         missed = self[0].calculated < 0.1 * self.measured
         return float((self.peaks * missed).sum() / self.peaks.sum())
 
     @property
     def verdict(self) -> str:
-        """In words."""
+        """The result in a sentence."""
         best = self[0]
         assumed = f" The wavelength is {self.radiation}." if self.radiation.source == "assumed" else ""
         if best.confidence == "none":
@@ -168,7 +168,7 @@ def identify(
     structures: Crystals,
     names: Sequence[str],
 ) -> PatternAnswer:
-    """Retrieve, slide, fit, rank.
+    """Retrieve candidates, shift their patterns, fit the best ones and rank them.
 
     Parameters
     ----------
@@ -274,7 +274,7 @@ class _Candidate:
 
 
 def _answer(measurement: Measurement, radiation: Radiation, candidates: list[_Candidate], k: int) -> PatternAnswer:
-    """One answer for every formula and space group."""
+    """One answer for each formula and space group."""
     kinds: dict[tuple[str, int | None], list[_Candidate]] = {}
     for candidate in candidates:
         kinds.setdefault((candidate.crystal.reduced_formula, space_group(candidate.crystal)), []).append(candidate)

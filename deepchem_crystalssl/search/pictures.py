@@ -1,4 +1,4 @@
-"""Answers as pictures."""
+"""Pictures of fitted patterns and of the map."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _POINTS_PER_SQUARE_INCH = 60.0
 
 
 class Picture(Figure):
-    """A figure that a notebook shows as it is, pyplot or not."""
+    """A figure that a notebook shows without pyplot."""
 
     def _repr_png_(self) -> bytes:
         buffer = BytesIO()
@@ -112,5 +112,5 @@ def _draw_kinds(
 
 
 def as_image(figure: Picture) -> str:
-    """The picture within a page."""
+    """The picture as an element of an HTML page."""
     return f'<img alt="" src="data:image/png;base64,{b64encode(figure._repr_png_()).decode()}">'

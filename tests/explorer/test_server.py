@@ -330,7 +330,7 @@ def test_more_than_may_wait_are_told_to_come_back(address, app, good):
         os.kill(pid, signal.SIGCONT)
         answers = [upload.result() for upload in uploads]
     assert sorted(answer.status_code for answer in answers) == [200] * 9 + [503] * 3
-    assert "Come back" in refused(next(answer for answer in answers if answer.status_code == 503), 503)
+    assert "Try again" in refused(next(answer for answer in answers if answer.status_code == 503), 503)
 
 
 def test_a_worker_killed_at_work_is_replaced(address, app, good):
@@ -342,7 +342,7 @@ def test_a_worker_killed_at_work_is_replaced(address, app, good):
         time.sleep(0.5)
         assert not upload.done()
         os.kill(pid, signal.SIGKILL)
-        assert "brought its reader down" in refused(upload.result(), 422)
+        assert "that read the upload ended" in refused(upload.result(), 422)
     assert lives_on(address, good) and app.state.worker.pid != pid and not psutil.pid_exists(pid)
 
 

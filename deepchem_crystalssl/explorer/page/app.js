@@ -6,7 +6,7 @@ $("count").textContent = `${n.toLocaleString("en")} crystals, each beside those 
 $("note").textContent = served ? "" : [
   "This file works offline.",
   ...["structures", "patterns"].filter((kind) => meta.known.includes(kind) && !meta.kinds.includes(kind))
-    .map((kind) => `Its ${kind} did not fit; crystalssl explore shows them.`),
+    .map((kind) => `The ${kind} did not fit into this file; the command crystalssl explore shows them.`),
   "Open your own CIF or pattern with crystalssl explore.",
 ].join(" ");
 
@@ -18,7 +18,7 @@ $("search").onsubmit = async (event) => {
   const { rows, as } = find(text);
   if (!rows.length) {
     await highlight(null);
-    return say(as ? `Nothing found: ${as}.` : "Give an id, a formula as LiCoO2, a system as Li-Co-O, or elements as Li Co.", true);
+    return say(as ? `Nothing found: ${as}.` : "Type an id, a formula such as LiCoO2, a chemical system such as Li-Co-O, or elements such as Li Co.", true);
   }
   say(`${rows.length.toLocaleString("en")} found: ${as}`);
   await highlight(rows.length > 1 ? rows : null);

@@ -37,7 +37,7 @@ const NEIGHBOR_COLUMNS = [
 
 function missing(kind) {
   return make("p", "", meta.known.includes(kind)
-    ? `The ${kind} did not fit into this file; crystalssl explore shows them.` : `The index holds no ${kind}.`);
+    ? `The ${kind} did not fit into this file; the command crystalssl explore shows them.` : `The index holds no ${kind}.`);
 }
 
 let request = 0;

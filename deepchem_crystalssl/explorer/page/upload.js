@@ -35,7 +35,7 @@ async function showCrystal(answer) {
   document.querySelector("aside").scrollTop = 0;
   $("panel").replaceChildren(formulaElement(answer.formula, "h2"), make("p", "", answer.name), heading("Structure"), box,
     heading("Simulated powder pattern, Cu Kα1"), drawPattern({ lines: answer.lines }),
-    heading("What is like it"), tableOf(columnsOf, answer.neighbors, (one) => open(one.row, { move: true })));
+    heading("Most similar crystals"), tableOf(columnsOf, answer.neighbors, (one) => open(one.row, { move: true })));
   if (answer.mixed) box.after(make("p", "", "Sites that several elements share count as their average; the drawing shows the majority."));
   mark(row);
   goTo([row, ...answer.neighbors.slice(0, 6).map((one) => one.row)]);
@@ -48,7 +48,7 @@ function showPhases(answer) {
   const { two_theta, measured, calculated } = answer.curve;
   $("panel").replaceChildren(make("h2", "", answer.name), make("p", "", answer.verdict), heading("Measured (grey), best fit (red)"),
     drawPattern({ curves: [{ two_theta, values: measured, color: "#9aa7b4", width: 2.2 }, { two_theta, values: calculated, color: "#d62728", width: 0.7 }] }),
-    heading("What it may be"), tableOf(columnsOf, answer.matches, (one) => open(one.row, { move: true })));
+    heading("Crystals the pattern may belong to"), tableOf(columnsOf, answer.matches, (one) => open(one.row, { move: true })));
   if (answer.position) { const row = nearestRow(answer.position); mark(row); goTo([row, ...neighborsOf(row).slice(0, 5).map((one) => one.row)]); }
 }
 
