@@ -1,4 +1,4 @@
-"""What a trained model knows of crystals, in one piece: whose neighbours they are, which pattern is whose, the map."""
+"""A demonstration of a trained model in one call: similar crystals, crystals found by their patterns, the map."""
 
 from __future__ import annotations
 
@@ -9,24 +9,20 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from matplotlib.figure import Figure
 
-from .crystals.prototypes import bundled_prototypes
-from .errors import NoCrystalsError, Report
-from .crystals.records import CrystalGraph
-from .diffraction.conditions import REALISTIC, try_patterns
+from .crystals.duplicates import duplicate_groups
 from .crystals.neighbors import structures_to_graphs
-from .crystals.symmetry import crystal_system
-from .evaluation.metrics import duplicate_groups, retrieval_recall
-from .models.pretraining import CrystalSSLModel
-from .models.pretrained import open_model
-from .search import neighbor_table
-from .search.coloring import ANION_CLASSES, Coloring, anion_class
-from .search.pictures import draw_map
-from .search.projection import make_map
+from .crystals.prototypes import bundled_prototypes
+from .diffraction.conditions import REALISTIC, try_patterns
+from .errors import NoCrystalsError, Report
+from .evaluation.metrics import retrieval_recall
+from .search import EmbeddingIndex, neighbor_table
+from .search.coloring import anion_class
 
 WELL_KNOWN = ("SiO2", "CaTiO3", "MgAl2O4", "ZnS", "AlCu2Mn")
-"""Formulas whose neighbours the demo tells, where the crystals hold them."""
+"""Formulas whose neighbours the demonstration prints, if the crystals contain them."""
+_COUNTS = 10_000
+"""Counts at the highest peak of the pattern that is searched for."""
 
 
 def run_demo(
@@ -36,11 +32,11 @@ def run_demo(
     seed: int = 0,
     progress: bool | None = None,
 ) -> pd.Series:
-    """Embed crystals with a trained model and show what it knows of them.
+    """Embed crystals with a trained model and show what it can do with them.
 
-    Writes ``embeddings.parquet`` (material_id, formula, anion_class, crystal_system, embedding in the similarity
-    space), ``neighbors.csv``, ``map.png``, ``pattern.png`` (a pattern and the crystals it was taken for),
-    ``skipped.csv`` (what could not be used, and why) and ``metrics.json`` into ``output``.
+    Writes into ``output``: ``embeddings.parquet`` (material_id, formula, anion_class, crystal_system, and the embedding
+    in the similarity space), ``neighbors.csv``, ``map.png``, ``pattern.png`` (a simulated measurement with the fitted
+    pattern of the crystal that was found), ``skipped.csv`` (what could not be used, and why) and ``metrics.json``.
 
     Parameters
     ----------
@@ -51,75 +47,86 @@ def run_demo(
     model : str or Path, optional
         A shipped model by its name, or the folder of another; by default ``"general"``.
     seed : int
-        Of the patterns and the map.
+        Of the simulated measurements and the map.
     progress : bool, optional
         Progress bars; by default on a terminal only.
 
     Returns
     -------
     pandas.Series
-        Recall of finding a crystal by a pattern as measured (strain up to 1 %, peaks of 0.28 degrees, 1 % noise), with
-        the model and with random weights; seconds taken.
+        Recall at 1 and 10 of finding a crystal by a simulated measurement of its pattern (strain up to 1 %, peaks 0.28
+        degrees wide, 1 % noise), with the trained model and with random weights; seconds taken.
+
+    Raises
+    ------
+    NoCrystalsError
+        If fewer than 8 crystals can be used.
     """
     started = time.perf_counter()
-    folder = Path(output)
+    folder, report = Path(output), Report()
     folder.mkdir(parents=True, exist_ok=True)
-    report = Report()
-    graphs = structures_to_graphs(
-        bundled_prototypes() if source is None else source,
-        disorder="average",
-        on_error="skip",
-        report=report,
-        progress=progress,
-    )
+    source = bundled_prototypes() if source is None else source
+    index = EmbeddingIndex.from_structures(source, model, disorder="average", report=report, progress=progress)
     report.to_frame().to_csv(folder / "skipped.csv", index=False)
-    if len(graphs) < 8:
-        raise NoCrystalsError(
-            str(source),
-            f"{len(graphs)} usable crystals ({report.summary()})",
-            "the demo needs at least 8 crystals",
-            "Give it more crystals.",
-        )
-    trained = open_model(model)
-    _write_neighbors(graphs, trained.embed(graphs, space="similarity", progress=progress), folder, seed)
-    patterns, errors = try_patterns(graphs, trained.xrd_grid, REALISTIC, seed)
-    kept = [k for k, error in enumerate(errors) if error is None]
-    graphs, patterns = [graphs[k] for k in kept], patterns[kept]
-    groups = duplicate_groups(graphs)
-    metrics: dict[str, float] = {"crystals": len(graphs), "left out": len(report) + len(errors) - len(kept)}
-    for name, encoders in (("", trained), ("random ", trained.untrained(seed))):
-        found = retrieval_recall(
-            encoders.embed_xrd(patterns, progress=False), encoders.embed(graphs, progress=False), (1, 10), groups
-        )
-        metrics |= {f"{name}recall@1": found[1], f"{name}recall@10": found[10]}
-    draw_search(trained, graphs, patterns, folder / "pattern.png")
+    if len(index) < 8:
+        raise NoCrystalsError(str(source), f"{len(index)} usable crystals ({report.summary()})",
+                              "the demo needs at least 8 crystals", "Give it more crystals.")  # fmt: skip
+    _write_neighbors(index, folder)
+    index.make_map(seed, False)
+    index.plot_map("anion_class").savefig(folder / "map.png", dpi=150)
+    metrics = _measure(index, folder / "pattern.png", seed)
+    metrics["left out"] += len(report)
     metrics["seconds"] = round(time.perf_counter() - started, 1)
     (folder / "metrics.json").write_text(json.dumps(metrics, indent=2))
     return pd.Series(metrics)
 
 
-def _write_neighbors(graphs: list[CrystalGraph], vectors: np.ndarray, folder: Path, seed: int) -> None:
-    table = describe(graphs)
-    neighbors = neighbor_table(vectors, table["material_id"].tolist())
+def _write_neighbors(index: EmbeddingIndex, folder: Path) -> None:
+    """``neighbors.csv`` and ``embeddings.parquet``."""
+    table = index.table
+    neighbors = neighbor_table(index.vectors, table["material_id"].tolist())
     formulas = dict(zip(table["material_id"], table["formula"], strict=True))
     neighbors.insert(1, "formula", neighbors["material_id"].map(formulas))
     neighbors["neighbor_formula"] = neighbors["neighbor_id"].map(formulas)
     neighbors.to_csv(folder / "neighbors.csv", index=False)
-    kinds = Coloring.of_kinds("anion_class", table["anion_class"].tolist(), [*ANION_CLASSES])
-    draw_map(make_map(vectors, seed, False).positions, kinds).savefig(folder / "map.png", dpi=150)
-    table["embedding"] = list(vectors)
-    table.to_parquet(folder / "embeddings.parquet", index=False)
+    written = table[["material_id", "formula"]].copy()
+    written["anion_class"] = table["chemical_system"].map(anion_class)
+    written["crystal_system"] = table["crystal_system"]
+    written["embedding"] = list(index.vectors)
+    written.to_parquet(folder / "embeddings.parquet", index=False)
+
+
+def _measure(index: EmbeddingIndex, picture: Path, seed: int) -> dict[str, float]:
+    """Recall of finding crystals by simulated measurements, and a picture of one such search."""
+    assert index.structures is not None
+    crystals, grid = [index.structures[row] for row in range(len(index))], index.model.xrd_grid
+    crystals = structures_to_graphs(crystals, disorder="average", progress=False)
+    patterns, errors = try_patterns(crystals, grid, REALISTIC, seed)
+    kept = [row for row, error in enumerate(errors) if error is None]
+    crystals, patterns = [crystals[row] for row in kept], patterns[kept]
+    groups = duplicate_groups(crystals)
+    metrics: dict[str, float] = {"crystals": len(crystals), "left out": len(errors) - len(kept)}
+    for name, model in (("", index.model), ("random ", index.model.untrained(seed))):
+        vectors = model.embed(crystals, progress=False)
+        found = retrieval_recall(model.embed_xrd(patterns, progress=False), vectors, (1, 10), groups)
+        metrics |= {f"{name}recall@1": found[1], f"{name}recall@10": found[10]}
+    # The crystal with the most elements and, among those, with the most sites.
+    chosen = max(range(len(kept)), key=lambda k: (crystals[k].chemical_system.count("-"), crystals[k].num_nodes))
+    counts = _COUNTS * np.clip(np.asarray(patterns[chosen], float), 0.0, None)
+    answer = index.query_pattern(grid.two_theta, counts, grid.wavelength_angstrom, k=3)
+    answer.plot().savefig(picture, dpi=150)
+    return metrics
 
 
 def well_known_neighbors(folder: str | Path, k: int = 5) -> list[tuple[str, str, list[str]]]:
-    """The k nearest formulas of well-known crystals, or of the first five, from a demo's ``neighbors.csv``.
+    """The k nearest formulas of well-known crystals, or else of the first five, from a demo's ``neighbors.csv``.
 
     Returns
     -------
     list of (str, str, list of str)
-        material_id, formula, formulas of its neighbours, nearest first.
+        material_id, formula, and the formulas of its neighbours, nearest first.
     """
-    neighbors = pd.read_csv(Path(folder, "neighbors.csv"))
+    neighbors = pd.read_csv(Path(folder, "neighbors.csv"), dtype={"material_id": str, "neighbor_id": str})
     known = neighbors[neighbors["formula"].isin(WELL_KNOWN)]
     shown = neighbors if known.empty else known
     told = []
@@ -127,42 +134,3 @@ def well_known_neighbors(folder: str | Path, k: int = 5) -> list[tuple[str, str,
         nearest = shown[(shown["material_id"] == name) & (shown["rank"] <= k)]
         told.append((str(name), str(nearest["formula"].iloc[0]), nearest["neighbor_formula"].tolist()))
     return told
-
-
-def describe(crystals: list[CrystalGraph]) -> pd.DataFrame:
-    """material_id, formula, anion_class and crystal_system of crystals, one row each."""
-    return pd.DataFrame(
-        {
-            "material_id": [crystal.material_id for crystal in crystals],
-            "formula": [crystal.reduced_formula for crystal in crystals],
-            "anion_class": [anion_class(crystal.chemical_system) for crystal in crystals],
-            "crystal_system": [crystal_system(crystal) for crystal in crystals],
-        }
-    )
-
-
-def draw_search(model: CrystalSSLModel, graphs: list[CrystalGraph], patterns: np.ndarray, path: Path) -> None:
-    """Write a picture of one pattern as measured, and the ideal patterns of the three crystals nearest to it.
-
-    The pattern is that of the crystal with the most elements, of the most sites among those.
-    """
-    asked = max(range(len(graphs)), key=lambda k: (len(set(graphs[k].species.atomic_numbers)), graphs[k].num_nodes))
-    distance = np.linalg.norm(
-        model.embed(graphs, progress=False) - model.embed_xrd(patterns[asked], progress=False), axis=1
-    )
-    nearest = np.argsort(distance)[:3]
-    ideal = try_patterns([graphs[k] for k in nearest], model.xrd_grid)[0]
-    figure = Figure(figsize=(9, 6), layout="constrained")
-    rows = figure.subplots(4, sharex=True)
-    shown = [patterns[asked], *ideal]
-    titles = [f"as measured (simulated): {graphs[asked].reduced_formula}"] + [
-        f"{rank}. {graphs[k].reduced_formula} ({graphs[k].material_id}), distance {distance[k]:.2f}"
-        for rank, k in enumerate(nearest, start=1)
-    ]
-    angles = model.xrd_grid.two_theta
-    for axes, intensities, title in zip(rows, shown, titles, strict=True):
-        axes.plot(angles, intensities, linewidth=0.8, color="black" if axes is rows[0] else "tab:blue")
-        axes.set_title(title, fontsize=10, loc="left")
-        axes.set_yticks([])
-    rows[-1].set_xlabel("two-theta, degrees")
-    figure.savefig(path, dpi=150)

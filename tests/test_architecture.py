@@ -45,7 +45,7 @@ DOORS = {
     "gemmi": {"crystals/cif.py", "crystals/cif_species.py", "crystals/cif_symmetry.py"},
     "pybaselines": {"diffraction/measured.py"},
     "spglib": {"crystals/symmetry.py"},
-    "matplotlib": {"demo.py", "search/pictures.py", "models/plots.py"},
+    "matplotlib": {"search/pictures.py", "models/plots.py"},
     "openTSNE": {"search/projection.py"},
     "fastapi": {"explorer/server.py"},
     "uvicorn": {"explorer/server.py"},

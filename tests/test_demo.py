@@ -19,7 +19,7 @@ def test_demo_on_a_folder_with_a_bad_file(structures, tmp_path, capsys):
     out = tmp_path / "out"
     assert main(["demo", str(tmp_path), "-o", str(out), "--model", "small"]) == 0
     printed = capsys.readouterr().out
-    assert "20 crystals, 1 left out" in printed and "recall@10" in printed and " is like " in printed
+    assert "20 crystals, 1 left out" in printed and "recall@10" in printed and " is similar to " in printed
     table = pd.read_parquet(out / "embeddings.parquet")
     assert table["material_id"].tolist() == [f"c{k:02}" for k in range(20)]
     assert np.allclose(np.linalg.norm(np.stack(table["embedding"]), axis=1), 1.0, atol=1e-5)

@@ -155,10 +155,12 @@ def assemble(
 
 
 def _as_crystals(structures: Any, ids: list[str]) -> Crystals | None:
+    if structures is None:
+        return None
     from ..crystals.convert import to_crystal
     from ..crystals.store import RecordStore
 
-    if structures is None or isinstance(structures, RecordStore | Joined):
+    if isinstance(structures, RecordStore | Joined):
         return structures
     given = list(structures)
     return given if len(given) != len(ids) else [to_crystal(one, name) for one, name in zip(given, ids, strict=True)]
