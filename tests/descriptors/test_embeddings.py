@@ -9,6 +9,7 @@ import warnings
 import numpy as np
 import pandas as pd
 import pytest
+from deepchem.data import NumpyDataset
 from matminer.featurizers.base import MultipleFeaturizer
 from matminer.featurizers.structure import DensityFeatures, SiteStatsFingerprint
 from pymatgen.core import Lattice, Structure
@@ -454,3 +455,13 @@ def test_what_was_left_out_is_logged_once(make, structures, broken, caplog):
     if make is not CrystalEmbedding:
         make("small").transform([(structures[0], 99)] if pair else [np.zeros(7)])
         assert caplog.text.count("left out") == 1 and ("site 99" if pair else "7 bins") in caplog.text
+
+
+def test_a_folder_that_was_trained_in_is_a_model(structures, tmp_path):
+    model = dcs.CrystalSSLModel("kong2024", encoder=dict(width=6, n_layers=1), model_dir=str(tmp_path / "run"))
+    X = np.empty(len(structures), object)
+    X[:] = dcs.structures_to_graphs(structures, progress=False)
+    model.fit(NumpyDataset(X), nb_epoch=1)
+    embedding = CrystalEmbedding(str(tmp_path / "run"), space="shared")
+    assert np.allclose(embedding.transform(structures), model.embed(structures, progress=False), atol=1e-5)
+    assert embedding.feature_labels()[0] == "run shared #0"
