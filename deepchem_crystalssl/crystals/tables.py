@@ -52,7 +52,7 @@ def _as_id(value: Any) -> str:
         return value.decode("utf-8", errors="replace")
     if value is None or value is pd.NA or value is pd.NaT or value != value:
         return ""
-    if isinstance(value, float) or hasattr(value, "is_integer"):
+    if isinstance(value, float) or (hasattr(value, "is_integer") and not isinstance(value, bool)):
         return str(int(value)) if value.is_integer() else str(value)
     return str(value)
 
