@@ -203,7 +203,7 @@ def hostile():
         ("symmetry explodes", cif_of(rng.random((60, 3)), 90.0, "F m -3 m"), "x.cif", 413, "11,520 sites"),
         ("many atoms announced", poscar, "POSCAR", 413, "999,999,999"),
         ("nested", nested, "x.json", 415, "Recursion"),
-        ("no sites", '{"lattice": {"matrix": 5}, "sites": 5}', "x.json", 415, "x.json"),
+        ("no sites", '{"lattice": {"matrix": 5}, "sites": 5}', "x.json", 422, "x.json"),
         ("entities", entity, "x.xrdml", 415, "document type"),
         ("nan angle", angles + "\nnan 5", "x.xy", 422, "angle nan"),
         ("nan count", angles + "\n90 nan", "x.xy", 422, "count nan"),
