@@ -44,12 +44,22 @@ def open_folder(name_or_path: str | Path | None, classes: Mapping[str, type[Mode
         If there is no such model, it is of another class, or its files cannot be read.
     """
     folder = _find(DEFAULT if name_or_path is None else name_or_path)
-    is_saved = (folder / CARD).is_file() or not (folder / CONFIG).is_file()
+    is_saved = (folder / CARD).is_file()
+    if not is_saved and not (folder / CONFIG).is_file():
+        raise CheckpointError(
+            str(folder),
+            f"no {CARD} and no {CONFIG}",
+            "a model's folder holds the one if it was saved there, the other if it was trained there",
+            "Name the folder that a model was saved or trained in.",
+        )
     content = read_card(folder) if is_saved else {"config": read_config(folder)}
     name = content["config"].get("class", "CrystalSSLModel")
     if name not in classes:
         raise CheckpointError(
-            str(folder), f"a {name}", f"here a model is a {' or '.join(classes)}", "Open it with load_pretrained."
+            str(folder),
+            f"a model of class {name}",
+            f"the folder must hold a {' or '.join(classes)}",
+            "load_pretrained opens every model of this package.",
         )
     source = str(folder / (CARD if is_saved else CONFIG))
     if not is_saved:

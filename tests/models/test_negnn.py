@@ -4,6 +4,7 @@ import json
 import subprocess
 import sys
 import textwrap
+from functools import partial
 
 import deepchem as dc
 import numpy as np
@@ -13,6 +14,7 @@ import torch
 import deepchem_crystalssl as dcs
 from deepchem_crystalssl import NEGNNModel, site_labels
 from deepchem_crystalssl.evaluation.kernel_ridge import LaplacianRidgeCV
+from deepchem_crystalssl.models import frozen
 from deepchem_crystalssl.models.frozen import SiteVectors
 
 SMALL = {"pretrained": "small", "batch_size": 32, "hidden": 32, "kernel_share": 0.0}
@@ -201,7 +203,7 @@ def test_the_kernel_knows_missing_labels_and_its_limits(few, dataset, monkeypatc
     w = np.ones_like(y)
     w[::2, 1] = 0
     y[::2, 1] = 1e9
-    monkeypatch.setattr(LaplacianRidgeCV.__init__, "__defaults__", (*LaplacianRidgeCV.__init__.__defaults__[:3], 60, 0))
+    monkeypatch.setattr(frozen, "LaplacianRidgeCV", partial(LaplacianRidgeCV, max_rows=60))
     model = NEGNNModel(n_tasks=2, **{**BOTH, "kernel_share": 1.0})
     model.fit(dc.data.NumpyDataset(records(few), y, w), nb_epoch=1)
     kernel = model.components["kernel"]
@@ -274,7 +276,7 @@ def test_a_folder_of_another_model_is_refused(dataset, tmp_path):
     with pytest.raises(dcs.CrystalInputError, match="config.json"):
         NEGNNModel.from_folder(tmp_path)
     (tmp_path / "config.json").write_text(json.dumps({"class": "else"}))
-    with pytest.raises(dcs.CrystalInputError, match="no NEGNN"):
+    with pytest.raises(dcs.CrystalInputError, match="class else"):
         NEGNNModel.from_folder(tmp_path)
 
 
@@ -338,9 +340,87 @@ def test_it_is_in_deepchem():
     assert dc.models.NEGNNModel is NEGNNModel
 
 
-def test_early_stopping(dataset, tmp_path):
+def test_early_stopping_returns_to_the_best(few, tmp_path, monkeypatch):
+    """With validation losses that are given, the epoch at which it stops and the weights it returns to are known."""
+    dataset = dc.data.NumpyDataset(records(few[:32]), np.arange(32.0))
+    model = NEGNNModel(pretrained=None, batch_size=16, hidden=8, model_dir=str(tmp_path))
+    given, states = iter([5.0, 3.0, 4.0, 3.5, 1.0]), {}
+    monkeypatch.setattr(model, "validate", lambda _: {"loss": next(given)})
+
+    def note(m, step):
+        states[step] = {name: value.clone() for name, value in m.components["network"].state_dict().items()}
+
+    model.fit(dataset, nb_epoch=9, validation=dataset, patience=2, callbacks=note)
+    assert sorted(states)[-1] == 8  # two steps an epoch, the best after the second, and two more
+    ends = model.components["network"].state_dict()
+    assert all(torch.equal(value, ends[name]) for name, value in states[4].items())
+    assert not all(torch.equal(value, states[8][name]) for name, value in states[4].items())
+
+
+def test_saved_in_a_folder_and_opened_by_any_name_of_it(few, dataset, tmp_path):
+    """A saved folder and one that was trained in are opened by the same functions, also as a pretrained model."""
+    model = NEGNNModel(**BOTH, width=24, model_dir=str(tmp_path / "run"))
+    model.fit(dataset, nb_epoch=1)
+    part = dataset.select(range(5))
+    folder = dcs.save_pretrained(model, tmp_path / "saved", {"licence": "none"}, half=False)
+    for again in (
+        dcs.load_pretrained(folder),
+        NEGNNModel.from_folder(folder),
+        dcs.load_pretrained(tmp_path / "run"),
+        NEGNNModel.from_folder(tmp_path / "run"),
+    ):
+        assert type(again) is NEGNNModel and np.allclose(again.predict(part), model.predict(part), atol=1e-5)
+    assert dcs.load_pretrained(folder).card == {"licence": "none"}
+    for wrong in (folder, tmp_path / "run"):
+        with pytest.raises(dcs.CrystalInputError, match="class NEGNNModel"):
+            dcs.CrystalSSLModel.from_folder(wrong)
+        with pytest.raises(dcs.CrystalInputError, match="class NEGNNModel"):
+            NEGNNModel(pretrained=wrong)
+
+
+def test_a_pretraining_folder_is_a_pretrained_model(few, dataset, tmp_path):
+    source = dcs.CrystalSSLModel("kong2024", encoder=dict(width=8), batch_size=16, model_dir=str(tmp_path / "run"))
+    source.fit(dataset, nb_epoch=1)
+    dcs.save_pretrained(source, tmp_path / "saved", half=False)
+    expected = source.embed(dataset.select(range(3)))
+    for folder in (tmp_path / "run", str(tmp_path / "saved")):
+        for opened in (dcs.load_pretrained(folder), dcs.CrystalSSLModel.from_folder(folder)):
+            assert np.allclose(opened.embed(dataset.select(range(3))), expected, atol=1e-6)
+        assert NEGNNModel(pretrained=folder).config["encoder"]["width"] == 8
+        embedding = dcs.CrystalEmbedding(folder)
+        assert np.allclose(embedding.model.embed(dataset.select(range(3))), expected, atol=1e-6)
+    with pytest.raises(dcs.CrystalInputError, match="class CrystalSSLModel"):
+        NEGNNModel.from_folder(tmp_path / "saved")
+
+
+def test_a_backbone_of_ones_own_is_not_saved(few, tmp_path):
+    class Same(torch.nn.Module):
+        width = 8
+
+        def forward(self, batch, sites):
+            return sites
+
+    model = NEGNNModel(backbone=Same(), pretrained=None, hidden=8, model_dir=str(tmp_path / "run"))
+    with pytest.raises(dcs.CrystalInputError, match="Same.*no code"):
+        dcs.save_pretrained(model, tmp_path / "saved")
+    assert not (tmp_path / "saved").exists()
+    model.save()
+    with pytest.raises(dcs.CrystalInputError, match="backbone="):
+        dcs.load_pretrained(tmp_path / "run")
+    assert NEGNNModel.from_folder(tmp_path / "run", backbone=Same()).config == model.config
+
+
+def test_save_and_reload_and_embeddings_of_deepchem(few, dataset, tmp_path):
+    part = dataset.select(range(6))
     model = NEGNNModel(**SMALL, model_dir=str(tmp_path))
-    model.fit(dataset.select(range(80)), nb_epoch=6, validation=dataset.select(range(80, 120)), patience=2)
-    losses = model.training_log.to_frame()["validation loss"].dropna()
-    assert 1 <= len(losses) <= 6 and (tmp_path / "best").is_dir()
-    assert model.validate(dataset.select(range(80, 120)))["loss"] == pytest.approx(losses.min(), abs=1e-3)
+    model.fit(part, nb_epoch=1)
+    model.save()
+    other = NEGNNModel(**SMALL, seed=4, model_dir=str(tmp_path))
+    assert not np.allclose(other.predict(part), model.predict(part))
+    other.reload()
+    assert np.allclose(other.predict(part), model.predict(part), atol=1e-6)
+    read = model.predict_embedding(part)
+    network, scale = model.components["network"], model.components["labels"]
+    with torch.no_grad():
+        values = network.output(torch.as_tensor(read)) * scale.width + scale.center
+    assert read.shape == (6, 32) and np.allclose(values.numpy(), model.predict(part), atol=1e-4)
