@@ -439,7 +439,7 @@ def test_search_by_composition(page, index):
 
 def test_what_is_not_there_is_said(page):
     before = n_vivid(page)
-    explained = dict.fromkeys(("unobtainium!", "((", "constructor"), "Give an id, a formula")
+    explained = dict.fromkeys(("unobtainium!", "((", "constructor"), "Type an id, a formula")
     named = ("mp-999999999", "id mp-999999999"), ("XyQ2", "XyQ2"), ("OgTs2", "formula OgTs2")
     several = ("Og-Ts", "system Og-Ts"), ("Og Ts", "Og and Ts")
     for query, sentence in (*explained.items(), *named, *several):
