@@ -109,7 +109,7 @@ def _recalls(
     model: CrystalSSLModel, crystals: np.ndarray, patterns: np.ndarray, duplicates: np.ndarray
 ) -> pd.DataFrame:
     """Alignment, and recall from patterns to crystals and from crystals to patterns."""
-    embedded = model.embed_xrd(patterns, progress=False)
+    embedded = model.embed_xrd(patterns, progress=False, grid=model.xrd_grid)
     rows = {"alignment": {"model": alignment(crystals, embedded)}}
     for direction, query, gallery in (("xrd to crystal", embedded, crystals), ("crystal to xrd", crystals, embedded)):
         found = retrieval_recall(query, gallery, (1, 5, 10), duplicates)

@@ -450,7 +450,7 @@ def test_tables_with_several_levels_of_columns(structures, broken):
 def test_what_was_left_out_is_logged_once(make, structures, broken, caplog):
     pair = make is SiteEmbedding
     make("small").transform([(s, 0) if pair else s for s in (structures[0], broken)])
-    assert caplog.text.count("sites are refused") == 1 and caplog.text.count("left out") == 1
+    assert caplog.text.count("disorder='refuse'") == 1 and caplog.text.count("left out") == 1
     caplog.clear()
     if make is not CrystalEmbedding:
         make("small").transform([(structures[0], 99)] if pair else [np.zeros(7)])

@@ -40,7 +40,7 @@ def embed(model, dataset):
 
 
 def embed_patterns(model, dataset):
-    model.embed_xrd(np.random.default_rng(0).random((3, 500)), progress=False)
+    model.embed_xrd(np.random.default_rng(0).random((3, 500)), progress=False, grid=model.xrd_grid)
 
 
 def expected_patterns(model, dataset):
@@ -105,7 +105,7 @@ def test_every_module_gets_its_mode_back(dataset, training):
     model.xrd_encoder.train(not training)
     before = {name: module.training for name, module in model.model.named_modules()}
     model.embed(dataset, progress=False)
-    model.embed_xrd(np.random.default_rng(0).random((2, model.xrd_grid.n_bins)), progress=False)
+    model.embed_xrd(np.random.default_rng(0).random((2, model.xrd_grid.n_bins)), progress=False, grid=model.xrd_grid)
     model.predict(dataset)
     assert {name: module.training for name, module in model.model.named_modules()} == before
     with pytest.raises(ValueError):

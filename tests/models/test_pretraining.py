@@ -299,3 +299,17 @@ def test_objectives_without_patterns_train_no_pattern_encoder(dataset, tmp_path)
     assert "xrd_encoder" not in model.components
     with pytest.raises(ValueError, match="pattern encoder"):
         model.embed_xrd(np.zeros(1000))
+
+
+def test_patterns_are_taken_on_the_grid_of_the_model_alone(trained, graphs):
+    other = XRDGrid(n_bins=1000, two_theta_max=90.0)  # as many bins, other angles
+    with pytest.raises(GridError, match="90"):
+        trained.embed_xrd(simulate_xrd(graphs[:2], other, progress=False))
+    plain = np.asarray(simulate_xrd(graphs[:2], GRID, progress=False))
+    with pytest.raises(GridError, match="90"):
+        trained.embed_xrd(plain, grid=other)
+    with pytest.warns(UserWarning, match="grid="):
+        guessed = trained.embed_xrd(plain)
+    assert np.array_equal(trained.embed_xrd(plain, grid=GRID), guessed)
+    assert np.array_equal(trained.predict_embedding(dc.data.NumpyDataset(np.array([*graphs[:2], None])[:2])),
+                          trained.embed(graphs[:2]))  # fmt: skip

@@ -304,7 +304,7 @@ def test_options_that_play_no_part_are_said():
 
 def test_measured_patterns_meet_ideal_ones(train, unseen):
     objectives = [InfoNCE(), InfoNCE(("patterns", "ideal patterns"))]
-    with pytest.raises(ValueError, match="give MeasurementConditions"):
+    with pytest.raises(ValueError, match="Give MeasurementConditions"):
         CrystalSSLModel(objectives)
     ends = []
     for chosen in (objectives, objectives[:1]):
