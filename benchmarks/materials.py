@@ -74,7 +74,7 @@ def label_sets(folder: Path) -> dict[str, tuple[list, np.ndarray, np.ndarray]]:
 
 def usable(structures: Any, y: np.ndarray, folds: np.ndarray) -> tuple[list, np.ndarray, np.ndarray]:
     """What has a graph, outside the folds nobody looks at."""
-    report = dcs.crystals.errors.Report()
+    report = dcs.Report()
     graphs = dcs.structures_to_graphs(structures, on_error="skip", report=report, progress=False)
     left_out = {error.index for error in report}
     kept = np.array([k not in left_out for k in range(len(y))])

@@ -10,7 +10,7 @@ import warnings
 import pytest
 
 import deepchem_crystalssl
-from deepchem_crystalssl._moved import MOVED, MOVED_NAMES
+from deepchem_crystalssl._names import MOVED, MOVED_NAMES
 
 LIGHT = {"deepchem_crystalssl", "lazy_loader", "wrapt"}
 """All that may come from outside the standard library when the package is imported."""

@@ -1,5 +1,5 @@
 """Crystals: records, reading and writing them, and their graphs of neighbours. NumPy arrays in, NumPy arrays out."""
 
-import lazy_loader
+from .._names import attach
 
-__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)
+__getattr__, __dir__, __all__ = attach(__name__, __file__)

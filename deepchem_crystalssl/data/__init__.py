@@ -9,7 +9,7 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-import lazy_loader
+from .._names import attach
 
 
 @contextmanager
@@ -24,7 +24,7 @@ def _quietly() -> Iterator[None]:
         logging.disable(before)
 
 
-__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)
+__getattr__, __dir__, __all__ = attach(__name__, __file__)
 
 with _quietly():
     import deepchem as _deepchem  # noqa: F401

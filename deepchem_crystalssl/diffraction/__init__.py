@@ -1,5 +1,5 @@
 """Powder X-ray diffraction: patterns simulated, measured ones read and fitted."""
 
-import lazy_loader
+from .._names import attach
 
-__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)
+__getattr__, __dir__, __all__ = attach(__name__, __file__)

@@ -1,5 +1,5 @@
 """Evaluation of vectors: retrieval recall, probes that are cross-validated by chemical system, kernel regression."""
 
-import lazy_loader
+from .._names import attach
 
-__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)
+__getattr__, __dir__, __all__ = attach(__name__, __file__)

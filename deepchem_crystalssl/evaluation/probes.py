@@ -15,7 +15,7 @@ from sklearn.neighbors import KNeighborsClassifier, KNeighborsRegressor
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from .._renamed import renamed_arguments
+from .._names import renamed_arguments
 
 Mode = Literal["regression", "classification"]
 

@@ -13,7 +13,7 @@ import torch
 from deepchem.data import Dataset
 from torch import Tensor, nn
 
-from .._renamed import renamed_arguments
+from .._names import renamed_arguments
 from .batches import BatchMaker, PretrainingBatch, PretrainingNetwork
 from .checkpoints import arguments_of
 from ..crystals.disorder import Disorder

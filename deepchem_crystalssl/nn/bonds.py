@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from ..crystals.elements import bond_valence_parameters, element_table
-from .._renamed import renamed_names
+from .._names import renamed_names
 from .graph_batch import GraphBatch, once_per_batch
 from .links import sum_to_centers
 from .message_passing import sum_species

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from ..nn.crystal_encoder import CrystalEncoder
 from ..nn.layers import mlp
 from ..nn.message_passing import mean_over_sites
-from .._renamed import renamed_arguments
+from .._names import renamed_arguments
 from .batch import Modality, PretextBatch
 from .losses import barlow_twins_loss, bidirectional_triplet_loss, info_nce_loss, nt_xent_loss
 from .views import random_view

@@ -15,7 +15,7 @@ from ..nn.crystal_encoder import CrystalEncoder, mean_and_std
 from ..nn.graph_batch import GraphBatch
 from ..nn.links import sum_to_centers
 from ..nn.message_passing import sum_species
-from .._renamed import renamed_arguments
+from .._names import renamed_arguments
 from .batch import Modality, PretextBatch
 
 

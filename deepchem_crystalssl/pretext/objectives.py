@@ -12,7 +12,7 @@ from typing import Any, Protocol
 from torch import Tensor, nn
 
 from ..nn.crystal_encoder import CrystalEncoder
-from .._renamed import renamed_names, warn_of_new_name
+from .._names import renamed_names, warn_of_new_name
 from .batch import Modality, PretextBatch
 from .contrastive import BarlowTwins, CrystalXRDTriplet, InfoNCE, TwoViews
 from .descriptors import BondValences, Descriptors, SiteDescriptors

@@ -13,7 +13,7 @@ from ..crystals.elements import N_ELEMENTS, element_groups_and_periods
 from ..nn.bonds import site_elements
 from ..nn.crystal_encoder import CrystalEncoder
 from ..nn.layers import GaussianExpansion, mlp
-from .._renamed import renamed_arguments
+from .._names import renamed_arguments
 from .batch import Modality, PretextBatch
 from .views import choose_sites, choose_species, displaced, edges_at, masked
 

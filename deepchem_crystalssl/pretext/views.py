@@ -9,7 +9,7 @@ from torch import Tensor
 
 from ..nn.bonds import site_elements
 from ..nn.graph_batch import GraphBatch
-from .._renamed import renamed_arguments, renamed_names
+from .._names import renamed_arguments, renamed_names
 
 
 @renamed_arguments(share="mask_rate")

@@ -21,7 +21,7 @@ from ..evaluation.probes import linear_probe, nearest_neighbor_probe
 from ..models.embedding import embed_graphs
 from ..models.pretrained import open_model
 from ..models.pretraining import CrystalSSLModel
-from .._renamed import renamed_arguments
+from .._names import renamed_arguments
 from .conditions import conditions_of
 
 

@@ -1,5 +1,5 @@
 """Search among crystals: similar ones, those a measured pattern may belong to, members of a class, and the map."""
 
-import lazy_loader
+from .._names import attach
 
-__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)
+__getattr__, __dir__, __all__ = attach(__name__, __file__)

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import pytest
 
-from deepchem_crystalssl._renamed import renamed_arguments, renamed_names
+from deepchem_crystalssl._names import renamed_arguments, renamed_names
 
 
 @renamed_arguments(share="mask_rate")
