@@ -2,7 +2,8 @@
 
 The package and its subpackages load a public name when it is first used (PEP 562), by :func:`attach`. Version 0.2
 sorted the modules into subpackages and gave some names the standard terms of the field: old paths and old names keep
-working until version 0.3, with a ``FutureWarning`` that says the new one. Everything below :func:`attach` is deleted then.
+working until version 0.3, with a ``FutureWarning`` that says the new one.
+Everything below :func:`attach` is deleted then.
 """
 
 from __future__ import annotations
@@ -148,7 +149,7 @@ def renamed_arguments(**new_names: str) -> Callable[[T], T]:
     """
 
     def decorate(target: Any) -> Any:
-        called = target.__init__ if isinstance(target, type) else target
+        called = vars(target)["__init__"] if isinstance(target, type) else target
         owner = target.__name__
 
         @wraps(called)

@@ -99,11 +99,11 @@ def _write_neighbors(index: EmbeddingIndex, folder: Path) -> None:
 def _measure(index: EmbeddingIndex, picture: Path, seed: int) -> dict[str, float]:
     """Recall of finding crystals by simulated measurements, and a picture of one such search."""
     assert index.structures is not None
-    crystals, grid = [index.structures[row] for row in range(len(index))], index.model.xrd_grid
-    crystals = structures_to_graphs(crystals, disorder="average", progress=False)
-    patterns, errors = try_patterns(crystals, grid, REALISTIC, seed)
+    structures, grid = [index.structures[row] for row in range(len(index))], index.model.xrd_grid
+    crystals = structures_to_graphs(structures, disorder="average", progress=False)
+    drawn, errors = try_patterns(crystals, grid, REALISTIC, seed)
     kept = [row for row, error in enumerate(errors) if error is None]
-    crystals, patterns = [crystals[row] for row in kept], patterns[kept]
+    crystals, patterns = [crystals[row] for row in kept], drawn[kept]
     groups = duplicate_groups(crystals)
     metrics: dict[str, float] = {"crystals": len(crystals), "left out": len(errors) - len(kept)}
     for name, model in (("", index.model), ("random ", index.model.untrained(seed))):

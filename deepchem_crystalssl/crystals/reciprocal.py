@@ -15,7 +15,7 @@ try:
     from numba import njit
 except ImportError:
 
-    def njit(**options: Any) -> Callable[[Callable], Callable]:  # type: ignore[no-redef]
+    def njit(**options: Any) -> Callable[[Callable], Callable]:
         """Leave a function as it is."""
         return lambda function: function
 

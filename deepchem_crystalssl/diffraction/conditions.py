@@ -88,7 +88,8 @@ class MeasurementConditions:
                     f"MeasurementConditions.{name}", values[name], "there is no such parameter",
                     f"The parameters are {', '.join(known)}.",
                 )  # fmt: skip
-        return cls(**{name: tuple(v) if isinstance(v, list) else v for name, v in values.items()})
+        given: dict[str, Any] = {name: tuple(v) if isinstance(v, list) else v for name, v in values.items()}
+        return cls(**given)
 
     def check(self) -> MeasurementConditions:
         """The conditions themselves, or a GridError that names the parameter."""

@@ -6,7 +6,7 @@ import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, Literal, SupportsIndex
+from typing import Any, Literal, SupportsIndex, cast
 
 import numpy as np
 
@@ -173,20 +173,21 @@ class PowderPatterns(np.ndarray):
         result = super().__array_function__(func, types, args, kwargs)
         grid = _common_grid(args[0], plain_too=True) if func is np.concatenate else None
         if grid is not None:
-            result = np.asarray(result).view(PowderPatterns)
-            result._grid = grid
+            with_grid = np.asarray(result).view(PowderPatterns)
+            with_grid._grid = grid
+            return with_grid
         return result
 
     def __reduce__(self) -> Any:
         """For pickles."""
-        rebuild, arguments, state = super().__reduce__()  # type: ignore[misc]
+        rebuild, arguments, state = cast(tuple[Any, Any, Any], super().__reduce__())
         return rebuild, arguments, (state, self.grid)
 
     def __reduce_ex__(self, protocol: SupportsIndex) -> Any:
         """For pickles; NumPy's own takes a shortcut that would lose the grid."""
         return self.__reduce__()
 
-    def __setstate__(self, state: Any) -> None:  # type: ignore[override]
+    def __setstate__(self, state: Any) -> None:
         """From a pickle."""
         array, self._grid = state
         super().__setstate__(array)

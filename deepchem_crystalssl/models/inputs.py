@@ -160,8 +160,8 @@ def enumerate_model_graphs(
         counted = _Counted(run)
         for k, graph in _shifted(make(counted, report=(part := Report()), **options), position):
             yield k, graph
-        for error in part:
-            report.handle(error, "skip", None if error.index is None else error.index + position)
+        for left_out in part:
+            report.handle(left_out, "skip", None if left_out.index is None else left_out.index + position)
         position += counted.count
 
 

@@ -31,7 +31,7 @@ def arguments_of(model: type) -> set[str]:
     names: set[str] = set()
     for base in model.__mro__:
         if "__init__" in vars(base) and base is not object:
-            parameters = inspect.signature(base.__init__).parameters.values()
+            parameters = inspect.signature(vars(base)["__init__"]).parameters.values()
             names |= {p.name for p in parameters if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)}
     return names - _SET_BY_THE_MODEL
 

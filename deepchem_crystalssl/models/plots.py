@@ -50,8 +50,9 @@ def plot_training(training: str | Path | ResumableModel) -> Figure:
         raise CheckpointError(
             str(folder), f"no {LOG}, or an empty one", "a folder of a training holds its log", "Name its model_dir."
         )
-    losses = [name for name in frame if name not in ("step", "learning_rate") and not name.startswith("validation ")]
-    seen = [name for name in frame if name.startswith("validation ")]
+    columns = [str(name) for name in frame]
+    losses = [name for name in columns if name not in ("step", "learning_rate") and not name.startswith("validation ")]
+    seen = [name for name in columns if name.startswith("validation ")]
     panels = {
         "losses": losses,
         "validation loss": [name for name in seen if name.endswith(" loss")],

@@ -175,7 +175,8 @@ class GraphBatch(Links):
     def to(self, device: torch.device | str) -> GraphBatch:
         """The batch on another device."""
         values = {part.name: getattr(self, part.name) for part in fields(self)}
-        return replace(self, **{k: value.to(device) for k, value in values.items() if isinstance(value, Tensor)})
+        moved: dict[str, Any] = {k: value.to(device) for k, value in values.items() if isinstance(value, Tensor)}
+        return replace(self, **moved)
 
     def head(self, n: int) -> GraphBatch:
         """The first n crystals."""

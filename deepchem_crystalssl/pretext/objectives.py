@@ -78,7 +78,10 @@ _OLD_FIELDS = {
     "TwoViews": {"share": "mask_rate"},
     "BarlowTwins": {"share": "mask_rate"},
 }
-_REMOVED_FIELDS = {"CrystalXRDTriplet": {"policy": "non-easy"}, "MaskedSites": {"elements": True}}
+_REMOVED_FIELDS: dict[str, dict[str, Any]] = {
+    "CrystalXRDTriplet": {"policy": "non-easy"},
+    "MaskedSites": {"elements": True},
+}
 """Options of an earlier version that are no longer there, and the only value that they may have had."""
 
 

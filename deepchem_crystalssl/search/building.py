@@ -54,7 +54,8 @@ def embed_source(
     lost = set(later.indices)
     for error in later:
         report.handle(error, "skip", None if error.index is None else read[error.index][0])
-    crystals, ids = ([item for place, item in enumerate(items) if place not in lost] for items in (crystals, ids))
+    kept = [place for place in range(len(crystals)) if place not in lost]
+    crystals, ids = [crystals[place] for place in kept], [ids[place] for place in kept]
     if not crystals:
         raise NoCrystalsError("source", report.summary())
     return assemble(vectors, ids, crystals, reference, metadata)

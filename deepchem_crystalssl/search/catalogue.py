@@ -114,7 +114,7 @@ def _with_symmetry(table: pd.DataFrame, structures: Crystals | None) -> pd.DataF
         groups = table.get("space_group", pd.Series(pd.NA, index=table.index, dtype="Int64")).copy()
         for row in np.flatnonzero(groups.isna()):
             found = space_group(structures[int(row)])
-            groups[row] = pd.NA if found is None else found
+            groups.iloc[int(row)] = pd.NA if found is None else found
         table["space_group"] = groups
     if "space_group" in table:
         from ..crystals.symmetry import system_of_group
@@ -146,6 +146,7 @@ def by_id(metadata: pd.DataFrame, without: Iterable[str] = ()) -> pd.DataFrame:
         raise QueryError("metadata", f"a {type(metadata).__name__}", "metadata is a pandas.DataFrame with ids",
                          "Read the file with deepchem_crystalssl.crystals.tables.read_table.")  # fmt: skip
     frame = metadata
+    ids: pd.Series | pd.Index
     index_is_text = isinstance(frame.index.dtype, pd.StringDtype) or frame.index.inferred_type == "string"
     column = id_column(frame)
     if column == "material_id" or column is not None and frame.index.name != "material_id" and not index_is_text:

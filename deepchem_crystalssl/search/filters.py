@@ -153,7 +153,11 @@ def _within(column: pd.Series, span: Any) -> np.ndarray:
 def _is_one_of(column: pd.Series, values: list[Any]) -> np.ndarray:
     name, numbers = str(column.name), _is_ordered(column) and not pd.api.types.is_datetime64_any_dtype(column)
     for value in values:
-        unlike = isinstance(value, str) if numbers else isinstance(value, Real) and column.map(type).eq(str).any()
+        unlike = (
+            isinstance(value, str)
+            if numbers
+            else isinstance(value, Real) and column.map(lambda known: isinstance(known, str)).any()
+        )
         if unlike:
             kind = "numbers" if numbers else "text"
             raise QueryError("filter", f"{name}={value!r}", f"the column {name} holds {kind}",
