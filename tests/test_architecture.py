@@ -2,6 +2,7 @@
 
 import ast
 import re
+from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -107,6 +108,29 @@ def test_networks_know_nothing_of_hosts(path):
 @pytest.mark.parametrize("path", FILES, ids=name_of)
 def test_files_stay_readable(path):
     assert len(path.read_text().splitlines()) <= 450
+
+
+def file_of(parts):
+    """The file that a module's parts name, None if it is none of the package."""
+    while parts:
+        for path in (ROOT.joinpath(*parts).with_suffix(".py"), ROOT.joinpath(*parts, "__init__.py")):
+            if path in FILES:
+                return path
+        parts = parts[:-1]
+    return None
+
+
+def test_no_files_import_each_other():
+    graph = {}
+    for path in FILES:
+        if path.name != "__init__.py" and name_of(path) != "registry.py":
+            targets = {file_of(resolved(path, module, level)) for module, level in imports(path) if level}
+            graph[path] = {target for target in targets if target is not None and target.name != "__init__.py"}
+    assert len(graph) > 100 and sum(map(len, graph.values())) > 300
+    try:
+        TopologicalSorter(graph).prepare()
+    except CycleError as error:
+        raise AssertionError(" -> ".join(name_of(path) for path in error.args[1])) from None
 
 
 def test_nothing_is_unpickled():

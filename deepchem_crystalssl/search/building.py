@@ -1,4 +1,4 @@
-"""Building an index from structures: in memory, or of many crystals in parts that survive an interruption."""
+"""Building an index of many crystals on disk, in parts that survive an interruption."""
 
 from __future__ import annotations
 
@@ -16,49 +16,19 @@ import pandas as pd
 from tqdm import tqdm
 
 from ..crystals.disorder import Disorder
-from ..crystals.reading import read_structures
 from ..crystals.store import RecordStore, write_records
-from ..errors import IndexFolderError, NoCrystalsError, OnError, QueryError, Report
-from ..models.pretrained import DEFAULT, open_model
+from ..errors import IndexFolderError, NoCrystalsError, Report
 from .catalogue import Joined, by_id
 from .index import EmbeddingIndex
-from .parts import IndexParts, ModelReference, assemble
+from .parts import assemble
 from .phases import pattern_vectors
-from .queries import distinct_names
+from .sources import ids_for, reference_to
 
 if TYPE_CHECKING:
     from ..models.pretraining import CrystalSSLModel
 
 _CRYSTALS_AT_ONCE = 4096
 _CHOICES = "building.json"
-
-
-def embed_source(
-    source: Any,
-    model: str | Path | CrystalSSLModel | None,
-    metadata: pd.DataFrame | None,
-    disorder: Disorder,
-    on_error: OnError,
-    report: Report,
-    progress: bool | None,
-) -> IndexParts:
-    """Read and embed the crystals of a source: :meth:`EmbeddingIndex.from_structures`."""
-    if metadata is not None:
-        by_id(metadata)  # raises before the work begins
-    reference = _reference(model)
-    read = list(read_structures(source, on_error, report=report, progress=progress).enumerate())
-    crystals, later = [crystal for _, crystal in read], Report()
-    ids = _ids_for([crystal.material_id for crystal in crystals], metadata)
-    options: dict[str, Any] = {"disorder": disorder, "on_error": on_error, "report": later, "progress": progress}
-    vectors = reference.opened.embed(crystals, space="similarity", **options)
-    lost = set(later.indices)
-    for error in later:
-        report.handle(error, "skip", None if error.index is None else read[error.index][0])
-    kept = [place for place in range(len(crystals)) if place not in lost]
-    crystals, ids = [crystals[place] for place in kept], [ids[place] for place in kept]
-    if not crystals:
-        raise NoCrystalsError("source", report.summary())
-    return assemble(vectors, ids, crystals, reference, metadata)
 
 
 def build_index(
@@ -109,7 +79,7 @@ def build_index(
                                "Name a new folder, or remove this one.")  # fmt: skip
     if metadata is not None:
         by_id(metadata)  # raises before the work begins
-    reference = _reference(model)
+    reference = reference_to(model)
     _keep_choices(work, {
         "source": _described(source), "model": _weights_digest(reference.opened),
         "metadata": None if metadata is None else hashlib.sha256(metadata.to_csv().encode()).hexdigest(),
@@ -117,7 +87,7 @@ def build_index(
     })  # fmt: skip
     write_records(source, work / "structures", disorder=disorder, progress=progress)
     store = RecordStore(work / "structures")
-    ids = _ids_for(store.material_ids.tolist(), metadata)
+    ids = ids_for(store.material_ids.tolist(), metadata)
     parts = []
     starts = range(0, len(store), _CRYSTALS_AT_ONCE)
     for start in tqdm(starts, "embedding", disable=None if progress is None else not progress, delay=1.0):
@@ -140,24 +110,6 @@ def build_index(
     pd.concat(map(pd.read_csv, skipped)).to_csv(folder / "skipped.csv", index=False)
     shutil.rmtree(work)
     return EmbeddingIndex.load(folder)
-
-
-def _ids_for(names: list[str], metadata: pd.DataFrame | None) -> list[str]:
-    """Names made distinct; a row of the metadata that names several crystals is refused."""
-    ids = distinct_names(names)
-    if metadata is not None:
-        known = set(by_id(metadata).index)
-        for name, id in zip(names, ids, strict=True):
-            if id != name and name in known and id not in known:
-                raise QueryError("metadata", f"id {name!r} names {names.count(name)} crystals of the source",
-                                 "a row belongs to one crystal", "Give every crystal an id of its own.")  # fmt: skip
-    return ids
-
-
-def _reference(model: str | Path | CrystalSSLModel | None) -> ModelReference:
-    """The model, opened; one that is not named is the default."""
-    named = DEFAULT if model is None else model
-    return ModelReference(named, open_model(named) if isinstance(named, str | os.PathLike) else None)
 
 
 def _keep_choices(work: Path, choices: dict[str, Any]) -> None:

@@ -127,7 +127,7 @@ class EmbeddingIndex:
         QueryError
             If the metadata cannot be matched.
         """
-        from .building import embed_source
+        from .sources import embed_source
 
         report = Report() if report is None else report
         index = cls(embed_source(source, model, metadata, disorder, on_error, report, progress))

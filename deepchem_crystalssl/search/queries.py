@@ -7,9 +7,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import islice
 from numbers import Integral
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
+import pandas as pd
 
 from ..crystals.tables import as_ids
 from ..errors import QueryError
@@ -18,7 +19,17 @@ from .formulas import rows_of_formula
 
 if TYPE_CHECKING:
     from ..crystals.records import Crystal
-    from .gallery import Gallery
+
+
+class Searched(Protocol):
+    """The rows of an index, as :class:`~deepchem_crystalssl.search.gallery.Gallery` holds them."""
+
+    vectors: np.ndarray
+    table: pd.DataFrame
+
+    @property
+    def row_of(self) -> dict[str, int]:
+        """Row of every material_id."""
 
 
 @dataclass(frozen=True)
@@ -96,7 +107,7 @@ def read_one(source: Any) -> Crystal:
     return found[0]
 
 
-def resolve(x: Any, gallery: Gallery, embed: Callable[[Crystal], np.ndarray]) -> Asked:
+def resolve(x: Any, gallery: Searched, embed: Callable[[Crystal], np.ndarray]) -> Asked:
     """What a query means: a vector, an id, a formula, a crystal or its file; or several of these, whose mean counts.
 
     Raises
@@ -114,7 +125,7 @@ def resolve(x: Any, gallery: Gallery, embed: Callable[[Crystal], np.ndarray]) ->
     return Asked(vector, [row for part in parts for row in part.rows], parts[0].facts if len(parts) == 1 else None)
 
 
-def _resolve_one(item: Any, gallery: Gallery, embed: Callable[[Crystal], np.ndarray]) -> Asked:
+def _resolve_one(item: Any, gallery: Searched, embed: Callable[[Crystal], np.ndarray]) -> Asked:
     if isinstance(item, np.ndarray):
         return Asked(_checked(item, gallery), [], None)
     if isinstance(item, Integral) and not isinstance(item, bool):
@@ -135,7 +146,7 @@ def _resolve_one(item: Any, gallery: Gallery, embed: Callable[[Crystal], np.ndar
     return Asked(_checked(embed(crystal), gallery), [], Facts.of_row(row))
 
 
-def _checked(vector: np.ndarray, gallery: Gallery) -> np.ndarray:
+def _checked(vector: np.ndarray, gallery: Searched) -> np.ndarray:
     columns, remedy = gallery.vectors.shape[1], "Embed with the index's model, in its space."
     if vector.shape != (columns,) or vector.dtype.kind not in "fiu" or not np.isfinite(vector).all():
         raise QueryError("vector", f"shape {vector.shape}, {vector.dtype}", f"a vector has {columns} finite numbers",

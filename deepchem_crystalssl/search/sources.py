@@ -1,0 +1,66 @@
+"""The crystals of a source, read and embedded for an index."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+
+from ..crystals.disorder import Disorder
+from ..crystals.reading import read_structures
+from ..errors import NoCrystalsError, OnError, QueryError, Report
+from ..models.pretrained import DEFAULT, open_model
+from .catalogue import by_id
+from .parts import IndexParts, ModelReference, assemble
+from .queries import distinct_names
+
+if TYPE_CHECKING:
+    from ..models.pretraining import CrystalSSLModel
+
+
+def embed_source(
+    source: Any,
+    model: str | Path | CrystalSSLModel | None,
+    metadata: pd.DataFrame | None,
+    disorder: Disorder,
+    on_error: OnError,
+    report: Report,
+    progress: bool | None,
+) -> IndexParts:
+    """Read and embed the crystals of a source: :meth:`EmbeddingIndex.from_structures`."""
+    if metadata is not None:
+        by_id(metadata)  # raises before the work begins
+    reference = reference_to(model)
+    read = list(read_structures(source, on_error, report=report, progress=progress).enumerate())
+    crystals, later = [crystal for _, crystal in read], Report()
+    ids = ids_for([crystal.material_id for crystal in crystals], metadata)
+    options: dict[str, Any] = {"disorder": disorder, "on_error": on_error, "report": later, "progress": progress}
+    vectors = reference.opened.embed(crystals, space="similarity", **options)
+    lost = set(later.indices)
+    for error in later:
+        report.handle(error, "skip", None if error.index is None else read[error.index][0])
+    kept = [place for place in range(len(crystals)) if place not in lost]
+    crystals, ids = [crystals[place] for place in kept], [ids[place] for place in kept]
+    if not crystals:
+        raise NoCrystalsError("source", report.summary())
+    return assemble(vectors, ids, crystals, reference, metadata)
+
+
+def ids_for(names: list[str], metadata: pd.DataFrame | None) -> list[str]:
+    """Names made distinct; a row of the metadata that names several crystals is refused."""
+    ids = distinct_names(names)
+    if metadata is not None:
+        known = set(by_id(metadata).index)
+        for name, id in zip(names, ids, strict=True):
+            if id != name and name in known and id not in known:
+                raise QueryError("metadata", f"id {name!r} names {names.count(name)} crystals of the source",
+                                 "a row belongs to one crystal", "Give every crystal an id of its own.")  # fmt: skip
+    return ids
+
+
+def reference_to(model: str | Path | CrystalSSLModel | None) -> ModelReference:
+    """The model, opened; one that is not named is the default."""
+    named = DEFAULT if model is None else model
+    return ModelReference(named, open_model(named) if isinstance(named, str | os.PathLike) else None)
