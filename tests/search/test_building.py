@@ -117,7 +117,7 @@ def test_what_was_left_out_is_listed(crystals, tmp_path, without_helium):
 
 
 def test_metadata_is_checked_before_the_work_begins(crystals, tmp_path, monkeypatch):
-    monkeypatch.setattr(building, "open_model", lambda *args: pytest.fail("work began"))
+    monkeypatch.setattr(sources, "open_model", lambda *args: pytest.fail("work began"))
     nameless = pd.DataFrame({"gap": [1.0]})
     with pytest.raises(QueryError, match="material_id"):
         build_index(crystals, tmp_path / "index", "small", nameless)
