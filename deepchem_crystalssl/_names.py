@@ -79,6 +79,7 @@ MOVED_NAMES = {
     "demo.bundled_prototypes": "crystals.prototypes.bundled_prototypes",
     "recipes.INSTRUMENTS": "recipes.CONDITIONS",
     "recipes.open_model": "models.pretrained.open_model",
+    "search.projection.place_new": "search.materials_map.place_new",
 }
 """Old place of a name to its new place, both below the package."""
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from openTSNE import TSNEEmbedding
 from openTSNE.affinity import Uniform
@@ -9,6 +11,7 @@ from openTSNE.nearest_neighbors import PrecomputedNeighbors
 from sklearn.decomposition import PCA
 from tqdm import tqdm
 
+from .._names import moved_name
 from ..errors import QueryError
 from .materials_map import NEIGHBORS, MaterialsMap
 from .vectors import nearest_to_each
@@ -79,3 +82,8 @@ def _framed(positions: np.ndarray) -> np.ndarray:
     """Positions scaled to lie between -1 and 1, both axes by the same factor."""
     low, high = positions.min(axis=0), positions.max(axis=0)
     return ((2 * positions - low - high) / max((high - low).max(), 1e-12)).astype(np.float32)
+
+
+def __getattr__(name: str) -> Any:
+    """A name that has moved to another module."""
+    return moved_name(__name__, name)

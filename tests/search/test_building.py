@@ -8,7 +8,7 @@ from pymatgen.core import Lattice, Structure
 import deepchem_crystalssl as dcs
 from deepchem_crystalssl.crystals.prototypes import bundled_prototypes
 from deepchem_crystalssl.errors import IndexFolderError, IsolatedAtomError, NoCrystalsError, QueryError, Report
-from deepchem_crystalssl.search import EmbeddingIndex, build_index, building
+from deepchem_crystalssl.search import EmbeddingIndex, build_index, building, sources
 
 
 @pytest.fixture(scope="module")
