@@ -16,7 +16,7 @@ import numpy as np
 N_ELEMENTS = 118
 N_ELEMENT_FEATURES = 92
 
-# Quantity, number of soft bins, transform. The bins span the quantity's own range in the table.
+# Quantity, number of Gaussian bins, transform. The bins span the range that the quantity has in the table.
 _BINNED = (
     ("electronegativity_pauling", 12, np.asarray),
     ("covalent_radius_angstrom", 12, np.asarray),
@@ -34,7 +34,8 @@ def element_table() -> dict[str, np.ndarray]:
     Returns
     -------
     dict from str to numpy.ndarray
-        118 rows each; columns carry their unit in the name. Text for symbol and block, else float64, NaN if unknown.
+        Arrays with 118 rows. The names of the columns end with the unit. Symbol and block are text; the other columns
+        are float64, with NaN for unknown values.
 
     Examples
     --------
@@ -48,7 +49,7 @@ def element_table() -> dict[str, np.ndarray]:
 
 
 def _read_csv(name: str) -> dict[str, np.ndarray]:
-    """The columns of a table of the package, as text."""
+    """Read a table that is part of the package, and return its columns as text."""
     with files(__package__).joinpath("data", name).open() as handle:
         header, *rows = csv.reader(handle)
     return dict(zip(header, np.array(rows).T, strict=True))
@@ -56,13 +57,19 @@ def _read_csv(name: str) -> dict[str, np.ndarray]:
 
 @cache
 def symbols() -> tuple[str, ...]:
-    """Element symbols by atomic number; ``symbols()[0]`` is ``"X"``, no element."""
+    """Return the element symbols by atomic number; ``symbols()[0]`` is ``"X"``, which stands for no element.
+
+    Examples
+    --------
+    >>> symbols()[26]
+    'Fe'
+    """
     return ("X", *element_table()["symbol"].tolist())
 
 
 @cache
 def atomic_number_of() -> dict[str, int]:
-    """Atomic number by symbol, with deuterium and tritium as hydrogen.
+    """Return the atomic numbers by symbol. Deuterium (D) and tritium (T) count as hydrogen.
 
     Examples
     --------
@@ -74,16 +81,16 @@ def atomic_number_of() -> dict[str, int]:
 
 @cache
 def element_features() -> np.ndarray:
-    """Feature vectors of the elements.
+    """Return the feature vectors of the elements.
 
-    One-hot group (18), period (7) and block (4), filling of the valence s, p, d and f subshells
-    (4), and soft bins of electronegativity (12), covalent radius (12), ionisation energy (12),
+    A vector holds the group (18), the period (7) and the block (4) as one-hot codes, the filling of the valence s, p, d
+    and f subshells (4), and Gaussian bins of electronegativity (12), covalent radius (12), ionisation energy (12),
     electron affinity (11) and polarisability (12).
 
     Returns
     -------
     numpy.ndarray
-        float32 of shape (119, 92), read-only; row Z belongs to atomic number Z, row 0 is zero.
+        float32 of shape (119, 92), read-only. Row Z belongs to the atomic number Z; row 0 is zero.
 
     Examples
     --------
@@ -110,7 +117,7 @@ def element_features() -> np.ndarray:
 
 @cache
 def element_groups_and_periods() -> tuple[np.ndarray, np.ndarray]:
-    """Group and period by atomic number, int64 (119,) each; the f block and row 0 have group 0.
+    """Return the groups and the periods by atomic number, int64 (119,) each; the f block and row 0 have group 0.
 
     Examples
     --------
@@ -126,17 +133,24 @@ def element_groups_and_periods() -> tuple[np.ndarray, np.ndarray]:
 
 @cache
 def bond_valence_parameters() -> np.ndarray:
-    r"""Radius and softness of the elements, which determine the bond valences.
+    r"""Return the radius r and the parameter c of the elements, from which bond valences are calculated.
+
+    The length of a bond of valence one between the elements i and j is
 
     .. math:: R_{ij} = r_i + r_j - \frac{r_i r_j (\sqrt{c_i} - \sqrt{c_j})^2}{c_i r_i + c_j r_j}
 
-    is the length of a bond of valence one (O'Keeffe and Brese, *J. Am. Chem. Soc.* 113 (1991) 3226). For the elements
-    they lack, r and c follow from covalent radius and electronegativity, by a straight line through those they have.
+    (O'Keeffe and Brese, *J. Am. Chem. Soc.* 113 (1991) 3226). For elements that are not in this paper, r is estimated
+    from the covalent radius and c from the electronegativity, by straight lines fitted to the elements of the paper.
 
     Returns
     -------
     numpy.ndarray
-        float32 of shape (119, 2): r (Å) and c, like an electronegativity; row 0 is zero.
+        float32 of shape (119, 2): r (Å) and c, which resembles an electronegativity. Row 0 is zero.
+
+    Examples
+    --------
+    >>> bond_valence_parameters().shape
+    (119, 2)
     """
     z, *columns = _read_csv("bond_valence.csv").values()
     known = np.array(columns, float).T
@@ -152,16 +166,21 @@ def bond_valence_parameters() -> np.ndarray:
 
 @cache
 def scattering_parameters() -> np.ndarray:
-    r"""Parameters of the X-ray atomic scattering factors.
+    r"""Return the parameters of the X-ray atomic scattering factors.
 
     .. math:: f_Z(s) = Z - 41.78214\, s^2 \sum_{k=1}^{4} a_k e^{-b_k s^2}, \quad s = \sin\theta/\lambda
 
-    (De Graef and McHenry, *Structure of Materials*, the parametrisation pymatgen uses.)
+    This is the parametrisation of De Graef and McHenry (*Structure of Materials*), which pymatgen uses too.
 
     Returns
     -------
     numpy.ndarray
-        float64 of shape (119, 4, 2): a_k (Å^2) and b_k (Å^2); NaN where not tabulated (Z > 98).
+        float64 of shape (119, 4, 2): a_k (Å^2) and b_k (Å^2). NaN for elements that are not tabulated (Z > 98).
+
+    Examples
+    --------
+    >>> scattering_parameters().shape
+    (119, 4, 2)
     """
     z, *columns = (column.astype(float) for column in _read_csv("scattering_factors.csv").values())
     parameters = np.full((N_ELEMENTS + 1, 4, 2), np.nan)

@@ -17,30 +17,32 @@ class LaplacianRidgeCV(RegressorMixin, BaseEstimator):
     r"""Kernel ridge with the Laplacian kernel :math:`k(x, x') = e^{-\gamma |x - x'|_1}` and cross-validated parameters.
 
     The result is that of ``GridSearchCV(KernelRidge(kernel="laplacian"), ...)``, but distances are computed only once.
-    Groups, such as chemical systems, are kept together in the folds.
+    Crystals of one group, for example of one chemical system, are in the same fold. Do not standardise the columns of
+    embeddings before, because their scales carry information.
 
     Parameters
     ----------
     gammas : sequence of float
-        Candidates for gamma, in units of the inverse median distance between rows.
+        Candidates for gamma, in units of one over the median Manhattan distance between rows.
     alphas : sequence of float
         Candidates for the regularisation.
     cv : int
         Number of folds.
     max_rows : int
-        Largest number of rows in the kernel; of more rows, this many are drawn at random.
+        Largest number of rows in the kernel. If there are more rows, this many are drawn at random and used.
     random_state : int
+        Seed of the folds and of the drawn rows.
 
     Attributes
     ----------
     alpha_, gamma_ : float
-        As in scikit-learn's ``KernelRidge``.
+        The chosen parameters, with the meaning that they have in scikit-learn's ``KernelRidge``.
     cv_error_ : float
-        Cross-validated mean absolute error.
+        Cross-validated mean absolute error of the chosen parameters.
     cv_prediction_ : numpy.ndarray
-        (n,), cross-validated predictions.
+        Cross-validated predictions of the rows that were used, (n,).
     X_fit_, dual_coef_, intercept_ : numpy.ndarray, numpy.ndarray, float
-        Rows of the kernel, their coefficients, and the median of y.
+        Rows of the kernel, their coefficients, and the median of y, which is added to every prediction.
 
     Examples
     --------
@@ -65,20 +67,26 @@ class LaplacianRidgeCV(RegressorMixin, BaseEstimator):
         self.random_state = random_state
 
     def fit(self, X: Any, y: Any, groups: Sequence | np.ndarray | None = None) -> LaplacianRidgeCV:
-        """Choose the parameters by cross-validation, and fit.
+        """Choose the parameters by cross-validation, and fit the regression with them.
 
         Parameters
         ----------
         X : array-like
-            (n, F).
+            Descriptors, (n, F).
         y : array-like
-            (n,).
+            Labels, (n,).
         groups : sequence, optional
-            (n,); a group is never both in the training part and in the test part of a fold.
+            Group of each row, (n,). The rows of a group are together in the training part or in the test part of a
+            fold. By default each row is a group.
+
+        Returns
+        -------
+        LaplacianRidgeCV
+            The fitted object itself.
         """
         X, y = validate_data(self, X, y, y_numeric=True, dtype=(np.float64, np.float32))
         if len(X) < 2:
-            raise ValueError(f"n_samples={len(X)}: at least 2 are needed, to leave one out")
+            raise ValueError(f"n_samples={len(X)}: at least 2 are needed for cross-validation")
         groups = np.arange(len(X)) if groups is None else np.asarray(groups)
         if len(X) > self.max_rows:
             rows = np.sort(np.random.RandomState(self.random_state).permutation(len(X))[: self.max_rows])
@@ -109,7 +117,18 @@ class LaplacianRidgeCV(RegressorMixin, BaseEstimator):
         return self
 
     def predict(self, X: Any) -> np.ndarray:
-        """(n, F) to (n,)."""
+        """Predict the labels of rows.
+
+        Parameters
+        ----------
+        X : array-like
+            Descriptors, (n, F).
+
+        Returns
+        -------
+        numpy.ndarray
+            Predictions, (n,).
+        """
         check_is_fitted(self)
         X = validate_data(self, X, reset=False, dtype=(np.float64, np.float32))
         return np.exp(-self.gamma_ * manhattan_distances(X, self.X_fit_)) @ self.dual_coef_ + self.intercept_

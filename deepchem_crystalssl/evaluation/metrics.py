@@ -1,4 +1,4 @@
-"""Exact measures of what embeddings know."""
+"""Measures of the quality of embeddings: retrieval, neighbours, collapse, and relation to labels."""
 
 from __future__ import annotations
 
@@ -18,10 +18,11 @@ class RetrievalRecall(Mapping[int, float]):
     Attributes
     ----------
     recall : dict from int to float
+        Recall for each k.
     interval : dict from int to (float, float)
         95 % confidence interval of each recall (Wilson 1927).
     n_queries, n_gallery : int
-        Number of queries and of gallery rows; the recall of random vectors is k / n_gallery.
+        Number of queries and of gallery rows. Random vectors have a recall of k / n_gallery.
     n_duplicates : int
         Number of rows that are the same crystal as an earlier row of the gallery.
 
@@ -65,19 +66,20 @@ def retrieval_recall(
 ) -> RetrievalRecall:
     """Fraction of queries whose partner is among the k nearest rows of the gallery.
 
-    Recall is exact: query i has rank r if r - 1 other crystals are nearer than the nearest row of its own crystal. A
-    tie counts as nearer, so that constant vectors have recall 0. Exchange the first two arguments for the other
-    direction.
+    A query has rank r if r - 1 other crystals are nearer to it than the nearest row of its own crystal. Crystals at the
+    same distance count as nearer, so that constant vectors have a recall of 0. No approximation is made. Exchange the
+    first two arguments for the opposite direction.
 
     Parameters
     ----------
     queries, gallery : numpy.ndarray
-        (n, F); row i of both belongs to the same crystal. Distances are Euclidean.
+        Vectors, (n, F) each. Row i of both belongs to the same crystal. Distances are Euclidean.
     k : sequence of int
         Ranks for which recall is computed.
     groups : sequence of int, optional
-        (n,); rows of one group are the same crystal, as :func:`duplicate_groups` finds them. Each is a right answer for
-        the others, and copies of a wrong answer count once. By default each row is a crystal of its own.
+        Group of each row, (n,). The rows of a group are the same crystal, as found by :func:`duplicate_groups`. Each is
+        a right answer for the others, and copies of a wrong answer count once. By default each row is a crystal of its
+        own.
     block : int
         Number of queries that are compared at a time.
 
@@ -126,10 +128,11 @@ def neighbor_overlap(ours: Sequence, theirs: Sequence, k: int = 100, known: Coll
     Parameters
     ----------
     ours, theirs : sequence
-        Names, nearest first.
+        Names in the order of the lists, nearest first.
     k : int
+        Number of entries that are compared.
     known : collection, optional
-        Names that both lists could contain; others are removed before the first k are taken.
+        Names that both lists could contain. Other names are removed before the first k are taken.
 
     Examples
     --------
@@ -145,7 +148,7 @@ def neighbor_overlap(ours: Sequence, theirs: Sequence, k: int = 100, known: Coll
 
 
 def spread(vectors: np.ndarray) -> float:
-    """Root mean square distance from the mean vector, divided by that from the origin.
+    """Return the root mean square distance of vectors from their mean, divided by that from the origin.
 
     It is 0 if all vectors are the same (collapse), and 1 if their mean is 0.
 
@@ -162,16 +165,16 @@ def spread(vectors: np.ndarray) -> float:
 def variance_explained(vectors: np.ndarray, labels: Sequence | np.ndarray) -> float:
     r"""Fraction of the variance of vectors that lies between groups of equal label, corrected for chance.
 
-    :math:`1 - \frac{SS_\text{within} / (n - k)}{SS_\text{total} / (n - 1)}` of n rows in k groups (Kelley 1935), summed
-    over columns that are divided by their standard deviations. It is about 0 (or slightly negative) for labels without
-    relation to the vectors, and 1 for labels that determine them.
+    For n rows in k groups it is :math:`1 - \frac{SS_\text{within} / (n - k)}{SS_\text{total} / (n - 1)}` (Kelley
+    1935), where the sums of squares run over all columns, each divided by its standard deviation. It is about
+    0 (or slightly negative) for labels without relation to the vectors, and 1 for labels that determine them.
 
     Parameters
     ----------
     vectors : numpy.ndarray
-        (n, F).
+        Vectors, (n, F).
     labels : sequence
-        (n,); rows with the label None are left out.
+        Label of each row, (n,). Rows with the label None are left out.
 
     Examples
     --------
@@ -196,7 +199,9 @@ def variance_explained(vectors: np.ndarray, labels: Sequence | np.ndarray) -> fl
 
 
 def alignment(x: np.ndarray, y: np.ndarray) -> float:
-    r"""Mean squared distance of partners of unit length, :math:`\langle |x_i - y_i|^2 \rangle` (Wang and Isola 2020).
+    r"""Mean squared distance of partners, scaled to length 1.
+
+    It is :math:`\langle |x_i - y_i|^2 \rangle` (Wang and Isola 2020).
 
     Examples
     --------
@@ -209,8 +214,8 @@ def alignment(x: np.ndarray, y: np.ndarray) -> float:
 def uniformity(x: np.ndarray, t: float = 2.0, n_most: int = 2000) -> float:
     r"""Uniformity of vectors on the sphere, :math:`\log \langle e^{-t |x_i - x_j|^2} \rangle_{i<j}` (Wang, Isola 2020).
 
-    It is 0 if all vectors are the same, and lower the more evenly they cover the sphere. Of more than ``n_most`` rows,
-    evenly spaced ones are used.
+    It is 0 if all vectors are the same; the more evenly they cover the sphere, the lower it is. If there are more than
+    ``n_most`` rows, this many evenly spaced rows are used.
 
     Examples
     --------

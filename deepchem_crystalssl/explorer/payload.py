@@ -1,4 +1,4 @@
-"""The data of an index that the page needs: arrays of numbers, each compressed separately."""
+"""The data of an index that the page needs, as arrays of numbers that are compressed one by one."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from ..search.coloring import colorings
 from ..search.index import EmbeddingIndex
 
 LINES = XRDGrid(5.0, 90.0, 4250, "CuKa1")
-"""Where the lines of simulated patterns lie on the page."""
+"""Grid of the diffraction lines that are sent to the page."""
 CRYSTALS_PER_PART = 2048
 MATERIALS_PROJECT = "https://next-gen.materialsproject.org/materials/"
 _NEIGHBORS = 10
@@ -27,20 +27,23 @@ _CRYSTALS_AT_ONCE = 128
 
 
 class Payload(Mapping[str, bytes]):
-    """The parts of a page by name, gzipped; each is made when it is asked for.
+    """The data of a page as a mapping from the name of each part to its gzipped bytes.
 
-    ``meta`` (JSON) says what there is. The others are little-endian arrays: ``positions`` (2, n) uint16,
-    ``neighbors`` (n, k) uint32, ``distances`` (n, k) float16, ``column:NAME`` (n,) float32 or, of kinds, uint16;
-    lines of text: ``ids``, ``formulas``; and for every 2,048 crystals ``structures:0``, ... and ``patterns:0``, ...,
-    see :func:`pack_structures` and :func:`pack_lines`.
+    A part is made when it is asked for. ``meta`` is JSON that describes the other parts:
+
+    * little-endian arrays: ``positions`` (2, n) uint16, ``neighbors`` (n, k) uint32, ``distances`` (n, k) float16, and
+      ``column:NAME`` (n,), float32 for numbers and uint16 for categories;
+    * text with one line per crystal: ``ids`` and ``formulas``;
+    * for each block of 2,048 crystals ``structures:0``, ``structures:1``, ... and ``patterns:0``, ``patterns:1``, ...,
+      in the formats of :func:`pack_structures` and :func:`pack_lines`.
 
     Parameters
     ----------
     index : EmbeddingIndex
     kinds : sequence of str
-        Of the two large kinds of parts, those wanted.
+        Which of "structures" and "patterns" to include.
     upload_bytes : int, optional
-        What an upload may weigh, if the page has a server that takes them.
+        Largest size of an upload, if the page comes from a server that accepts uploads.
 
     Examples
     --------
@@ -95,7 +98,7 @@ class Payload(Mapping[str, bytes]):
 
     def _column(self, name: str) -> Callable[[], bytes]:
         one = self.colorings[name]
-        # An unknown kind, -1, becomes 65,535.
+        # The code of an unknown category, -1, becomes 65,535.
         return lambda: squeeze(one.values, "<f4") if one.categories is None else squeeze(one.values & 0xFFFF, "<u2")
 
     def _meta(self) -> bytes:
@@ -118,16 +121,17 @@ class Payload(Mapping[str, bytes]):
 
 
 def squeeze(values: np.ndarray, dtype: str) -> bytes:
-    """An array's bytes, gzipped."""
+    """Return the bytes of an array, gzipped."""
     return gzip.compress(np.ascontiguousarray(values, dtype=dtype).tobytes(), mtime=0)
 
 
 def pack_structures(crystals: Sequence[Crystal]) -> bytes:
-    """Crystals as the number of sites of each (n,) uint16, lattices (n, 3, 3) float32, atomic numbers (sites,) uint8
-    and coordinates as fractions of 65,536, first their low bytes (3, sites), then their high bytes (3, sites); mixed
-    sites as their majority; gzipped.
+    """Pack crystals into gzipped arrays, one after the other.
 
-    With the bytes of a coordinate apart, positions that symmetry fixes compress well.
+    The arrays are the number of sites of each crystal (n,) uint16, the lattices (n, 3, 3) float32, the atomic numbers
+    (sites,) uint8, and the fractional coordinates in units of 1/65,536: first their low bytes (3, sites), then their
+    high bytes (3, sites). A site that several elements share is given the most frequent one. Low and high bytes are
+    separate because coordinates that symmetry fixes then compress well.
     """
     turns = np.round(np.concatenate([crystal.frac_coords for crystal in crystals]).T * 65536).astype(np.int64)
     parts = (
@@ -141,8 +145,12 @@ def pack_structures(crystals: Sequence[Crystal]) -> bytes:
 
 
 def pack_lines(crystals: Sequence[Crystal]) -> bytes:
-    """The strongest lines of crystals: how many of each (n,) uint8, then of all of them the bin of :data:`LINES`
-    uint16 and the height, 255 the highest, uint8; gzipped. A crystal that cannot be simulated has none."""
+    """Pack the strongest diffraction lines of crystals into gzipped arrays, one after the other.
+
+    The arrays are the number of lines of each crystal (n,) uint8, and then for all lines their bins of the grid
+    :data:`LINES` as uint16 and their heights as uint8. The highest line of a crystal has the height 255. A crystal
+    whose pattern cannot be simulated has no lines.
+    """
     groups = (crystals[start : start + _CRYSTALS_AT_ONCE] for start in range(0, len(crystals), _CRYSTALS_AT_ONCE))
     lines = [line for _, found in map_in_threads(_strongest_bins, groups) for line in found]
     parts = (
@@ -154,7 +162,9 @@ def pack_lines(crystals: Sequence[Crystal]) -> bytes:
 
 
 def strongest_lines(crystal: Crystal) -> tuple[np.ndarray, np.ndarray]:
-    """Angles (degrees, Cu K-alpha 1) and heights, 1 the highest, of a crystal's strongest lines, by angle.
+    """Return the angles and the heights of the strongest diffraction lines of a crystal, in order of angle.
+
+    Angles are in degrees for Cu K-alpha 1; the highest line has the height 1.
 
     Examples
     --------

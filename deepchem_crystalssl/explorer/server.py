@@ -26,9 +26,9 @@ from .uploads import Limits
 from .worker import Worker
 
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
-"""Names of the computer itself."""
+"""Names under which a computer reaches itself."""
 BODY_SECONDS = 60.0
-"""Within which an upload must have arrived."""
+"""Time limit for the arrival of an upload, in seconds."""
 HEADERS = {
     "X-Content-Type-Options": "nosniff",
     "Referrer-Policy": "no-referrer",
@@ -53,32 +53,33 @@ def make_app(
     limits: Limits = Limits(),
     hosts: Sequence[str] | None = LOOPBACK,
 ) -> FastAPI:
-    """The application: ``GET /``, ``GET /parts/{name}`` and ``POST /ask``.
+    """Make the web application, which answers ``GET /``, ``GET /parts/{name}`` and ``POST /ask``.
 
-    An upload is the body of its request; the header ``X-File-Name`` (percent-encoded UTF-8) names it, and the query may
-    hold ``wavelength`` (by name or in Å) and ``elements`` (separated by commas). Nothing of a request is ever a path.
+    The body of a ``POST /ask`` request is the uploaded file. Its header ``X-File-Name`` (percent-encoded UTF-8) gives
+    the name of the file. Its query string may hold ``wavelength`` (a name or a number in Å) and ``elements`` (separated
+    by commas). No part of a request is ever used as a path.
 
     Parameters
     ----------
     index_folder : str or Path
-        Of an index with its map, which the worker opens.
+        Folder of an index that has a map. The worker process opens it.
     page : str
-        HTML.
+        The HTML of the page.
     parts : mapping of str to bytes
-        Data the page fetches.
+        The data that the page fetches, by name.
     limits : Limits
-        What an upload may cost.
+        Limits on the size, time and memory of an upload.
     hosts : sequence of str, optional
-        Names by which the server may be spoken to: others may be the trick of a foreign page (DNS rebinding). None
-        takes any.
+        Host names that a request may address. Requests to other names are refused, because a foreign page may have
+        sent them (DNS rebinding). With None, all names are allowed.
 
     Returns
     -------
     FastAPI
-        With the worker as ``app.state.worker``.
+        The application. Its worker is ``app.state.worker``.
     """
     worker, turn = Worker(index_folder, limits), asyncio.Lock()
-    inside = 0  # uploads that arrive, wait or are answered
+    inside = 0  # number of uploads that are arriving, waiting or being answered
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
@@ -142,28 +143,29 @@ def explore(
     allow_remote: bool = False,
     on_start: Callable[[str], Any] = webbrowser.open,
 ) -> None:
-    """Show the map of an index in the browser, with a place to drop one's own crystals and patterns.
+    """Show the map of an index in the browser. Crystals and patterns can be dropped on the page.
 
     Parameters
     ----------
     index_folder : str or Path
-        Written by ``crystalssl index``; if it has no map yet, it is laid out and kept there.
+        Folder that ``crystalssl index`` has written. If it has no map yet, the map is laid out and saved there.
     host, port, allow_remote
-        As in :func:`serve`; a port of 0 is any that is free.
+        As in :func:`serve`. A port of 0 means any free port.
     title : str
+        Title of the page.
     limits : Limits
-        What an upload may cost.
+        Limits on the size, time and memory of an upload.
     on_start : callable
-        Called with the address when the page can be opened; by default the browser.
+        Called with the address when the page can be opened. By default it opens the browser.
 
     Raises
     ------
     IndexFolderError, QueryError
-        If there is no index, or other computers would reach it and are not allowed to.
+        If there is no index, or if other computers could reach the server and ``allow_remote`` is false.
     """
     check_host(host, allow_remote)
     payload = Payload(open_mapped(index_folder), upload_bytes=limits.upload_bytes)
-    everywhere = host in ("0.0.0.0", "::", "")  # by which of its names it is reached, nobody knows
+    everywhere = host in ("0.0.0.0", "::", "")  # then the names under which others reach it are unknown
     app = make_app(index_folder, render_page(title), payload, limits, None if everywhere else (*LOOPBACK, host))
     serve(app, host, port, allow_remote, on_start)
 
@@ -175,29 +177,31 @@ def serve(
     allow_remote: bool = False,
     on_start: Callable[[str], Any] | None = None,
 ) -> None:
-    """Serve until interrupted.
+    """Run the server until it is interrupted.
 
     Parameters
     ----------
     app : FastAPI
-        From :func:`make_app`.
+        The application that :func:`make_app` returns.
     host : str
-        Address to listen at.
+        Address to listen on.
     port : int
+        Port to listen on.
     allow_remote : bool
-        Whether it may be one that other computers reach; they are then to be named in ``hosts`` of :func:`make_app`.
+        Whether ``host`` may be an address that other computers can reach. The names that they use must then be in
+        ``hosts`` of :func:`make_app`.
     on_start : callable, optional
-        Called with the page's address when it can be opened.
+        Called with the address of the page when it can be opened.
 
     Raises
     ------
     QueryError
-        If other computers would reach it, and are not allowed to.
+        If other computers could reach the server and ``allow_remote`` is false.
     """
     check_host(host, allow_remote)
     config = uvicorn.Config(app, host, port, log_level="warning", limit_concurrency=64, timeout_graceful_shutdown=5)
     listener = config.bind_socket()
-    listener.listen(config.backlog)  # who comes before the application has started waits
+    listener.listen(config.backlog)  # requests that come before the application has started wait
     shown = f"[{host}]" if ":" in host else host
     if on_start is not None:
         on_start(f"http://{shown}:{listener.getsockname()[1]}/")
@@ -205,9 +209,9 @@ def serve(
 
 
 def check_host(host: str, allow_remote: bool) -> None:
-    """Raise a QueryError if other computers would reach the server, and are not allowed to."""
+    """Raise a QueryError if other computers could reach the server and ``allow_remote`` is false."""
     if not allow_remote and not _is_loopback(host):
-        raise QueryError("host", repr(host), "the page is served to this computer alone",
+        raise QueryError("host", repr(host), "by default the page is served only to this computer",
                          "Use 127.0.0.1, or allow_remote=True (--allow-remote) on a network you trust: there are no "
                          "passwords.")  # fmt: skip
 
@@ -220,7 +224,7 @@ def _is_loopback(host: str) -> bool:
 
 
 def _foreign(request: Request, hosts: Sequence[str] | None) -> str | None:
-    """Why a request seems to come from another site, or None."""
+    """Return the reason for refusing a request that seems to come from another site, or None if it is accepted."""
     host = request.headers.get("host", "").lower()
     name = _HOST.fullmatch(host)
     if name is None or hosts is not None and (name[1] or name[2]) not in hosts:
@@ -253,12 +257,12 @@ async def _read_body(request: Request, most: int) -> bytes:
 
 
 def _question(request: Request) -> dict[str, Any]:
-    """What is asked about the upload."""
+    """Return the name, the wavelength and the elements that a request gives for its upload."""
     wavelength: str | float | None = request.query_params.get("wavelength") or None
     try:
         wavelength = None if wavelength is None else float(wavelength)
     except ValueError:
-        pass  # a name
+        pass  # the wavelength is given by name
     elements = [one.strip() for one in request.query_params.get("elements", "").split(",") if one.strip()]
     name = unquote(request.headers.get("x-file-name", ""), errors="replace")
     return {"name": name, "wavelength": wavelength, "elements": elements or None}

@@ -1,4 +1,7 @@
-"""Uploads: their limits, and how their text becomes a crystal or a pattern. No file is opened here."""
+"""Read uploads: the limits they must keep, and the conversion of their text into a crystal or a pattern.
+
+Nothing here opens a file.
+"""
 
 from __future__ import annotations
 
@@ -22,9 +25,9 @@ from ..diffraction.pattern_files import PATTERN_SUFFIXES, read_pattern_text
 logger = logging.getLogger(__name__)
 
 LONGEST_NAME = 80
-_CONTROLS = bytes(sorted({*range(32), 127} - set(b"\t\n\v\f\r\x1a")))  # 1A ends files of DOS
+_CONTROLS = bytes(sorted({*range(32), 127} - set(b"\t\n\v\f\r\x1a")))  # files written under DOS end with the byte 1A
 _EXPANDED_TAGS = ("_atom_site_fract_x", "_symmetry_equiv_pos", "_space_group_symop")
-_MOST_COUNTS = 1e30  # sums of squares of more are no longer finite
+_MOST_COUNTS = 1e30  # sums of squares of larger counts overflow
 T = TypeVar("T")
 
 
@@ -35,16 +38,17 @@ class Limits:
     Attributes
     ----------
     upload_bytes : int
+        Largest size of the file.
     sites : int
-        Of the crystal, its symmetry expanded.
+        Largest number of sites of a crystal in its full cell.
     points : int
-        Of a pattern.
+        Largest number of points of a pattern.
     seconds : float
-        From the moment the upload is looked at.
+        Time limit for the answer, counted from the moment the worker receives the upload.
     memory_bytes : int
-        More than the worker has at its start; kept on Linux alone.
+        Memory that the worker may use in addition to what it uses at its start. This limit works on Linux only.
     waiting : int
-        Uploads that may wait for another.
+        Number of uploads that may wait while another one is answered.
     """
 
     upload_bytes: int = 8_000_000
@@ -57,7 +61,7 @@ class Limits:
 
 @dataclass(frozen=True)
 class Pattern:
-    """A measured pattern: angles (degrees) and counts, (n,) each, and the wavelength (Å) if the file names it."""
+    """A measured pattern: angles (degrees) and counts, (n,) each, and the wavelength (Å) if the file states it."""
 
     two_theta: np.ndarray
     counts: np.ndarray
@@ -65,7 +69,7 @@ class Pattern:
 
 
 def shown_name(name: str) -> str:
-    """A file name to show again: printable, and not too long.
+    """Return a file name in a form that can be displayed: printable characters only, cut to 80 characters.
 
     Examples
     --------
@@ -76,19 +80,25 @@ def shown_name(name: str) -> str:
 
 
 def read_upload(body: bytes, name: str, limits: Limits) -> Crystal | Pattern:
-    """The crystal or the pattern of a file's content.
+    """Read the crystal or the pattern in the content of a file.
 
     Parameters
     ----------
     body : bytes
+        Content of the file.
     name : str
-        Its suffix says what the content is; it is no path.
+        Name of the file. Its suffix decides how the content is read; it is never used as a path.
     limits : Limits
+        Limits on the content.
+
+    Returns
+    -------
+    Crystal or Pattern
 
     Raises
     ------
     CrystalInputError
-        If there is neither, or it costs too much.
+        If the content is neither a crystal nor a pattern, or exceeds the limits.
     """
     item = shown_name(name)
     text = _decode(body, item)
@@ -112,7 +122,7 @@ def _decode(body: bytes, item: str) -> str:
 
 
 def _kind_of(name: str, text: str) -> str:
-    """Of a crystal "cif", "json" or "poscar"; of a pattern its suffix."""
+    """Return "cif", "json" or "poscar" for a crystal, and the suffix of the file for a pattern."""
     last = re.split(r"[/\\]", name.replace("\0", ""))[-1]
     kind, suffix = crystal_kind(last), PurePosixPath(last).suffix.lower()
     if kind in ("cif", "json", "poscar"):
@@ -127,7 +137,7 @@ def _kind_of(name: str, text: str) -> str:
 
 
 def _guarded(read: Callable[[], T], item: str) -> T:
-    """What is read, or a typed error: whatever else a reader stumbles over is a fault of the text."""
+    """Call a reader, and turn any error that is not typed into an UnsupportedFileError: the text is at fault."""
     try:
         return read()
     except (CrystalInputError, MemoryError):
@@ -138,8 +148,8 @@ def _guarded(read: Callable[[], T], item: str) -> T:
 
 
 def _read_crystal(text: str, item: str, kind: str, limits: Limits) -> Crystal:
-    """The first good crystal of a text; the first error if there is none."""
-    rule = f"an upload has at most {limits.sites:,} sites, its symmetry expanded, and as many symmetry operations"
+    """Return the first valid crystal of a text, or raise the first error if there is none."""
+    rule = f"an upload may have at most {limits.sites:,} sites in its full cell, and as many symmetry operations"
     listed = _count_listed(text, kind)
     if listed > limits.sites:
         raise UploadError(item, f"{listed:,} listed", rule)
@@ -154,11 +164,11 @@ def _read_crystal(text: str, item: str, kind: str, limits: Limits) -> Crystal:
 
 
 def _count_listed(text: str, kind: str) -> int:
-    """Atoms or symmetry operations in a text, whichever are more, by a look that costs next to nothing."""
+    """Count the atoms and the symmetry operations in a text, without parsing it; return the larger number."""
     if kind == "json":
         return text.count('"abc"')
     lines = text.splitlines()
-    if kind == "poscar":  # numbers of atoms are in the sixth or, below the elements, in the seventh line
+    if kind == "poscar":  # numbers of atoms are in the sixth line, or in the seventh below the elements
         numbers = (list(takewhile(str.isdecimal, line.split())) for line in lines[5:7])
         return sum(int(number[:12]) for number in next(filter(None, numbers), []))
     most, rows, counted = 0, 0, False
@@ -172,7 +182,7 @@ def _count_listed(text: str, kind: str) -> int:
 
 
 def _read_pattern(text: str, item: str, suffix: str, limits: Limits) -> Pattern:
-    rule = f"an uploaded pattern has at most {limits.points:,} points"
+    rule = f"an uploaded pattern may have at most {limits.points:,} points"
     remedy = "Cut its range or merge neighbouring points."
     lines = text.count("\n")
     if lines > limits.points + 1_000:  # a header may be long

@@ -1,4 +1,4 @@
-"""The process that answers uploads. If it hangs, grows or dies, another one replaces it."""
+"""The process that answers uploads. It is replaced if it hangs, uses too much memory or ends."""
 
 from __future__ import annotations
 
@@ -31,16 +31,16 @@ from .uploads import Limits
 logger = logging.getLogger(__name__)
 
 START_SECONDS = 300.0
-"""Within which a worker must have opened the index."""
+"""Time limit for a new worker to open the index, in seconds."""
 GROWTH = 512 * 2**20
-"""Bytes of memory by which a worker may have grown after an answer; beyond, another takes its place."""
+"""A worker whose memory has grown by more than this number of bytes after an answer is replaced."""
 _LONGEST_SENTENCE = 600
 _NO_MEMORY = "The upload needs more memory than is allowed here. Try a smaller cell or fewer points."
-_OF_THE_DISK = (CheckpointError, IndexFolderError, StoreError)  # their texts name folders
+_OF_THE_DISK = (CheckpointError, IndexFolderError, StoreError)  # their messages name folders of the server
 
 
 class WorkerLost(Exception):
-    """The worker ended before it had answered; ``late`` if because its time was over."""
+    """The worker ended before it had answered. ``late`` is true if it was killed because the time limit was over."""
 
     def __init__(self, late: bool):
         super().__init__("too late" if late else "died")
@@ -48,14 +48,16 @@ class WorkerLost(Exception):
 
 
 class Worker:
-    """A process with the index open, which answers one upload after the other.
+    """A process that keeps the index open and answers one upload after the other.
 
-    Its methods block and are for one thread at a time.
+    The methods block until they are done. Only one thread at a time may call them.
 
     Parameters
     ----------
     index_folder : str or Path
+        Folder of the index.
     limits : Limits
+        Limits on each upload.
     """
 
     def __init__(self, index_folder: str | Path, limits: Limits):
@@ -64,21 +66,21 @@ class Worker:
 
     @property
     def pid(self) -> int | None:
-        """Of the process, if there is one."""
+        """Process id, or None if there is no process."""
         return None if self._process is None else self._process.pid
 
     def start(self) -> None:
-        """Begin a process, in place of the one there is; it opens the index while this returns."""
+        """Start a new process and end the old one. This method returns before the new process has opened the index."""
         self.stop()
-        context = multiprocessing.get_context("spawn")  # a fork would inherit the threads' locks of torch
+        context = multiprocessing.get_context("spawn")  # a forked process would inherit locks of torch's threads
         self._pipe, theirs = context.Pipe()
         self._process = context.Process(target=_work, args=(theirs, self.index_folder, self.limits), daemon=True)
         self._process.start()
-        theirs.close()  # so that the pipe ends when the process does
+        theirs.close()  # so that reading the pipe fails when the process has ended
         self._ready = False
 
     def stop(self) -> None:
-        """End the process, whatever it is at."""
+        """End the process at once, even in the middle of an answer."""
         if self._process is not None:
             self._process.kill()
             self._process.join()
@@ -86,14 +88,21 @@ class Worker:
             self._process = None
 
     def ask(self, question: dict[str, Any], body: bytes) -> tuple[int, bytes]:
-        """The status and the answer, JSON.
+        """Answer one upload.
 
         Parameters
         ----------
         question : dict
-            "name", "wavelength" and "elements".
+            Has the keys "name", "wavelength" and "elements".
         body : bytes
-            The upload.
+            The content of the uploaded file.
+
+        Returns
+        -------
+        status : int
+            HTTP status.
+        content : bytes
+            The answer as JSON.
         """
         if self._process is None or not self._process.is_alive():
             self.start()
@@ -130,7 +139,7 @@ class Worker:
             late.set()
             process.kill()
 
-        timer = threading.Timer(seconds, kill)  # it ends a blocked send as well as a blocked receive
+        timer = threading.Timer(seconds, kill)  # killing the process ends a blocked send as well as a blocked receive
         timer.daemon = True
         timer.start()
         try:
@@ -143,18 +152,18 @@ class Worker:
 
 
 def _work(pipe: Connection, index_folder: str, limits: Limits) -> None:
-    """The life of the process."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the server ends it
-    tqdm.set_lock(threading.RLock())  # tqdm's own, a semaphore, would outlive a killed process
+    """Open the index and answer uploads until the server closes the pipe; this is what the process runs."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is handled by the server, which then ends this process
+    tqdm.set_lock(threading.RLock())  # tqdm's default lock is a semaphore, which would outlive a killed process
     index = EmbeddingIndex.load(index_folder)
-    _ = index.map, index.has_model and index.model  # opened now, not at the first question
+    _ = index.map, index.has_model and index.model  # opens the files now, so that the first upload need not wait
     _limit_memory(limits.memory_bytes)
     at_start = _resident_bytes()
     pipe.send_bytes(b"ready")
     while True:
         try:
             question, body = json.loads(pipe.recv_bytes()), pipe.recv_bytes()
-        except EOFError:  # the server is gone
+        except EOFError:  # the server has ended
             return
         status, content, goes_on = _respond(index, question, body, limits)
         pipe.send_bytes(json.dumps([status, goes_on and _resident_bytes() - at_start < GROWTH]).encode())
@@ -162,7 +171,7 @@ def _work(pipe: Connection, index_folder: str, limits: Limits) -> None:
 
 
 def _respond(index: EmbeddingIndex, question: dict[str, Any], body: bytes, limits: Limits) -> tuple[int, bytes, bool]:
-    """Status, JSON, and whether the process is still good for more."""
+    """Return the HTTP status, the answer as JSON, and whether the process can answer further uploads."""
     try:
         found = answer(index, body, question["name"], limits, question["wavelength"], question["elements"])
         return 200, json.dumps(found, allow_nan=False).encode(), True
@@ -173,14 +182,14 @@ def _respond(index: EmbeddingIndex, question: dict[str, Any], body: bytes, limit
             return status_of(error), _sentence(str(error)), True
         logger.exception("the index cannot be read")
     except Exception as error:
-        if "memory" in str(error):  # torch says so in a RuntimeError
+        if "memory" in str(error):  # torch reports missing memory by a RuntimeError
             return 422, _sentence(_NO_MEMORY), False
         logger.exception("an upload could not be answered")
     return 500, _sentence("The upload could not be answered; the server's log says why."), True
 
 
 def status_of(error: CrystalInputError) -> int:
-    """The HTTP status that says what an error says."""
+    """Return the HTTP status that fits an error."""
     if isinstance(error, UploadError):
         return 413
     return 415 if isinstance(error, UnsupportedFileError) else 422
@@ -192,7 +201,10 @@ def _sentence(text: str) -> bytes:
 
 
 def _limit_memory(more: int) -> None:
-    """Data the process may hold beside what it holds; mapped files do not count: an index may be of any size."""
+    """Limit the memory of this process to ``more`` bytes above what it uses now.
+
+    Memory-mapped files do not count, so that an index may be of any size.
+    """
     if sys.platform == "linux":
         import resource
 
@@ -203,7 +215,7 @@ def _limit_memory(more: int) -> None:
 
 
 def _resident_bytes() -> int:
-    """Memory without mapped files; 0 where it cannot be told."""
+    """Return the memory of this process without mapped files, in bytes; 0 on systems other than Linux."""
     if sys.platform != "linux":
         return 0
     status = dict(line.split(":", 1) for line in Path("/proc/self/status").read_text().splitlines())

@@ -1,4 +1,4 @@
-"""Encoders in use: records and patterns in, vectors out, with memory bounded whatever the cells are."""
+"""Compute the vectors of crystals and patterns by trained encoders, in batches of limited memory."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from ..nn.xrd_encoder import XRDEncoder
 Level = Literal["crystal", "site"]
 Space = Literal["shared", "pattern", "descriptor", "similarity"]
 PEAK_WIDTHS = (0.0, 0.1, 0.2, 0.3, 0.4)
-"""Degrees; what a crystal's expected pattern is averaged over."""
+"""Peak widths in degrees over which the vector of a crystal's expected pattern is averaged."""
 SITES_PER_BATCH = 5_000
 _PATTERNS_PER_BATCH = 256
 
@@ -52,7 +52,7 @@ def embed_graphs(
     device: torch.device | str = "cpu",
     space: Space = "shared",
 ) -> np.ndarray:
-    """Vectors of crystals or sites, float32; see :meth:`~deepchem_crystalssl.CrystalSSLModel.embed`."""
+    """Compute the vectors of crystals or sites, float32; see :meth:`~deepchem_crystalssl.CrystalSSLModel.embed`."""
     if level not in ("crystal", "site"):
         raise ValueError(f"level: {level!r}; must be 'crystal' or 'site'")
     depth = len(encoder.convolutions)
@@ -62,9 +62,9 @@ def embed_graphs(
     if space not in get_args(Space):
         raise ValueError(f"space: {space!r}; must be one of {', '.join(get_args(Space))}")
     if space == "pattern":
-        raise ValueError("space: 'pattern' is of whole crystals, by their simulated patterns, not of sites or layers")
+        raise ValueError("space: 'pattern' is for whole crystals, not for sites or layers")
     if space != "shared" and (layers is not None or (level == "site" and space != "descriptor")):
-        raise ValueError(f"space: {space!r} is not made of chosen layers, and only 'descriptor' is of sites too")
+        raise ValueError(f"space: {space!r} goes with no layers=, and only 'shared' and 'descriptor' with level='site'")
     parts = []
     with evaluation_mode(encoder), torch.inference_mode():
         for records in batches_of_sites(graphs, SITES_PER_BATCH):
@@ -97,10 +97,17 @@ def _embed(
 def embed_expected_patterns(
     encoder: XRDEncoder, graphs: Iterable[CrystalGraph], grid: XRDGrid, device: torch.device | str = "cpu"
 ) -> tuple[np.ndarray, list[CrystalInputError | None]]:
-    """Where a measured pattern of each crystal is expected: float32 (n, embedding_size) of length 1, and n errors.
+    """Estimate the vector that a measured pattern of each crystal will have.
 
-    The mean of the vectors of its simulated patterns with peaks of all ``PEAK_WIDTHS``, for nobody knows beforehand how
-    wide those of a measurement will be. A crystal without a pattern has its error in place of a row.
+    The estimate is the mean of the vectors of the simulated patterns with peaks of all ``PEAK_WIDTHS``, because the
+    width of the peaks in a measurement is not known beforehand.
+
+    Returns
+    -------
+    vectors : numpy.ndarray
+        float32 (m, embedding_size), of length 1, for the m crystals whose patterns can be simulated.
+    errors : list
+        For each of the n crystals None, or the error that explains why it has no pattern.
     """
     vectors, errors = [np.empty((0, encoder.embedding_size), np.float32)], []
     for records in batches_of_sites(graphs, SITES_PER_BATCH):
@@ -121,7 +128,10 @@ def embed_patterns(
     device: torch.device | str = "cpu",
     progress: bool | None = None,
 ) -> np.ndarray:
-    """Vectors of patterns on the grid of the encoder, float32 (n, embedding_size); a single pattern may be a row."""
+    """Compute the vectors of patterns on the encoder's grid, float32 (n, embedding_size).
+
+    ``patterns`` has the shape (n, n_bins), or (n_bins,) for a single pattern.
+    """
     rows = np.atleast_2d(np.asarray(patterns, np.float32))
     vectors = [np.empty((0, encoder.embedding_size), np.float32)]
     starts = range(0, len(rows), _PATTERNS_PER_BATCH)
@@ -133,7 +143,7 @@ def embed_patterns(
 
 
 def batches_of_sites(graphs: Iterable[CrystalGraph], limit: int) -> Iterator[list[CrystalGraph]]:
-    """Records in batches of at most so many sites, or of one: memory is bounded whatever the cells are."""
+    """Divide graphs into batches of at most ``limit`` sites. A larger graph is a batch of its own."""
     batch: list[CrystalGraph] = []
     n_sites = 0
     for graph in graphs:

@@ -1,4 +1,4 @@
-"""How a training goes: what it writes down, and when it has learned enough."""
+"""The log of a training, and the decision when to stop it early."""
 
 from __future__ import annotations
 
@@ -14,28 +14,30 @@ import pandas as pd
 from ..evaluation.metrics import alignment, retrieval_recall, spread, uniformity
 
 LOG = "training_log.jsonl"
-"""The file of the log in ``model_dir``."""
+"""Name of the log file in ``model_dir``."""
 
 
 def validation_metrics(
     crystals: np.ndarray, patterns: np.ndarray | None = None, groups: np.ndarray | None = None
 ) -> dict[str, float]:
-    """What vectors of unseen crystals, and of their patterns, tell about a training.
+    """Measure the quality of the vectors of crystals that were not used in training.
 
     Parameters
     ----------
     crystals : numpy.ndarray
-        (n, F).
+        Vectors of the crystals, (n, F).
     patterns : numpy.ndarray, optional
-        (n, F), row by row of the same crystals.
+        Vectors of the patterns of the same crystals in the same order, (n, F).
     groups : numpy.ndarray, optional
-        (n,), duplicates, as :func:`~deepchem_crystalssl.evaluation.metrics.duplicate_groups` finds them.
+        Group of each crystal, (n,). Duplicates have the same group, as in
+        :func:`~deepchem_crystalssl.evaluation.metrics.duplicate_groups`.
 
     Returns
     -------
     dict from str to float
-        ``spread`` and ``uniformity`` of the crystals (0 is collapse for both); with patterns also ``alignment`` of the
-        pairs and recall from pattern to crystal (``recall@1``, ``recall@10``) and back (``crystal_to_xrd@1``).
+        ``spread`` and ``uniformity`` of the crystals. Both are 0 if all vectors are the same (collapse). With patterns
+        also the ``alignment`` of each crystal with its pattern, the recall of a search for crystals by patterns
+        (``recall@1``, ``recall@10``), and that of a search for patterns by crystals (``crystal_to_xrd@1``).
     """
     numbers = {"spread": spread(crystals), "uniformity": uniformity(crystals)}
     if patterns is not None:
@@ -47,15 +49,15 @@ def validation_metrics(
 
 
 class TrainingLog:
-    """Lines of JSON beside the checkpoints, one per interval and one per validation.
+    """A log file of JSON lines beside the checkpoints, with one line per logging interval and one per validation.
 
-    A run that goes on from a checkpoint forgets what was written after it, so that the file reads as if the run had
-    never stopped.
+    A run that continues from a checkpoint removes the lines that were written after this checkpoint, so that the file
+    looks as if the run had never stopped.
 
     Parameters
     ----------
     path : str or Path
-        The file; made when first written to.
+        The log file. It is created when the first line is written.
     """
 
     def __init__(self, path: str | Path):
@@ -64,19 +66,19 @@ class TrainingLog:
         self._count = 0
 
     def rewind(self, step: int) -> None:
-        """Forget what came after a step."""
+        """Remove the lines that were written after a step."""
         kept = [line for line in self._lines() if json.loads(line)["step"] <= step]
         if self.path.exists():
             self.path.write_text("".join(line + "\n" for line in kept))
 
     def add(self, losses: Mapping[str, Any]) -> None:
-        """Add one step's losses to the running means."""
+        """Add the losses of one step to the running means."""
         for name, loss in losses.items():
             self._sums[name] = self._sums.get(name, 0.0) + loss
         self._count += 1
 
     def write_means(self, step: int, **numbers: float) -> None:
-        """Write the mean losses since the last time, and other numbers."""
+        """Write the mean losses since the last call, together with other numbers."""
         if self._count:
             means = {name: float(total) / self._count for name, total in self._sums.items()}
             self._write({"step": step, **numbers, **means})
@@ -92,34 +94,36 @@ class TrainingLog:
             file.write(json.dumps({key: round(float(value), 6) for key, value in numbers.items()}) + "\n")
 
     def _lines(self) -> list[str]:
-        """Complete lines; the last one of a killed run may be torn."""
+        """Return the complete lines. The last line of a run that was killed may be incomplete."""
         if not self.path.exists():
             return []
         return [line for line in self.path.read_text().splitlines() if line.endswith("}")]
 
     def to_frame(self) -> pd.DataFrame:
-        """Everything written, one row per line, by step."""
+        """Return the whole log as a table, with one row per line."""
         return pd.DataFrame([json.loads(line) for line in self._lines()])
 
     def scores(self, name: str) -> list[tuple[int, float]]:
-        """(step, value) of a validation number, in order."""
+        """Return the pairs (step, value) of one validation number, in order."""
         rows = [json.loads(line) for line in self._lines()]
         return [(row["step"], row[f"validation {name}"]) for row in rows if f"validation {name}" in row]
 
 
 @dataclass(frozen=True)
 class EarlyStopping:
-    """When a training has learned enough, judged by the validations in its log.
+    """Decide by the validations in a log whether a training should stop.
 
-    The score is recall@1, or the loss, the less the better, where nothing is retrieved.
+    The score of a validation is ``recall@1`` (higher is better). If the log has no recall, it is the validation loss
+    (lower is better).
 
     Parameters
     ----------
     log : TrainingLog
+        The log of the training.
     patience : int, optional
-        Validations without a better one before it is over; None is without end.
+        The training is over after this many validations without a better score. With None it never stops early.
     since : int
-        Earlier steps in the log belong to another run.
+        Step at which this run began. Only validations after it count, because earlier ones belong to another run.
     """
 
     log: TrainingLog
@@ -128,19 +132,19 @@ class EarlyStopping:
 
     @property
     def _scores(self) -> dict[int, float]:
-        """The better, the higher; by step."""
+        """The score of each validation by its step; higher is better."""
         scores = self.log.scores("recall@1") or [(step, -loss) for step, loss in self.log.scores("loss")]
         return {step: score for step, score in scores if step > self.since}
 
     @property
     def best_step(self) -> int | None:
-        """The step of the best validation, the first of equals; None before the first."""
+        """Step of the best validation (the first one if several are equal), or None before the first validation."""
         scores = self._scores
         return max(scores, key=scores.__getitem__, default=None)
 
     @property
     def is_over(self) -> bool:
-        """Whether the last ``patience`` validations were no better than one before them."""
+        """Whether the last ``patience`` validations were not better than an earlier one."""
         best = self.best_step
         return (
             best is not None

@@ -1,4 +1,4 @@
-"""How weights are changed: DeepChem optimizers and learning-rate schedules."""
+"""Optimizers and learning-rate schedules, as DeepChem objects."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from deepchem.models.optimizers import AdamW, LearningRateSchedule
 
 
 class FusedAdamW(AdamW):
-    """DeepChem's AdamW, all weights in one pass over memory."""
+    """DeepChem's AdamW with PyTorch's fused kernel, which updates all weights in one pass over memory."""
 
     def _create_pytorch_optimizer(self, params: Iterable[torch.nn.Parameter]) -> torch.optim.Optimizer:
         optimizer = super()._create_pytorch_optimizer(params)
@@ -19,16 +19,16 @@ class FusedAdamW(AdamW):
 
 
 class WarmUpCosine(LearningRateSchedule):
-    """Learning rate that rises linearly, then falls by half a cosine to a hundredth.
+    """A learning rate that rises linearly to its maximum and then falls by half a cosine to 1 % of the maximum.
 
     Parameters
     ----------
     learning_rate : float
-        At the top.
+        Maximum of the learning rate.
     total_steps : int
-        Length of the whole training; later steps stay at the bottom.
+        Number of steps of the whole training. After it the learning rate stays at 1 % of the maximum.
     warm_up : float
-        Share of the steps on the way up.
+        Fraction of the steps in which the learning rate rises.
     """
 
     def __init__(self, learning_rate: float, total_steps: int, warm_up: float = 0.05):
@@ -37,7 +37,7 @@ class WarmUpCosine(LearningRateSchedule):
         self.warm_up = warm_up
 
     def factor(self, step: int) -> float:
-        """Share of the top rate at a step."""
+        """Return the learning rate at a step as a fraction of its maximum."""
         top = max(1.0, self.warm_up * self.total_steps)
         if step < top:
             return (step + 1) / (top + 1)

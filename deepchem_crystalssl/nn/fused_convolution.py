@@ -1,11 +1,13 @@
-r"""The sums of a crystal convolution as compiled loops, with their own backward: no edge tensor is ever stored.
+r"""The sums of a crystal convolution as compiled loops with a backward pass of their own. No edge tensor is stored.
+
+The message that site i receives is
 
 .. math:: m_i = \sum_{e: j \to i} \sigma(z^{\mathrm{gate}}_e)\, \mathrm{softplus}(z^{\mathrm{core}}_e),
           \qquad z_e = c_i + n_j + t(d_e)
 
-:math:`t` is read from a table over distance by linear interpolation. Sigmoid and softplus are rational functions good
-to float32, so that the loop over channels needs no library call and runs in
-vector registers.
+Here :math:`c_i` and :math:`n_j` are linear functions of the two sites, and :math:`t` is a function of the distance,
+which is read from a table by linear interpolation. Sigmoid and softplus are approximated by rational functions to the
+precision of float32, so that the loop over channels calls no library and the compiler can vectorize it.
 """
 
 from __future__ import annotations
@@ -24,11 +26,14 @@ _FAST = {"reassoc", "contract", "nsz", "arcp"}
 
 
 class FusedGatedSum(torch.autograd.Function):
-    """Autograd node of the compiled loops; float32, CPU."""
+    """The gated sum over edges as a differentiable function, in float32 on the CPU."""
 
     @staticmethod
     def forward(ctx: Any, center: Tensor, neighbor: Tensor, table: Tensor, edges: tuple[np.ndarray, ...]) -> Tensor:
-        """(A, 2F), (A, 2F), (R, 2F) and the edges' arrays to (A, F)."""
+        """Return the sums, (A, F), for values of the centre and the neighbour, (A, 2F) each, and the table, (R, 2F).
+
+        A is the number of sites, F that of channels, R that of rows of the table.
+        """
         arrays = [x.detach().contiguous().numpy() for x in (center, neighbor, table)]
         out = np.empty((len(center), center.shape[1] // 2), np.float32)
         _for_each_part(edges, _forward, *arrays, out)
@@ -38,7 +43,7 @@ class FusedGatedSum(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, Tensor, Tensor, None]:
-        """Gradients of the three inputs; the edges' values are computed anew."""
+        """Return the gradients of the three inputs. The values of the edges are computed again."""
         arrays = [x.detach().contiguous().numpy() for x in ctx.saved_tensors]
         out = gradients[0].contiguous().numpy()
         d_center, d_neighbor = np.zeros_like(arrays[0]), np.zeros_like(arrays[1])
@@ -47,11 +52,14 @@ class FusedGatedSum(torch.autograd.Function):
 
 
 class FusedDirectedSum(torch.autograd.Function):
-    """Autograd node of the sums over directions; float32, CPU. The harmonics carry no gradient."""
+    """The sum over edges, weighted by spherical harmonics, as a differentiable function in float32 on the CPU.
+
+    There is no gradient for the harmonics.
+    """
 
     @staticmethod
     def forward(ctx: Any, neighbor: Tensor, table: Tensor, harmonics: Tensor, edges: tuple[np.ndarray, ...]) -> Tensor:
-        """(A, C), (R, C), (E, M) and the edges' arrays to (A, M, C)."""
+        """Return the sums (A, M, C) for neighbours' values (A, C), the table (R, C) and the harmonics (E, M)."""
         arrays = [x.detach().contiguous().numpy() for x in (neighbor, table, harmonics)]
         out = np.zeros((len(neighbor), harmonics.shape[1], neighbor.shape[1]), np.float32)
         _for_each_part(edges, _directed_forward, *arrays, out)
@@ -61,7 +69,7 @@ class FusedDirectedSum(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, Tensor, None, None]:
-        """Gradients of values and table."""
+        """Return the gradients of the neighbours' values and of the table."""
         arrays = [x.detach().contiguous().numpy() for x in ctx.saved_tensors]
         out = gradients[0].contiguous().numpy()
         d_neighbor = np.zeros_like(arrays[0])
@@ -70,30 +78,33 @@ class FusedDirectedSum(torch.autograd.Function):
 
 
 def _for_each_part(edges: tuple[np.ndarray, ...], function: Any, *arrays: np.ndarray) -> list:
-    """Run over whole crystals, one part per thread: edges never leave a crystal, so no two threads add to one row."""
+    """Run a compiled loop in threads, each with whole crystals.
+
+    An edge connects sites of one crystal, so two threads never add to the same row.
+    """
     first_site, *rows = edges
     ranges = [(int(first_site[a]), int(first_site[b])) for a, b in split_crystals(first_site)]
     return in_threads(lambda begin, end: function(begin, end, *rows, *arrays), ranges)
 
 
 def split_crystals(first_site: np.ndarray) -> list[tuple[int, int]]:
-    """Ranges of crystals with about as many sites each, one per thread."""
+    """Divide the crystals into one range per thread, with about the same number of sites in each range."""
     n_parts = max(1, min(torch.get_num_threads(), os.cpu_count() or 1, len(first_site) - 1))
     cuts = np.searchsorted(first_site, np.linspace(0, first_site[-1], n_parts + 1))
     return [(int(a), int(b)) for a, b in zip(cuts[:-1], cuts[1:], strict=True)]
 
 
 def in_threads(function: Callable[[int, int], Any], ranges: list[tuple[int, int]]) -> list:
-    """What a compiled loop gives for each range, in order."""
+    """Call a function for each range, in threads, and return the results in the order of the ranges."""
     if len(ranges) == 1:
         return [function(*ranges[0])]
-    with ThreadPoolExecutor(len(ranges)) as pool:  # made anew: a pool kept would not survive a fork
+    with ThreadPoolExecutor(len(ranges)) as pool:  # a new pool for each call, because a pool does not survive a fork
         return list(pool.map(lambda part: function(*part), ranges))
 
 
 @njit(nogil=True, cache=True, fastmath=_FAST, error_model="numpy", inline="always")
 def _half_tanh(x: np.float32) -> np.float32:
-    """tanh(x / 2), by a quotient of polynomials in x / 2 (``tools/fit_tanh.py``)."""
+    """Return tanh(x / 2), approximated by a quotient of polynomials (fitted by ``tools/fit_tanh.py``)."""
     y = x * np.float32(0.5)
     y = np.float32(-8.5) if y < np.float32(-8.5) else y
     y = np.float32(8.5) if y > np.float32(8.5) else y
@@ -113,7 +124,10 @@ def _half_tanh(x: np.float32) -> np.float32:
 
 @njit(nogil=True, cache=True, fastmath=_FAST, error_model="numpy", inline="always")
 def _softplus(x: np.float32, half_tanh: np.float32) -> np.float32:
-    """log(1 + exp(x)) from x and tanh(x / 2): max(x, 0) + log(1 + y), y = exp(-|x|), by the series of atanh."""
+    """Return log(1 + exp(x)), given x and tanh(x / 2).
+
+    It is max(x, 0) + log(1 + y) with y = exp(-abs(x)). The logarithm is computed by the series of atanh.
+    """
     t = abs(half_tanh)
     y = (np.float32(1.0) - t) / (np.float32(1.0) + t)
     z = y / (np.float32(2.0) + y)

@@ -1,7 +1,7 @@
 """Structure factors of learned site values, summed over shells of reciprocal space, as one compiled loop.
 
-The loop has a backward of its own, which computes the structure factors anew, so that no phase is ever stored.
-:func:`.message_passing.shell_sum` has the formula.
+The backward pass computes the structure factors again, so that no phases are stored. The formula is in the
+documentation of :func:`.message_passing.shell_sum`.
 """
 
 from __future__ import annotations
@@ -22,9 +22,10 @@ class FusedShellSum(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, values: Tensor, cells: tuple[np.ndarray, ...], shells: tuple[float, float, int]) -> Tensor:
-        """Shell sums (B, S, C) of values (A, C).
+        """Return the shell sums (B, S, C) of site values (A, C).
 
-        ``cells`` are the arrays of :attr:`.GraphBatch.cells`, ``shells`` is (g_min, g_max, S).
+        B is the number of crystals, S that of shells, A that of sites and C that of channels. ``cells`` are the arrays
+        of :attr:`.GraphBatch.cells`; ``shells`` is (g_min, g_max, S).
         """
         first_site, lengths, metrics, positions = cells
         out = np.zeros((len(lengths), shells[2], values.shape[1]), np.float32)
@@ -37,7 +38,7 @@ class FusedShellSum(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None]:
-        """Gradient of the values; the structure factors are computed anew."""
+        """Return the gradient of the site values. The structure factors are computed again."""
         array = ctx.saved_tensors[0].detach().contiguous().numpy()
         d_values = np.zeros_like(array)
         out = np.zeros((0, 0, 0), np.float32)
@@ -66,7 +67,10 @@ def _sum_shells(
     gradient: np.ndarray,
     d_values: np.ndarray,
 ) -> None:
-    """Add the shell sums of crystals begin..end to ``out``, or, given a ``gradient``, that of the values."""
+    """Add the shell sums of the crystals from ``begin`` to ``end`` to ``out``.
+
+    If ``gradient`` is not empty, write the gradient of the values into ``d_values`` instead.
+    """
     n_channels = values.shape[1]
     learning = len(gradient) > 0
     per_log = (n_shells - 1) / np.log(g_max / g_min)
@@ -83,7 +87,7 @@ def _sum_shells(
         fill_phases(positions[first:last, 2], l_re, l_im)
         hk_re, hk_im = np.empty(n, np.float32), np.empty(n, np.float32)
         re, im = np.empty(n, np.float32), np.empty(n, np.float32)
-        of_site = values[first:last].T.copy()  # the loops over sites are the long ones
+        of_site = values[first:last].T.copy()  # sites come last, because the inner loops run over sites
         d_of_site = np.zeros_like(of_site)
         hkl, g2 = list_half_space(lengths[b], metrics[b], g_min, g_max)
         for r in range(len(g2)):

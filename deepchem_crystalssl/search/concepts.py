@@ -1,4 +1,4 @@
-"""Classes of materials: further members of a class, and how closely its members lie together."""
+"""Classes of materials: find further members of a class, and measure how close its members are to each other."""
 
 from __future__ import annotations
 
@@ -32,12 +32,13 @@ class Member(Answer):
     Attributes
     ----------
     score : float
-        Logarithm of the odds that it is an example rather than any crystal, up to a constant.
+        Logarithm of the odds that the crystal is an example and not a random crystal, up to a constant.
     percentile : float
-        Percentage of the held-out examples with a lower score: 50 means as typical as the examples themselves.
+        Percentage of the held-out examples that have a lower score. 50 means as typical as the examples themselves.
     formula : str
+        Reduced formula.
     known : dict
-        The other columns of the catalogue.
+        The other columns of the index for this crystal.
     """
 
     score: float
@@ -52,10 +53,10 @@ class Concept(Answers[Member]):
     Attributes
     ----------
     auc : float
-        Chance that a held-out example scores above a random crystal, examples of one chemical system held out together;
-        0.5 is chance. NaN if all examples are of one system.
+        Probability that a held-out example has a higher score than a random crystal. Examples of one chemical system
+        are held out together. 0.5 means that the probe has learned nothing; NaN if all examples are of one system.
     in_top_percent : float
-        Share of held-out examples that score within the best hundredth of random crystals.
+        Share of the held-out examples whose score lies above that of 99 % of the random crystals.
     """
 
     def __init__(self, members: Sequence[Member], auc: float, in_top_percent: float):
@@ -72,24 +73,25 @@ def find_members(
     new_systems: bool = False,
     seed: int = 0,
 ) -> Concept:
-    """Rank the crystals of an index by their similarity to some examples, by a linear probe on the vectors.
+    """Rank the crystals of an index by how likely they belong to the same class as some examples.
 
-    The probe tells examples from crystals drawn at random, some of which may belong without being known to (learning
-    from positive and unlabelled data, Elkan and Noto 2008): the order of scores is what counts.
+    A linear classifier (the probe) is trained on the vectors to separate the examples from crystals drawn at random.
+    Some of the random crystals may belong to the class too (learning from positive and unlabelled data, Elkan and Noto
+    2008). Therefore only the order of the scores has a meaning.
 
     Parameters
     ----------
     index : EmbeddingIndex
     examples : sequence of str
-        Ids, at least 3.
+        Ids of at least 3 crystals.
     k : int
-        Answers.
+        Number of answers.
     filter : Filter, optional
         Which crystals may be answers.
     new_systems : bool
-        Leave out crystals of the examples' own chemical systems.
+        Leave out crystals of the chemical systems of the examples.
     seed : int
-        Of the random crystals.
+        Seed for drawing the random crystals.
 
     Returns
     -------
@@ -171,7 +173,7 @@ def _rows_of(index: EmbeddingIndex, examples: Sequence[str]) -> np.ndarray:
 
 
 def _with_others(index: EmbeddingIndex, rows: np.ndarray, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """Rows of examples and of crystals drawn at random, and which are examples."""
+    """Return the rows of the examples and of crystals drawn at random, and which of these rows are examples."""
     others = np.setdiff1d(np.arange(len(index)), rows)
     others = np.sort(np.random.default_rng(seed).permutation(others)[:_OTHERS])
     return np.concatenate([rows, others]), np.arange(len(rows) + len(others)) < len(rows)
@@ -187,12 +189,12 @@ def _probe() -> Pipeline:
 
 
 def _held_out_scores(x: np.ndarray, y: np.ndarray, systems: np.ndarray) -> np.ndarray:
-    """Score of every row by a probe that has seen no crystal of its chemical system; NaN if that cannot be."""
+    """Score every row by a probe that was trained without the row's chemical system; NaN if this is impossible."""
     scores = np.full(len(x), np.nan)
     folds = min(_FOLDS, len(np.unique(systems[y])))
     if folds < 2:
         return scores
-    # Folds of the examples' systems first, so that every probe has examples; other crystals go with their systems.
+    # The systems of the examples are divided first, so that every training part has examples.
     fold_of: dict[str, int] = {}
     for fold, (_, test) in enumerate(GroupKFold(folds).split(x[y], groups=systems[y])):
         fold_of |= dict.fromkeys(systems[y][test], fold)
@@ -212,13 +214,13 @@ class Enrichment:
     Attributes
     ----------
     found, k : int
-        Members among the k nearest.
+        Number of members among the k nearest crystals, and k.
     expected : float
-        Of a random draw.
+        Number of members expected in a random draw of k crystals.
     ratio : float
         found / expected.
     p_value : float
-        Chance of as many in a random draw (hypergeometric).
+        Probability of at least as many members in a random draw (hypergeometric distribution).
     """
 
     found: int
@@ -231,18 +233,23 @@ class Enrichment:
 def enrichment(
     index: EmbeddingIndex, query: Any, members: Sequence[str], k: int = 100, filter: Filter | None = None
 ) -> Enrichment:
-    """Members of a class among the k crystals nearest to a query.
+    """Count the members of a class among the k crystals nearest to a query, and compare with a random draw.
 
     Parameters
     ----------
     index : EmbeddingIndex
     query
-        As :meth:`EmbeddingIndex.query <deepchem_crystalssl.EmbeddingIndex.query>` takes it; the query is no answer.
+        As in :meth:`EmbeddingIndex.query <deepchem_crystalssl.EmbeddingIndex.query>`. The query itself is not counted.
     members : sequence of str
-        Ids of the class.
+        Ids of the members of the class.
     k : int
+        Number of nearest crystals.
     filter : Filter, optional
-        Among which crystals.
+        Which crystals are considered.
+
+    Returns
+    -------
+    Enrichment
 
     Examples
     --------
@@ -255,7 +262,7 @@ def enrichment(
     among = np.ones(len(index), bool) if filter is None else filter.mask(index.table)
     answers = index.query(query, k, filter=filter)
     belongs = index.table["material_id"].isin(list(members)).to_numpy()
-    among[index.gallery.resolve(query).rows] = False  # the crystals that the query names are no answers
+    among[index.gallery.resolve(query).rows] = False  # the crystals that the query names are not counted
     found = len(set(answers.material_ids) & set(members))
     total, positive, drawn = int(among.sum()), int((belongs & among).sum()), len(answers)
     expected = drawn * positive / max(1, total)
@@ -271,27 +278,28 @@ def precision_at_k(
     among: np.ndarray | None = None,
     n_queries: int = 500,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Share of members among the k nearest crystals of other chemical systems, members asking.
+    """For members of a class as queries, return the share of members among the k nearest crystals of other systems.
 
     Parameters
     ----------
     vectors : numpy.ndarray
-        (n, F).
+        Vectors of the crystals, (n, F).
     members : numpy.ndarray
-        bool (n,).
+        Which crystals are members, bool (n,).
     systems : numpy.ndarray
-        (n,) chemical systems.
+        Chemical systems of the crystals, (n,).
     k : int
+        Number of nearest crystals.
     among : numpy.ndarray, optional
-        bool (n,), the crystals that may be answers.
+        Which crystals may be answers, bool (n,). By default all.
     n_queries : int
-        At most so many members ask, drawn at random.
+        Largest number of queries. If there are more members, this many are drawn at random.
 
     Returns
     -------
     shares, systems : numpy.ndarray
-        (q,) each, of the queries; :func:`~deepchem_crystalssl.evaluation.probes.interval_of_mean` makes an interval of
-        them.
+        The share and the chemical system of each query, (q,) each. From these
+        :func:`~deepchem_crystalssl.evaluation.probes.interval_of_mean` calculates a confidence interval.
 
     Examples
     --------
@@ -306,7 +314,7 @@ def precision_at_k(
     group = np.unique(systems, return_inverse=True)[1]
     sizes = np.bincount(group)[group]
     for part in np.array_split(queries, max(1, -(-len(queries) // _ROWS_AT_ONCE))):
-        # As many more as the own system can hold are fetched, then those of the own system are passed over.
+        # Crystals of the query's own system are dropped, so as many more neighbours are fetched as it has crystals.
         rows, _ = nearest_rows(vectors, vectors[part], k + int(sizes[part].max()), allowed)
         for query, found in zip(part, rows, strict=True):
             foreign = found[systems[found] != systems[query]][:k]
@@ -322,6 +330,6 @@ def _row_of(index: EmbeddingIndex, name: str) -> int:
 
 def _systems(index: EmbeddingIndex) -> np.ndarray:
     if "chemical_system" in index.table:
-        # A crystal of unknown composition counts as a system of its own.
+        # A crystal of unknown composition counts as a chemical system of its own.
         return index.table["chemical_system"].fillna(index.table["material_id"]).to_numpy(str)
     return index.table["material_id"].to_numpy(str)

@@ -1,14 +1,15 @@
-r"""Which crystals a measured powder pattern may belong to: retrieved by vectors, ranked by fits.
+r"""Find the crystals that a measured powder pattern may belong to: retrieve candidates by vectors, then fit them.
 
-1. The measurement is brought onto the model's grid, as if taken at wavelengths up to 2 % off (cells of calculations
-   are off by as much), and every version is looked up among the vectors of simulated patterns.
-2. The pattern of every candidate is simulated and slid along :math:`\ln \sin\theta`, where a change of all cell lengths
-   is a shift; the best cosine says how well peaks and heights meet.
-3. The best of these are fitted: strains that the crystal's symmetry allows, zero shift, width and shape of peaks, with
-   the second line of a laboratory anode if that fits better.
-4. They are ranked by the mean of both cosines, the encoder's and the fit's, for their errors differ: the encoder has
-   seen texture and poor statistics, the fit sees every line. Changed cell lengths cost: calculated ones are seldom off
-   by more than 2 %.
+1. The measured pattern is interpolated onto the model's grid five times, with the wavelength changed by up to 2 %,
+   because calculated cell lengths are off by as much. Each version is looked up among the vectors of simulated
+   patterns.
+2. The pattern of every candidate is simulated and shifted along :math:`\ln \sin\theta`. On this axis a common change
+   of all cell lengths is a shift. The best cosine says how well the positions and heights of the peaks agree.
+3. The best candidates are fitted. The fit varies the strains that the crystal's symmetry allows, the zero shift, and
+   the width and shape of the peaks. The second line of a laboratory anode is included if the fit is then better.
+4. The candidates are ranked by the mean of two cosines, that of the encoder and that of the fit, because the two make
+   different errors: the encoder was trained on patterns with texture and poor statistics, and the fit uses every line.
+   A change of the cell lengths lowers the score, because calculated lengths are seldom off by more than 2 %.
 """
 
 from __future__ import annotations
@@ -39,14 +40,14 @@ from .queries import checked_k
 from .vectors import nearest_to_any
 
 SCALES = (-0.02, -0.01, 0.0, 0.01, 0.02)
-"""Relative changes of cell lengths under which a measurement is looked up."""
+"""Relative changes of the cell lengths for which a measured pattern is looked up."""
 FITTED = 16
-"""Candidates that are fitted."""
+"""Number of candidates that are fitted."""
 SCALE_COST = 0.01
-"""What cell lengths that differ by 2 % cost a candidate's score; it goes with the square."""
+"""Reduction of a candidate's score if its cell lengths change by 2 %; it grows with the square of the change."""
 NOTHING_FITS = 0.73
-"""Below this sum of score and lead no candidate is called a match."""
-_LEFT = 0.08  # of single phases with wrong intensities and noise, less than 0.05 is left
+"""If the sum of score and lead is below this value, no candidate is called a match."""
+_LEFT = 0.08  # single phases with wrong intensities and noise leave less than 0.05 unexplained
 
 
 @dataclass(frozen=True)
@@ -56,26 +57,29 @@ class PhaseMatch(Answer):
     Attributes
     ----------
     score : float
-        Mean of ``fit`` and ``similarity``, less what changed cell lengths cost; 1 at best.
+        Mean of ``fit`` and ``similarity``, reduced if the cell lengths changed. The best score is 1.
     fit : float
-        Cosine between square roots of measured and fitted counts above background.
+        Cosine between the square roots of the measured and of the fitted counts, both above the background.
     similarity : float
-        Cosine between the vectors of the measurement and of the simulated pattern.
+        Cosine between the vectors of the measured and of the simulated pattern.
     confidence : str
-        "high", "fair", "low" or "none"; see :class:`PatternAnswer`.
+        "high", "fair", "low" or "none", from the score and its lead over the best other compound.
     formula : str
+        Reduced formula.
     space_group : int or None
+        Number of the space group.
     r_wp : float
-        Weighted profile R factor of counts above background, 0 at best.
+        Weighted profile R factor of the counts above the background. 0 is a perfect fit.
     cell_scale : float
-        Cell lengths of the measurement over those of the crystal, geometric mean.
+        Geometric mean of the cell lengths of the sample, divided by those of the crystal.
     zero_shift, fwhm : float
-        Degrees.
+        Zero shift and full width at half maximum of the peaks, in degrees.
     also : tuple of str
-        Further crystals of the same formula and space group, less good.
+        Ids of other candidates of the same formula and space group, which have lower scores.
     calculated : numpy.ndarray
-        The fitted pattern, (n,), on the counts' scale.
+        The fitted pattern in counts, shape (n,).
     crystal : Crystal
+        The crystal that was fitted.
     """
 
     score: float
@@ -94,14 +98,14 @@ class PhaseMatch(Answer):
 
 
 class PatternAnswer(Answers[PhaseMatch]):
-    """The crystals that a pattern may belong to, best first, and the part of it that the best one leaves unexplained.
+    """The crystals that a measured pattern may belong to, best first.
 
     Attributes
     ----------
     two_theta, measured : numpy.ndarray
-        (n,): angles in degrees, counts above background.
+        Angles in degrees and counts above the background, (n,) each.
     peaks : numpy.ndarray
-        (n,): of these counts, what stands out of the noise.
+        The part of these counts that rises above the noise, (n,).
     radiation : Radiation
         The wavelength that was used, and whether it was given, read from the file or assumed.
     """
@@ -118,11 +122,11 @@ class PatternAnswer(Answers[PhaseMatch]):
         self.two_theta, self.measured, self.peaks, self.radiation = two_theta, measured, peaks, radiation
 
     def _repr_html_(self) -> str:
-        """Verdict, picture and table, for a notebook."""
+        """Return the verdict, the picture and the table as HTML, for a notebook."""
         return f"<p>{escape(self.verdict)}</p>{as_image(self.plot())}{super()._repr_html_()}"
 
     def plot(self, rank: int = 1) -> Picture:
-        """Measurement, fit and difference of one answer: :func:`~deepchem_crystalssl.search.pictures.draw_match`."""
+        """Draw the measured pattern, the fitted pattern of one answer, and their difference."""
         if checked_k(rank) > len(self):
             raise QueryError("rank", rank, f"there are {len(self)} answers, ranked from 1", "Search with a larger k.")
         match = self[rank - 1]
@@ -134,7 +138,7 @@ class PatternAnswer(Answers[PhaseMatch]):
 
     @property
     def unexplained(self) -> float:
-        """Fraction of the measured peaks where the first answer has none."""
+        """Fraction of the measured peaks at angles where the first answer has no peak."""
         missed = self[0].calculated < 0.1 * self.measured
         return float((self.peaks * missed).sum() / self.peaks.sum())
 
@@ -173,15 +177,16 @@ def identify(
     Parameters
     ----------
     two_theta, intensity
-        As measured, or a file.
+        Angles in degrees and counts as measured; or the path of a file as ``two_theta``.
     wavelength : str, float or None
-        By default that of the file, else Cu K-alpha: :meth:`.Radiation.of_measurement`.
+        By default the wavelength that the file states, else Cu K-alpha (:meth:`.Radiation.of_measurement`).
     k : int
-        Answers.
+        Number of answers.
     model : CrystalSSLModel
-        With an encoder of patterns.
+        A model with an encoder of patterns.
     retrieve : callable
-        From vectors of patterns (q, P) to rows of candidates, best first, and their cosines.
+        A function of the vectors of q patterns, (q, P). It returns the rows of the candidates, best first, and their
+        cosines.
     structures, names
         Crystals and ids by row.
     """
@@ -202,7 +207,7 @@ def identify(
     cosines, strains = slide(measurement, crystals)
     best = np.argsort(-cosines - similarities, kind="stable")[:FITTED]
     measurement = choose_lines(measurement, crystals[best[0]], float(strains[best[0]]))
-    with threadpool_limits(1):  # the fits are in threads already; those of BLAS would wait for each other
+    with threadpool_limits(1):  # the fits run in threads already; further threads of BLAS would wait for each other
         fits = map_in_threads(lambda at: fit(measurement, crystals[at], float(strains[at])), iter(best.tolist()))
         found = [_Candidate(names[int(rows[at])], crystals[at], float(similarities[at]), one) for at, one in fits]
     return _answer(measurement, radiation, sorted(found, key=lambda candidate: -candidate.score), k)
@@ -220,14 +225,14 @@ def identify_among(
     k: int = 10,
     candidates: int = 300,
 ) -> PatternAnswer:
-    """Which of some crystals a pattern may belong to: :meth:`EmbeddingIndex.query_pattern`.
+    """Find the crystals that a pattern may belong to, as :meth:`.EmbeddingIndex.query_pattern` does.
 
     Parameters
     ----------
     vectors : numpy.ndarray
-        (n, P), of simulated patterns; rows of zeros have none.
+        Vectors of simulated patterns, (n, P). The row of a crystal without a pattern is zero.
     allowed : numpy.ndarray
-        bool (n,), crystals that may be answers.
+        Which crystals may be answers, bool (n,).
     structures, names
         Crystals and ids by row.
     model, two_theta, intensity, wavelength, k
@@ -238,7 +243,7 @@ def identify_among(
     Raises
     ------
     QueryError
-        If no crystal may be an answer, or a number is not a whole one.
+        If no crystal may be an answer, or if ``k`` or ``candidates`` is not a positive whole number.
     """
     allowed = allowed & np.asarray(vectors).any(axis=1)
     if not allowed.any():
@@ -251,7 +256,7 @@ def identify_among(
 def pattern_vectors(
     model: CrystalSSLModel, crystals: Iterable[Crystal], n: int, progress: bool | None = None
 ) -> np.ndarray:
-    """Vectors of the simulated patterns of n crystals, (n, P); zeros where a crystal has none."""
+    """Return the vectors of the simulated patterns of n crystals, (n, P); zeros if a crystal has no pattern."""
     report = Report()
     options: dict[str, Any] = {"disorder": "average", "on_error": "skip", "progress": progress}
     found = model.embed(crystals, space="pattern", report=report, **options)
@@ -274,7 +279,7 @@ class _Candidate:
 
 
 def _answer(measurement: Measurement, radiation: Radiation, candidates: list[_Candidate], k: int) -> PatternAnswer:
-    """One answer for each formula and space group."""
+    """Make one answer for each formula and space group."""
     kinds: dict[tuple[str, int | None], list[_Candidate]] = {}
     for candidate in candidates:
         kinds.setdefault((candidate.crystal.reduced_formula, space_group(candidate.crystal)), []).append(candidate)
@@ -294,7 +299,7 @@ def _answer(measurement: Measurement, radiation: Radiation, candidates: list[_Ca
 
 
 def _confidence(score: float, next_best: float) -> str:
-    """From the score and its lead over another compound's: patterns of random lines reach 0.72 in their sum."""
+    """Judge a score and its lead over the best other compound. For patterns of random lines, their sum reaches 0.72."""
     lead = float(np.clip(score - next_best, 0.0, 0.15))
     if score + lead < NOTHING_FITS:
         return "none"

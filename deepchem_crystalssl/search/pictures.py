@@ -18,7 +18,7 @@ _POINTS_PER_SQUARE_INCH = 60.0
 
 
 class Picture(Figure):
-    """A figure that a notebook shows without pyplot."""
+    """A matplotlib figure that a notebook displays without pyplot."""
 
     def _repr_png_(self) -> bytes:
         buffer = BytesIO()
@@ -27,13 +27,16 @@ class Picture(Figure):
 
 
 def draw_match(two_theta: np.ndarray, measured: np.ndarray, calculated: np.ndarray, title: str) -> Picture:
-    """A measured pattern, one fitted to it, and the difference below; heights relative to the highest count.
+    """Draw a measured pattern and a pattern that was fitted to it, and below them their difference.
+
+    All heights are relative to the highest measured count.
 
     Parameters
     ----------
     two_theta, measured, calculated : numpy.ndarray
-        (n,) each: degrees, counts above background.
+        Angles in degrees, and measured and calculated counts above the background, (n,) each.
     title : str
+        Title of the picture.
 
     Returns
     -------
@@ -57,16 +60,17 @@ def draw_match(two_theta: np.ndarray, measured: np.ndarray, calculated: np.ndarr
 
 
 def draw_map(positions: np.ndarray, coloring: Coloring) -> Picture:
-    """Crystals on the map, coloured; those of unknown colour lie below, in grey.
+    """Draw the crystals of a map in colours. Crystals without a value are grey and lie below the others.
 
-    Numbers are coloured between their 1st and 99th percentile. Of categories the most frequent ten have a colour, the
-    others are "other".
+    The colours of numbers range from their 1st to their 99th percentile. The ten most frequent categories have colours
+    of their own; all others are shown as "other".
 
     Parameters
     ----------
     positions : numpy.ndarray
-        (n, 2).
+        Positions on the map, (n, 2).
     coloring : Coloring
+        Name, values and categories of the crystals.
 
     Returns
     -------
@@ -79,7 +83,7 @@ def draw_map(positions: np.ndarray, coloring: Coloring) -> Picture:
     marks: dict[str, Any] = {"s": size, "linewidths": 0, "rasterized": True}
     known = np.isfinite(coloring.values) & (coloring.values >= 0 if coloring.categories is not None else True)
     axes.scatter(*positions[~known].T, color=_UNKNOWN, **marks)
-    # Later points cover earlier ones: an order by chance shows what is frequent, not what came last.
+    # Later points cover earlier ones. In a random order the most frequent colours show, not the last ones.
     shown = np.random.default_rng(0).permutation(np.flatnonzero(known))
     if coloring.categories is None:
         low, high = np.percentile(coloring.values[known], [1, 99]) if known.any() else (0.0, 1.0)
@@ -112,5 +116,5 @@ def _draw_kinds(
 
 
 def as_image(figure: Picture) -> str:
-    """The picture as an element of an HTML page."""
+    """Return a picture as an ``img`` element of an HTML page."""
     return f'<img alt="" src="data:image/png;base64,{b64encode(figure._repr_png_()).decode()}">'

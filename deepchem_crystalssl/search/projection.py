@@ -1,4 +1,4 @@
-"""The layout of the map of materials: crystals in two dimensions, similar ones beside each other."""
+"""Compute the layout of the map of materials: crystals in two dimensions, with similar crystals close together."""
 
 from __future__ import annotations
 
@@ -25,26 +25,27 @@ def make_map(vectors: np.ndarray, seed: int = 0, progress: bool | None = None) -
     """Lay out a map by t-SNE (van der Maaten & Hinton 2008; openTSNE, Poličar et al. 2024).
 
     The 15 nearest neighbours attract each other equally, which gives maps like those of perplexity 30 at less cost
-    (Böhm et al. 2022). The first two principal components are the start, so that groups that are far apart in the space
-    of embeddings stay apart (Kobak & Berens 2019).
+    (Böhm et al. 2022). The layout starts from the first two principal components, so that groups that are far apart in
+    the space of embeddings stay apart (Kobak & Berens 2019).
 
     Parameters
     ----------
     vectors : numpy.ndarray
-        (n, F) of length 1, may be memory-mapped.
+        Vectors of length 1, (n, F). The array may be memory-mapped.
     seed : int
-        The same vectors and seed give the same map, except for rounding among threads.
+        The same vectors and seed give the same map, except for rounding differences between threads.
     progress : bool, optional
-        Progress bars; by default on a terminal only.
+        Whether to show progress bars. By default they are shown on a terminal only.
 
     Returns
     -------
     MaterialsMap
+        The positions, and the nearest neighbours of each crystal.
 
     Raises
     ------
     QueryError
-        If there is no vector.
+        If there are no vectors.
 
     Examples
     --------
@@ -79,7 +80,7 @@ def make_map(vectors: np.ndarray, seed: int = 0, progress: bool | None = None) -
 
 
 def _framed(positions: np.ndarray) -> np.ndarray:
-    """Positions scaled to lie between -1 and 1, both axes by the same factor."""
+    """Scale positions to lie between -1 and 1, both axes by the same factor."""
     low, high = positions.min(axis=0), positions.max(axis=0)
     return ((2 * positions - low - high) / max((high - low).max(), 1e-12)).astype(np.float32)
 
