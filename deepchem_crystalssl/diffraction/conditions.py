@@ -14,7 +14,6 @@ from ..errors import CrystalInputError, GridError
 from .grid import PowderPatterns, XRDGrid
 from .kernels import DrawnConditions
 from .simulation import simulate
-from .structure_factors import scattering_table
 
 _AXES = np.array([[0, 0, 1], [1, 0, 0], [0, 1, 0], [1, 1, 0], [1, 0, 1], [0, 1, 1], [1, 1, 1]], float)
 
@@ -217,7 +216,7 @@ def try_patterns(
     rng = np.random.default_rng(seed)
     n = len(crystals)
     drawn = DrawnConditions.of_grid(grid.check(), n) if conditions is None else conditions.check().draw(n, rng)
-    patterns, errors = simulate(crystals, grid, drawn, scattering_table(grid, 0.0), fast=True)
+    patterns, errors = simulate(crystals, grid, drawn, fast=True)
     if conditions is not None:
         _disturb(patterns, conditions, rng)
     return PowderPatterns(patterns, grid), errors

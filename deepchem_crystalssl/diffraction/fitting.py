@@ -26,7 +26,7 @@ from ..crystals.threads import map_in_threads
 from .grid import XRDGrid
 from .peaks import broadened, draw_lines
 from .radiation import WAVELENGTHS, kalpha_doublet
-from .structure_factors import reflections, scattering_table
+from .structure_factors import reflections
 
 REACH = 0.03
 """Largest relative difference between the cell lengths of a crystal and of the measured one."""
@@ -157,7 +157,7 @@ def _simulate(
     ideal = DrawnConditions.of_grid(grid, len(crystals))
     fwhms, mixings, zero_shifts = (np.full(len(crystals), value, float) for value in (fwhm, mixing, zero_shift))
     drawn = ideal._replace(fwhm=fwhms, mixing=mixings, zero_shift=zero_shifts)
-    patterns = compute_patterns(crystals, grid, scattering_table(grid, 0.0), drawn, fast=True)
+    patterns = compute_patterns(crystals, grid, drawn, fast=True)
     return np.nan_to_num(patterns)
 
 

@@ -13,7 +13,7 @@ broadened at once by a Fourier transform (:mod:`.peaks`).
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -22,7 +22,7 @@ from numba import njit
 from ..crystals.records import Crystal
 from .grid import XRDGrid
 from .peaks import LORENTZIAN_REACH, broadened, draw_peak, draw_spline, lorentz_polarization
-from .structure_factors import structure_factors
+from .structure_factors import scattering_table, structure_factors
 
 _GAUSSIAN_REACH = 3.0  # half width to which Gaussian peaks are drawn, in FWHM: they end at exp(-25)
 _FAST_GAUSSIAN_REACH = 2.0  # they end at exp(-11)
@@ -107,7 +107,11 @@ class _Bins(NamedTuple):
 
 
 def compute_patterns(
-    crystals: Sequence[Crystal], grid: XRDGrid, factors: np.ndarray, conditions: DrawnConditions, fast: bool = False
+    crystals: Sequence[Crystal],
+    grid: XRDGrid,
+    conditions: DrawnConditions,
+    debye_waller: Mapping[str, float] | float = 0.0,
+    fast: bool = False,
 ) -> np.ndarray:
     """Patterns of crystals before normalisation.
 
@@ -116,10 +120,10 @@ def compute_patterns(
     crystals : sequence of S Crystal
     grid : XRDGrid
         Its peak profile plays no part; that of the conditions counts.
-    factors : (119, R)
-        From :func:`.scattering_table` of the grid.
     conditions : DrawnConditions
         Of each pattern.
+    debye_waller : float or mapping from element symbol to float
+        Isotropic displacement parameter B, Å^2.
     fast : bool
         Draw Gaussian peaks less far (the error is less than 3e-5 of their height), and broaden wide peaks with
         Lorentzian tails all at once, in float32, without cutting the tails.
@@ -129,6 +133,7 @@ def compute_patterns(
     numpy.ndarray
         (S, n_bins): intensity per bin for sticks, per degree otherwise. NaN where an element has no scattering factor.
     """
+    factors = scattering_table(grid, debye_waller)
     species = [crystal.species for crystal in crystals]
     first = np.zeros(len(crystals) + 1, np.int64)
     np.cumsum([len(s.site) for s in species], out=first[1:])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
@@ -73,19 +74,61 @@ def prepare_measured_pattern(
     ((5000,), 32.7)
     """
     grid.check()
-    in_file = None
-    item = "pattern"
-    if isinstance(two_theta, str | Path):
-        item = str(two_theta)
-        two_theta, intensity, in_file = read_pattern_file(two_theta)
-    angles, counts = check_pattern(two_theta, intensity, item)
-    radiation = Radiation.of_measurement(wavelength, in_file, item)
-    if radiation.source == "assumed" and XRDGrid().difference(XRDGrid(wavelength=grid.wavelength)):
+    scan = Scan.of(two_theta, intensity, wavelength)
+    if scan.radiation.source == "assumed" and XRDGrid().difference(XRDGrid(wavelength=grid.wavelength)):
         warnings.warn(
-            f"{item}: the wavelength is {radiation}, while that of the grid is {grid.wavelength_angstrom:g} Å. "
-            "Give the wavelength of the measurement with wavelength=",
+            f"{scan.item}: the wavelength is {scan.radiation}, while that of the grid is "
+            f"{grid.wavelength_angstrom:g} Å. Give the wavelength of the measurement with wavelength=",
             stacklevel=2,
         )
+    return place_on_grid(scan, grid, scan.radiation.wavelength, background, normalize)
+
+
+@dataclass(frozen=True)
+class Scan:
+    """A measured pattern as it was recorded, checked.
+
+    Attributes
+    ----------
+    angles : numpy.ndarray
+        2 theta in degrees, (n,), increasing.
+    counts : numpy.ndarray
+        (n,), not negative.
+    radiation : Radiation
+    item : str
+        The file, or "pattern"; errors name it.
+    """
+
+    angles: np.ndarray
+    counts: np.ndarray
+    radiation: Radiation
+    item: str
+
+    @classmethod
+    def of(cls, two_theta: Any, intensity: Any = None, wavelength: str | float | None = None) -> Scan:
+        """From a file or from angles and counts; see :func:`prepare_measured_pattern`.
+
+        Raises
+        ------
+        PatternError, AngleError, CountsError, GridError, UnsupportedFileError, EmptyFileError
+        """
+        item, in_file = "pattern", None
+        if isinstance(two_theta, str | Path):
+            item = str(two_theta)
+            two_theta, intensity, in_file = read_pattern_file(two_theta)
+        return cls(
+            *check_pattern(two_theta, intensity, item), Radiation.of_measurement(wavelength, in_file, item), item
+        )
+
+
+def place_on_grid(
+    scan: Scan, grid: XRDGrid, wavelength: float, background: Background = "snip", normalize: bool = True
+) -> PowderPatterns:
+    """The pattern of a scan on a grid, as if it had been taken at a wavelength (Å).
+
+    Takes the other arguments of :func:`prepare_measured_pattern`.
+    """
+    angles, counts = scan.angles, scan.counts
     if background not in ("snip", "none"):
         raise ValueError(f"background: {background!r}; must be 'snip' or 'none'")
     if background == "snip":
@@ -93,17 +136,17 @@ def prepare_measured_pattern(
         window = max(2, min(window, (len(angles) - 1) // 2))
         baseline, _ = Baseline(angles).snip(counts, max_half_window=window, decreasing=True, smooth_half_window=1)
         counts = np.clip(counts - baseline, 0.0, None)
-    angles, counts = _convert_wavelength(angles, counts, radiation.wavelength, grid.wavelength_angstrom)
+    angles, counts = _convert_wavelength(angles, counts, wavelength, grid.wavelength_angstrom)
     if len(angles) < 2 or angles[-1] <= grid.two_theta_min or angles[0] >= grid.two_theta_max:
         span = f"{angles[0]:g}-{angles[-1]:g}°" if len(angles) else "no angle"
         raise PatternRangeError(
-            item,
+            scan.item,
             f"{span} at the wavelength of the grid, which covers {grid.two_theta_min:g}-{grid.two_theta_max:g}°",
         )
     pattern = _average_into_bins(angles, counts, grid.edges)
     top = pattern.max()
     if top <= 0.0:
-        raise CountsError(item, "there are no counts above background within the grid")
+        raise CountsError(scan.item, "there are no counts above background within the grid")
     return PowderPatterns(pattern / top if normalize else pattern, grid)
 
 

@@ -48,12 +48,12 @@ def iterate_patterns(
     grid.check()
     report = Report() if report is None else report
     reader = read_structures(structures, on_error=on_error, report=report, disorder=disorder, progress=progress)
-    factors = scattering_table(grid, debye_waller)
+    scattering_table(grid, debye_waller)  # an unknown element is refused before anything is read
 
     def draw(chunk: list[tuple[int, Crystal]]) -> tuple[np.ndarray, list[CrystalInputError | None]]:
         crystals = [crystal for _, crystal in chunk]
         ideal = DrawnConditions.of_grid(grid, len(crystals))
-        return simulate(crystals, grid, ideal, factors, normalize=normalize, dtype=dtype)
+        return simulate(crystals, grid, ideal, debye_waller, normalize=normalize, dtype=dtype)
 
     crystals = reader.enumerate()
     chunks = iter(lambda: list(islice(crystals, _CHUNK)), [])
@@ -122,7 +122,7 @@ def simulate(
     crystals: Sequence[Crystal],
     grid: XRDGrid,
     conditions: DrawnConditions,
-    factors: np.ndarray,
+    debye_waller: Mapping[str, float] | float = 0.0,
     *,
     normalize: bool = True,
     dtype: DTypeLike = np.float32,
@@ -132,7 +132,7 @@ def simulate(
 
     Parameters
     ----------
-    crystals, grid, conditions, factors, fast
+    crystals, grid, conditions, debye_waller, fast
         As in :func:`.compute_patterns`.
     normalize : bool
         Divide each pattern by its maximum.
@@ -146,7 +146,7 @@ def simulate(
     errors : list of CrystalInputError or None
         For each crystal None, or why it has no pattern; its row means nothing then.
     """
-    patterns = compute_patterns(crystals, grid, factors, conditions, fast)
+    patterns = compute_patterns(crystals, grid, conditions, debye_waller, fast)
     top = patterns.max(axis=1)
     if normalize:
         patterns /= np.where(top > 0.0, top, 1.0)[:, None]

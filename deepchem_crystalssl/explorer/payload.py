@@ -12,7 +12,6 @@ from ..diffraction.kernels import DrawnConditions, compute_patterns
 from ..crystals.records import Crystal
 from ..crystals.threads import map_in_threads
 from ..diffraction.grid import XRDGrid
-from ..diffraction.structure_factors import scattering_table
 from ..search.coloring import colorings
 from ..search.index import EmbeddingIndex
 
@@ -178,9 +177,7 @@ def strongest_lines(crystal: Crystal) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _strongest_bins(crystals: Sequence[Crystal]) -> list[tuple[np.ndarray, np.ndarray]]:
-    patterns = compute_patterns(
-        crystals, LINES, scattering_table(LINES, 0.0), DrawnConditions.of_grid(LINES, len(crystals))
-    )
+    patterns = compute_patterns(crystals, LINES, DrawnConditions.of_grid(LINES, len(crystals)))
     found = []
     for pattern in np.nan_to_num(patterns):
         top = np.sort(np.argpartition(-pattern, _N_LINES)[:_N_LINES])

@@ -18,7 +18,6 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from html import escape
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -26,8 +25,7 @@ from threadpoolctl import threadpool_limits
 
 from ..errors import QueryError, Report
 from ..crystals.records import Crystal
-from ..diffraction.measured import check_pattern, prepare_measured_pattern
-from ..diffraction.pattern_files import read_pattern_file
+from ..diffraction.measured import Scan, place_on_grid
 from ..diffraction.fitting import Fit, Measurement, choose_lines, fit, slide
 from ..crystals.symmetry import space_group
 from ..crystals.threads import map_in_threads
@@ -190,19 +188,11 @@ def identify(
     structures, names
         Crystals and ids by row.
     """
-    item = str(two_theta) if isinstance(two_theta, str | Path) else "pattern"
-    if isinstance(two_theta, str | Path):
-        two_theta, intensity, in_file = read_pattern_file(two_theta)
-    else:
-        in_file = None
-    angles, counts = check_pattern(two_theta, intensity, item)
-    radiation = Radiation.of_measurement(wavelength, in_file, item)
-    length = radiation.wavelength
-    versions = [
-        prepare_measured_pattern(angles, counts, model.xrd_grid, wavelength=length * (1.0 + scale)) for scale in SCALES
-    ]
+    scan = Scan.of(two_theta, intensity, wavelength)
+    length = scan.radiation.wavelength
+    versions = [place_on_grid(scan, model.xrd_grid, length * (1.0 + scale)) for scale in SCALES]
     rows, similarities = retrieve(model.embed_xrd(np.stack(versions), progress=False))
-    measurement = Measurement.of(angles, counts, length)
+    measurement = Measurement.of(scan.angles, scan.counts, length)
     crystals = [structures[int(row)] for row in rows]
     cosines, strains = slide(measurement, crystals)
     best = np.argsort(-cosines - similarities, kind="stable")[:FITTED]
@@ -210,7 +200,7 @@ def identify(
     with threadpool_limits(1):  # the fits run in threads already; further threads of BLAS would wait for each other
         fits = map_in_threads(lambda at: fit(measurement, crystals[at], float(strains[at])), iter(best.tolist()))
         found = [_Candidate(names[int(rows[at])], crystals[at], float(similarities[at]), one) for at, one in fits]
-    return _answer(measurement, radiation, sorted(found, key=lambda candidate: -candidate.score), k)
+    return _answer(measurement, scan.radiation, sorted(found, key=lambda candidate: -candidate.score), k)
 
 
 def identify_among(
