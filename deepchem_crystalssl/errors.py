@@ -10,6 +10,8 @@ import logging
 import warnings
 from bisect import insort
 from collections import Counter
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
@@ -18,6 +20,8 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 OnError = Literal["raise", "warn", "skip"]
+_WARNINGS = 5
+"""Items of one job that get a warning of their own."""
 
 
 class CrystalInputError(ValueError):
@@ -53,6 +57,42 @@ class CrystalInputError(ValueError):
 
     def __str__(self) -> str:
         return self.item if self.value is None else f"{self.item}: {self.value}; {self.rule}. {self.remedy}"
+
+
+def counted(number: int, noun: str, plural: str | None = None) -> str:
+    """A number and its noun.
+
+    Examples
+    --------
+    >>> counted(1, "crystal"), counted(2, "crystal"), counted(0, "entry", "entries")
+    ('1 crystal', '2 crystals', '0 entries')
+    """
+    return f"{number} {noun if number == 1 else plural or noun + 's'}"
+
+
+def an_object(thing: object) -> str:
+    """What kind of object something is, in words.
+
+    Examples
+    --------
+    >>> an_object(3), an_object(None), an_object({})
+    ('an object of type int', 'None', 'an object of type dict')
+    """
+    return "None" if thing is None else f"an object of type {type(thing).__name__}"
+
+
+def closest(value: object, known: Iterable[str]) -> str | None:
+    """The known name that is most similar to a value, None if none is.
+
+    Examples
+    --------
+    >>> closest("avg", ["refuse", "dominant", "average"]), closest(3, ["refuse"])
+    ('average', None)
+    """
+    from difflib import get_close_matches
+
+    near = get_close_matches(str(value).lower(), list(known), 1, 0.5)
+    return near[0] if near else None
 
 
 def typed_error(error: Exception, item: str, kind: type[CrystalInputError] | None = None) -> CrystalInputError:
@@ -316,8 +356,29 @@ class Report(list[CrystalInputError]):
     '1 item left out (EmptyStructureError: 1); first: b.cif: 0 sites; a crystal must have at least one atom'
     """
 
+    _warned = 0  # items of this job that on_error="warn" is told of
+    _jobs = 0  # jobs under way: that of the caller, and those it consists of
+
+    @contextmanager
+    def job(self) -> Iterator[None]:
+        """While a job runs, at most five items get a warning of their own; at its end one more counts the others."""
+        self._jobs += 1
+        try:
+            yield
+        finally:
+            self._jobs -= 1
+            if not self._jobs:
+                more, self._warned = self._warned - _WARNINGS, 0
+                if more > 0:
+                    were = "was" if more == 1 else "were"
+                    text = f"{counted(more, 'more item')} {were} left out; the report lists all {len(self)} of them"
+                    warnings.warn(text, UserWarning, stacklevel=4)
+
     def handle(self, error: CrystalInputError, on_error: OnError, index: int | None = None) -> None:
-        """Raise an error, or record it with or without a warning, as ``on_error`` says."""
+        """Raise an error, or record it with or without a warning, as ``on_error`` says.
+
+        After the first five warnings, the other items are only counted; see :meth:`job`.
+        """
         if on_error not in ("raise", "warn", "skip"):
             raise ValueError(f"on_error: {on_error!r}; must be 'raise', 'warn' or 'skip'")
         error.index = index
@@ -325,7 +386,12 @@ class Report(list[CrystalInputError]):
             raise error
         insort(self, error, key=lambda e: -1 if e.index is None else e.index)
         if on_error == "warn":
-            warnings.warn(str(error), UserWarning, stacklevel=3)
+            self._warned += 1
+            if self._warned <= _WARNINGS:
+                warnings.warn(str(error), UserWarning, stacklevel=3)
+            elif self._warned == _WARNINGS + 1 and not self._jobs:
+                text = "further items are left out without a warning of their own; the report lists all"
+                warnings.warn(text, UserWarning, stacklevel=3)
 
     @property
     def indices(self) -> list[int]:
@@ -339,8 +405,7 @@ class Report(list[CrystalInputError]):
         kinds = Counter(type(e).__name__ for e in self)
         counts = ", ".join(f"{name}: {n}" for name, n in kinds.most_common())
         first = self[0]
-        items = "item" if len(self) == 1 else "items"
-        return f"{len(self)} {items} left out ({counts}); first: {first.item}: {first.value}; {first.rule}"
+        return f"{counted(len(self), 'item')} left out ({counts}); first: {first.item}: {first.value}; {first.rule}"
 
     def log(self) -> None:
         """Write the summary to the log if anything was left out."""

@@ -4,7 +4,9 @@ import warnings
 import pandas as pd
 import pytest
 
+import deepchem_crystalssl as dcs
 from deepchem_crystalssl import errors
+from deepchem_crystalssl.crystals.prototypes import bundled_prototypes
 from deepchem_crystalssl.errors import CrystalInputError, EmptyStructureError, Report
 
 ALL_ERRORS = [x for x in vars(errors).values() if isinstance(x, type) and issubclass(x, CrystalInputError)]
@@ -58,3 +60,43 @@ def test_a_report_survives_its_table(tmp_path):
     for ours, theirs in zip(again, report, strict=True):
         assert (type(ours), str(ours), ours.index) == (type(theirs), str(theirs), theirs.index)
     assert [error.index for error in Report.from_frame(report.to_frame())] == [None, 3]
+
+
+def test_a_job_warns_of_five_items_and_counts_the_others():
+    report = Report()
+    with pytest.warns(UserWarning) as caught, report.job(), report.job():  # a job may be a part of another
+        for k in range(9):
+            report.handle(EmptyStructureError(f"c{k}", "0 sites"), "warn", k)
+    texts = [str(warning.message) for warning in caught]
+    assert [text[:2] for text in texts[:5]] == ["c0", "c1", "c2", "c3", "c4"] and len(report) == 9
+    assert texts[5:] == ["4 more items were left out; the report lists all 9 of them"]
+    with pytest.warns(UserWarning, match="^again: "), report.job():
+        report.handle(EmptyStructureError("again", "0 sites"), "warn")
+
+
+def test_warnings_of_items_outside_a_job_end_too():
+    report = Report()
+    with pytest.warns(UserWarning) as caught:
+        for k in range(9):
+            report.handle(EmptyStructureError(f"c{k}", "0 sites"), "warn", k)
+    assert len(caught) == 6 and "the report lists all" in str(caught[-1].message)
+
+
+@pytest.mark.parametrize("job", ["read", "graphs", "patterns", "load", "featurize", "embed"])
+def test_every_job_counts_its_warnings(job):
+    bad = [{"not": "a structure"}] * 12
+    good = bundled_prototypes()[0]
+    table = pd.DataFrame({"structure": [*bad, good], "gap": 1.0})
+    source = [*bad, good]
+    jobs = {
+        "read": lambda: list(dcs.read_structures(source, "warn")),
+        "graphs": lambda: dcs.structures_to_graphs(source, on_error="warn"),
+        "patterns": lambda: dcs.simulate_xrd(source, on_error="warn"),
+        "load": lambda: dcs.CrystalLoader(["gap"]).create_dataset(table),
+        "featurize": lambda: dcs.CrystalGraphFeaturizer().featurize(source),
+        "embed": lambda: dcs.load_pretrained("small").embed(source, on_error="warn"),
+    }
+    with pytest.warns(UserWarning) as caught:
+        jobs[job]()
+    texts = [str(w.message) for w in caught if "left out" in str(w.message) or "dict without" in str(w.message)]
+    assert len(texts) == 6 and texts[5] == "7 more items were left out; the report lists all 12 of them"

@@ -5,6 +5,8 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from ..errors import counted
+
 
 def demo(options: argparse.Namespace) -> int:
     from ..demo import run_demo, well_known_neighbors
@@ -13,7 +15,7 @@ def demo(options: argparse.Namespace) -> int:
     for name, formula, nearest in well_known_neighbors(options.output):
         print(f"{formula} ({name}) is similar to {', '.join(nearest)}")
     print(
-        f"{metrics['crystals']:.0f} crystals, {metrics['left out']:.0f} left out\n"
+        f"{counted(int(metrics['crystals']), 'crystal')}, {metrics['left out']:.0f} left out\n"
         "finding a crystal by its powder pattern, as measured:\n"
         f"  pretrained      recall@1 {metrics['recall@1']:.3f}   recall@10 {metrics['recall@10']:.3f}\n"
         f"  random weights  recall@1 {metrics['random recall@1']:.3f}   "
@@ -30,7 +32,10 @@ def featurize(options: argparse.Namespace) -> int:
     write_records(options.source, options.output, disorder=options.disorder, progress=_progress(options))
     store = RecordStore(options.output)
     size = sum(path.stat().st_size for path in options.output.glob("*.arrow")) / len(store)
-    print(f"{len(store)} crystals in {options.output}/, {size:.0f} bytes each; skipped.csv lists what was left out")
+    print(
+        f"{counted(len(store), 'crystal')} in {options.output}/, {size:.0f} bytes each; "
+        "skipped.csv lists what was left out"
+    )
     return 0
 
 
@@ -42,7 +47,7 @@ def pretrain(options: argparse.Namespace) -> int:
     model, numbers = pretrain(options.store, options.output, _progress(options), **recipe)
     for name, value in numbers.items():
         print(f"{name:20s} {value:.4f}")
-    print(f"{len(model.left_out)} crystals left out; model and training_log.jsonl in {options.output}/")
+    print(f"{counted(len(model.left_out), 'crystal')} left out; model and training_log.jsonl in {options.output}/")
     return 0
 
 
@@ -59,7 +64,7 @@ def embed(options: argparse.Namespace) -> int:
         progress=_progress(options),
     )
     write_vectors(table, options.output)
-    print(f"{len(table)} vectors in {options.output}; {report.summary()}")
+    print(f"{counted(len(table), 'vector')} in {options.output}; {report.summary()}")
     return 0
 
 
@@ -78,7 +83,7 @@ def index(options: argparse.Namespace) -> int:
         progress=_progress(options),
     )
     size = sum(path.stat().st_size for path in options.output.rglob("*") if path.is_file()) / 1e6
-    print(f"{len(index)} crystals in {options.output}/, {size:.0f} MB; skipped.csv lists what was left out")
+    print(f"{counted(len(index), 'crystal')} in {options.output}/, {size:.0f} MB; skipped.csv lists what was left out")
     return 0
 
 
@@ -145,7 +150,9 @@ def evaluate(options: argparse.Namespace) -> int:
 
     table = evaluate(options.model, options.store, options.conditions, options.labels)
     print(table.to_string(float_format="{:.3f}".format, na_rep=""))
-    print(f"{table.attrs['crystals']} crystals, {table.attrs['duplicates']} of them duplicates; 95 % intervals")
+    print(
+        f"{counted(table.attrs['crystals'], 'crystal')}, {table.attrs['duplicates']} of them duplicates; 95 % intervals"
+    )
     if options.output:
         table.to_csv(options.output)
     return 0

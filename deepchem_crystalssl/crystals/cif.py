@@ -21,6 +21,7 @@ from ..errors import (
     OccupancyError,
     SymmetryError,
     UnsupportedFileError,
+    counted,
     typed_error,
 )
 from .records import Crystal
@@ -131,7 +132,7 @@ def _why_no_crystal(document: gemmi.cif.Document, name: str) -> CrystalInputErro
             return CoordinateError(name, "atom sites without numbers for _atom_site_fract_x, _y, _z")
         if all(block.find_value(tag) for tag in _CELL_TAGS):
             return EmptyStructureError(name, "a cell without atom sites")
-    return NoCrystalsError(name, f"{len(document)} data blocks, none with atom sites")
+    return NoCrystalsError(name, f"{counted(len(document), 'data block')}, none with atom sites")
 
 
 def _read_block(block: gemmi.cif.Block, item: str) -> Crystal:

@@ -9,7 +9,7 @@ import gemmi
 import numpy as np
 
 from .elements import atomic_number_of, symbols
-from ..errors import OccupancyError, UnknownElementError
+from ..errors import OccupancyError, UnknownElementError, counted
 from .validation import OCCUPANCY_TOLERANCE
 
 SAME_SITE = 0.1
@@ -52,7 +52,10 @@ def read_species(block: gemmi.cif.Block, n_sites: int, item: str) -> tuple[list[
     symbol_texts = list(block.find_values("_atom_site_type_symbol"))
     texts = symbol_texts or list(block.find_values("_atom_site_label"))
     if len(texts) != n_sites:
-        raise UnknownElementError(item, f"{len(texts)} labels or type symbols for {n_sites} sites")
+        raise UnknownElementError(
+            item,
+            f"{counted(len(texts), 'label or type symbol', 'labels or type symbols')} for {counted(n_sites, 'site')}",
+        )
     species = {text: parse_species(text, is_symbol=bool(symbol_texts)) for text in set(texts)}
     for site, text in enumerate(texts):
         parts = species[text]
@@ -67,7 +70,7 @@ def read_species(block: gemmi.cif.Block, n_sites: int, item: str) -> tuple[list[
             raise UnknownElementError(item, f"species {text!r} on site {site}")
     column = list(block.find_values("_atom_site_occupancy")) or ["?"] * n_sites
     if len(column) != n_sites:
-        raise OccupancyError(item, f"{len(column)} occupancies for {n_sites} sites")
+        raise OccupancyError(item, f"{counted(len(column), 'occupancy', 'occupancies')} for {counted(n_sites, 'site')}")
     numbers = {text: number(text) for text in set(column)}
     for site, text in enumerate(column):
         if not (np.isnan(numbers[text]) or 0.0 <= numbers[text] <= 1.0 + OCCUPANCY_TOLERANCE):

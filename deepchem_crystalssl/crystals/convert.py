@@ -8,7 +8,14 @@ from typing import Any
 
 import numpy as np
 
-from ..errors import CrystalInputError, LatticeError, OccupancyError, UnknownElementError, UnsupportedObjectError
+from ..errors import (
+    CrystalInputError,
+    LatticeError,
+    OccupancyError,
+    UnknownElementError,
+    UnsupportedObjectError,
+    an_object,
+)
 from .records import Crystal
 from .validation import lattice_from_parameters, make_crystal
 
@@ -50,8 +57,8 @@ def to_crystal(entry: Any, name: str = "structure 0") -> Crystal:
     except (CrystalInputError, MemoryError):
         raise
     except Exception as error:  # an object that only looks like one, whatever it raises
-        raise UnsupportedObjectError(name, f"a broken {type(entry).__name__} ({error})") from error
-    raise UnsupportedObjectError(name, f"a {type(entry).__name__}")
+        raise UnsupportedObjectError(name, f"{an_object(entry)} that cannot be read ({error})") from error
+    raise UnsupportedObjectError(name, an_object(entry))
 
 
 def from_pymatgen(structure: Any, name: str) -> Crystal:

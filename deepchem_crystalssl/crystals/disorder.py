@@ -7,7 +7,7 @@ from typing import Literal
 import numpy as np
 
 from .elements import symbols
-from ..errors import DisorderError, EmptyStructureError
+from ..errors import DisorderError, EmptyStructureError, OptionError, closest, counted
 from .records import Crystal
 
 Disorder = Literal["refuse", "dominant", "average"]
@@ -15,9 +15,11 @@ _POLICIES = ("refuse", "dominant", "average")
 
 
 def check_policy(policy: str) -> None:
-    """Raise a ValueError for anything that is not a policy."""
+    """Raise an OptionError for anything that is not a policy."""
     if policy not in _POLICIES:
-        raise ValueError(f"disorder: {policy!r}; must be one of {', '.join(_POLICIES)}")
+        near = closest(policy, _POLICIES) or "average"
+        rule = f"disorder must be one of {', '.join(_POLICIES)}"
+        raise OptionError("disorder", repr(policy), rule, f"Pass disorder={near!r}, or another of these.")
 
 
 def resolve_disorder(crystal: Crystal, policy: Disorder) -> Crystal:
@@ -53,7 +55,9 @@ def resolve_disorder(crystal: Crystal, policy: Disorder) -> Crystal:
         rows = occupancies.site == partial[0]
         parts = zip(occupancies.occupancy[rows], occupancies.atomic_numbers[rows], strict=True)
         site = " + ".join(f"{occupancy:g} {symbols()[z]}" for occupancy, z in parts)
-        raise DisorderError(crystal.material_id, f"{len(partial)} disordered sites, first {partial[0]}: {site}")
+        raise DisorderError(
+            crystal.material_id, f"{counted(len(partial), 'disordered site')}, first {partial[0]}: {site}"
+        )
     full = kept_sites(crystal, policy)
     if not full.any():
         raise EmptyStructureError(crystal.material_id, "every site less than half occupied")

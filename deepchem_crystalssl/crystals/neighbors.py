@@ -68,12 +68,13 @@ def enumerate_graphs(
         if value not in known:
             raise ValueError(f"{name}: {value!r}; must be one of {', '.join(known)}")
     find = partial(engines[engine], cutoff=cutoff, max_neighbors=max_neighbors)
-    for chunk, found in map_in_threads(find, _chunks(reader.enumerate()), n_threads):
-        for (position, crystal), edges in zip(chunk, found, strict=True):
-            try:
-                yield position, _to_graph(crystal, edges, cutoff, max_neighbors, isolated_atoms)
-            except CrystalInputError as error:
-                report.handle(error, on_error, position)
+    with report.job():
+        for chunk, found in map_in_threads(find, _chunks(reader.enumerate()), n_threads):
+            for (position, crystal), edges in zip(chunk, found, strict=True):
+                try:
+                    yield position, _to_graph(crystal, edges, cutoff, max_neighbors, isolated_atoms)
+                except CrystalInputError as error:
+                    report.handle(error, on_error, position)
 
 
 @with_arguments_of(enumerate_graphs)

@@ -19,6 +19,7 @@ from ..errors import (
     Report,
     UnsupportedFileError,
     UnsupportedObjectError,
+    an_object,
     typed_error,
 )
 from .files import NamedFile, crystal_kind, find_files, name_files, read_text
@@ -27,7 +28,8 @@ from .tables import ID_COLUMNS, iterate_table, table_ids
 from .texts import Item, read_structure_text
 from .validation import lattice_from_parameters, make_crystal
 
-_STRUCTURE_COLUMNS = ("structure", "crystal", "cif", "cif_text", "poscar", "structures", "path", "file")
+STRUCTURE_COLUMNS = ("structure", "crystal", "cif", "cif_text", "poscar", "structures", "path", "file")
+"""Names of columns that hold structures, or paths of their files; the first that a table has is read."""
 _RECORD_COLUMNS = ("atomic_numbers", "frac_coords", "lattice", "cell")
 
 
@@ -141,15 +143,16 @@ class StructureReader:
         total = len(self.source) if hasattr(self.source, "__len__") and not is_one(self.source) else None
         disable = None if self.progress is None else not self.progress
         items = tqdm(self._items(), "crystals", total, disable=disable, delay=1.0, unit="")
-        for position, item in items:
-            try:
-                if isinstance(item, CrystalInputError):
-                    raise item
-                crystal = resolve_disorder(item, self.disorder)
-            except CrystalInputError as error:
-                self.report.handle(error, self.on_error, position)
-            else:
-                yield position, crystal
+        with self.report.job():
+            for position, item in items:
+                try:
+                    if isinstance(item, CrystalInputError):
+                        raise item
+                    crystal = resolve_disorder(item, self.disorder)
+                except CrystalInputError as error:
+                    self.report.handle(error, self.on_error, position)
+                else:
+                    yield position, crystal
 
     def _items(self) -> Iterator[tuple[int, Item]]:
         """The crystals and errors of the whole source, each with the position of its item."""
@@ -182,7 +185,7 @@ class StructureReader:
                 else:
                     yield from ((position, item) for item in _from_object(entry, f"structure {position}"))
         else:
-            raise UnsupportedObjectError("source", f"a {type(source).__name__}")
+            raise UnsupportedObjectError("source", an_object(source))
 
     def _from_file(self, path: Path, name: str) -> Iterator[tuple[int, Item]]:
         """What a file holds; whatever goes wrong in it is the typed error of an item, and names the file."""
@@ -202,7 +205,7 @@ class StructureReader:
 
     def _from_table(self, path: Path, name: str) -> Iterator[tuple[int, Item]]:
         named = [column for column in (self.structure_column, self.id_column) if column is not None]
-        wanted = {*_STRUCTURE_COLUMNS, *_RECORD_COLUMNS, *ID_COLUMNS, *named}
+        wanted = {*STRUCTURE_COLUMNS, *_RECORD_COLUMNS, *ID_COLUMNS, *named}
         row = 0
         for frame in iterate_table(path, id_column=self.id_column, columns=wanted):
             if not self._structures_in(frame):
@@ -212,7 +215,7 @@ class StructureReader:
 
     def _structures_in(self, frame: pd.DataFrame) -> str | None:
         """The column of structures, "atomic_numbers" if several columns describe them, None without structures."""
-        column = self.structure_column or next((c for c in _STRUCTURE_COLUMNS if c in frame), None)
+        column = self.structure_column or next((c for c in STRUCTURE_COLUMNS if c in frame), None)
         if column in frame:
             return column
         is_record = {"atomic_numbers", "frac_coords"} <= set(frame) and {"lattice", "cell"} & set(frame)
@@ -234,7 +237,7 @@ class StructureReader:
             yield from enumerate(_from_record_columns(frame, ids), first_row)
             return
         for row, (material_id, entry) in enumerate(zip(ids, frame[column], strict=True), first_row):
-            if isinstance(entry, str) and not _is_text(entry) and crystal_kind(Path(entry).name) not in (None, "table"):
+            if is_crystal_path(entry):
                 path = Path(entry) if folder is None else folder / entry
                 yield from ((row, item) for _, item in self._from_file(path, material_id))
             else:
@@ -314,6 +317,13 @@ def _from_record_columns(frame: pd.DataFrame, ids: list[str]) -> Iterator[Item]:
                 "a record needs atomic_numbers, frac_coords and a cell",
                 "Check the lengths of the three columns.",
             )
+
+
+def is_crystal_path(entry: Any) -> bool:
+    """Whether an entry of a table is the path of a file of crystals: a ``Path``, or a text with the suffix of one."""
+    if isinstance(entry, Path):
+        return True
+    return isinstance(entry, str) and not _is_text(entry) and crystal_kind(Path(entry).name) not in (None, "table")
 
 
 def _is_path(source: Any) -> bool:

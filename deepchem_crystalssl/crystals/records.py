@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from .elements import N_ELEMENTS, element_features, symbols
+from ..errors import counted
 
 if TYPE_CHECKING:
     from dgl import DGLGraph
@@ -100,7 +101,7 @@ class Crystal:
 
     def __repr__(self) -> str:
         name = f"{self.material_id}, " if self.material_id else ""
-        return f"{type(self).__name__}({name}{self.formula}, {self.num_nodes} sites)"
+        return f"{type(self).__name__}({name}{self.formula}, {counted(self.num_nodes, 'site')})"
 
     @property
     def num_nodes(self) -> int:

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
-from ..errors import StoreError
+from ..errors import StoreError, counted
 from .records import Crystal, Occupancies
 
 FORMAT = 1
@@ -101,7 +101,7 @@ class Shard:
         except (OSError, pa.ArrowInvalid, KeyError, IndexError) as error:
             raise StoreError(str(path), f"broken or missing shard ({str(error)[:80]})") from error
         if len(table) != crystals:
-            raise StoreError(str(path), f"{len(table)} crystals, the manifest says {crystals}")
+            raise StoreError(str(path), f"{counted(len(table), 'crystal')}, the manifest says {crystals}")
         return cls(
             columns["lattice"].flatten().to_numpy(zero_copy_only=False).reshape(-1, 3, 3),
             columns["atomic_numbers"].offsets.to_numpy(),

@@ -18,7 +18,7 @@ import pandas as pd
 import pyarrow as pa
 
 from .disorder import Disorder
-from ..errors import CrystalInputError, NoCrystalsError, OnError, Report, StoreError
+from ..errors import CrystalInputError, NoCrystalsError, OnError, Report, StoreError, an_object, counted
 from .records import Crystal
 from .shards import FORMAT, MANIFEST, Shard, read_manifest, to_batch, write_json, write_shard
 from .store_source import StoreSource
@@ -127,9 +127,10 @@ class _StoreWriter:
             logger.warning("%s: complete, and its source is unchanged; nothing to do", self.folder)
             return before
         if before and self.source.new:
-            logger.warning("%s: %d new files are added to %d crystals", self.folder, self.source.new, before)
+            files = "1 new file is" if self.source.new == 1 else f"{self.source.new} new files are"
+            logger.warning("%s: %s added to %s", self.folder, files, counted(before, "crystal"))
         elif before and not manifest["complete"]:
-            logger.warning("%s: goes on after %d crystals", self.folder, before)
+            logger.warning("%s: goes on after %s", self.folder, counted(before, "crystal"))
         is_folder = self.source.kind == "folder"
         reader = read_structures(
             self.source.items() if is_folder else source,
@@ -174,7 +175,7 @@ class _StoreWriter:
             if len(self.batch) == SHARD_SIZE:
                 self._flush(position, within)
         if number < stored:
-            raise self._other_source(f"it gives {number} crystals, {stored} of it are in the store")
+            raise self._other_source(f"it gives {counted(number, 'crystal')}, and the store already has {stored}")
         return position, within
 
     def _compare(self, shard: dict, crystals: list[Crystal], first: int) -> None:
@@ -210,7 +211,7 @@ class _StoreWriter:
 
 
 def _named(source: Any) -> str:
-    return str(source) if isinstance(source, str | Path) and "\n" not in str(source) else f"a {type(source).__name__}"
+    return str(source) if isinstance(source, str | Path) and "\n" not in str(source) else an_object(source)
 
 
 def _read_skipped(folder: Path, before: int | None) -> Iterator[CrystalInputError]:
@@ -252,7 +253,7 @@ class RecordStore:
         if not manifest["complete"]:
             raise StoreError(
                 str(path),
-                f"unfinished after {manifest['consumed']} items",
+                f"unfinished after {counted(manifest['consumed'], 'item')}",
                 "a store must be finished before it is read",
                 "Write it again from the same source; it goes on where it stopped.",
             )
@@ -306,3 +307,9 @@ def open_source(source: Any) -> Any:
     """
     is_store = isinstance(source, str | Path) and Path(source, MANIFEST).is_file()
     return RecordStore(source) if is_store else source
+
+
+def skipped_of(source: Any) -> list[Path]:
+    """The table of what a store left out when it was written, if the source is a store that has one."""
+    path = source.path / _SKIPPED if isinstance(source, RecordStore) else None
+    return [path] if path is not None and path.is_file() else []

@@ -71,9 +71,10 @@ class StoreSource:
         root = path if path.is_dir() else Path("/")
         present = {_relative(p, root): p for p in paths}
         if gone := [entry.path for entry in known if entry.path not in present]:
+            are = "is" if len(gone) == 1 else "are"
             raise StoreError(
                 str(store),
-                f"{len(gone)} of the {len(known)} files it was made of are not in {path}, first {gone[0]}",
+                f"{len(gone)} of the {len(known)} files it was made of {are} not in {path}, first {gone[0]}",
                 "a store goes on with the source it was begun with",
                 f"It was begun with {remembered['path']}; name that, or write another folder.",
             )

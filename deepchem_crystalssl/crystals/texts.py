@@ -16,12 +16,17 @@ from ..errors import (
     NoCrystalsError,
     UnknownElementError,
     UnsupportedFileError,
+    counted,
     typed_error,
 )
 from .records import Crystal
 from .tables import ID_COLUMNS, as_ids
 
 Item = Crystal | CrystalInputError
+_POSCAR = (
+    "a POSCAR has a comment, a scale, three lattice vectors, the elements, their numbers of atoms, Direct or "
+    "Cartesian, and a line for each atom"
+)
 
 
 def read_structure_text(text: str, name: str, kind: str | None = None) -> Iterator[Item]:
@@ -112,11 +117,32 @@ def _from_poscar(text: str, name: str) -> Crystal:
     except MemoryError:
         raise
     except Exception as error:  # pymatgen raises its warnings too
-        reason = str(error).split("\n")[0] or type(error).__name__
-        raise UnsupportedFileError(name, f"not a POSCAR ({reason})") from error
+        if _ends_early(text):
+            lines = counted(len(text.rstrip().splitlines()), "line")
+            remedy = "Check that the file is whole, or fetch or export it again."
+            raise UnsupportedFileError(
+                name, f"not a POSCAR: the text ends early, after {lines}", _POSCAR, remedy
+            ) from error
+        reason = "too few numbers" if isinstance(error, IndexError) else str(error).split("\n")[0]
+        raise UnsupportedFileError(
+            name,
+            f"not a POSCAR: it cannot be parsed ({reason or type(error).__name__})",
+            _POSCAR,
+            "Check the lattice vectors, the numbers of atoms and the coordinates.",
+        ) from error
     if not poscar.true_names:  # VASP 4 style: pymatgen would invent H, He, Li, ...
         raise UnknownElementError(name, "a POSCAR without element names", remedy="Add the line of element symbols.")
     return from_pymatgen(poscar.structure, name)
+
+
+def _ends_early(text: str) -> bool:
+    """Whether a POSCAR lacks lines of its header or of its atoms."""
+    lines = text.rstrip().splitlines()
+    at = next((at for at in (5, 6) if len(lines) > at and all(w.isdecimal() for w in lines[at].split())), None)
+    if at is None:
+        return len(lines) < 8
+    first = at + (3 if len(lines) > at + 1 and lines[at + 1].lstrip()[:1].lower() == "s" else 2)
+    return len(lines) < first + sum(map(int, lines[at].split()))
 
 
 def _refuse_mixed_names(text: str, name: str) -> None:

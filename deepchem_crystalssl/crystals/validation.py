@@ -17,6 +17,7 @@ from ..errors import (
     OccupancyError,
     OverlappingAtomsError,
     UnknownElementError,
+    counted,
 )
 from .records import Crystal, Occupancies
 
@@ -92,7 +93,7 @@ def make_crystal(
     if len(species) == 0:
         raise EmptyStructureError(material_id, "0 sites")
     if frac.shape != (len(species), 3):
-        raise CoordinateError(material_id, f"coordinates of shape {frac.shape} for {len(species)} sites")
+        raise CoordinateError(material_id, f"coordinates of shape {frac.shape} for {counted(len(species), 'site')}")
     site = wrap_into_cell(frac)
     if site >= 0:
         raise CoordinateError(material_id, f"site {site} at {frac[site].tolist()}")

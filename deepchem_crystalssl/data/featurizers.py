@@ -18,7 +18,7 @@ from ..crystals.reading import read_structures
 from ..crystals.records import Crystal, CrystalGraph
 from ..diffraction.grid import PowderPatterns, Profile, XRDGrid
 from ..diffraction.simulation import iterate_patterns
-from ..errors import CrystalInputError, OnError, Report, UnsupportedObjectError
+from ..errors import CrystalInputError, OnError, Report, UnsupportedObjectError, counted
 
 
 class BulkFeaturizer(MaterialStructureFeaturizer):
@@ -136,7 +136,7 @@ def read_one(point: Any, name: str) -> Crystal | CrystalInputError:
         if len(crystals) != 1:
             raise UnsupportedObjectError(
                 name,
-                f"{len(crystals)} crystals in {point}",
+                f"{counted(len(crystals), 'crystal')} in {point}",
                 "a datapoint must be one crystal",
                 "Read the file with read_structures and pass the crystals one by one.",
             )
@@ -214,6 +214,9 @@ class XRDFeaturizer(BulkFeaturizer):
     float32 (n, n_bins), which knows its grid. If some failed, it is an object array of rows with ``np.array([])`` for
     those. DeepChem's ``JsonLoader`` drops these entries, but ``InMemoryLoader`` does not: use ``on_error="raise"`` with
     it.
+
+    An array on disk cannot keep the grid. Patterns that a ``DiskDataset`` has stored are plain arrays; state their grid
+    when you use them: ``model.embed_xrd(dataset.X, grid=featurizer.grid)``, or ``XRDEmbedding(grid=featurizer.grid)``.
 
     Parameters
     ----------

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from ..crystals.tables import ID_COLUMNS, as_ids, read_table, table_ids
-from ..errors import LabelError
+from ..errors import LabelError, an_object, counted
 
 
 def label_values(frame: pd.DataFrame, tasks: Sequence[str]) -> np.ndarray:
@@ -64,7 +64,7 @@ def _column(frame: pd.DataFrame, task: str) -> pd.Series:
     remedy = f"Did you mean {similar[0]!r}? " if similar and not n_columns else ""
     raise LabelError(
         f"column {task!r}",
-        f"{n_columns} columns of this name" if n_columns else "no such column",
+        counted(n_columns, "column of this name", "columns of this name") if n_columns else "no such column",
         "every task must be the name of one column of the table",
         f"{remedy}The columns are {', '.join(names)}.",
     )
@@ -102,7 +102,7 @@ def labels_by_id(labels: pd.DataFrame | pd.Series | str | Path, ids: Sequence[st
     if not isinstance(labels, pd.DataFrame):
         raise LabelError(
             "labels",
-            f"a {type(labels).__name__}",
+            an_object(labels),
             "labels must be a pandas DataFrame or Series with the ids of the crystals as index or column",
             "Make one, for example pandas.DataFrame({'material_id': ids, 'gap': gaps}).",
         )
@@ -112,7 +112,7 @@ def labels_by_id(labels: pd.DataFrame | pd.Series | str | Path, ids: Sequence[st
     if len(doubled):
         raise LabelError(
             f"material_id {doubled[0]}",
-            f"{len(doubled)} rows of labels repeat the id of another",
+            f"{counted(len(doubled), 'row')} of labels with the id of another row",
             "labels must have one row for each material_id",
             "Remove the doubled rows, or average them.",
         )

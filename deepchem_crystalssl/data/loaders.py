@@ -13,7 +13,7 @@ from deepchem.data import DataLoader, Dataset, DiskDataset, NumpyDataset
 from ..crystals.reading import read_structures
 from ..crystals.records import Crystal
 from ..crystals.tables import table_ids
-from ..errors import CrystalInputError, NoCrystalsError, OnError, Report, UnsupportedObjectError
+from ..errors import CrystalInputError, NoCrystalsError, OnError, Report, UnsupportedObjectError, an_object, counted
 from .featurizers import BulkFeaturizer, CrystalGraphFeaturizer
 from .labels import label_values, labels_and_weights
 from .tables import labelled_table
@@ -64,7 +64,7 @@ class CrystalLoader(DataLoader):
         if not isinstance(featurizer, BulkFeaturizer):
             raise UnsupportedObjectError(
                 "featurizer",
-                f"a {type(featurizer).__name__}",
+                an_object(featurizer),
                 "CrystalLoader needs a featurizer of this package",
                 "Pass a CrystalGraphFeaturizer or an XRDFeaturizer.",
             )
@@ -113,8 +113,9 @@ class CrystalLoader(DataLoader):
         found = Report()
         results = list(self.featurizer.compute(items, "raise" if self.on_error == "raise" else "skip", found))
         self.report = Report()
-        for error in found:
-            self.report.handle(error, self.on_error, error.index)
+        with self.report.job():
+            for error in found:
+                self.report.handle(error, self.on_error, error.index)
         if self.on_error == "skip":
             self.report.log()
         left_out = set(found.indices)
@@ -177,7 +178,7 @@ def _not_one(name: str, crystals: list[Crystal]) -> CrystalInputError:
     formulas = ", ".join(crystal.reduced_formula for crystal in crystals[:3])
     return UnsupportedObjectError(
         name,
-        f"{len(crystals)} structures ({formulas})",
+        f"{counted(len(crystals), 'structure')}{formulas and f' ({formulas})'}",
         "a row with labels must hold one structure",
         "Give each structure a row and labels of its own.",
     )

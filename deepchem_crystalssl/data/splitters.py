@@ -14,7 +14,7 @@ from deepchem.data import Dataset
 from deepchem.splits import Splitter
 from sklearn.model_selection import GroupKFold
 
-from ..errors import UnsupportedObjectError
+from ..errors import UnsupportedObjectError, an_object
 from ..crystals.records import Crystal
 from ..crystals.symmetry import prototype, space_group
 
@@ -81,7 +81,7 @@ class CrystalSplitter(Splitter):
         if not isinstance(crystal, Crystal):
             raise UnsupportedObjectError(
                 name,
-                f"a {type(crystal).__name__}",
+                an_object(crystal),
                 "CrystalSplitter needs a dataset of crystals",
                 "Featurize the structures with CrystalGraphFeaturizer, and leave out those that failed.",
             )

@@ -11,12 +11,13 @@ import pandas as pd
 from matminer.datasets import get_available_datasets, load_dataset
 
 from ..crystals.files import crystal_kind
+from ..crystals.reading import STRUCTURE_COLUMNS, is_crystal_path
 from ..crystals.tables import as_ids, read_table, table_ids
-from ..errors import EmptyFileError, LabelError, UnsupportedFileError, UnsupportedObjectError
+from ..errors import EmptyFileError, LabelError, UnsupportedFileError, UnsupportedObjectError, an_object, counted
 
 ID_PROP = "id_prop.csv"
 PATH_COLUMNS = ("path", "file")
-"""Columns whose texts are taken for paths of files, if the table has no column of structures."""
+"""Columns whose texts are always taken for paths of files, with or without a suffix."""
 _MISSING = {"", "na", "NA", "n/a", "nan", "NaN", "None", "null"}
 
 
@@ -50,7 +51,7 @@ def labelled_table(
     if not isinstance(inputs, str | Path):
         raise UnsupportedObjectError(
             "inputs",
-            f"a {type(inputs).__name__}",
+            an_object(inputs),
             "inputs must be a DataFrame, the path of a table or folder, or the name of one of matminer's data sets",
             "Put structures and labels into a DataFrame.",
         )
@@ -92,7 +93,7 @@ def _read_id_prop(folder: Path, tasks: Sequence[str]) -> pd.DataFrame:
     elif len(first) < len(tasks):
         raise LabelError(
             str(path),
-            f"{len(first)} columns of labels",
+            counted(len(first), "column of labels", "columns of labels"),
             "the table must have a column for each task",
             f"Name as tasks those it has, not {len(tasks)}.",
         )
@@ -113,14 +114,15 @@ def _is_number(text: str) -> bool:
 
 def _with_paths(frame: pd.DataFrame, folder: Path, structure_column: str | None) -> pd.DataFrame:
     """The table, whose paths start at a folder; a copy if there are any."""
-    column = structure_column or next((name for name in PATH_COLUMNS if name in frame), None)
-    if column is None or column not in frame or not frame[column].map(_is_path).any():
+    column = structure_column or next((name for name in STRUCTURE_COLUMNS if name in frame), None)
+    is_path = _is_path if structure_column or column in PATH_COLUMNS else is_crystal_path
+    if column is None or column not in frame or not frame[column].map(is_path).any():
         return frame
     known: dict[Path, dict[str, list[Path]]] = {}
-    paths = [str(_located(folder, entry, known)) if _is_path(entry) else entry for entry in frame[column]]
+    paths = [str(_located(folder, entry, known)) if is_path(entry) else entry for entry in frame[column]]
     result = frame.assign(**{column: paths})
     if table_ids(frame) is None:  # the paths, as the table writes them, are the ids
-        result = result.assign(material_id=as_ids(frame[column].tolist()))
+        result = result.assign(material_id=as_ids([entry if is_path(entry) else "" for entry in frame[column]]))
     return result
 
 

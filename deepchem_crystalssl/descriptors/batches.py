@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 from matminer.featurizers.base import BaseFeaturizer
 
-from ..errors import OnError, Report, UnsupportedObjectError
+from ..errors import OnError, Report, UnsupportedObjectError, an_object
 
 CITATIONS = (
     "@article{suzuki2022, title={Self-supervised learning of materials concepts from crystal structures via deep "
@@ -142,7 +142,7 @@ def separate_entries(entries: Any) -> list:
     if not isinstance(entries, list | tuple | np.ndarray | pd.Series):
         raise UnsupportedObjectError(
             "entries",
-            f"a {type(entries).__name__}",
+            an_object(entries),
             "entries must be a list, an array, a Series or a DataFrame",
             "Put a single structure into a list, or pass it to featurize.",
         )

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import pickle
 from collections.abc import Iterable, Sequence
 from functools import lru_cache
+from numbers import Integral
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +19,16 @@ from ..crystals.neighbors import IsolatedAtoms
 from ..crystals.records import Crystal
 from ..data.featurizers import read_one
 from ..diffraction.grid import PowderPatterns, XRDGrid, on_grid
-from ..errors import CrystalInputError, GridError, OnError, PatternError, Report, UnsupportedObjectError
+from ..errors import (
+    CrystalInputError,
+    GridError,
+    OnError,
+    PatternError,
+    Report,
+    UnsupportedObjectError,
+    an_object,
+    counted,
+)
 from ..models.embedding import Space
 from ..models.pretrained import DEFAULT, load_pretrained
 from ..models.pretraining import CrystalSSLModel
@@ -180,10 +191,21 @@ class SiteEmbedding(PretrainedFeaturizer):
         self.disorder = disorder
         self.isolated_atoms = isolated_atoms
 
-    def featurize(self, struct: Structure, idx: int) -> list[float]:
-        """Return the vector of the site with index ``idx``."""
-        contents = (struct.lattice.matrix.tobytes(), struct.frac_coords.tobytes(), tuple(struct.species_and_occu))
-        key = (*contents, *map(str, self.get_params().items()))
+    def featurize(self, struct: Any, idx: int) -> list[float]:
+        """Return the vector of the site with index ``idx``.
+
+        Parameters
+        ----------
+        struct : pymatgen Structure or its dict, ASE Atoms, Crystal or path
+        idx : int
+            As in Python, a negative one counts from the end.
+
+        Raises
+        ------
+        CrystalInputError
+            If there is no such structure or no such site, or it cannot be embedded.
+        """
+        key = (*_contents(struct), *map(str, self.get_params().items()))
         if self._last is None or self._last[0] != key:
             self._last = (key, self._embed_sites([struct], "raise", Report())[0])
         return _vector_of_site(self._last[1], idx).tolist()
@@ -347,6 +369,16 @@ def read_entries(entries: Iterable[Any]) -> list[Crystal | CrystalInputError]:
     return [read_one(entry, f"entry {k}") for k, entry in enumerate(entries)]
 
 
+def _contents(structure: Any) -> tuple:
+    """Return what tells one structure from another."""
+    if isinstance(structure, Structure):
+        return structure.lattice.matrix.tobytes(), structure.frac_coords.tobytes(), tuple(structure.species_and_occu)
+    crystal = read_one(structure, "structure")
+    if isinstance(crystal, CrystalInputError):
+        raise crystal
+    return (pickle.dumps(crystal),)
+
+
 def _resolved(
     crystal: Crystal | CrystalInputError, disorder: Disorder
 ) -> tuple[Crystal, np.ndarray] | CrystalInputError:
@@ -364,17 +396,21 @@ def _pair(entry: Any, k: int) -> tuple[Any, int] | CrystalInputError:
         return entry[0], entry[1]
     return UnsupportedObjectError(
         f"entry {k}",
-        f"a {type(entry).__name__}",
+        an_object(entry),
         "an entry is a structure and the index of a site",
         "Pass tuples (structure, index).",
     )
 
 
 def _vector_of_site(sites: np.ndarray, index: int) -> np.ndarray:
+    if not isinstance(index, Integral) or isinstance(index, bool):
+        raise UnsupportedObjectError(
+            f"site {index}", an_object(index), "the index of a site is a whole number", "Give the index of a site."
+        )
     if not -len(sites) <= index < len(sites):
         raise UnsupportedObjectError(
             f"site {index}",
-            f"{len(sites)} sites",
+            f"a structure of {counted(len(sites), 'site')}",
             "the index of a site must be between 0 and the number of sites - 1",
             "Give the index of an existing site.",
         )

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 from matminer.featurizers.site import CrystalNNFingerprint
 
-from ..errors import DisorderError, LabelError
+from ..errors import DisorderError, LabelError, counted
 from ..crystals.records import Crystal, CrystalGraph
 from ..crystals.neighbors import structures_to_graphs
 from ..crystals.symmetry import UNKNOWN, orbits
@@ -152,7 +152,7 @@ def compare_layers(
         if len(values) != sum(numbers):
             raise LabelError(
                 f"labels[{name!r}]",
-                f"{len(values)} labels for {sum(numbers)} sites",
+                f"{counted(len(values), 'label')} for {counted(sum(numbers), 'site')}",
                 "there must be one label for each site, crystal after crystal",
                 "Concatenate the labels of all crystals in order.",
             )

@@ -57,12 +57,13 @@ def iterate_patterns(
 
     crystals = reader.enumerate()
     chunks = iter(lambda: list(islice(crystals, _CHUNK)), [])
-    for chunk, (patterns, errors) in map_in_threads(draw, chunks, n_threads):
-        for (position, crystal), pattern, error in zip(chunk, PowderPatterns(patterns, grid), errors, strict=True):
-            if error is None:
-                yield crystal, pattern
-            else:
-                report.handle(error, on_error, position)
+    with report.job():
+        for chunk, (patterns, errors) in map_in_threads(draw, chunks, n_threads):
+            for (position, crystal), pattern, error in zip(chunk, PowderPatterns(patterns, grid), errors, strict=True):
+                if error is None:
+                    yield crystal, pattern
+                else:
+                    report.handle(error, on_error, position)
 
 
 @with_arguments_of(iterate_patterns)

@@ -9,6 +9,7 @@ import numpy as np
 from scipy.stats import binomtest
 
 from ..crystals.duplicates import duplicate_groups as duplicate_groups  # noqa: F401, public here
+from ..errors import counted
 
 
 @dataclass(frozen=True)
@@ -184,12 +185,14 @@ def variance_explained(vectors: np.ndarray, labels: Sequence | np.ndarray) -> fl
     """
     vectors, labels = np.asarray(vectors, float), np.asarray(labels, object)
     if len(vectors) != len(labels):
-        raise ValueError(f"{len(vectors)} vectors, {len(labels)} labels; one of each per row")
+        raise ValueError(f"{counted(len(vectors), 'vector')}, {counted(len(labels), 'label')}; one of each per row")
     known = np.array([label is not None for label in labels], bool)
     groups, codes = np.unique(labels[known].astype(str), return_inverse=True)
     n, k = int(known.sum()), len(groups)
     if not 1 < k < n:
-        raise ValueError(f"labels: {k} groups of {n} rows; there must be at least 2, and fewer than rows")
+        raise ValueError(
+            f"labels: {counted(k, 'group')} of {counted(n, 'row')}; there must be at least 2, and fewer than rows"
+        )
     x = vectors[known] - vectors[known].mean(0)
     x = x[:, x.std(0) > 1e-9] / x.std(0)[x.std(0) > 1e-9]
     sums = np.zeros((k, x.shape[1]))

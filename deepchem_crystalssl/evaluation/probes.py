@@ -16,6 +16,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from .._names import renamed_arguments
+from ..errors import counted
 
 Mode = Literal["regression", "classification"]
 
@@ -44,7 +45,7 @@ class Probe:
 
     def __str__(self) -> str:
         low, high = self.interval
-        return f"{self.error:.3f} ({low:.3f}-{high:.3f}; constant {self.baseline:.3f}; {self.n} rows)"
+        return f"{self.error:.3f} ({low:.3f}-{high:.3f}; constant {self.baseline:.3f}; {counted(self.n, 'row')})"
 
 
 @renamed_arguments(task="mode")
@@ -101,7 +102,10 @@ def cross_validate(
     """Cross-validated error of a scikit-learn estimator, with folds by group, and the error of a constant."""
     x, y, groups = np.asarray(vectors, float), np.asarray(labels), np.asarray(groups)
     if not len(x) == len(y) == len(groups):
-        raise ValueError(f"{len(x)} vectors, {len(y)} labels, {len(groups)} groups; one of each per row")
+        raise ValueError(
+            f"{counted(len(x), 'vector')}, {counted(len(y), 'label')}, {counted(len(groups), 'group')}; "
+            "one of each per row"
+        )
     if mode not in ("regression", "classification"):
         raise ValueError(f"mode: {mode!r}; must be 'regression' or 'classification'")
     n_groups = len(np.unique(groups))

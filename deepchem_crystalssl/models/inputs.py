@@ -16,7 +16,7 @@ from ..crystals.neighbors import CUTOFF, MAX_NEIGHBORS, enumerate_graphs
 from ..crystals.reading import read_structures
 from ..crystals.records import CrystalGraph
 from ..data.datasets import records_of
-from ..errors import CrystalInputError, GraphMismatchError, OnError, Report, UnsupportedObjectError
+from ..errors import CrystalInputError, GraphMismatchError, OnError, Report, UnsupportedObjectError, an_object
 
 
 def check_dataset(dataset: Any, item: str = "dataset") -> None:
@@ -29,7 +29,7 @@ def check_dataset(dataset: Any, item: str = "dataset") -> None:
     if not isinstance(dataset, Dataset):
         raise UnsupportedObjectError(
             item,
-            f"a {type(dataset).__name__}",
+            an_object(dataset),
             "a model takes a DeepChem data set of crystal graphs",
             "Make one with CrystalLoader or CrystalStore, or with "
             "dc.data.NumpyDataset(CrystalGraphFeaturizer().featurize(structures)).",
@@ -61,7 +61,7 @@ def check_datapoints(X: Iterable[Any], dataset: Dataset, ids: Any = None) -> Non
         failed = isinstance(datapoint, np.ndarray) and datapoint.size == 0
         error = UnsupportedObjectError(
             f"datapoint {position}",
-            "an empty array, as a failed featurization leaves it" if failed else f"a {type(datapoint).__name__}",
+            "an empty array, as a failed featurization leaves it" if failed else an_object(datapoint),
             "every datapoint is a CrystalGraph",
             "Leave the failed rows out, as CrystalLoader does." if failed else "Featurize with CrystalGraphFeaturizer.",
         )

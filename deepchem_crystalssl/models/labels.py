@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..errors import LabelError
+from ..errors import LabelError, counted
 from ..nn.negnn import Mode, PredictionLevel
 
 
@@ -127,8 +127,8 @@ class LabelReader:
             unit = "site" if self.level == "site" else "crystal"
             raise LabelError(
                 item,
-                f"shape {np.shape(values)} for {n_rows} {unit}s and n_tasks={self.n_tasks}",
-                f"labels have one row per {unit} and {self.n_tasks} column(s), one per task",
+                f"shape {np.shape(values)} for {counted(n_rows, unit)} and n_tasks={self.n_tasks}",
+                f"labels have one row per {unit} and {counted(self.n_tasks, 'column')}, one per task",
                 "Set n_tasks to the number of columns, or level='site' with site_labels for labels of sites.",
             )
         return table

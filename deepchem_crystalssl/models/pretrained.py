@@ -11,7 +11,7 @@ import torch
 from safetensors.torch import save_file
 
 from .. import __version__
-from ..errors import CheckpointError
+from ..errors import CheckpointError, an_object
 from .folders import CARD, DEFAULT, FORMAT, WEIGHTS, list_pretrained, open_folder, read_card, sha256
 from .negnn import NEGNNModel
 from .pretraining import CrystalSSLModel
@@ -60,7 +60,7 @@ def save_pretrained(
     """
     if type(model).__name__ not in _MODELS:
         raise CheckpointError(
-            str(path), f"a {type(model).__name__}", f"a folder holds a {' or '.join(_MODELS)}", "Save it your own way."
+            str(path), an_object(model), f"a folder holds a {' or '.join(_MODELS)}", "Save it your own way."
         )
     model.check_portable(str(path))
     folder = Path(path)

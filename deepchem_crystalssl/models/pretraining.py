@@ -392,9 +392,10 @@ class CrystalSSLModel(ResumableModel):
         graphs = note_positions(found, positions)
         if of_patterns:
             vectors, errors = embed_expected_patterns(self._pattern_encoder(), graphs, self.xrd_grid, self.device)
-            for position, error in zip(positions, errors, strict=True):
-                if error is not None:
-                    report.handle(error, on_error, position)
+            with report.job():
+                for position, error in zip(positions, errors, strict=True):
+                    if error is not None:
+                        report.handle(error, on_error, position)
         else:
             vectors = embed_graphs(self.crystal_encoder, graphs, level, layers, self.engine, self.device, space)
         report.log()

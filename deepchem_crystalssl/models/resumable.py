@@ -14,7 +14,7 @@ from deepchem.models.optimizers import LearningRateSchedule
 from torch import Tensor, nn
 
 from ..data.datasets import with_own_randomness
-from ..errors import NoCrystalsError, OptionError
+from ..errors import NoCrystalsError, OptionError, counted
 from .checkpointed import CheckpointedModel
 from .embedding import evaluation_mode
 from .inputs import check_datapoints, check_dataset
@@ -209,7 +209,7 @@ class ResumableModel(CheckpointedModel):
         check_dataset(dataset, item)
         if len(dataset) < least:
             raise NoCrystalsError(
-                item, f"{len(dataset)} crystals", f"training needs at least {least}", "Give it more crystals."
+                item, counted(len(dataset), "crystal"), f"training needs at least {least}", "Give it more crystals."
             )
 
     def prepare_fit(self, dataset: Dataset, first_step: int, nb_epoch: int) -> None:

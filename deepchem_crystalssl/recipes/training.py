@@ -15,7 +15,7 @@ from sklearn.model_selection import GroupShuffleSplit
 
 from ..data.datasets import CrystalStore
 from ..diffraction.grid import XRDGrid
-from ..errors import CheckpointError, RecipeError
+from ..errors import CheckpointError, RecipeError, counted
 from ..models.optimizers import FusedAdamW, WarmUpCosine
 from ..models.pretraining import CrystalSSLModel
 from .conditions import conditions_of
@@ -189,6 +189,16 @@ def _split(store: CrystalStore, fraction: float, seed: int) -> tuple[CrystalStor
     return store.select(train), store.select(unseen)
 
 
+def _change(name: str, before: Any, now: Any) -> str:
+    """How a setting or the store differs from those that a training began with, in words."""
+    if name != "store":
+        return f"trained with {name} = {before}, and now {name} = {now}"
+    crystals = counted(now["crystals"], "crystal")
+    if before["crystals"] == now["crystals"]:
+        return f"trained with another store: both have {crystals}, but not the same"
+    return f"trained with a store of {counted(before['crystals'], 'crystal')}, and now the store has {crystals}"
+
+
 def _remember(folder: Path, settings: Mapping[str, Any], store: CrystalStore) -> None:
     """Write the recipe and the identity of the store to the folder, or compare them with those that are there."""
     identity = hashlib.sha256("\n".join([*store.ids, *map(str, store.records.num_sites)]).encode()).hexdigest()
@@ -204,7 +214,7 @@ def _remember(folder: Path, settings: Mapping[str, Any], store: CrystalStore) ->
             name = changed[0]
             raise CheckpointError(
                 str(folder),
-                f"trained with {name} = {before[name]}, and now {name} = {now[name]}",
+                _change(name, before[name], now[name]),
                 "a training goes on with the store and the recipe it began with",
                 f"Train in another folder, or use the settings of {path}.",
             )

@@ -11,7 +11,7 @@ import pandas as pd
 
 from ..crystals.disorder import Disorder
 from ..crystals.elements import symbols
-from ..crystals.neighbors import structures_to_graphs
+from ..crystals.neighbors import iterate_graphs
 from ..crystals.store import open_source
 from ..errors import NoCrystalsError, Report
 from ..models.embedding import Level, Space
@@ -53,9 +53,11 @@ def embed_table(
     """
     model = model if isinstance(model, CrystalSSLModel) else open_model(model)
     report, lost = Report(), Report()
-    crystals = structures_to_graphs(
-        open_source(source), disorder=disorder, on_error="skip", report=report, progress=progress
+    crystals = list(
+        iterate_graphs(open_source(source), disorder=disorder, on_error="skip", report=report, progress=progress)
     )
+    if not crystals:
+        raise NoCrystalsError(str(source), report.summary())
     vectors = model.embed(
         crystals, level, layers, space=space, disorder=disorder, on_error="skip", report=lost, progress=progress
     )

@@ -16,8 +16,8 @@ import pandas as pd
 from tqdm import tqdm
 
 from ..crystals.disorder import Disorder
-from ..crystals.store import RecordStore, write_records
-from ..errors import IndexFolderError, NoCrystalsError, Report
+from ..crystals.store import RecordStore, open_source, skipped_of, write_records
+from ..errors import IndexFolderError, NoCrystalsError, Report, counted
 from .catalogue import Joined, by_id
 from .index import EmbeddingIndex
 from .parts import assemble
@@ -48,8 +48,9 @@ def build_index(
     Parameters
     ----------
     source
-        Anything :func:`~deepchem_crystalssl.read_structures` reads. ``skipped.csv`` in the folder lists what could not
-        be read or embedded, and why.
+        Anything :func:`~deepchem_crystalssl.read_structures` reads, or a store of crystals or its folder.
+        ``skipped.csv`` in the folder of the index lists what could not be read or embedded, and why; of a store also
+        what was left out when the store was written.
     folder : str or Path
         Of the index.
     model : str, Path or CrystalSSLModel, optional
@@ -73,7 +74,7 @@ def build_index(
     NoCrystalsError
         If no crystal of the source can be used.
     """
-    folder, work = Path(folder), Path(f"{folder}.building")
+    folder, work, source = Path(folder), Path(f"{folder}.building"), open_source(source)
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise IndexFolderError(str(folder), "not empty", "an index is written to a folder of its own",
                                "Name a new folder, or remove this one.")  # fmt: skip
@@ -99,10 +100,10 @@ def build_index(
             np.savez(work / "part.npz", **found)  # type: ignore[arg-type]
             os.replace(work / "part.npz", path)  # a part is there whole or not at all
         parts.append(dict(np.load(path, allow_pickle=False)))
-    skipped = [work / "structures" / "skipped.csv", *sorted(work.glob("vectors-*.csv"))]
+    skipped = [*skipped_of(source), work / "structures" / "skipped.csv", *sorted(work.glob("vectors-*.csv"))]
     rows, vectors = (np.concatenate([part[name] for part in parts]) for name in ("rows", "vectors"))
     if not len(rows):
-        raise NoCrystalsError(str(source), f"none of {len(store)} crystals can be embedded; see {work}")
+        raise NoCrystalsError(str(source), f"none of {counted(len(store), 'crystal')} can be embedded; see {work}")
     drawn = np.concatenate([part["patterns"] for part in parts]) if patterns else None
     structures = Joined.of(store).select(rows)
     ids = [ids[row] for row in rows]

@@ -13,7 +13,7 @@ import pandas as pd
 from ..crystals.elements import symbols
 from ..crystals.records import Crystal
 from ..crystals.tables import as_ids, id_column
-from ..errors import QueryError
+from ..errors import QueryError, an_object, counted
 from .filters import ALIASES
 from .formulas import formula_type, parse_formula, system_of
 
@@ -94,7 +94,8 @@ def catalogue(material_ids: Sequence[Any], structures: Crystals | None, metadata
     _check_ids(table["material_id"])
     if structures is not None:
         if len(structures) != len(ids):
-            raise QueryError("structures", f"{len(structures)} for {len(ids)} ids", "each id has exactly one structure",
+            raise QueryError("structures", f"{len(structures)} for {counted(len(ids), 'id')}",
+                             "each id has exactly one structure",
                              "Leave out the ids of structures that could not be read.")  # fmt: skip
         table = table.join(describe(_in_order(structures, ids)))
     if metadata is not None and ids:
@@ -143,8 +144,9 @@ def by_id(metadata: pd.DataFrame, without: Iterable[str] = ()) -> pd.DataFrame:
         If the table has no ids, or holds values that cannot be stored or understood.
     """
     if not isinstance(metadata, pd.DataFrame):
-        raise QueryError("metadata", f"a {type(metadata).__name__}", "metadata is a pandas.DataFrame with ids",
-                         "Read the file with deepchem_crystalssl.crystals.tables.read_table.")  # fmt: skip
+        raise QueryError("metadata", an_object(metadata), "metadata is a pandas.DataFrame with ids",
+                         "Pass a DataFrame with a column material_id; pandas.DataFrame makes one of a dict, "
+                         "crystals.tables.read_table one of a file.")  # fmt: skip
     frame = metadata
     ids: pd.Series | pd.Index
     index_is_text = isinstance(frame.index.dtype, pd.StringDtype) or frame.index.inferred_type == "string"

@@ -13,7 +13,7 @@ from ..errors import CrystalInputError, OnError, QueryError, Report
 from .answers import Answers, Neighbor
 from .catalogue import Facts
 from .filters import Filter
-from .queries import Asked, checked_k, resolve
+from .queries import Asked, checked_k, resolve, with_direction
 from .vectors import nearest_rows, unit_rows
 
 if TYPE_CHECKING:
@@ -101,7 +101,7 @@ class Gallery:
         vector, own = wanted.vector, wanted.rows
         if not isinstance(unlike, Sequence) or len(unlike):
             unwanted = self.resolve(unlike)
-            vector, own = vector - _UNLIKE * unwanted.vector, own + unwanted.rows
+            vector, own = with_direction(vector - _UNLIKE * unwanted.vector), own + unwanted.rows
         rows, distances = self.nearest(unit_rows(vector[None]), k, filter, exact, [] if include_self else own)
         return self._answers(rows[0], distances[0], wanted.facts)
 
@@ -117,12 +117,13 @@ class Gallery:
         """The answers to many queries, compared with the crystals together: :meth:`EmbeddingIndex.query_each`."""
         k, report = checked_k(k), Report() if report is None else report
         asked: list[Asked | None] = []
-        for position, item in enumerate(items):
-            try:
-                asked.append(self.resolve(item))
-            except CrystalInputError as error:
-                report.handle(error, on_error, position)
-                asked.append(None)
+        with report.job():
+            for position, item in enumerate(items):
+                try:
+                    asked.append(self.resolve(item))
+                except CrystalInputError as error:
+                    report.handle(error, on_error, position)
+                    asked.append(None)
         good = [one for one in asked if one is not None]
         answers: list[Answers[Neighbor]] = [Answers([]) for _ in asked]
         if good:

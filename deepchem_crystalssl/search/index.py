@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from ..crystals.tables import as_ids
-from ..errors import OnError, QueryError, Report
+from ..errors import OnError, QueryError, Report, counted
 from . import storage
 from .answers import Answers, Neighbor
 from .filters import Filter
@@ -168,7 +168,7 @@ class EmbeddingIndex:
         return len(self._parts)
 
     def __repr__(self) -> str:
-        return f"EmbeddingIndex({len(self)} crystals, {self.vectors.shape[1]} columns)"
+        return f"EmbeddingIndex({counted(len(self), 'crystal')}, {counted(self.vectors.shape[1], 'column')})"
 
     @property
     def table(self) -> pd.DataFrame:
@@ -411,6 +411,7 @@ class EmbeddingIndex:
         gone = as_ids(ids)
         for name in gone:
             if name not in self.gallery.row_of:
-                raise QueryError(name, "not in the index", "only crystals of the index can be removed")
+                raise QueryError(name, "not in the index", "only crystals of the index can be removed",
+                                 "Check the id; the column material_id of the table lists all.")  # fmt: skip
         if gone:
             self._become(self._parts.select(np.flatnonzero(~self.table["material_id"].isin(gone).to_numpy())))

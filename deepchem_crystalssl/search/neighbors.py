@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
-from ..errors import QueryError
+from ..errors import QueryError, counted
 from .vectors import nearest_to_each
 
 
@@ -43,7 +43,8 @@ def neighbor_table(embeddings: np.ndarray, material_ids: Sequence[str], k: int =
     """
     points = np.asarray(embeddings, float)
     if points.ndim != 2 or len(points) != len(material_ids):
-        raise QueryError("embeddings", f"shape {points.shape} for {len(material_ids)} ids", "each id has one vector")
+        raise QueryError("embeddings", f"shape {points.shape} for {counted(len(material_ids), 'id')}",
+                         "each id has one vector", "Check the ids and the embeddings.")  # fmt: skip
     k = max(0, min(k, len(points) - 1))
     # |a - b|^2 = |a|^2 - 2 (a.b - |b|^2 / 2): the nearest points are those of the largest inner product of (a, 1) with
     # (b, -|b|^2 / 2).

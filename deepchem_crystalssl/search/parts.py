@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 
 from ..crystals.tables import as_ids
-from ..errors import QueryError
+from ..errors import QueryError, counted
 from .catalogue import Crystals, Joined, catalogue
 from .materials_map import MaterialsMap
 from .vectors import unit_rows
@@ -107,12 +107,14 @@ class IndexParts:
         """
         width, columns = self.vectors.shape[1], other.vectors.shape[1]
         if width != columns:
-            raise QueryError("embeddings", f"{columns} columns", f"the vectors of the index have {width}")
+            raise QueryError("embeddings", counted(columns, "column"), f"the vectors of the index have {width}",
+                             f"Embed new crystals with the index's model, in the space {self.space!r}.")  # fmt: skip
         structures = None
         if self.structures is not None and other.structures is not None:
             structures = Joined.of(self.structures, other.structures)
         elif self.structures is not None or other.structures is not None:
-            raise QueryError("structures", "some without", "either all crystals of an index have a structure, or none")
+            raise QueryError("structures", "some without", "either all crystals of an index have a structure, or none",
+                             "Give structures= if the index has structures, and only then.")  # fmt: skip
         return replace(
             self,
             vectors=np.concatenate([self.vectors, other.vectors]),
@@ -143,13 +145,16 @@ def assemble(
     ids = as_ids(material_ids)
     vectors = np.asarray(embeddings, np.float32)
     if vectors.ndim != 2 or len(vectors) != len(ids):
-        raise QueryError("embeddings", f"shape {vectors.shape} for {len(ids)} ids", "each id has exactly one vector")
+        raise QueryError("embeddings", f"shape {vectors.shape} for {counted(len(ids), 'id')}",
+                         "embeddings are rows of numbers, one for each id", "Check ids and embeddings.")  # fmt: skip
     finite = np.isfinite(vectors).all(axis=1)
     if not finite.all():
-        raise QueryError(ids[int(finite.argmin())], "an embedding that is not finite", "embeddings are finite numbers")
+        raise QueryError(ids[int(finite.argmin())], "an embedding that is not finite", "embeddings are finite numbers",
+                         "Leave out the crystal, or embed it again.")  # fmt: skip
     patterns = None if pattern_embeddings is None else unit_rows(pattern_embeddings)
     if patterns is not None and len(patterns) != len(ids):
-        raise QueryError("pattern_embeddings", f"{len(patterns)} for {len(ids)} ids", "each id has exactly one")
+        raise QueryError("pattern_embeddings", f"{len(patterns)} for {counted(len(ids), 'id')}",
+                         "each id has exactly one", "Give a row of zeros for a crystal without a pattern.")  # fmt: skip
     crystals = _as_crystals(structures, ids)
     return IndexParts(unit_rows(vectors), catalogue(ids, crystals, metadata), crystals, model, space, patterns)
 

@@ -18,12 +18,13 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from html import escape
+from numbers import Integral
 from typing import Any
 
 import numpy as np
 from threadpoolctl import threadpool_limits
 
-from ..errors import QueryError, Report
+from ..errors import QueryError, Report, counted
 from ..crystals.records import Crystal
 from ..diffraction.measured import Scan, place_on_grid
 from ..diffraction.fitting import Fit, Measurement, choose_lines, fit, slide
@@ -125,8 +126,10 @@ class PatternAnswer(Answers[PhaseMatch]):
 
     def plot(self, rank: int = 1) -> Picture:
         """Draw the measured pattern, the fitted pattern of one answer, and their difference."""
-        if checked_k(rank) > len(self):
-            raise QueryError("rank", rank, f"there are {len(self)} answers, ranked from 1", "Search with a larger k.")
+        if not isinstance(rank, Integral) or isinstance(rank, bool) or not 1 <= rank <= len(self):
+            are = "is" if len(self) == 1 else "are"
+            raise QueryError("rank", repr(rank), f"there {are} {counted(len(self), 'answer')}, ranked from 1",
+                             "Pass the rank of an answer, or search with a larger k.")  # fmt: skip
         match = self[rank - 1]
         title = (
             f"{match.formula} ({match.material_id}{_group(match)})   score {match.score:.3f}   "

@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 
 from ..crystals.tables import as_ids
-from ..errors import QueryError
+from ..errors import QueryError, an_object
 from .catalogue import Facts
 from .formulas import rows_of_formula
 
@@ -97,7 +97,7 @@ def read_one(source: Any) -> Crystal:
     """
     from ..crystals.reading import read_structures
 
-    item = str(source) if isinstance(source, str | os.PathLike) else f"a {type(source).__name__}"
+    item = str(source) if isinstance(source, str | os.PathLike) else an_object(source)
     rule, remedy = "a query is one crystal", "Give one of its files or structures, or a list of them."
     if isinstance(source, str | os.PathLike) and os.path.isdir(source):
         raise QueryError(item, "a folder", rule, remedy)
@@ -121,7 +121,7 @@ def resolve(x: Any, gallery: Searched, embed: Callable[[Crystal], np.ndarray]) -
     if not parts:
         raise QueryError("query", "an empty list", "a search needs at least one crystal to compare with",
                          "Give an id, a formula, a structure, a file or a vector.")  # fmt: skip
-    vector = np.mean([part.vector for part in parts], axis=0)
+    vector = with_direction(np.mean([part.vector for part in parts], axis=0))
     return Asked(vector, [row for part in parts for row in part.rows], parts[0].facts if len(parts) == 1 else None)
 
 
@@ -131,6 +131,8 @@ def _resolve_one(item: Any, gallery: Searched, embed: Callable[[Crystal], np.nda
     if isinstance(item, Integral) and not isinstance(item, bool):
         [item] = as_ids([item])
     if isinstance(item, str):
+        if not item.strip():
+            raise QueryError("query", "an empty text")
         rows = [gallery.row_of[item]] if item in gallery.row_of else rows_of_formula(gallery.table, item)
         if rows:
             vector = np.mean(gallery.vectors[rows], axis=0)
@@ -151,4 +153,18 @@ def _checked(vector: np.ndarray, gallery: Searched) -> np.ndarray:
     if vector.shape != (columns,) or vector.dtype.kind not in "fiu" or not np.isfinite(vector).all():
         raise QueryError("vector", f"shape {vector.shape}, {vector.dtype}", f"a vector has {columns} finite numbers",
                          remedy)  # fmt: skip
-    return np.asarray(vector, np.float32)
+    return with_direction(np.asarray(vector, np.float32))
+
+
+def with_direction(vector: np.ndarray) -> np.ndarray:
+    """A vector, unless its length is 0.
+
+    Raises
+    ------
+    QueryError
+        Its distance from every crystal would be the same.
+    """
+    if not vector.any():
+        raise QueryError("query", "a vector of length 0", "a vector of length 0 has no direction to compare",
+                         "Check how the vector was made, or query by a structure.")  # fmt: skip
+    return vector

@@ -293,3 +293,23 @@ def test_unknown_policies(structure):
 
 def test_every_error_is_a_value_error():
     assert issubclass(CrystalInputError, ValueError)
+
+
+def test_a_column_of_path_objects(structure, tmp_path):
+    structure.to(filename=str(tmp_path / "a.cif"))
+    frame = pd.DataFrame({"structure": [tmp_path / "a.cif", tmp_path / "a.txt"]})
+    reader = read_structures(frame, "skip")
+    (crystal,) = reader
+    assert np.isclose(crystal.volume, structure.volume) and crystal.num_nodes == len(structure)
+    assert [error.index for error in reader.report] == [1] and "suffix '.txt'" in reader.report[0].value
+
+
+def test_a_poscar_that_ends_early(structure):
+    lines = Poscar(structure).get_str().splitlines()
+    for text in ("\n".join(lines[:3]), "\n".join(lines[:-1])):
+        with pytest.raises(UnsupportedFileError, match="the text ends early") as error:
+            read(text + "\n")
+        assert "Convert" not in str(error.value) and "index" not in str(error.value)
+    with pytest.raises(UnsupportedFileError, match="cannot be parsed") as error:
+        read("\n".join([*lines[:2], "1 0 x", *lines[3:]]))
+    assert "Convert" not in str(error.value) and "lattice" in error.value.remedy

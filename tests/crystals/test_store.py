@@ -82,7 +82,7 @@ def test_interrupted_writing_goes_on(prototypes, tmp_path, small_shards):
     assert write_records(prototypes, tmp_path) == 288
     assert (tmp_path / "shard-00000.arrow").stat().st_mtime_ns == written
     assert [c.material_id for c in RecordStore(tmp_path)] == [c.material_id for c in prototypes]
-    with pytest.raises(StoreError, match="gives 0 crystals, 288"):
+    with pytest.raises(StoreError, match="gives 0 crystals.* 288"):
         write_records([], tmp_path)
 
 
@@ -183,7 +183,7 @@ def test_touched_files_are_read_again_and_changed_ones_refused(structures, folde
         with pytest.raises(StoreError, match=r"crystal 9 \(c10\) has changed.*Write another folder"):
             write_records(folder, store)
     (folder / "c10.json").unlink()
-    with pytest.raises(StoreError, match="1 of the 31 files it was made of are not in .*first c10.json"):
+    with pytest.raises(StoreError, match="1 of the 31 files it was made of is not in .*first c10.json"):
         write_records(folder, store)
 
 

@@ -284,3 +284,22 @@ def test_patterns_in_place_of_graphs(table):
     dataset = CrystalLoader(["volume"], featurizer=dcs.XRDFeaturizer(n_bins=200)).create_dataset(table[:4])
     assert dataset.X.shape == (4, 200) and dataset.X.grid.n_bins == 200
     assert CrystalLoader("volume").create_dataset(table[:2]).y.shape == (2, 1)
+
+
+@pytest.mark.parametrize("column", ["structure", "crystal", "cif", "path", "file"])
+def test_paths_in_any_column_of_structures_start_at_the_folder_of_the_table(table, tmp_path, column):
+    for row in table[:3].itertuples():
+        row.structure.to(filename=str(tmp_path / f"{row.material_id}.cif"))
+    paths = [f"m{k}.cif" for k in range(3)]
+    pd.DataFrame({column: paths, "volume": table["volume"][:3]}).to_csv(tmp_path / "table.csv", index=False)
+    dataset = CrystalLoader(["volume"], on_error="raise").create_dataset(tmp_path / "table.csv")
+    assert np.allclose(dataset.y[:, 0], [g.volume for g in dataset.X]) and list(dataset.ids) == paths
+    frame = pd.DataFrame({column: [tmp_path / path for path in paths], "volume": table["volume"][:3]})
+    assert len(CrystalLoader(["volume"], on_error="raise").create_dataset(frame)) == 3
+
+
+def test_paths_and_structures_in_one_column(table, tmp_path):
+    table["structure"][0].to(filename=str(tmp_path / "first.cif"))
+    frame = pd.DataFrame({"structure": [tmp_path / "first.cif", table["structure"][1]], "volume": table["volume"][:2]})
+    dataset = CrystalLoader(["volume"], on_error="raise").create_dataset(frame)
+    assert list(dataset.ids) == [str(tmp_path / "first.cif"), "row 1"]

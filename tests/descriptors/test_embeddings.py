@@ -465,3 +465,23 @@ def test_a_folder_that_was_trained_in_is_a_model(structures, tmp_path):
     embedding = CrystalEmbedding(str(tmp_path / "run"), space="shared")
     assert np.allclose(embedding.transform(structures), model.embed(structures, progress=False), atol=1e-5)
     assert embedding.feature_labels()[0] == "run shared #0"
+
+
+def test_sites_of_every_kind_of_structure(structures, tmp_path):
+    structures[0].to(filename=str(tmp_path / "a.cif"))
+    embedding = SiteEmbedding("small")
+    expected = embedding.featurize(structures[0], 0)
+    (crystal,) = dcs.read_structures(structures[0])
+    graph = dcs.structures_to_graphs(structures[0])[0]
+    for one in (crystal, graph, structures[0].to_ase_atoms(), structures[0].as_dict(), tmp_path / "a.cif"):
+        assert np.allclose(embedding.featurize(one, 0), expected, atol=1e-4)
+    assert not np.allclose(embedding.featurize(dcs.read_structures(structures[1]).__iter__().__next__(), 0), expected)
+    with pytest.raises(dcs.errors.UnsupportedObjectError, match="an object of type int"):
+        embedding.featurize(3, 0)
+    with pytest.raises(dcs.errors.UnsupportedObjectError, match="^site 1.5: "):
+        embedding.featurize(crystal, 1.5)
+
+
+def test_an_unknown_policy_for_disorder_names_the_nearest(structures):
+    with pytest.raises(dcs.errors.OptionError, match="refuse, dominant, average.*disorder='average'"):
+        CrystalEmbedding("small", disorder="avg").featurize(structures[0])

@@ -152,7 +152,10 @@ def models():
 @pytest.mark.parametrize("model", models(), ids=["pretraining", "labels"])
 def test_failed_datapoints_are_named_by_their_position(model, graphs, structures, tmp_path):
     few = crystals(graphs)
-    for wrong, word in ((np.array([]), "datapoint 5: an empty array"), (structures[0], "datapoint 5: a Structure")):
+    for wrong, word in (
+        (np.array([]), "datapoint 5: an empty array"),
+        (structures[0], "datapoint 5: an object of type Structure"),
+    ):
         data = numpy_dataset([*few[:5], wrong, *few[6:]], np.arange(16.0))
         on_disk = dc.data.DiskDataset.from_numpy(data.X, data.y, ids=[f"crystal {k}" for k in range(16)],
                                                  data_dir=str(tmp_path / word.split()[-1]))  # fmt: skip

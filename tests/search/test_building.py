@@ -135,3 +135,11 @@ def test_repeated_ids_are_numbered(crystals, tmp_path):
     gaps = pd.DataFrame({"id": [name], "gap": [1.0]})
     with pytest.raises(QueryError, match="names 2 crystals"):
         EmbeddingIndex.from_structures(twice, "small", gaps)
+
+
+def test_what_a_store_left_out_is_listed_too(crystals, tmp_path):
+    dcs.CrystalStore.write([*crystals[:3], {"not": "a structure"}], tmp_path / "store")
+    for name, source in (("a", tmp_path / "store"), ("b", dcs.CrystalStore(tmp_path / "store").records)):
+        assert len(build_index(source, tmp_path / name, "small", patterns=False, progress=False)) == 3
+        skipped = pd.read_csv(tmp_path / name / "skipped.csv")
+        assert skipped["index"].tolist() == [3] and "dict" in skipped["value"][0]

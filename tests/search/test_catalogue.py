@@ -59,7 +59,7 @@ def test_numbers_and_texts_are_one_id():
         (GAPS.assign(odd=[1, "one", None]), "odd"),
         (GAPS.assign(spacegroup=["Fm-3m"] * 3), "Fm-3m"),
         (GAPS.assign(space_group=[225, 231, 225]), "231"),
-        ({"gap": [1, 2, 3]}, "a dict"),
+        ({"gap": [1, 2, 3]}, "an object of type dict.*material_id"),
     ],
 )
 def test_metadata_that_cannot_be_matched_or_kept_is_refused(metadata, word):

@@ -218,3 +218,17 @@ def test_an_index_without_crystals_is_not_saved(index, tmp_path):
     index.remove(index.table["material_id"].tolist())
     with pytest.raises(IndexFolderError, match="0 crystals"):
         index.save(tmp_path / "empty")
+
+
+def test_what_cannot_be_added_says_what_to_give(crystals):
+    index = EmbeddingIndex.build(np.eye(3, 4), ["a", "b", "c"], crystals[:3])
+    for arguments, remedy in (
+        ((np.eye(1, 5), ["d"], crystals[:1]), "index's model, in the space 'similarity'"),
+        ((np.eye(1, 4), ["d"]), "Give structures="),
+        ((np.eye(2, 4), ["d"]), "for 1 id;.*Check ids and embeddings"),
+        ((np.eye(1, 4), ["d"], crystals[:1], {"gap": 1}), "Pass a DataFrame"),
+    ):
+        with pytest.raises(QueryError, match=remedy):
+            index.add(*arguments)
+    with pytest.raises(QueryError, match="Check the id;"):
+        index.remove(["z"])

@@ -102,7 +102,7 @@ def test_a_file_and_a_picture(index, prototypes, tmp_path):
     assert red.sum() > 100  # the calculated curve is drawn
     only = index.query_pattern(tmp_path / "pyrite.xy", k=1)
     for rank in (2, 0, -1, 1.0):
-        with pytest.raises(QueryError):
+        with pytest.raises(QueryError, match="^rank: .*there is 1 answer, ranked from 1"):
             only.plot(rank)
     assert "data:image/png" in found._repr_html_() and "FeS2" in found._repr_html_()
     with pytest.raises(CountsError):

@@ -94,3 +94,18 @@ def test_each_query_may_be_a_list(known):
 def test_names_that_come_again_are_numbered():
     assert distinct_names(["Fe", "Co", "Fe", "Fe"]) == ["Fe", "Co", "Fe (2)", "Fe (3)"]
     assert distinct_names(["Fe", "Fe", "Fe (2)"]) == ["Fe", "Fe (3)", "Fe (2)"]
+
+
+def test_a_query_without_direction_is_refused(index):
+    with pytest.raises(QueryError, match="length 0.*direction"):
+        index.query(np.zeros(8))
+    with pytest.raises(QueryError, match="^query: an empty text"):
+        index.query("")
+    with pytest.raises(QueryError, match="^query: an empty text"):
+        index.query("  ")
+    assert len(index.query(np.full(8, 1e-30), k=2)) == 2
+
+
+def test_queries_that_cancel_have_no_direction(index):
+    with pytest.raises(QueryError, match="length 0.*direction"):
+        index.query([index.vectors[0], -index.vectors[0]])
