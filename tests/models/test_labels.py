@@ -173,7 +173,7 @@ def test_what_fit_does_not_take(model, graphs, tmp_path):
     few = crystals(graphs)
     dataset = numpy_dataset(few, np.arange(16.0))
     for wrong, name in ((few, "list"), (str(tmp_path), "str"), (tmp_path, "Path"), (None, "NoneType")):
-        with pytest.raises(UnsupportedObjectError, match=f"a .*{name}; .*CrystalGraphFeaturizer"):
+        with pytest.raises(UnsupportedObjectError, match=f"type {name}; .*CrystalGraphFeaturizer"):
             model.fit(wrong)
         with pytest.raises(UnsupportedObjectError, match=name):
             model.predict(wrong)
