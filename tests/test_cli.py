@@ -1,6 +1,7 @@
 """The command line itself: its help, its exit statuses, and what is checked before any work begins."""
 
 import argparse
+import logging
 
 import numpy as np
 import pandas as pd
@@ -138,3 +139,17 @@ def test_featurize_again_adds_new_files_and_refuses_another_folder(structures, t
     assert "write another folder" in capsys.readouterr().err
     assert main(["featurize", str(tmp_path / "one"), "-o", store, "--disorder", "average"]) == 2
     assert "one store has one policy" in capsys.readouterr().err
+
+
+def test_a_training_without_a_terminal_is_followed_on_stderr(store, tmp_path, capsys):
+    again = ["pretrain", str(store), "-o", str(tmp_path / "model"), "--preset", "kong2024", "--batch-size", "4"]
+    assert main([*again, "--epochs", "1", "--validation", "0"]) == 0
+    said = capsys.readouterr()
+    assert "starting at step 0" in said.err and "training: step 1 of 3, masked_sites" in said.err
+    assert "training: step" not in said.out
+    assert main([*again, "--epochs", "2", "--validation", "0"]) == 0
+    assert capsys.readouterr().err.count("resumed at step 3 of 6\n") == 1
+    assert main([*again, "--epochs", "3", "--validation", "0", "--quiet"]) == 0
+    assert "step" not in capsys.readouterr().err
+    package = logging.getLogger("deepchem_crystalssl")
+    assert not package.handlers and package.level == logging.NOTSET  # as it was before

@@ -196,3 +196,20 @@ def test_labels_are_matched_by_id_and_text_columns_are_left_out(store):
     table = evaluate("small", store, labels=labels.sample(frac=1, random_state=0))
     assert table.loc["volume, linear (MAE)", "model"] < table.loc["volume, linear (MAE)", "constant"]
     assert not [name for name in table.index if "colour" in name]
+
+
+@pytest.mark.parametrize(
+    "number, validation, message",
+    [
+        (9, 0.05, "validation part: 1 of the 9"),
+        (3, 0.5, "training part: 1 of the 3"),
+        (1, 0, "training part: 1 of the 1"),
+    ],
+)
+def test_a_part_that_is_too_small_is_named(structures, tmp_path, capsys, number, validation, message):
+    CrystalStore.write(structures[:number], tmp_path / "store")
+    arguments = ["pretrain", str(tmp_path / "store"), "-o", str(tmp_path / "model"), "--batch-size", "4"]
+    assert main([*arguments, "--validation", str(validation)]) == 2
+    said = capsys.readouterr().err
+    assert message in said and "Train on more crystals" in said
+    assert not (tmp_path / "model" / "recipe.json").exists()

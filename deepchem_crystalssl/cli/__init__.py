@@ -6,8 +6,11 @@ Only the standard library is imported here. A subcommand imports what it needs w
 
 from __future__ import annotations
 
+import logging
 import os
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from ..errors import CrystalInputError
 from .options import build_parser
@@ -36,7 +39,8 @@ def main(arguments: list[str] | None = None) -> int:
         parser.print_help()
         return 0
     try:
-        return options.run(options)
+        with _log_on_stderr(options.quiet):
+            return options.run(options)
     except CrystalInputError as error:
         print(f"crystalssl: {error}", file=sys.stderr)
         return 2
@@ -50,3 +54,17 @@ def main(arguments: list[str] | None = None) -> int:
         again = "; run the same command again to go on" if options.command in RESUMABLE else ""
         print(f"crystalssl: stopped{again}", file=sys.stderr)
         return 130
+
+
+@contextmanager
+def _log_on_stderr(quiet: bool) -> Iterator[None]:
+    """Within the block the package's log goes to stderr as plain lines: all of it, or with ``quiet`` warnings only."""
+    logger = logging.getLogger(__package__.partition(".")[0])
+    level, handler = logger.level, logging.StreamHandler(sys.stderr)
+    logger.addHandler(handler)
+    logger.setLevel(logging.WARNING if quiet else logging.INFO)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)
+        logger.removeHandler(handler)

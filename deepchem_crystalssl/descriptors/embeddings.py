@@ -30,7 +30,7 @@ from ..errors import (
     counted,
 )
 from ..models.embedding import Space
-from ..models.pretrained import DEFAULT, load_pretrained
+from ..models.pretrained import DEFAULT, load_encoder
 from ..models.pretraining import CrystalSSLModel
 from .batches import BatchFeaturizer
 from .columns import chosen_layers, crystal_labels, pattern_labels, site_labels
@@ -42,7 +42,7 @@ os.register_at_fork(after_in_child=lambda: torch.set_num_threads(1))
 @lru_cache(maxsize=4)
 def _opened(name_or_path: str | Path, place: Path, changed: int) -> CrystalSSLModel:
     """Return a model, opened once per process as long as its folder does not change."""
-    return load_pretrained(name_or_path)
+    return load_encoder(name_or_path)
 
 
 def _open(name_or_path: str | Path) -> CrystalSSLModel:
@@ -59,9 +59,8 @@ class PretrainedFeaturizer(BatchFeaturizer):
     @property
     def model(self) -> CrystalSSLModel:
         """The model. One given by name or folder is opened once per process and not pickled with the featurizer."""
-        if isinstance(self.pretrained, CrystalSSLModel):
-            return self.pretrained
-        return _open(DEFAULT if self.pretrained is None else self.pretrained)
+        named = DEFAULT if self.pretrained is None else self.pretrained
+        return _open(named) if isinstance(named, str | Path) else load_encoder(named)
 
     @property
     def model_name(self) -> str:

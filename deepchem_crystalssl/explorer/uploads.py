@@ -143,7 +143,7 @@ def _guarded(read: Callable[[], T], item: str) -> T:
     except (CrystalInputError, MemoryError):
         raise
     except Exception as error:
-        logger.info("%s cannot be read", item, exc_info=True)
+        logger.debug("%s cannot be read", item, exc_info=True)
         raise UnsupportedFileError(item, f"content that cannot be read ({type(error).__name__})") from error
 
 

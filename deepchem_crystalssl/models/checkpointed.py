@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-import pickle
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Self
 
-import torch
 from deepchem.models.torch_models.modular import ModularTorchModel
 
 from ..crystals.neighbors import CUTOFF, MAX_NEIGHBORS
 from ..crystals.records import CrystalGraph
 from ..errors import CheckpointError
-from .checkpoints import CONFIG, check_config, read_config, write_config
+from .checkpoints import CONFIG, check_config, newest_checkpoint, read_checkpoint, read_config, write_config
 from .inputs import GraphOptions
-from .options import refuse_unknown
+from .options import check_count, check_number, refuse_unknown
 
 
 class CheckpointedModel(ModularTorchModel, ABC):
@@ -40,6 +38,10 @@ class CheckpointedModel(ModularTorchModel, ABC):
 
     def __init__(self, *args: Any, cutoff: float | None = None, max_neighbors: int | None = None, **kwargs: Any):
         refuse_unknown(type(self), kwargs)
+        if cutoff is not None:
+            check_number("cutoff", cutoff, above=0, unit="Å")
+        if max_neighbors is not None:
+            check_count("max_neighbors", max_neighbors, 1)
         self.card: dict[str, Any] = {}
         self.graph_options: GraphOptions | None = None
         if cutoff is not None or max_neighbors is not None:
@@ -156,15 +158,16 @@ class CheckpointedModel(ModularTorchModel, ABC):
         """A checkpoint, by default the newest, and what is in it."""
         if checkpoint is None:
             folder = str(model_dir or self.model_dir)
-            checkpoints = sorted(self.get_checkpoints(folder)) if Path(folder).is_dir() else []
-            if not checkpoints:
-                raise CheckpointError(folder, "no checkpoint", remedy="Train first, or name the folder.")
-            checkpoint = checkpoints[0]
+            checkpoint = newest_checkpoint(folder)
+            if checkpoint is None:
+                raise CheckpointError(
+                    folder,
+                    "no checkpoint",
+                    "the folder of a training holds checkpoints",
+                    "Train first, or name another.",
+                )
         self._ensure_built()
-        try:
-            return str(checkpoint), torch.load(checkpoint, map_location=self.device, weights_only=True)
-        except (pickle.UnpicklingError, RuntimeError, EOFError, OSError) as error:
-            raise CheckpointError(str(checkpoint), f"cannot be read: {str(error)[:200]}") from error
+        return str(checkpoint), read_checkpoint(checkpoint, self.device)
 
     def _adopt(self, config: Mapping[str, Any]) -> None:
         """Take the graph options of another model, unless this one has its own."""

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import json
+import pickle
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
+
+import torch
 
 from ..errors import CheckpointError
 from ..crystals.neighbors import CUTOFF, MAX_NEIGHBORS
@@ -14,6 +18,7 @@ from ..pretext.objectives import current_configuration, objective_from_configura
 
 CONFIG = "config.json"
 NO_TASK = "Fine-tune a pretrained encoder with NEGNNModel(pretrained=..., fine_tune=1e-4)."
+_USUAL_RATE = 1e-4
 _GRAPHS = ("cutoff", "max_neighbors")  # None until a model has seen a graph
 
 
@@ -54,6 +59,38 @@ def current_config(config: dict[str, Any]) -> dict[str, Any]:
     return config
 
 
+def newest_checkpoint(folder: str | Path) -> Path | None:
+    """The newest checkpoint of DeepChem in a folder, which numbers them from the newest to the oldest."""
+    return min(Path(folder).glob("checkpoint*.pt"), default=None, key=lambda path: path.name)
+
+
+def read_checkpoint(path: str | Path, device: torch.device | str = "cpu") -> dict[str, Any]:
+    """What is in a checkpoint, without running any code in it.
+
+    Raises
+    ------
+    CheckpointError
+        If it cannot be read.
+    """
+    try:
+        return torch.load(path, map_location=device, weights_only=True)
+    except (pickle.UnpicklingError, RuntimeError, EOFError, OSError) as error:
+        raise CheckpointError(str(path), f"cannot be read: {str(error)[:200]}") from error
+
+
+def with_fine_tune(config: dict[str, Any], read_states: Callable[[], Mapping[str, Any]]) -> dict[str, Any]:
+    """The configuration of a NEGNN, with its ``fine_tune``, which versions up to 0.1 left out: the weights tell it."""
+    if "fine_tune" in config or config.get("class") != "NEGNNModel" or config.get("encoder") is None:
+        return config
+    states, rate = read_states(), None
+    if "optimizer_state_dict" in states:
+        groups = states["optimizer_state_dict"]["param_groups"]
+        rate = groups[1].get("initial_lr", groups[1]["lr"]) if len(groups) == 2 else None
+    elif "kernel" not in states and (config.get("mode"), config.get("level")) == ("regression", "crystal"):
+        rate = _USUAL_RATE  # which one it was is not known
+    return {**config, "fine_tune": rate}
+
+
 def arguments_of(config: dict[str, Any], source: str) -> dict[str, Any]:
     """Constructor arguments of the :class:`CrystalSSLModel` that a configuration describes.
 
@@ -89,6 +126,8 @@ def check_config(checkpoint: str | Path, config: dict[str, Any]) -> dict[str, An
     for key, value in ours.items():
         if key in _GRAPHS and None in (value, stored[key]):
             continue
+        if key == "fine_tune" and (key not in stored or None not in (value, stored[key])):
+            continue  # a learning rate may change
         if stored.get(key) != value:
             raise CheckpointError(str(checkpoint), f"{key} = {stored.get(key)}, this model has {value}")
     return stored

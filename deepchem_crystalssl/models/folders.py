@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from difflib import get_close_matches
 from collections.abc import Mapping
 from importlib.resources import as_file, files
 from pathlib import Path
@@ -15,7 +16,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 
 from ..errors import CheckpointError
-from .checkpoints import CONFIG, read_config
+from .checkpoints import CONFIG, newest_checkpoint, read_checkpoint, read_config, with_fine_tune
 from .resumable import ResumableModel
 
 Model = TypeVar("Model", bound=ResumableModel)
@@ -55,15 +56,18 @@ def open_folder(name_or_path: str | Path | None, classes: Mapping[str, type[Mode
     content = read_card(folder) if is_saved else {"config": read_config(folder)}
     name = content["config"].get("class", "CrystalSSLModel")
     if name not in classes:
+        remedy = "load_pretrained opens every model of this package."
+        if name == "NEGNNModel":
+            remedy = (
+                "Name a pretrained model; for a NEGNN use NEGNNModel.from_folder(folder).predict_embedding(dataset)."
+            )
         raise CheckpointError(
-            str(folder),
-            f"a model of class {name}",
-            f"the folder must hold a {' or '.join(classes)}",
-            "load_pretrained opens every model of this package.",
+            str(folder), f"a model of class {name}", f"the folder must hold a {' or '.join(classes)}", remedy
         )
     source = str(folder / (CARD if is_saved else CONFIG))
     if not is_saved:
-        model = classes[name].from_config(content["config"], source, **{"model_dir": str(folder), **kwargs})
+        config = with_fine_tune(content["config"], lambda: _read_newest(folder))
+        model = classes[name].from_config(config, source, **{"model_dir": str(folder), **kwargs})
         model.restore(model_dir=str(folder))
         return model
     digest = sha256(folder / WEIGHTS)
@@ -74,10 +78,22 @@ def open_folder(name_or_path: str | Path | None, classes: Mapping[str, type[Mode
             "weights must be those the card describes",
             "Copy or install the model's folder again.",
         )
-    model = classes[name].from_config(content["config"], source, **kwargs)
-    model.take_over(_read_weights(folder / WEIGHTS), model.components, str(folder / WEIGHTS))
+    states = _read_weights(folder / WEIGHTS)
+    config = with_fine_tune(content["config"], lambda: states)
+    model = classes[name].from_config(config, source, **kwargs)
+    model.take_over(states, model.components, str(folder / WEIGHTS))
     model.card = content["card"]
     return model
+
+
+def _read_newest(folder: Path) -> Mapping[str, Any]:
+    """The newest checkpoint of a training."""
+    newest = newest_checkpoint(folder)
+    if newest is None:
+        raise CheckpointError(
+            str(folder), "no checkpoint", "the folder of a training holds checkpoints", "Train first, or name another."
+        )
+    return read_checkpoint(newest)
 
 
 def _read_weights(path: Path) -> dict[str, dict[str, torch.Tensor]]:
@@ -108,7 +124,10 @@ def read_card(folder: str | Path) -> dict[str, Any]:
         missing = {"config", "sha256", "card"} - set(content)
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise CheckpointError(
-            str(path), f"no card ({error})", remedy="Name a folder that a model was saved or trained in."
+            str(path),
+            "no card here" if isinstance(error, OSError) else f"no card ({error})",
+            "a folder that a model was saved in has a card, in JSON",
+            "Name a folder that a model was saved or trained in.",
         ) from error
     if version > FORMAT:
         raise CheckpointError(
@@ -150,12 +169,14 @@ def _find(name_or_path: str | Path) -> Path:
             return shipped
     if Path(name_or_path).is_dir():
         return Path(name_or_path)
-    known = ", ".join(list_pretrained()["name"]) or "none"
+    known = list_pretrained()["name"].tolist()
+    near = get_close_matches(str(name_or_path), known, 1)
+    hint = f"Did you mean {near[0]!r}? " if near else ""
     raise CheckpointError(
         str(name_or_path),
         "no model",
         "a model is the name of a shipped one, or a folder that one was saved or trained in",
-        f"Shipped are: {known}.",
+        f"{hint}Shipped are: {', '.join(known) or 'none'}.",
     )
 
 
@@ -164,4 +185,9 @@ def sha256(path: Path) -> str:
     try:
         return hashlib.sha256(path.read_bytes()).hexdigest()
     except OSError as error:
-        raise CheckpointError(str(path), f"cannot be read: {error}") from error
+        raise CheckpointError(
+            str(path),
+            f"cannot be read ({error.strerror})",
+            "the folder of a model holds its weights",
+            "Copy the model's folder again, or name another one.",
+        ) from error

@@ -55,18 +55,20 @@ def check_datapoints(X: Iterable[Any], dataset: Dataset, ids: Any = None) -> Non
     UnsupportedObjectError
     """
     for k, datapoint in enumerate(X):
-        if isinstance(datapoint, CrystalGraph):
-            continue
-        position = k if ids is None else int(np.flatnonzero(dataset.ids == ids[k])[0])
-        failed = isinstance(datapoint, np.ndarray) and datapoint.size == 0
-        error = UnsupportedObjectError(
-            f"datapoint {position}",
-            "an empty array, as a failed featurization leaves it" if failed else an_object(datapoint),
-            "every datapoint is a CrystalGraph",
-            "Leave the failed rows out, as CrystalLoader does." if failed else "Featurize with CrystalGraphFeaturizer.",
-        )
-        error.index = position
-        raise error
+        if not isinstance(datapoint, CrystalGraph):
+            raise _no_graph(datapoint, k if ids is None else int(np.flatnonzero(dataset.ids == ids[k])[0]))
+
+
+def _no_graph(datapoint: Any, position: int) -> UnsupportedObjectError:
+    failed = isinstance(datapoint, np.ndarray) and datapoint.size == 0
+    error = UnsupportedObjectError(
+        f"datapoint {position}",
+        "an empty array, as a failed featurization leaves it" if failed else an_object(datapoint),
+        "every datapoint is a CrystalGraph",
+        "Leave the failed rows out, as CrystalLoader does." if failed else "Featurize with CrystalGraphFeaturizer.",
+    )
+    error.index = position
+    return error
 
 
 @dataclass(frozen=True)
@@ -144,11 +146,13 @@ def enumerate_model_graphs(
     if items is None:
         yield from make(source, report=report, **options)
         return
-    position = 0
-    for is_finished, run in groupby(items, lambda item: isinstance(item, CrystalGraph)):
+    position, of_graphs = 0, isinstance(source, Dataset)
+    for is_finished, run in groupby(items, lambda item: of_graphs or isinstance(item, CrystalGraph)):
         if is_finished:
             for position, graph in enumerate(run, position):
                 try:
+                    if not isinstance(graph, CrystalGraph):
+                        raise _no_graph(graph, position)
                     if edges and graph_options is not None:
                         graph_options.check(graph)
                 except CrystalInputError as error:

@@ -7,7 +7,7 @@ from copy import deepcopy
 from dataclasses import asdict
 from itertools import compress
 from pathlib import Path
-from typing import Any, cast, get_args
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -15,7 +15,7 @@ from deepchem.data import Dataset
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ..errors import CheckpointError, OptionError
+from ..errors import CheckpointError
 from ..data.datasets import records_of
 from .embedding import embed_graphs, evaluation_mode
 from .folders import DEFAULT, open_folder
@@ -30,7 +30,7 @@ from ..nn.links import Engine
 from ..nn.negnn import NEGNN, KernelRegression, LabelScale, Mode, PredictionLevel, PropertyPredictor
 from ..nn.normalization import slow_statistics
 from .optimizers import FusedAdamW, WarmUpCosine
-from .options import check_choice, check_count
+from .options import check_layers, check_negnn
 from ..pretext.objectives import Descriptors
 from .resumable import ResumableModel
 
@@ -140,20 +140,11 @@ class NEGNNModel(ResumableModel):
         seed: int = 0,
         **kwargs: Any,
     ):
-        check_choice("mode", mode, get_args(Mode))
-        check_choice("level", level, get_args(PredictionLevel))
-        check_count("n_tasks", n_tasks, 1)
-        check_count("n_classes", n_classes, 2)
-        if isinstance(backbone, str):
-            check_choice("backbone", backbone, BACKBONES)
-        elif width is not None:
-            raise OptionError("width", width, "a module of your own has a width", "Leave width out.")
-        if uncertainty and mode != "regression":
-            raise OptionError("uncertainty", True, "only a regression learns its error", "Use the probabilities.")
-        if fine_tune is not None and pretrained is None:
-            raise OptionError("fine_tune", fine_tune, "there must be an encoder to tune", "Name one with pretrained=.")
-        if not 0 <= kernel_share <= 1:
-            raise OptionError("kernel_share", kernel_share, "a share is between 0 and 1")
+        check_negnn(
+            mode=mode, n_tasks=n_tasks, n_classes=n_classes, level=level, backbone=backbone, width=width,
+            uncertainty=uncertainty, fine_tune=fine_tune, pretrained=pretrained, kernel_share=kernel_share,
+            hidden=hidden, dropout=dropout, learning_rate=learning_rate, engine=engine,
+        )  # fmt: skip
         self.mode, self.n_tasks, self.n_classes, self.level = mode, n_tasks, n_classes, level
         self.labels = LabelReader(mode, n_tasks, n_classes, level)
         self.kernel_share = kernel_share
@@ -161,6 +152,8 @@ class NEGNNModel(ResumableModel):
         source = _opened(pretrained)
         self._encoder_arguments = None if source is None else source.encoder_arguments
         encoder = None if source is None else deepcopy(source.crystal_encoder)
+        if encoder is not None:
+            check_layers(layers, len(encoder.convolutions))
         self._width, self._backbone, self._hidden, self._dropout = width, backbone, hidden, dropout
         n_outputs = n_tasks * (n_classes if mode == "classification" else 1 + uncertainty)
         with torch.random.fork_rng(devices=[]):
@@ -256,6 +249,7 @@ class NEGNNModel(ResumableModel):
             "dropout": self._dropout,
             "layers": None if self.layers is None else list(self.layers),
             "encoder": self._encoder_arguments,
+            "fine_tune": self.fine_tune,
             **{name: getattr(self, name) for name in _PLAIN},
             **self._graph_config(),
         }
@@ -420,7 +414,7 @@ class NEGNNModel(ResumableModel):
 
 _PLAIN = ("mode", "n_tasks", "n_classes", "level", "uncertainty", "kernel_share")
 _BOUND = ("backbone", "hidden", "dropout", "layers", *_PLAIN)
-_LATER = ("width", "cutoff", "max_neighbors")  # unknown to configurations of version 0.1
+_LATER = ("width", "fine_tune", "cutoff", "max_neighbors")  # unknown to configurations of version 0.1
 
 
 class _UntilTheEnd(WarmUpCosine):

@@ -3,13 +3,24 @@
 from __future__ import annotations
 
 import inspect
+import math
+from collections.abc import Iterable, Mapping, Sequence
 from difflib import get_close_matches
-from typing import Any
+from numbers import Real
+from typing import Any, get_args
+
 
 from ..errors import OptionError
+from ..nn.backbones import BACKBONES
+from ..nn.crystal_encoder import CrystalEncoder
+from ..nn.links import Engine
+from ..nn.negnn import Mode, PredictionLevel
+from ..nn.xrd_encoder import XRDEncoder
 from .checkpoints import NO_TASK
+from .optimizers import LearningRateSchedule
 
 _OF_FINE_TUNING = ("task", "n_tasks", "n_classes", "layer_decay", "unfreeze_every")
+_ENCODERS: dict[str, type] = {"encoder": CrystalEncoder, "xrd_encoder": XRDEncoder}
 _SET_BY_THE_MODEL = {"self", "model", "components", "loss"}
 
 
@@ -47,9 +58,23 @@ def refuse_unknown(model: type, options: dict[str, Any]) -> None:
     known = arguments_of(model)
     for name in options:
         if name not in known:
-            near = get_close_matches(name, sorted(known), 1)
-            hint = f"; did you mean {near[0]!r}?" if near else f"; there are {', '.join(sorted(known))}"
+            inner = [where for where, encoder in _ENCODERS.items() if where in known and name in _parameters(encoder)]
+            hint = f"; it is one of {inner[0]}=dict({name}=...)" if inner else _hint(name, known | _inner(known))
             raise TypeError(f"{model.__name__}: unknown argument {name!r}{hint}")
+
+
+def _parameters(encoder: type) -> set[str]:
+    return set(inspect.signature(encoder).parameters)
+
+
+def _inner(known: set[str]) -> set[str]:
+    """The arguments of the encoders of a model that takes them as a dict."""
+    return {name for where, encoder in _ENCODERS.items() if where in known for name in _parameters(encoder)}
+
+
+def _hint(name: str, known: set[str]) -> str:
+    near = get_close_matches(name, sorted(known), 1)
+    return f"; did you mean {near[0]!r}?" if near else f"; there are {', '.join(sorted(known))}"
 
 
 def check_choice(name: str, value: Any, known: Any) -> None:
@@ -76,3 +101,107 @@ def check_count(name: str, value: Any, least: int) -> None:
         whole = False
     if not whole or value < least:
         raise OptionError(name, repr(value), f"{name} must be a whole number of at least {least}")
+
+
+def check_number(
+    name: str, value: Any, above: float | None = None, least: float | None = None, below: float | None = None,
+    most: float | None = None, unit: str = "",
+) -> None:  # fmt: skip
+    """Refuse what is not a finite number within these bounds.
+
+    Raises
+    ------
+    OptionError
+    """
+    bounds = {"above": above, "at least": least, "below": below, "at most": most}
+    words = " and ".join(f"{word} {bound:g}" for word, bound in bounds.items() if bound is not None)
+    is_number = isinstance(value, Real) and not isinstance(value, bool) and math.isfinite(value)
+    if (
+        not is_number
+        or (above is not None and not value > above)
+        or (least is not None and not value >= least)
+        or (below is not None and not value < below)
+        or (most is not None and not value <= most)
+    ):
+        rule = f"{name} must be a number {words}{' ' + unit if unit else ''}"
+        raise OptionError(name, repr(value), rule, f"Give {name} such a value, or leave it out.")
+
+
+def check_layers(layers: Sequence[int] | None, depth: int) -> None:
+    """Refuse layers that an encoder of so many convolutions does not have.
+
+    Raises
+    ------
+    OptionError
+    """
+    if layers is None:
+        return
+    is_list = isinstance(layers, Iterable) and not isinstance(layers, str)
+    if not is_list or not list(layers) or any(k not in range(-depth - 1, depth + 1) for k in layers):
+        rule = f"layers are whole numbers from 0 (the element) to {depth} (the last) of the encoder, at least one"
+        raise OptionError("layers", repr(layers), rule, "Give such a list, or None for all layers.")
+
+
+def check_training(learning_rate: Any, engine: Any, max_gradient: Any = 1.0) -> None:
+    """Refuse options of a training that cannot be used; a learning rate may also be a schedule of DeepChem.
+
+    Raises
+    ------
+    OptionError
+    """
+    if not isinstance(learning_rate, LearningRateSchedule):
+        check_number("learning_rate", learning_rate, above=0)
+    check_choice("engine", engine, get_args(Engine))
+    check_number("max_gradient", max_gradient, above=0)
+
+
+def check_encoder(name: str, arguments: Mapping[str, Any], encoder: type) -> None:
+    """Refuse arguments of an encoder that do not exist, and sizes below 1.
+
+    Raises
+    ------
+    TypeError
+        Naming the argument and the most similar one that exists.
+    OptionError
+    """
+    known = _parameters(encoder)
+    for key in arguments:
+        if key not in known:
+            raise TypeError(f"{name}: unknown argument {key!r}{_hint(key, known)}")
+    for key in ("width", "n_layers", "channels", "embedding_size", "hidden"):
+        if key in arguments:
+            value = arguments[key]
+            for size in value if isinstance(value, list | tuple) else [value]:
+                check_count(f"{name}[{key!r}]", size, 1)
+
+
+def check_negnn(
+    *, mode: Any, n_tasks: Any, n_classes: Any, level: Any, backbone: Any, width: Any, uncertainty: Any, fine_tune: Any,
+    pretrained: Any, kernel_share: Any, hidden: Any, dropout: Any, learning_rate: Any, engine: Any,
+) -> None:  # fmt: skip
+    """Refuse arguments of a NEGNN that cannot be used, alone or together.
+
+    Raises
+    ------
+    OptionError
+    """
+    check_choice("mode", mode, get_args(Mode))
+    check_choice("level", level, get_args(PredictionLevel))
+    check_count("n_tasks", n_tasks, 1)
+    check_count("n_classes", n_classes, 2)
+    check_count("hidden", hidden, 1)
+    if isinstance(backbone, str):
+        check_choice("backbone", backbone, BACKBONES)
+    elif width is not None:
+        raise OptionError("width", width, "a module of your own has a width", "Leave width out.")
+    if width is not None:
+        check_count("width", width, 1)
+    if uncertainty and mode != "regression":
+        raise OptionError("uncertainty", True, "only a regression learns its error", "Use the probabilities.")
+    if fine_tune is not None and pretrained is None:
+        raise OptionError("fine_tune", fine_tune, "there must be an encoder to tune", "Name one with pretrained=.")
+    if fine_tune is not None:
+        check_number("fine_tune", fine_tune, above=0)
+    check_number("kernel_share", kernel_share, least=0, most=1)
+    check_number("dropout", dropout, least=0, below=1)
+    check_training(learning_rate, engine)

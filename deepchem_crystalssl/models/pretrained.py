@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -11,13 +12,21 @@ import torch
 from safetensors.torch import save_file
 
 from .. import __version__
-from ..errors import CheckpointError, an_object
+from ..errors import CheckpointError, UnsupportedObjectError, an_object
 from .folders import CARD, DEFAULT, FORMAT, WEIGHTS, list_pretrained, open_folder, read_card, sha256
 from .negnn import NEGNNModel
 from .pretraining import CrystalSSLModel
 from .resumable import ResumableModel
 
-__all__ = ["DEFAULT", "list_pretrained", "load_pretrained", "open_model", "read_card", "save_pretrained"]
+__all__ = [
+    "DEFAULT",
+    "list_pretrained",
+    "load_encoder",
+    "load_pretrained",
+    "open_model",
+    "read_card",
+    "save_pretrained",
+]
 
 _MODELS: dict[str, type[ResumableModel]] = {cls.__name__: cls for cls in (CrystalSSLModel, NEGNNModel)}
 _SMALL = 1024  # numbers; smaller tensors, statistics among them, stay in single precision
@@ -107,6 +116,28 @@ def load_pretrained(name_or_path: str | Path | None = None, **kwargs: Any) -> An
         If there is no such model, its files were changed, or a newer version wrote them.
     """
     return open_folder(name_or_path, _MODELS, **kwargs)
+
+
+def load_encoder(model: Any = None) -> CrystalSSLModel:
+    """The pretrained model that is given, or named as in :func:`load_pretrained`; no other model gives vectors.
+
+    Raises
+    ------
+    CheckpointError
+        If there is no such model, or it is a NEGNN.
+    UnsupportedObjectError
+        If it is an object of another kind.
+    """
+    if isinstance(model, CrystalSSLModel):
+        return model
+    if model is None or isinstance(model, str | os.PathLike):
+        return CrystalSSLModel.from_folder(DEFAULT if model is None else os.fspath(model))
+    raise UnsupportedObjectError(
+        "model",
+        an_object(model),
+        "vectors of crystals come from a CrystalSSLModel, its name or its folder",
+        "Give a pretrained model; the vectors of a NEGNN are those of its predict_embedding.",
+    )
 
 
 open_model = load_pretrained

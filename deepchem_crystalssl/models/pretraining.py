@@ -30,7 +30,7 @@ from ..nn.crystal_encoder import CrystalEncoder
 from ..nn.links import Engine
 from ..nn.xrd_encoder import XRDEncoder
 from .optimizers import FusedAdamW
-from .options import refuse_fine_tuning
+from .options import check_encoder, check_training, refuse_fine_tuning
 from ..pretext.batch import Modality, PretextBatch
 from ..pretext.objectives import Objective, needed_modalities
 from ..pretext.presets import resolve_objectives
@@ -145,6 +145,9 @@ class CrystalSSLModel(ResumableModel):
         self.objectives = preset.objectives
         self.encoder_arguments = {**preset.encoder, **(encoder or {})}
         self.xrd_encoder_arguments = {**preset.xrd_encoder, **(xrd_encoder or {})}
+        check_encoder("encoder", self.encoder_arguments, CrystalEncoder)
+        check_encoder("xrd_encoder", self.xrd_encoder_arguments, XRDEncoder)
+        check_training(kwargs.get("learning_rate", 0.001), engine, max_gradient)
         self.xrd_grid = grid.check()
         conditions = conditions or (TRAINING if preset.measured else None)
         self.conditions = conditions and conditions.check()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import signal
+import sys
 import threading
 import time
 from collections.abc import Iterator, Mapping
@@ -56,7 +57,7 @@ class Progress:
         if self.bar.disable:
             logger.info(text)
         else:
-            self.bar.write(text)
+            self.bar.write(text, file=sys.stderr)
 
 
 def _text(losses: Mapping[str, Any]) -> str:

@@ -14,15 +14,18 @@ from deepchem.models.optimizers import LearningRateSchedule
 from torch import Tensor, nn
 
 from ..data.datasets import with_own_randomness
-from ..errors import NoCrystalsError, OptionError, counted
+from ..errors import CheckpointError, NoCrystalsError, OptionError, counted
 from .checkpointed import CheckpointedModel
+from .checkpoints import newest_checkpoint, read_checkpoint
 from .embedding import evaluation_mode
 from .inputs import check_datapoints, check_dataset
 from .log import LOG, EarlyStopping, TrainingLog
-from .options import check_count
+from .options import check_count, check_number
 from .progress import Progress, stopping_after_a_step
 
 _BEST = "best"
+FIRST_CHECKPOINT_MINUTES = 2.0
+"""The first checkpoint of a fit comes after this time at the latest."""
 
 
 class ResumableModel(CheckpointedModel):
@@ -48,6 +51,9 @@ class ResumableModel(CheckpointedModel):
         self.max_gradient = max_gradient
         self._losses: dict[str, Tensor] = {}
         self._saved_at = 0.0
+        self._save_after = 0.0
+        self._folder_is_own = False
+        check_number("max_gradient", max_gradient, above=0)
         check_count("batch_size", kwargs.get("batch_size", 100), max(1, self.min_batch))
         super().__init__(*args, **kwargs)
 
@@ -130,7 +136,8 @@ class ResumableModel(CheckpointedModel):
         callbacks : callable or sequence of callable
             Called as ``f(model, step)`` after every step.
         checkpoint_minutes : float
-            A checkpoint is also written whenever this time has passed since the last one.
+            A checkpoint is also written whenever this time has passed since the last one; the first one after 2 minutes
+            at the latest.
         **kwargs
             As DeepChem's ``fit``: ``checkpoint_interval`` (in steps; 0 for no checkpoints at all),
             ``max_checkpoints_to_keep``, ``all_losses``, ``deterministic``, ``variables``.
@@ -153,11 +160,13 @@ class ResumableModel(CheckpointedModel):
         check_count("nb_epoch", nb_epoch, 0)
         self.check_data(dataset, "dataset", self.min_batch)
         if validation is not None:
-            self.check_data(validation, "validation", 1)
+            self.check_data(validation, "validation", self.min_batch)
         deterministic = kwargs.pop("deterministic", False)
         restored = restore and bool(self.get_checkpoints())
         if restored:
             self.restore()
+        else:
+            self._warn_of_earlier_run()
         self._ensure_built()
         done = self._global_step if restore else 0
         first = self._global_step - done
@@ -167,7 +176,7 @@ class ResumableModel(CheckpointedModel):
         stopping = EarlyStopping(log, patience, since=first)
         epochs = self._epochs(dataset, nb_epoch, deterministic, done, first)
         keep, saves = kwargs.get("max_checkpoints_to_keep", 5), kwargs.get("checkpoint_interval", 1000) > 0
-        self._saved_at = time.monotonic()
+        self._saved_at, self._save_after = time.monotonic(), min(checkpoint_minutes, FIRST_CHECKPOINT_MINUTES)
         total = self._count_batches(dataset) * nb_epoch
         given = [callbacks] if callable(callbacks) else list(callbacks)
         with Progress(total, done, progress) as bar, stopping_after_a_step() as stop:
@@ -182,8 +191,9 @@ class ResumableModel(CheckpointedModel):
                     self._write_means(log)
 
             def save_in_time(model: Any, step: int, **_: Any) -> None:
-                if saves and time.monotonic() - self._saved_at >= 60 * checkpoint_minutes:
+                if saves and time.monotonic() - self._saved_at >= 60 * self._save_after:
                     self.save_checkpoint(keep)
+                    self._save_after = checkpoint_minutes
                 stop.raise_if_asked()
 
             try:
@@ -211,6 +221,24 @@ class ResumableModel(CheckpointedModel):
             raise NoCrystalsError(
                 item, counted(len(dataset), "crystal"), f"training needs at least {least}", "Give it more crystals."
             )
+
+    def _warn_of_earlier_run(self) -> None:
+        """Say that the folder holds checkpoints of another run, which this fit would replace one after another."""
+        newest = None if self._folder_is_own else newest_checkpoint(self.model_dir)
+        if newest is None:
+            return
+        try:
+            run = f"a run of {read_checkpoint(newest)['global_step']} steps"
+        except (CheckpointError, KeyError):
+            run = "a checkpoint that cannot be read"
+        steps = getattr(self, "_global_step", 0)
+        start = f"goes on from step {steps}, with" if steps else "starts anew at step 0, from"
+        warnings.warn(
+            f"{self.model_dir} holds {run}; this fit {start} the weights that the model has in memory, and replaces "
+            "these checkpoints. Pass restore=True to go on with that run, or name another model_dir.",
+            UserWarning,
+            stacklevel=3,
+        )
 
     def prepare_fit(self, dataset: Dataset, first_step: int, nb_epoch: int) -> None:
         """Called before the first step of a training that began, or will begin, at ``first_step``."""
@@ -300,3 +328,24 @@ class ResumableModel(CheckpointedModel):
         """
         super().save_checkpoint(max_checkpoints_to_keep, model_dir)
         self._saved_at = time.monotonic()
+        self._folder_is_own |= model_dir in (None, self.model_dir)
+
+    def restore(
+        self, components: list[str] | None = None, checkpoint: str | None = None, model_dir: str | None = None
+    ) -> None:
+        """Load a checkpoint: everything, to go on training, or the weights of some components only.
+
+        Parameters
+        ----------
+        components : list of str, optional
+            Load only these, without the optimizer's state, which belongs to a full restore.
+        checkpoint, model_dir : str, optional
+            By default the newest checkpoint of this model's folder.
+
+        Raises
+        ------
+        CheckpointError
+            If there is none, or it was written by a model of another configuration.
+        """
+        super().restore(components, checkpoint, model_dir)
+        self._folder_is_own |= components is None and checkpoint is None and model_dir in (None, self.model_dir)

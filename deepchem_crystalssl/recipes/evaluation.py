@@ -19,7 +19,7 @@ from ..errors import Report
 from ..evaluation.metrics import alignment, duplicate_groups, retrieval_recall, spread, uniformity
 from ..evaluation.probes import linear_probe, nearest_neighbor_probe
 from ..models.embedding import embed_graphs
-from ..models.pretrained import open_model
+from ..models.pretrained import load_encoder
 from ..models.pretraining import CrystalSSLModel
 from .._names import renamed_arguments
 from .conditions import conditions_of
@@ -56,7 +56,7 @@ def evaluate(
         controls ``random encoder`` (same architecture with random weights), ``shuffled pairs`` (of crystals and
         patterns) and ``constant`` (every label predicted by a constant).
     """
-    trained = model if isinstance(model, CrystalSSLModel) else open_model(model)
+    trained = load_encoder(model)
     dataset = store if isinstance(store, CrystalStore) else CrystalStore(store)
     graphs = list(dataset.X)
     patterns: np.ndarray | None = None

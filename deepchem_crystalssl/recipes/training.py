@@ -15,7 +15,7 @@ from sklearn.model_selection import GroupShuffleSplit
 
 from ..data.datasets import CrystalStore
 from ..diffraction.grid import XRDGrid
-from ..errors import CheckpointError, RecipeError, counted
+from ..errors import CheckpointError, NoCrystalsError, RecipeError, counted
 from ..models.optimizers import FusedAdamW, WarmUpCosine
 from ..models.pretraining import CrystalSSLModel
 from .conditions import conditions_of
@@ -142,6 +142,7 @@ def pretrain(
     settings = {**RECIPE, **_checked(recipe, "recipe")}
     dataset = store if isinstance(store, CrystalStore) else CrystalStore(store)
     train, unseen = _split(dataset, settings["validation"], settings["seed"])
+    _check_parts(len(train), unseen, settings["validation"])
     steps = settings["epochs"] * max(1, len(train) // settings["batch_size"])
     try:
         conditions = conditions_of(settings["conditions"])
@@ -197,6 +198,22 @@ def _change(name: str, before: Any, now: Any) -> str:
     if before["crystals"] == now["crystals"]:
         return f"trained with another store: both have {crystals}, but not the same"
     return f"trained with a store of {counted(before['crystals'], 'crystal')}, and now the store has {crystals}"
+
+
+def _check_parts(n_train: int, unseen: CrystalStore | None, fraction: float) -> None:
+    """Refuse a part that is too small to train on or to measure on."""
+    n_unseen = 0 if unseen is None else len(unseen)
+    parts = {"training": n_train} if unseen is None else {"training": n_train, "validation": n_unseen}
+    for name, count in parts.items():
+        if count < CrystalSSLModel.min_batch:
+            other = "smaller" if name == "training" else "larger"
+            remedy = f"Train on more crystals, or choose a {other} share with validation, or validation = 0 for none."
+            raise NoCrystalsError(
+                f"{name} part",
+                f"{count} of the {n_train + n_unseen} crystals of the store (validation = {fraction})",
+                f"the {name} part needs at least {CrystalSSLModel.min_batch} crystals",
+                remedy if unseen is not None else "Train on more crystals.",
+            )
 
 
 def _remember(folder: Path, settings: Mapping[str, Any], store: CrystalStore) -> None:

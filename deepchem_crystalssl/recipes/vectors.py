@@ -15,7 +15,7 @@ from ..crystals.neighbors import iterate_graphs
 from ..crystals.store import open_source
 from ..errors import NoCrystalsError, Report
 from ..models.embedding import Level, Space
-from ..models.pretrained import open_model
+from ..models.pretrained import load_encoder
 from ..models.pretraining import CrystalSSLModel
 
 
@@ -51,7 +51,7 @@ def embed_table(
     NoCrystalsError
         If no crystal of the source could be embedded.
     """
-    model = model if isinstance(model, CrystalSSLModel) else open_model(model)
+    model = load_encoder(model)
     report, lost = Report(), Report()
     crystals = list(
         iterate_graphs(open_source(source), disorder=disorder, on_error="skip", report=report, progress=progress)

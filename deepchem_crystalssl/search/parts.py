@@ -45,9 +45,9 @@ class ModelReference:
     def opened(self) -> CrystalSSLModel:
         """The model, read when it is first asked for."""
         if self._opened is None:
-            from ..models.pretrained import open_model
+            from ..models.pretrained import load_encoder
 
-            self._opened = open_model(self.name)
+            self._opened = load_encoder(self.name)
         return self._opened
 
 

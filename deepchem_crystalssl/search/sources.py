@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,7 +10,7 @@ import pandas as pd
 from ..crystals.disorder import Disorder
 from ..crystals.reading import read_structures
 from ..errors import NoCrystalsError, OnError, QueryError, Report
-from ..models.pretrained import DEFAULT, open_model
+from ..models.pretrained import DEFAULT, load_encoder
 from .catalogue import by_id
 from .parts import IndexParts, ModelReference, assemble
 from .queries import distinct_names
@@ -63,4 +62,4 @@ def ids_for(names: list[str], metadata: pd.DataFrame | None) -> list[str]:
 def reference_to(model: str | Path | CrystalSSLModel | None) -> ModelReference:
     """The model, opened; one that is not named is the default."""
     named = DEFAULT if model is None else model
-    return ModelReference(named, open_model(named) if isinstance(named, str | os.PathLike) else None)
+    return ModelReference(named, load_encoder(named))

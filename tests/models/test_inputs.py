@@ -15,7 +15,7 @@ from deepchem_crystalssl import (
     structures_to_graphs,
 )
 from deepchem_crystalssl.crystals import neighbors
-from deepchem_crystalssl.errors import GraphMismatchError, Report
+from deepchem_crystalssl.errors import GraphMismatchError, Report, UnsupportedObjectError
 from deepchem_crystalssl.models.inputs import GraphOptions
 
 SMALL = dict(encoder=dict(width=8, n_layers=1, hidden=8, embedding_size=8), batch_size=8)
@@ -170,3 +170,18 @@ def test_an_atom_without_neighbours_has_a_prediction(usual, options):
     model.fit(numpy_dataset(graphs, np.arange(8.0)), nb_epoch=2)
     assert np.isfinite(model.predict(numpy_dataset(graphs))).all()
     assert all(torch.isfinite(value).all() for value in model.model.state_dict().values())
+
+
+@pytest.mark.parametrize("bad", [np.array([]), None, "junk"], ids=["empty", "None", "text"])
+@pytest.mark.parametrize("space", ["shared", "pattern"])
+def test_a_datapoint_that_is_no_graph_is_named_by_embed(usual, bad, space):
+    X = np.empty(8, object)
+    X[:] = usual[:8]
+    X[5] = bad
+    model, dataset = load_pretrained("small"), dc.data.NumpyDataset(X)
+    with pytest.raises(UnsupportedObjectError, match="^datapoint 5") as caught:
+        model.embed(dataset, space=space, progress=False)
+    assert caught.value.index == 5
+    report = Report()
+    assert len(model.embed(dataset, space=space, on_error="skip", report=report, progress=False)) == 7
+    assert report.indices == [5]

@@ -1,11 +1,14 @@
 """Arguments: unknown ones are refused, known ones change the model, also in DeepChem's search over them."""
 
+from functools import partial
+
 import deepchem as dc
 import numpy as np
 import pytest
 
 from deepchem_crystalssl import CrystalSSLModel, NEGNNModel
 from deepchem_crystalssl.diffraction.conditions import MeasurementConditions
+from deepchem_crystalssl.errors import OptionError
 
 
 @pytest.mark.parametrize(
@@ -86,3 +89,42 @@ def test_a_grid_search_over_what_does_not_exist_fails(parts):
     metric = dc.metrics.Metric(dc.metrics.mae_score)
     with pytest.raises(TypeError, match="n_leyers"):
         search.hyperparam_search({"n_leyers": [1, 2]}, *parts, metric, nb_epoch=1, use_max=False)
+
+
+NEGNN = partial(NEGNNModel, pretrained=None)
+SSL = partial(CrystalSSLModel, "kong2024")
+
+
+@pytest.mark.parametrize(
+    "model, options, rule",
+    [
+        *[(m, {"max_gradient": v}, "above 0") for m in (NEGNN, SSL) for v in (0, -1.0, float("nan"))],
+        *[(m, {"engine": "cuda"}, "auto, dgl, torch, fused") for m in (NEGNN, SSL)],
+        *[(m, {"cutoff": v}, "above 0 Å") for m in (NEGNN, SSL) for v in (0, -8.0, "8")],
+        *[(m, {"max_neighbors": v}, "at least 1") for m in (NEGNN, SSL) for v in (0, 2.5)],
+        *[(m, {"learning_rate": v}, "above 0") for m in (NEGNN, SSL) for v in (0, -1e-3, "fast", None, float("inf"))],
+        *[(partial(NEGNNModel, pretrained="small"), {"fine_tune": v}, "above 0") for v in (0, -1e-4, True)],
+        *[(partial(NEGNNModel, pretrained="small"), {"layers": v}, "from 0") for v in ([9], [-9], [], 1, ["a"])],
+        *[(NEGNN, {"dropout": v}, "at least 0 and below 1") for v in (1.0, -0.1, "half")],
+        *[(NEGNN, {name: 0}, "at least 1") for name in ("hidden", "width")],
+        *[(SSL, {"encoder": {name: 0}}, "at least 1") for name in ("hidden", "width", "n_layers", "embedding_size")],
+        (SSL, {"encoder": {"hidden": [64, 0]}}, "at least 1"),
+        (partial(CrystalSSLModel, "joint"), {"xrd_encoder": {"channels": -1}}, "at least 1"),
+    ],
+)
+def test_values_that_cannot_be_used_are_refused_at_construction(model, options, rule):
+    (name,) = options
+    with pytest.raises(OptionError, match=f"^{name}.*{rule}.*[A-Z].*") as caught:
+        model(**options)
+    assert caught.value.remedy
+
+
+def test_misspelt_arguments_of_encoders_get_the_nearest_name():
+    with pytest.raises(TypeError, match="encoder: unknown argument 'widht'; did you mean 'width'"):
+        CrystalSSLModel(encoder=dict(widht=16))
+    with pytest.raises(TypeError, match="xrd_encoder: unknown argument 'chanels'; did you mean 'channels'"):
+        CrystalSSLModel(xrd_encoder=dict(chanels=16))
+    with pytest.raises(TypeError, match="'widht'; did you mean 'width'"):
+        CrystalSSLModel(widht=16)
+    with pytest.raises(TypeError, match=r"'width'; it is one of encoder=dict\(width=...\)"):
+        CrystalSSLModel(width=16)

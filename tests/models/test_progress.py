@@ -3,6 +3,7 @@
 import logging
 import os
 import signal
+import warnings
 
 import deepchem as dc
 import numpy as np
@@ -11,7 +12,7 @@ import torch
 
 from deepchem_crystalssl import CrystalSSLModel, NEGNNModel, plot_training
 from deepchem_crystalssl.errors import CheckpointError
-from deepchem_crystalssl.models import progress
+from deepchem_crystalssl.models import progress, resumable
 
 SMALL = dict(encoder=dict(width=8, n_layers=1, hidden=8, embedding_size=8), batch_size=8)
 
@@ -139,3 +140,38 @@ def test_the_picture_of_a_training(dataset, tmp_path):
         assert drawn[:, 0].tolist() == [4, 8, 12] and np.allclose(drawn[:, 1], rows["validation loss"])
     with pytest.raises(CheckpointError, match="training_log.jsonl"):
         plot_training(tmp_path)
+
+
+def test_the_first_checkpoint_by_time_comes_earlier(dataset, tmp_path, monkeypatch):
+    monkeypatch.setattr(resumable, "FIRST_CHECKPOINT_MINUTES", 0.0)
+    model = build(tmp_path / "default")
+    killed_at(4, model, dataset)
+    again = build(tmp_path / "default")
+    again.restore()
+    assert again.get_global_step() == 1  # the next ones after checkpoint_minutes
+    model = build(tmp_path / "no checkpoints")
+    killed_at(4, model, dataset, checkpoint_interval=0)
+    assert not model.get_checkpoints()
+
+
+# A folder that holds another run
+
+
+def test_a_fit_that_leaves_an_earlier_run_aside_says_so(dataset, tmp_path):
+    build(tmp_path).fit(dataset, nb_epoch=2)
+    with pytest.warns(UserWarning, match=r"a run of 8 steps.* starts anew at step 0.*restore=True") as caught:
+        build(tmp_path).fit(dataset, nb_epoch=1)
+    assert caught[0].filename == __file__
+
+
+def test_a_fit_that_goes_on_says_nothing(dataset, tmp_path):
+    with warnings.catch_warnings():
+        warnings.filterwarnings("error", ".* a run of .* steps")
+        model = build(tmp_path)
+        model.save_checkpoint()
+        model.fit(dataset, nb_epoch=1)
+        model.fit(dataset, nb_epoch=1)
+        build(tmp_path).fit(dataset, nb_epoch=3, restore=True)
+        opened = CrystalSSLModel.from_folder(tmp_path, batch_size=8)
+        opened.fit(dataset, nb_epoch=1)
+        assert opened.get_global_step() == 16
