@@ -88,9 +88,9 @@ def test_a_negnn_gives_no_vectors_of_crystals(dataset, structures, tmp_path, cap
                 use(folder)
     assert main(["embed", "prototypes.cif", "-o", str(tmp_path / "v.csv"), "--model", str(tmp_path / "run")]) == 2
     assert "predict_embedding" in capsys.readouterr().err
-    with pytest.raises(UnsupportedObjectError, match="a NEGNNModel.*predict_embedding"):
+    with pytest.raises(UnsupportedObjectError, match="of type NEGNNModel.*predict_embedding"):
         build_index(structures[:3], tmp_path / "index", model=model, progress=False)
-    with pytest.raises(UnsupportedObjectError, match="a NEGNNModel.*predict_embedding"):
+    with pytest.raises(UnsupportedObjectError, match="of type NEGNNModel.*predict_embedding"):
         CrystalEmbedding(pretrained=model).featurize(structures[0])
 
 
