@@ -290,8 +290,8 @@ class StoreError(CrystalInputError):
 class IndexFolderError(CrystalInputError):
     """An index on disk that cannot be read or written."""
 
-    rule = "an index is a folder that EmbeddingIndex.save or `crystalssl index` wrote"
-    remedy = "Build the index again, or name another folder."
+    rule = "an index is a folder that `crystalssl index` or EmbeddingIndex.save has written"
+    remedy = "Check the name of the folder, or build the index with `crystalssl index`."
 
 
 class QueryError(CrystalInputError):

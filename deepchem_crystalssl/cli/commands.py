@@ -34,7 +34,7 @@ def featurize(options: argparse.Namespace) -> int:
     size = sum(path.stat().st_size for path in options.output.glob("*.arrow")) / len(store)
     print(
         f"{counted(len(store), 'crystal')} in {options.output}/, {size:.0f} bytes each; "
-        "skipped.csv lists what was left out"
+        "skipped.csv lists any left out"
     )
     return 0
 
@@ -83,7 +83,7 @@ def index(options: argparse.Namespace) -> int:
         progress=_progress(options),
     )
     size = sum(path.stat().st_size for path in options.output.rglob("*") if path.is_file()) / 1e6
-    print(f"{counted(len(index), 'crystal')} in {options.output}/, {size:.0f} MB; skipped.csv lists what was left out")
+    print(f"{counted(len(index), 'crystal')} in {options.output}/, {size:.1f} MB; skipped.csv lists any left out")
     return 0
 
 

@@ -95,12 +95,12 @@ def _add_demo(add: _Add) -> None:
     demo = add(
         "demo",
         commands.demo,
-        "show on some crystals what a trained model knows: neighbours, patterns, a map",
+        "show what a trained model does with some crystals: neighbours, a pattern search, a map",
         "demo my_cifs/ -o demo --model small",
     )
     _add_source(demo, nargs="?", help="crystals, as for featurize (default: 288 prototype structures)")
     demo.add_argument(
-        "-o", "--output", type=folder_to_write, metavar="FOLDER", default=Path("demo"), help="for the results"
+        "-o", "--output", type=folder_to_write, metavar="FOLDER", default=Path("demo"), help="folder for the results"
     )
     _add_model(demo)
     _add_seed(demo, 0, "seed of the simulated measurements and of the map")
@@ -114,7 +114,7 @@ def _add_featurize(add: _Add) -> None:
         "featurize my_cifs/ -o store --disorder average",
     )
     _add_source(featurize)
-    featurize.add_argument("-o", "--output", type=folder_to_write, metavar="FOLDER", required=True, help="of the store")
+    featurize.add_argument("-o", "--output", type=folder_to_write, metavar="FOLDER", required=True, help="new folder")
     _add_disorder(featurize)
 
 
@@ -132,7 +132,7 @@ def _add_pretrain(add: _Add) -> None:
         type=folder_to_write,
         metavar="FOLDER",
         required=True,
-        help="of the model; a training that stopped goes on there",
+        help="folder for the model; a training that was interrupted continues there",
     )
     pretrain.add_argument(
         "--recipe",
@@ -142,16 +142,19 @@ def _add_pretrain(add: _Add) -> None:
     )
     pretrain.add_argument(
         "--preset",
-        help="objectives: joint, joint-measured, joint-measured-small, suzuki2022, " "kong2024, ... (default: joint)",
+        help="method of pretraining: joint, joint-measured, joint-measured-small, suzuki2022, kong2024, ... "
+        "(default: joint)",
     )
     pretrain.add_argument("--epochs", type=int, metavar="N", help="passes over the crystals (default: 20)")
-    pretrain.add_argument("--batch-size", type=int, metavar="N", help="crystals of a step (default: 256)")
+    pretrain.add_argument(
+        "--batch-size", type=int, metavar="N", help="number of crystals in a training step (default: 256)"
+    )
     pretrain.add_argument("--learning-rate", type=float, metavar="X", help="highest learning rate (default: 0.003)")
     pretrain.add_argument(
         "--validation",
         type=float,
         metavar="X",
-        help="fraction of the crystals, by whole chemical systems, that is kept for validation " "(default: 0.05)",
+        help="fraction of the crystals that is kept for validation, in whole chemical systems (default: 0.05)",
     )
     pretrain.add_argument(
         "--patience", type=int, metavar="N", help="stop after N epochs without a lower validation loss (default: never)"
@@ -159,7 +162,7 @@ def _add_pretrain(add: _Add) -> None:
     pretrain.add_argument(
         "--conditions",
         choices=CONDITIONS[1:],
-        help="under which the training patterns are measured (default: the preset's)",
+        help="measurement conditions of the simulated training patterns (default: those of the preset)",
     )
     pretrain.add_argument(
         "--instrument", action=Renamed, dest="conditions", choices=CONDITIONS[1:], help=argparse.SUPPRESS
@@ -206,7 +209,8 @@ def _add_embed(add: _Add) -> None:
         type=int,
         nargs="+",
         metavar="N",
-        help="layers of the encoder to concatenate, 0 is the element (default: those of the space)",
+        help="layers of the encoder whose vectors are joined; layer 0 knows a site, layer k also its neighbours within "
+        "k hops (default: those of the space)",
     )
     _add_disorder(embed)
 
@@ -219,19 +223,19 @@ def _add_index(add: _Add) -> None:
         "index my_cifs/ -o index --metadata properties.csv",
     )
     _add_source(index)
-    index.add_argument("-o", "--output", type=folder_to_write, metavar="FOLDER", required=True, help="of the index")
+    index.add_argument("-o", "--output", type=folder_to_write, metavar="FOLDER", required=True, help="new folder")
     _add_model(index)
     index.add_argument(
         "--metadata",
         type=Path,
         metavar="TABLE",
-        help=".csv or .parquet with a column material_id; its other columns can be filtered by and "
-        "coloured by (default: none)",
+        help=".csv or .parquet with a column material_id (for files: the name without suffix); its other columns are "
+        "shown with the answers, can colour the map and can be filtered by in Python (default: none)",
     )
     index.add_argument(
         "--no-patterns",
         action="store_true",
-        help="leave out simulated patterns; measured ones can then not be identified",
+        help="do not simulate powder patterns; the index can then not identify measured patterns",
     )
     _add_disorder(index)
 
@@ -244,17 +248,24 @@ def _add_search(add: _Add) -> None:
         "search mp-149 --index index -k 5\n  crystalssl search sample.xy --index index --elements Hg,S",
     )
     search.add_argument("query", nargs="+", help="ids, formulas or crystal files; or one measured pattern (.xy, ...)")
-    search.add_argument("--index", type=Path, metavar="FOLDER", required=True, help="written by the command index")
+    search.add_argument(
+        "--index", type=Path, metavar="FOLDER", required=True, help="folder written by the command index"
+    )
     search.add_argument("-k", type=int, metavar="N", default=10, help="number of answers")
     search.add_argument(
-        "--unlike", nargs="+", default=[], metavar="ID", help="crystals the answers should be unlike (default: none)"
+        "--unlike",
+        nargs="+",
+        default=[],
+        metavar="ID",
+        help="ids of crystals that the answers should not resemble (default: none)",
     )
     search.add_argument(
         "--elements",
         type=symbols,
         default=(),
         metavar="Fe,O",
-        help="the answers contain these; for a pattern, all elements the sample may contain (default: any)",
+        help="for crystals: elements that every answer contains; for a pattern: all elements that the sample may "
+        "contain (default: any)",
     )
     search.add_argument(
         "--without", type=symbols, default=(), metavar="Pb,Hg", help="the answers contain none of these (default: none)"
@@ -272,7 +283,7 @@ def _add_search(add: _Add) -> None:
         "--wavelength",
         type=wavelength,
         metavar="X",
-        help="of the pattern: CuKa, MoKa1, ... or in Å (default: the file's, else CuKa)",
+        help="wavelength of the pattern: CuKa, MoKa1, ... or a number in Å (default: that of the file, else CuKa)",
     )
     search.add_argument(
         "--picture",
@@ -285,7 +296,7 @@ def _add_search(add: _Add) -> None:
         "--output",
         type=file_to_write(".csv"),
         metavar="FILE.csv",
-        help="write the answers there too (default: print them)",
+        help="also write the answers to this file (default: print them only)",
     )
 
 
@@ -296,7 +307,9 @@ def _add_map(add: _Add) -> None:
         "draw the map of an index: pictures, and a page to explore it that works offline",
         "map index -o map --color band_gap Fe --format png svg",
     )
-    map.add_argument("index", type=Path, help="folder written by the command index; the layout is kept there")
+    map.add_argument(
+        "index", type=Path, help="folder written by the command index; the positions on the map are saved there"
+    )
     map.add_argument(
         "-o", "--output", type=folder_to_write, metavar="FOLDER", default=Path("map"), help="for the results"
     )
@@ -316,22 +329,24 @@ def _add_map(add: _Add) -> None:
         metavar="NAME=ID,ID,...",
         help="colour by similarity to a class that is given by examples (default: none)",
     )
-    map.add_argument("--format", nargs="+", default=["png"], choices=("png", "svg", "pdf"), help="of the pictures")
-    map.add_argument("--title", default="Map of materials", help="of the page")
+    map.add_argument(
+        "--format", nargs="+", default=["png"], choices=("png", "svg", "pdf"), help="formats of the pictures"
+    )
+    map.add_argument("--title", default="Map of materials", help="title of the page")
     map.add_argument(
         "--megabytes",
         type=float,
         metavar="X",
         default=60.0,
-        help="largest size of the page; patterns, then structures, are left out to meet it",
+        help="largest size of the page; if it is exceeded, patterns are left out, and then structures",
     )
-    _add_seed(map, None, "lay the map out anew with this seed (default: keep the layout)")
+    _add_seed(map, None, "compute the positions again with this seed (default: keep those that are saved)")
 
 
 def _add_explore(add: _Add) -> None:
     explore = add("explore", commands.explore, "open the map of an index in the browser", "explore index --port 8080")
     explore.add_argument("index", type=Path, help="folder written by the command index")
-    explore.add_argument("--port", type=int, metavar="N", default=8000, help="to listen on; 0 takes any free one")
+    explore.add_argument("--port", type=int, metavar="N", default=8000, help="port; 0 takes any free one")
     explore.add_argument("--host", default="127.0.0.1", help="address to listen on")
     explore.add_argument("--allow-remote", action="store_true", help="let other computers in; there are no passwords")
     explore.add_argument("--no-browser", action="store_true", help="only print the address")
@@ -341,7 +356,7 @@ def _add_evaluate(add: _Add) -> None:
     evaluate = add(
         "evaluate",
         commands.evaluate,
-        "measure what a model has learned, beside controls",
+        "measure what a model has learned, compared with random weights and other controls",
         "evaluate model test_store --labels gaps.csv -o measures.csv",
     )
     evaluate.add_argument("model", help="folder of the model, or name of one that comes with the package")
@@ -350,7 +365,7 @@ def _add_evaluate(add: _Add) -> None:
         "--conditions",
         choices=CONDITIONS,
         default="none",
-        help="under which the patterns to be looked up are measured; none: ideal patterns",
+        help="measurement conditions of the simulated patterns that are looked up; none: ideal patterns",
     )
     evaluate.add_argument("--instrument", action=Renamed, dest="conditions", choices=CONDITIONS, help=argparse.SUPPRESS)
     evaluate.add_argument(
@@ -365,5 +380,5 @@ def _add_evaluate(add: _Add) -> None:
         "--output",
         type=file_to_write(".csv"),
         metavar="FILE.csv",
-        help="write the table there too (default: print it only)",
+        help="also write the table to this file (default: print it only)",
     )

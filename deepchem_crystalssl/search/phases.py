@@ -241,7 +241,7 @@ def identify_among(
     allowed = allowed & np.asarray(vectors).any(axis=1)
     if not allowed.any():
         raise QueryError("filter", "no crystal is left", "at least one crystal must fulfil the conditions",
-                         "Loosen them.")  # fmt: skip
+                         "Loosen the conditions.")  # fmt: skip
     retrieve = partial(nearest_to_any, vectors, k=checked_k(candidates), allowed=allowed)
     return identify(two_theta, intensity, wavelength, checked_k(k), model, retrieve, structures, names)
 

@@ -105,7 +105,7 @@ def load(folder: str | Path) -> IndexParts:
         manifest = json.loads((folder / _MANIFEST).read_text())
         version, size, space, model = (manifest[name] for name in ("format", "crystals", "space", "model"))
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise IndexFolderError(str(folder), f"no readable {_MANIFEST} ({error})") from error
+        raise IndexFolderError(str(folder), f"its file {_MANIFEST} is missing or cannot be read ({error})") from error
     if version != FORMAT:
         raise IndexFolderError(str(folder), f"format {version}", f"this version reads format {FORMAT}")
     try:
