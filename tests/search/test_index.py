@@ -138,7 +138,7 @@ def test_nothing_else_is_overwritten(index, tmp_path):
     with pytest.raises(IndexFolderError, match="something else"):
         index.save(tmp_path)
     assert (tmp_path / "thesis.tex").exists()
-    with pytest.raises(IndexFolderError, match="no readable"):
+    with pytest.raises(IndexFolderError, match="missing or cannot be read"):
         EmbeddingIndex.load(tmp_path)
 
 
