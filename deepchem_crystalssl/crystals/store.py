@@ -21,7 +21,7 @@ from .disorder import Disorder
 from ..errors import CrystalInputError, NoCrystalsError, OnError, Report, StoreError, an_object, counted
 from .records import Crystal
 from .shards import FORMAT, MANIFEST, Shard, read_manifest, to_batch, write_json, write_shard
-from .store_source import StoreSource
+from .store_source import LISTING, StoreSource
 
 if TYPE_CHECKING:
     from .reading import StructureReader
@@ -83,6 +83,13 @@ def write_records(
     (5, 8)
     """
     folder = Path(path)
+    if (folder.exists() and not folder.is_dir()) or (folder.is_dir() and not _holds_a_store(folder)):
+        raise StoreError(
+            str(folder),
+            "holds something else",
+            "a store is written to a folder of its own",
+            "Name a new or empty folder.",
+        )
     folder.mkdir(parents=True, exist_ok=True)
     found = Report()
     try:
@@ -90,6 +97,12 @@ def write_records(
     finally:
         if report is not None:
             report.extend(found)
+
+
+def _holds_a_store(folder: Path) -> bool:
+    """Whether a folder is empty or holds a store, finished or not."""
+    names = {entry.name for entry in folder.iterdir()}
+    return MANIFEST in names or all(name.startswith(("shard-", _SKIPPED, MANIFEST, LISTING)) for name in names)
 
 
 class _StoreWriter:

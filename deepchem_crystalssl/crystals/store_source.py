@@ -12,7 +12,7 @@ from ..errors import StoreError
 from .files import NamedFile, find_files, name_files
 from .shards import write_json
 
-_LISTING = "source_files.json"
+LISTING = "source_files.json"
 
 
 @dataclass(frozen=True)
@@ -93,7 +93,7 @@ class StoreSource:
         if self.kind == "file":
             manifest["source"]["files"] = [asdict(entry) for entry in self.files]
         elif self.kind == "folder":
-            write_json(store / _LISTING, [asdict(entry) for entry in self.files])
+            write_json(store / LISTING, [asdict(entry) for entry in self.files])
 
 
 def _relative(path: Path, root: Path) -> str:
@@ -114,6 +114,6 @@ def _described(paths: list[Path], root: Path, taken: set[str], names: list[str] 
 
 def _read_listing(store: Path) -> list[SourceFile]:
     try:
-        return [SourceFile(**entry) for entry in json.loads((store / _LISTING).read_text())]
+        return [SourceFile(**entry) for entry in json.loads((store / LISTING).read_text())]
     except (OSError, ValueError, TypeError) as error:
-        raise StoreError(str(store), f"no readable {_LISTING} ({error})") from error
+        raise StoreError(str(store), f"no readable {LISTING} ({error})") from error

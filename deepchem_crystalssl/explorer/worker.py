@@ -156,7 +156,7 @@ def _work(pipe: Connection, index_folder: str, limits: Limits) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is handled by the server, which then ends this process
     tqdm.set_lock(threading.RLock())  # tqdm's default lock is a semaphore, which would outlive a killed process
     index = EmbeddingIndex.load(index_folder)
-    _ = index.map, index.has_model and index.model  # opens the files now, so that the first upload need not wait
+    _open_all(index)
     _limit_memory(limits.memory_bytes)
     at_start = _resident_bytes()
     pipe.send_bytes(b"ready")
@@ -198,6 +198,16 @@ def status_of(error: CrystalInputError) -> int:
 def _sentence(text: str) -> bytes:
     cut = text if len(text) <= _LONGEST_SENTENCE else text[:_LONGEST_SENTENCE] + " …"
     return json.dumps({"error": cut}).encode()
+
+
+def _open_all(index: EmbeddingIndex) -> None:
+    """Load the files and modules that answers need, so that the first upload neither waits for them nor pays for them.
+
+    The memory of an upload is limited to what comes on top.
+    """
+    _ = index.map
+    if index.has_model and index.structures is not None:
+        index.query(index.structures[0], k=1)
 
 
 def _limit_memory(more: int) -> None:

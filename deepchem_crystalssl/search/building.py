@@ -86,7 +86,11 @@ def build_index(
         "metadata": None if metadata is None else hashlib.sha256(metadata.to_csv().encode()).hexdigest(),
         "patterns": patterns, "disorder": disorder,
     })  # fmt: skip
-    write_records(source, work / "structures", disorder=disorder, progress=progress)
+    try:
+        write_records(source, work / "structures", disorder=disorder, progress=progress)
+    except NoCrystalsError:  # nothing was begun, so the corrected source need not be another choice
+        shutil.rmtree(work)
+        raise
     store = RecordStore(work / "structures")
     ids = ids_for(store.material_ids.tolist(), metadata)
     parts = []

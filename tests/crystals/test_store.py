@@ -279,3 +279,10 @@ def test_damaged_stores_have_typed_errors(prototypes, tmp_path, damage):
         manifest.unlink()
     with pytest.raises(StoreError):
         CrystalStore(tmp_path)
+
+
+def test_a_folder_of_something_else_is_left_as_it_is(prototypes, tmp_path):
+    (tmp_path / "notes.txt").write_text("mine")
+    with pytest.raises(StoreError, match="holds something else"):
+        write_records(prototypes[:3], tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["notes.txt"]

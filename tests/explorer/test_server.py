@@ -128,7 +128,7 @@ def test_the_page_its_parts_and_their_headers(address):
     for response in (page, part, missing, httpx.get(f"{address}/parts/other")):
         assert {name: response.headers[name] for name in HEADERS} == HEADERS
     assert missing.status_code == 404 and "error" in missing.json()
-    assert "no such part" in refused(httpx.get(f"{address}/parts/other"), 404)
+    assert "no data of this name" in refused(httpx.get(f"{address}/parts/other"), 404)
     for hidden in ("docs", "openapi.json", "redoc"):
         assert httpx.get(f"{address}/{hidden}").status_code == 404
 

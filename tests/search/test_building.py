@@ -117,7 +117,7 @@ def test_what_was_left_out_is_listed(crystals, tmp_path, without_helium):
 
 
 def test_metadata_is_checked_before_the_work_begins(crystals, tmp_path, monkeypatch):
-    monkeypatch.setattr(sources, "open_model", lambda *args: pytest.fail("work began"))
+    monkeypatch.setattr(sources, "load_encoder", lambda *args: pytest.fail("work began"))
     nameless = pd.DataFrame({"gap": [1.0]})
     with pytest.raises(QueryError, match="material_id"):
         build_index(crystals, tmp_path / "index", "small", nameless)
@@ -143,3 +143,10 @@ def test_what_a_store_left_out_is_listed_too(crystals, tmp_path):
         assert len(build_index(source, tmp_path / name, "small", patterns=False, progress=False)) == 3
         skipped = pd.read_csv(tmp_path / name / "skipped.csv")
         assert skipped["index"].tolist() == [3] and "dict" in skipped["value"][0]
+
+
+def test_a_source_that_holds_nothing_leaves_nothing_behind(crystals, tmp_path):
+    with pytest.raises(NoCrystalsError, match="no such file or folder"):
+        build_index(tmp_path / "mistyped", tmp_path / "index", "small", progress=False)
+    assert not any(tmp_path.iterdir())
+    assert len(build_index(crystals[:4], tmp_path / "index", "small", patterns=False, progress=False)) == 4
