@@ -245,7 +245,7 @@ def test_checks_of_scikit_learn_that_need_no_numbers(make, check):
 
 def test_construction_reads_nothing(monkeypatch):
     opened = []
-    monkeypatch.setattr("deepchem_crystalssl.descriptors.embeddings.load_pretrained", opened.append)
+    monkeypatch.setattr("deepchem_crystalssl.descriptors.embeddings.load_encoder", opened.append)
     for make in (CrystalEmbedding, SiteEmbedding, XRDEmbedding):
         make("no such model")
     assert not opened
