@@ -172,8 +172,8 @@ def test_failed_datapoints_are_named_by_their_position(model, graphs, structures
 def test_what_fit_does_not_take(model, graphs, tmp_path):
     few = crystals(graphs)
     dataset = numpy_dataset(few, np.arange(16.0))
-    for wrong, name in ((few, "list"), (str(tmp_path), "str"), (tmp_path, type(tmp_path).__name__), (None, "NoneType")):
-        with pytest.raises(UnsupportedObjectError, match=f"type {name}; .*CrystalGraphFeaturizer"):
+    for wrong, name in ((few, "list"), (str(tmp_path), "str"), (tmp_path, type(tmp_path).__name__), (None, "None")):
+        with pytest.raises(UnsupportedObjectError, match=f"{name}; .*CrystalGraphFeaturizer"):
             model.fit(wrong)
         with pytest.raises(UnsupportedObjectError, match=name):
             model.predict(wrong)
