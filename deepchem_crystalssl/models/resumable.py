@@ -333,19 +333,6 @@ class ResumableModel(CheckpointedModel):
     def restore(
         self, components: list[str] | None = None, checkpoint: str | None = None, model_dir: str | None = None
     ) -> None:
-        """Load a checkpoint: everything, to go on training, or the weights of some components only.
-
-        Parameters
-        ----------
-        components : list of str, optional
-            Load only these, without the optimizer's state, which belongs to a full restore.
-        checkpoint, model_dir : str, optional
-            By default the newest checkpoint of this model's folder.
-
-        Raises
-        ------
-        CheckpointError
-            If there is none, or it was written by a model of another configuration.
-        """
+        """Load a checkpoint, as ``CheckpointedModel.restore`` does, and remember whether the folder is this run's."""
         super().restore(components, checkpoint, model_dir)
         self._folder_is_own |= components is None and checkpoint is None and model_dir in (None, self.model_dir)
