@@ -28,10 +28,10 @@ tests: $(VENV)/installed
 # Python 3.12, DeepChem's nightly, NumPy 1.26, no DGL; where that cannot be installed, Python 3.11 without DGL.
 tests-second: $(VENV)/installed
 	if test -n "$(SECOND)" && $(MAKE) $(SECOND_VENV)/installed; then \
-	  PYTHONDONTWRITEBYTECODE= $(SECOND_VENV)/bin/python -m pytest deepchem_crystalssl tests -m "not browser"; \
+	  PYTHONDONTWRITEBYTECODE= $(SECOND_VENV)/bin/python -m pytest deepchem_crystalssl tests -m "not browser and not once"; \
 	else \
 	  echo "Python 3.12 cannot be used here: the tests run on the first interpreter once more, without DGL."; \
-	  PYTHONPATH=tests/without_dgl $(BIN)/python -m pytest deepchem_crystalssl tests -m "not browser"; \
+	  PYTHONPATH=tests/without_dgl $(BIN)/python -m pytest deepchem_crystalssl tests -m "not browser and not once"; \
 	fi
 
 test-slow: $(VENV)/installed

@@ -89,6 +89,7 @@ def test_validation_keeps_chemical_systems_apart(store, tmp_path):
     assert not set(train.groups) & set(unseen.groups) and len(train) + len(unseen) == len(store)
 
 
+@pytest.mark.once
 def test_controls_know_nothing(store, tmp_path):
     model = CrystalSSLModel("joint", encoder=dict(width=16), xrd_encoder=dict(channels=8), batch_size=32)
     model.fit(store, nb_epoch=40)

@@ -63,11 +63,12 @@ def make_map(vectors: np.ndarray, seed: int = 0, progress: bool | None = None) -
     start = PCA(2, svd_solver="randomized", random_state=seed).fit_transform(vectors)
     start *= 1e-4 / max(start[:, 0].std(), 1e-12)
     start += np.random.default_rng(seed).normal(scale=1e-6, size=start.shape)  # separates crystals with equal vectors
+    few = len(vectors) <= _BARNES_HUT_UP_TO
     layout = TSNEEmbedding(
         start,
         Uniform(knn_index=PrecomputedNeighbors(neighbors[:, :pulling], distances[:, :pulling]), symmetrize="mean"),
-        negative_gradient_method="fft" if len(vectors) > _BARNES_HUT_UP_TO else "bh",
-        n_jobs=-1,
+        negative_gradient_method="bh" if few else "fft",
+        n_jobs=1 if few else -1,  # threads that wait for each other take longer than the work
         random_state=seed,
     )
     steps_in_all, disable = sum(steps for steps, _, _ in _PHASES), None if progress is None else not progress

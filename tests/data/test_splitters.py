@@ -18,6 +18,7 @@ def dataset(graphs):
     return dc.data.NumpyDataset(X, np.arange(len(X)))
 
 
+@pytest.mark.once
 @pytest.mark.parametrize("by", ["chemical_system", "formula", "space_group", "prototype"])
 def test_no_group_is_on_two_sides(dataset, by):
     splitter = CrystalSplitter(by)

@@ -268,6 +268,7 @@ def test_citations_are_bibtex():
     assert all(isinstance(name, str) for name in embedding.implementors())
 
 
+@pytest.mark.once
 def test_forked_workers_do_not_hang(tmp_path):
     """matminer's pool forks: a child must not wait for the threads torch has used in the parent."""
     code = """

@@ -28,6 +28,7 @@ def broaden(sticks, grid):
     return (np.exp(-0.5 * ((grid.two_theta[:, None] - sticks.x) / sigma) ** 2) * sticks.y).sum(1)
 
 
+@pytest.mark.once
 @pytest.mark.parametrize("wavelength, span", [("CuKa", (10, 110)), ("MoKa", (5, 60)), (0.9, (3, 90))])
 def test_patterns_equal_pymatgens(prototypes, wavelength, span):
     grid = XRDGrid(*span, 4000, wavelength, fwhm=0.15)

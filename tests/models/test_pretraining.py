@@ -1,5 +1,6 @@
 import subprocess
 import sys
+import textwrap
 
 import deepchem as dc
 import numpy as np
@@ -166,34 +167,33 @@ def test_resumed_run_is_the_uninterrupted_one(dataset, tmp_path):
     assert torch.allclose(weights(whole), weights(model), atol=1e-5)
 
 
+@pytest.mark.once
 def test_killed_run_goes_on_to_the_same_end(tmp_path):
     """kill -9 at a step between checkpoints: what was done since the last one is done again."""
-    code = (
-        "import os, sys, numpy as np, deepchem as dc, torch\n"
-        "torch.set_num_threads(1)\n"
-        "from deepchem_crystalssl import *\n"
-        "from deepchem_crystalssl.crystals.prototypes import bundled_prototypes\n"
-        "graphs = structures_to_graphs(bundled_prototypes()[:33])\n"
-        "X = np.empty(33, object); X[:] = graphs\n"
-        "small = dict(encoder=dict(width=8, n_layers=1, hidden=16, embedding_size=8),\n"
-        "             xrd_encoder=dict(channels=4, hidden=16), grid=XRDGrid(n_bins=500, fwhm=1.0), batch_size=16)\n"
-        "model = CrystalSSLModel('joint', **small, model_dir=sys.argv[1])\n"
-        "def stop(m, step):\n"
-        "    if step == int(sys.argv[2]): os.kill(os.getpid(), 9)\n"
-        "model.fit(dc.data.NumpyDataset(X), nb_epoch=5, restore=True, checkpoint_interval=3, callbacks=stop)\n"
-        "print(float(np.abs(model.embed(graphs)).sum()), model.get_global_step())\n"
-    )
-
-    def run(folder, stop):
-        return subprocess.run(
-            [sys.executable, "-c", code, str(tmp_path / folder), str(stop)], capture_output=True, text=True
-        )
-
-    whole = run("whole", -1).stdout.split()
-    for stop in (4, 7, 9):
-        assert run("killed", stop).returncode == -9
-    killed = run("killed", -1).stdout.split()
-    assert whole[1] == killed[1] == "10" and float(whole[0]) == pytest.approx(float(killed[0]), rel=1e-4)
+    code = """
+        import os, numpy as np, deepchem as dc, torch
+        torch.set_num_threads(1)
+        from deepchem_crystalssl import *
+        from deepchem_crystalssl.crystals.prototypes import bundled_prototypes
+        graphs = structures_to_graphs(bundled_prototypes()[:33])
+        X = np.empty(33, object); X[:] = graphs
+        small = dict(encoder=dict(width=8, n_layers=1, hidden=16, embedding_size=8),
+                     xrd_encoder=dict(channels=4, hidden=16), grid=XRDGrid(n_bins=500, fwhm=1.0), batch_size=16)
+        for folder, kill_at in [("whole", 0), ("killed", 4), ("killed", 7), ("killed", 9), ("killed", 0)]:
+            child = os.fork()
+            if child:
+                print(os.WTERMSIG(os.waitpid(child, 0)[1]), flush=True)
+                continue
+            model = CrystalSSLModel("joint", **small, model_dir=folder)
+            kill = lambda m, step: step == kill_at and os.kill(os.getpid(), 9)
+            model.fit(dc.data.NumpyDataset(X), nb_epoch=5, restore=True, checkpoint_interval=3, callbacks=kill)
+            print(float(np.abs(model.embed(graphs)).sum()), model.get_global_step(), flush=True)
+            os._exit(0)
+    """
+    run = subprocess.run([sys.executable, "-c", textwrap.dedent(code)], capture_output=True, text=True, cwd=tmp_path)
+    whole, end, *killed, again, end_again, last = run.stdout.split()
+    assert killed == ["0", "9", "9", "9"] and last == "0"
+    assert end == end_again == "10" and float(whole) == pytest.approx(float(again), rel=1e-4)
 
 
 def test_patterns_as_measured_differ_from_step_to_step(dataset, tmp_path):

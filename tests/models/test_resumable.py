@@ -302,6 +302,7 @@ def test_options_that_play_no_part_are_said():
         CrystalSSLModel("kong2024", xrd_encoder=dict(channels=8))
 
 
+@pytest.mark.once
 def test_measured_patterns_meet_ideal_ones(train, unseen):
     objectives = [InfoNCE(), InfoNCE(("patterns", "ideal patterns"))]
     with pytest.raises(ValueError, match="Give MeasurementConditions"):

@@ -42,6 +42,7 @@ def test_a_measured_pattern_is_known_again(index, prototypes, wavelength):
     assert found.to_frame()["score"].tolist() == [match["score"] for match in found]
 
 
+@pytest.mark.once
 def test_most_patterns_of_a_poor_day_are_known_again(index, prototypes):
     first = [
         index.query_pattern(GRID.two_theta, counts_of(prototypes[n], seed=n), "CuKa1", k=1)[0].formula
