@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -62,7 +63,8 @@ class StoreSource:
         if not isinstance(source, str | Path) or "\n" in str(source):
             return cls("objects", type(source).__name__)
         path = Path(source).absolute()
-        paths = [p for p in find_files(source) if store.resolve() not in p.resolve().parents]
+        within = Path(os.path.realpath(store))  # unlike Path.resolve, it does not fail at a link to itself
+        paths = [p for p in find_files(source) if within not in Path(os.path.realpath(p)).parents]
         if path.is_file():
             files = _described([path], path.parent, set())
             known = [SourceFile(**entry) for entry in remembered.get("files", [])]

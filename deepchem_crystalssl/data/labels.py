@@ -116,6 +116,8 @@ def labels_by_id(labels: pd.DataFrame | pd.Series | str | Path, ids: Sequence[st
             "labels must have one row for each material_id",
             "Remove the doubled rows, or average them.",
         )
+    values = label_values(labels, tasks)[names != ""]
+    names = names[names != ""]  # a row without an id belongs to no crystal
     rows = names.get_indexer(pd.Index(as_ids(ids)))
     if len(names) and len(rows) and (rows < 0).all():
         raise LabelError(
@@ -124,7 +126,7 @@ def labels_by_id(labels: pd.DataFrame | pd.Series | str | Path, ids: Sequence[st
             "labels are matched by material_id",
             "Give the ids of the crystals as a column material_id or as the index.",
         )
-    values = label_values(labels, tasks)[rows] if len(names) else np.full((len(rows), len(tasks)), np.nan)
+    values = values[rows] if len(names) else np.full((len(rows), len(tasks)), np.nan)
     values[rows < 0] = np.nan
     return pd.DataFrame(values, columns=tasks)
 

@@ -46,7 +46,7 @@ def _opened(name_or_path: str | Path, place: Path, changed: int) -> CrystalSSLMo
 
 
 def _open(name_or_path: str | Path) -> CrystalSSLModel:
-    place = Path(name_or_path).resolve()
+    place = Path(os.path.realpath(name_or_path))
     files = place.iterdir() if place.is_dir() else ()
     return _opened(name_or_path, place, max((file.stat().st_mtime_ns for file in files), default=0))
 

@@ -147,7 +147,7 @@ def _described(source: Any) -> str:
     """A source in words, the same for the same source: paths with sizes, or kind, number and digest of the objects."""
     source = getattr(source, "path", source)  # of a store
     if isinstance(source, str | os.PathLike) and "\n" not in str(source):
-        path = Path(source).resolve()
+        path = Path(os.path.realpath(source))
         if path.is_file():
             return f"{path} ({path.stat().st_size} bytes)"
         files = sorted(found for found in path.rglob("*") if found.is_file()) if path.is_dir() else []

@@ -171,6 +171,13 @@ def test_a_store_within_its_source_is_no_part_of_it(folder):
     assert len(pd.read_csv(folder / "store" / "skipped.csv")) == 2
 
 
+def test_a_link_that_leads_to_itself_is_a_bad_item(folder, tmp_path):
+    (folder / "loop.cif").symlink_to(folder / "loop.cif")
+    report = Report()
+    assert write_records(folder, tmp_path / "store", report=report) == 29
+    assert [Path(error.item).name for error in report] == ["c03.json", "c20.cif", "loop.cif"]
+
+
 def test_touched_files_are_read_again_and_changed_ones_refused(structures, folder, tmp_path):
     store = tmp_path / "store"
     write_records(folder, store)

@@ -142,6 +142,14 @@ def test_labels_that_belong_to_no_crystal_are_refused(numbered):
     assert empty.w.tolist() == [[0.0]] * 3
 
 
+def test_labels_without_an_id_belong_to_no_crystal(numbered, tmp_path):
+    (tmp_path / "labels.csv").write_text("material_id,gap\n8,3\n,5\n,6\n9,1\n")
+    store = CrystalStore(numbered, labels=tmp_path / "labels.csv")
+    assert store.y.tolist() == GAPS and store.w.tolist() == [[0.0], [1.0], [1.0]]
+    nowhere = CrystalStore(numbered, labels=pd.DataFrame({"material_id": [None, None], "gap": [5.0, 6.0]}))
+    assert nowhere.w.tolist() == [[0.0]] * 3
+
+
 def test_labels_that_are_doubled_or_no_numbers_are_refused(numbered):
     with pytest.raises(LabelError, match="material_id 9: .*one row"):
         CrystalStore(numbered, labels=pd.DataFrame({"material_id": [9, "9"], "gap": [1.0, 2.0]}))
