@@ -12,7 +12,7 @@ from bisect import insort
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -343,6 +343,14 @@ class OptionError(CrystalInputError):
     remedy = "Correct the option."
 
 
+def check_choice(name: str, value: Any, known: Iterable[str]) -> None:
+    """Raise an OptionError for a value that is not one of the known ones."""
+    if value not in (names := tuple(known)):
+        near = closest(value, names)
+        remedy = near and f"Pass {name}={near!r}, or another of these."
+        raise OptionError(name, repr(value), f"{name} must be one of {', '.join(names)}", remedy)
+
+
 class Report(list[CrystalInputError]):
     """The items that a large job left out, in order.
 
@@ -360,8 +368,12 @@ class Report(list[CrystalInputError]):
     _jobs = 0  # jobs under way: that of the caller, and those it consists of
 
     @contextmanager
-    def job(self) -> Iterator[None]:
-        """While a job runs, at most five items get a warning of their own; at its end one more counts the others."""
+    def job(self, on_error: OnError = "raise") -> Iterator[None]:
+        """While a job runs, at most five items get a warning of their own; at its end one more counts the others.
+
+        The policy is checked before the job begins, not when the first item fails.
+        """
+        check_choice("on_error", on_error, get_args(OnError))
         self._jobs += 1
         try:
             yield
@@ -379,8 +391,7 @@ class Report(list[CrystalInputError]):
 
         After the first five warnings, the other items are only counted; see :meth:`job`.
         """
-        if on_error not in ("raise", "warn", "skip"):
-            raise ValueError(f"on_error: {on_error!r}; must be 'raise', 'warn' or 'skip'")
+        check_choice("on_error", on_error, get_args(OnError))
         error.index = index
         if on_error == "raise":
             raise error

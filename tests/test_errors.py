@@ -7,7 +7,7 @@ import pytest
 import deepchem_crystalssl as dcs
 from deepchem_crystalssl import errors
 from deepchem_crystalssl.crystals.prototypes import bundled_prototypes
-from deepchem_crystalssl.errors import CrystalInputError, EmptyStructureError, Report
+from deepchem_crystalssl.errors import CrystalInputError, EmptyStructureError, OptionError, Report
 
 ALL_ERRORS = [x for x in vars(errors).values() if isinstance(x, type) and issubclass(x, CrystalInputError)]
 
@@ -100,3 +100,40 @@ def test_every_job_counts_its_warnings(job):
         jobs[job]()
     texts = [str(w.message) for w in caught if "left out" in str(w.message) or "dict without" in str(w.message)]
     assert len(texts) == 6 and texts[5] == "7 more items were left out; the report lists all 12 of them"
+
+
+GOOD = bundled_prototypes()[:1]
+TABLE = pd.DataFrame({"structure": [GOOD[0].to_structure()], "gap": 1.0})
+
+
+@pytest.mark.parametrize(
+    "job",
+    [
+        lambda **policy: list(dcs.read_structures(GOOD, **policy)),
+        lambda **policy: dcs.structures_to_graphs(GOOD, **policy),
+        lambda **policy: dcs.simulate_xrd(GOOD, **policy),
+        lambda **policy: dcs.CrystalGraphFeaturizer(**policy).featurize(GOOD),
+        lambda **policy: dcs.CrystalLoader(["gap"], **policy).create_dataset(TABLE),
+        lambda **policy: dcs.load_pretrained("small").embed(GOOD, **policy),
+        lambda **policy: dcs.load_pretrained("small").embed(dcs.structures_to_graphs(GOOD), **policy),
+        lambda **policy: dcs.CrystalStore.write(GOOD, "never written", **policy),
+        lambda **policy: dcs.EmbeddingIndex.from_structures(GOOD, "small", **policy),
+    ],
+    ids=["read", "graphs", "patterns", "featurize", "load", "embed", "embed graphs", "store", "index"],
+)
+@pytest.mark.parametrize(
+    "policy", [{"on_error": "skp"}, {"disorder": "avrage"}, {"isolated_atoms": "kep"}], ids=["error", "disorder", "atoms"]
+)
+def test_a_misspelt_policy_is_noticed_before_an_item_fails(job, policy, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    name, value = next(iter(policy.items()))
+    near = {"skp": "skip", "avrage": "average", "kep": "keep"}[value]
+    try:
+        job(**policy)
+    except TypeError as error:
+        assert f"argument '{name}'" in str(error)  # this job has no such policy
+    except OptionError as error:
+        assert str(error).startswith(f"{name}: '{value}'; ") and near in error.remedy
+    else:
+        pytest.fail("the policy was taken")
+    assert not list(tmp_path.iterdir())

@@ -2,24 +2,20 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Literal, get_args
 
 import numpy as np
 
 from .elements import symbols
-from ..errors import DisorderError, EmptyStructureError, OptionError, closest, counted
+from ..errors import DisorderError, EmptyStructureError, check_choice, counted
 from .records import Crystal
 
 Disorder = Literal["refuse", "dominant", "average"]
-_POLICIES = ("refuse", "dominant", "average")
 
 
 def check_policy(policy: str) -> None:
     """Raise an OptionError for anything that is not a policy."""
-    if policy not in _POLICIES:
-        near = closest(policy, _POLICIES) or "average"
-        rule = f"disorder must be one of {', '.join(_POLICIES)}"
-        raise OptionError("disorder", repr(policy), rule, f"Pass disorder={near!r}, or another of these.")
+    check_choice("disorder", policy, get_args(Disorder))
 
 
 def resolve_disorder(crystal: Crystal, policy: Disorder) -> Crystal:

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from functools import partial
 from itertools import islice
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import numpy as np
 
@@ -22,9 +22,10 @@ from ..errors import (
     LatticeError,
     OnError,
     Report,
+    check_choice,
 )
 from .neighbor_search import EDGE_OF_CUTOFF, SHELL_GAP, nearest_shells
-from .options import with_arguments_of
+from .options import check_count, check_number, with_arguments_of
 from .records import Crystal, CrystalGraph
 from .reading import read_structures
 from .threads import map_in_threads
@@ -64,11 +65,10 @@ def enumerate_graphs(
     report = Report() if report is None else report
     reader = read_structures(structures, on_error=on_error, report=report, disorder=disorder, progress=progress)
     engines = {"numba": _find_compiled, "pymatgen": _find_with_pymatgen}
-    for name, value, known in (("engine", engine, engines), ("isolated_atoms", isolated_atoms, ("keep", "raise"))):
-        if value not in known:
-            raise ValueError(f"{name}: {value!r}; must be one of {', '.join(known)}")
-    find = partial(engines[engine], cutoff=cutoff, max_neighbors=max_neighbors)
-    with report.job():
+    check_choice("engine", engine, engines)
+    check_graph_options(cutoff, max_neighbors, isolated_atoms)
+    find = partial(engines[engine], cutoff=float(cutoff), max_neighbors=int(max_neighbors))
+    with report.job(on_error):
         for chunk, found in map_in_threads(find, _chunks(reader.enumerate()), n_threads):
             for (position, crystal), edges in zip(chunk, found, strict=True):
                 try:
@@ -125,6 +125,8 @@ def structures_to_graphs(**arguments: Any) -> list[CrystalGraph]:
 
     Raises
     ------
+    OptionError
+        If an option cannot be used, before anything is read.
     CrystalInputError
         A typed error of the first bad item, if ``on_error`` is "raise".
 
@@ -141,6 +143,18 @@ def structures_to_graphs(**arguments: Any) -> list[CrystalGraph]:
     graphs = list(iterate_graphs(**arguments))
     arguments["report"].log()
     return graphs
+
+
+def check_graph_options(cutoff: float, max_neighbors: int, isolated_atoms: IsolatedAtoms = "keep") -> None:
+    """Refuse options with which no graph can be made.
+
+    Raises
+    ------
+    OptionError
+    """
+    check_number("cutoff", cutoff, above=0, unit="Å")
+    check_count("max_neighbors", max_neighbors, 1)
+    check_choice("isolated_atoms", isolated_atoms, get_args(IsolatedAtoms))
 
 
 def _chunks(crystals: Iterable[tuple[int, Crystal]]) -> Iterator[list[tuple[int, Crystal]]]:

@@ -1,11 +1,15 @@
-"""One list of options for several functions."""
+"""One list of options for several functions, and checks of the values of options."""
 
 from __future__ import annotations
 
 import inspect
+import math
 from collections.abc import Callable
 from functools import wraps
+from numbers import Real
 from typing import Any, ParamSpec, TypeVar
+
+from ..errors import OptionError
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -57,3 +61,42 @@ def with_arguments_of(function: Callable[P, Any]) -> Callable[[Callable[..., T]]
         return call
 
     return decorate
+
+
+def check_count(name: str, value: Any, least: int) -> None:
+    """Refuse what is not a whole number of at least ``least``.
+
+    Raises
+    ------
+    OptionError
+    """
+    try:
+        whole = int(value) == value
+    except (TypeError, ValueError, OverflowError):
+        whole = False
+    if not whole or value < least:
+        raise OptionError(name, repr(value), f"{name} must be a whole number of at least {least}")
+
+
+def check_number(
+    name: str, value: Any, above: float | None = None, least: float | None = None, below: float | None = None,
+    most: float | None = None, unit: str = "",
+) -> None:  # fmt: skip
+    """Refuse what is not a finite number within these bounds.
+
+    Raises
+    ------
+    OptionError
+    """
+    bounds = {"above": above, "at least": least, "below": below, "at most": most}
+    words = " and ".join(f"{word} {bound:g}" for word, bound in bounds.items() if bound is not None)
+    is_number = isinstance(value, Real) and not isinstance(value, bool) and math.isfinite(value)
+    if (
+        not is_number
+        or (above is not None and not value > above)
+        or (least is not None and not value >= least)
+        or (below is not None and not value < below)
+        or (most is not None and not value <= most)
+    ):
+        rule = f"{name} must be a number {words}{' ' + unit if unit else ''}"
+        raise OptionError(name, repr(value), rule, f"Give {name} such a value, or leave it out.")

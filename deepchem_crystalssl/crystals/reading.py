@@ -143,7 +143,7 @@ class StructureReader:
         total = len(self.source) if hasattr(self.source, "__len__") and not is_one(self.source) else None
         disable = None if self.progress is None else not self.progress
         items = tqdm(self._items(), "crystals", total, disable=disable, delay=1.0, unit="")
-        with self.report.job():
+        with self.report.job(self.on_error):
             for position, item in items:
                 try:
                     if isinstance(item, CrystalInputError):

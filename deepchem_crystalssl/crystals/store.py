@@ -11,14 +11,14 @@ import logging
 from collections.abc import Iterable, Iterator
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 
 import numpy as np
 import pandas as pd
 import pyarrow as pa
 
-from .disorder import Disorder
-from ..errors import CrystalInputError, NoCrystalsError, OnError, Report, StoreError, an_object, counted
+from .disorder import Disorder, check_policy
+from ..errors import CrystalInputError, NoCrystalsError, OnError, Report, StoreError, an_object, check_choice, counted
 from .records import Crystal
 from .shards import FORMAT, MANIFEST, Shard, read_manifest, to_batch, write_json, write_shard
 from .store_source import LISTING, StoreSource
@@ -82,6 +82,8 @@ def write_records(
     >>> write_records(bundled_prototypes()[:5], folder), write_records(bundled_prototypes()[:8], folder)
     (5, 8)
     """
+    check_policy(disorder)
+    check_choice("on_error", on_error, get_args(OnError))
     folder = Path(path)
     if (folder.exists() and not folder.is_dir()) or (folder.is_dir() and not _holds_a_store(folder)):
         raise StoreError(

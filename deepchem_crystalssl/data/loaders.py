@@ -109,11 +109,10 @@ class CrystalLoader(DataLoader):
         frame = labelled_table(inputs, self.tasks, self.structure_column, self.id_column)
         values = label_values(frame, self.tasks)
         source = "table" if isinstance(inputs, pd.DataFrame) else str(inputs)
-        items = self._read(frame, source)
-        found = Report()
-        results = list(self.featurizer.compute(items, "raise" if self.on_error == "raise" else "skip", found))
-        self.report = Report()
-        with self.report.job():
+        found, self.report = Report(), Report()
+        with self.report.job(self.on_error):
+            items = self._read(frame, source)
+            results = list(self.featurizer.compute(items, "raise" if self.on_error == "raise" else "skip", found))
             for error in found:
                 self.report.handle(error, self.on_error, error.index)
         if self.on_error == "skip":

@@ -57,7 +57,7 @@ def iterate_patterns(
 
     crystals = reader.enumerate()
     chunks = iter(lambda: list(islice(crystals, _CHUNK)), [])
-    with report.job():
+    with report.job(on_error):
         for chunk, (patterns, errors) in map_in_threads(draw, chunks, n_threads):
             for (position, crystal), pattern, error in zip(chunk, PowderPatterns(patterns, grid), errors, strict=True):
                 if error is None:

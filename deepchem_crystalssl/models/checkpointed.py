@@ -11,11 +11,12 @@ from typing import Any, Self
 from deepchem.models.torch_models.modular import ModularTorchModel
 
 from ..crystals.neighbors import CUTOFF, MAX_NEIGHBORS
+from ..crystals.options import check_count, check_number
 from ..crystals.records import CrystalGraph
 from ..errors import CheckpointError
 from .checkpoints import CONFIG, check_config, newest_checkpoint, read_checkpoint, read_config, write_config
 from .inputs import GraphOptions
-from .options import check_count, check_number, refuse_unknown
+from .options import refuse_unknown
 
 
 class CheckpointedModel(ModularTorchModel, ABC):

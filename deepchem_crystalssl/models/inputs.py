@@ -6,17 +6,25 @@ import math
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
 from itertools import groupby
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 from deepchem.data import Dataset, NumpyDataset
 
-from ..crystals.disorder import Disorder
-from ..crystals.neighbors import CUTOFF, MAX_NEIGHBORS, enumerate_graphs
+from ..crystals.disorder import Disorder, check_policy
+from ..crystals.neighbors import CUTOFF, MAX_NEIGHBORS, IsolatedAtoms, enumerate_graphs
 from ..crystals.reading import read_structures
 from ..crystals.records import CrystalGraph
 from ..data.datasets import records_of
-from ..errors import CrystalInputError, GraphMismatchError, OnError, Report, UnsupportedObjectError, an_object
+from ..errors import (
+    CrystalInputError,
+    GraphMismatchError,
+    OnError,
+    Report,
+    UnsupportedObjectError,
+    an_object,
+    check_choice,
+)
 
 
 def check_dataset(dataset: Any, item: str = "dataset") -> None:
@@ -140,6 +148,9 @@ def enumerate_model_graphs(
     **options
         ``disorder``, ``isolated_atoms``, ``n_threads``, ``progress``, for the graphs that are made.
     """
+    check_choice("on_error", on_error, get_args(OnError))  # finished graphs need none of these
+    check_policy(options.get("disorder", "refuse"))
+    check_choice("isolated_atoms", options.get("isolated_atoms", "keep"), get_args(IsolatedAtoms))
     options |= {"on_error": on_error, **asdict(graph_options or GraphOptions())}
     make = enumerate_graphs if edges else _enumerate_crystals
     items = _items(source)

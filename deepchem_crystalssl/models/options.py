@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import inspect
-import math
 from collections.abc import Iterable, Mapping, Sequence
 from difflib import get_close_matches
-from numbers import Real
 from typing import Any, get_args
 
-
-from ..errors import OptionError
+from ..crystals.options import check_count, check_number
+from ..errors import OptionError, check_choice
 from ..nn.backbones import BACKBONES
 from ..nn.crystal_encoder import CrystalEncoder
 from ..nn.links import Engine
@@ -75,56 +73,6 @@ def _inner(known: set[str]) -> set[str]:
 def _hint(name: str, known: set[str]) -> str:
     near = get_close_matches(name, sorted(known), 1)
     return f"; did you mean {near[0]!r}?" if near else f"; there are {', '.join(sorted(known))}"
-
-
-def check_choice(name: str, value: Any, known: Any) -> None:
-    """Refuse a value that is not one of the known ones.
-
-    Raises
-    ------
-    OptionError
-    """
-    if value not in known:
-        raise OptionError(name, repr(value), f"{name} must be one of {', '.join(map(str, known))}")
-
-
-def check_count(name: str, value: Any, least: int) -> None:
-    """Refuse what is not a whole number of at least ``least``.
-
-    Raises
-    ------
-    OptionError
-    """
-    try:
-        whole = int(value) == value
-    except (TypeError, ValueError):
-        whole = False
-    if not whole or value < least:
-        raise OptionError(name, repr(value), f"{name} must be a whole number of at least {least}")
-
-
-def check_number(
-    name: str, value: Any, above: float | None = None, least: float | None = None, below: float | None = None,
-    most: float | None = None, unit: str = "",
-) -> None:  # fmt: skip
-    """Refuse what is not a finite number within these bounds.
-
-    Raises
-    ------
-    OptionError
-    """
-    bounds = {"above": above, "at least": least, "below": below, "at most": most}
-    words = " and ".join(f"{word} {bound:g}" for word, bound in bounds.items() if bound is not None)
-    is_number = isinstance(value, Real) and not isinstance(value, bool) and math.isfinite(value)
-    if (
-        not is_number
-        or (above is not None and not value > above)
-        or (least is not None and not value >= least)
-        or (below is not None and not value < below)
-        or (most is not None and not value <= most)
-    ):
-        rule = f"{name} must be a number {words}{' ' + unit if unit else ''}"
-        raise OptionError(name, repr(value), rule, f"Give {name} such a value, or leave it out.")
 
 
 def check_layers(layers: Sequence[int] | None, depth: int) -> None:

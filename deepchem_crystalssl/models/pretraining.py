@@ -395,7 +395,7 @@ class CrystalSSLModel(ResumableModel):
         graphs = note_positions(found, positions)
         if of_patterns:
             vectors, errors = embed_expected_patterns(self._pattern_encoder(), graphs, self.xrd_grid, self.device)
-            with report.job():
+            with report.job(on_error):
                 for position, error in zip(positions, errors, strict=True):
                     if error is not None:
                         report.handle(error, on_error, position)

@@ -13,6 +13,7 @@ from deepchem.data import Dataset
 from deepchem.models.optimizers import LearningRateSchedule
 from torch import Tensor, nn
 
+from ..crystals.options import check_count, check_number
 from ..data.datasets import with_own_randomness
 from ..errors import CheckpointError, NoCrystalsError, OptionError, counted
 from .checkpointed import CheckpointedModel
@@ -20,7 +21,6 @@ from .checkpoints import newest_checkpoint, read_checkpoint
 from .embedding import evaluation_mode
 from .inputs import check_datapoints, check_dataset
 from .log import LOG, EarlyStopping, TrainingLog
-from .options import check_count, check_number
 from .progress import Progress, stopping_after_a_step
 
 _BEST = "best"

@@ -117,7 +117,7 @@ class Gallery:
         """The answers to many queries, compared with the crystals together: :meth:`EmbeddingIndex.query_each`."""
         k, report = checked_k(k), Report() if report is None else report
         asked: list[Asked | None] = []
-        with report.job():
+        with report.job(on_error):
             for position, item in enumerate(items):
                 try:
                     asked.append(self.resolve(item))

@@ -7,12 +7,13 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from pymatgen.core import Lattice, Structure
 
-from deepchem_crystalssl import structures_to_graphs
+from deepchem_crystalssl import CrystalGraphFeaturizer, structures_to_graphs
 from deepchem_crystalssl.errors import (
     CrystalInputError,
     DisorderError,
     IsolatedAtomError,
     LatticeError,
+    OptionError,
     OverlappingAtomsError,
     Report,
 )
@@ -139,11 +140,33 @@ def test_reciprocity(graphs):
             assert (i, j, tuple(-x for x in image)) in edges
 
 
+@pytest.mark.parametrize(
+    "options",
+    [{"cutoff": value} for value in (np.nan, np.inf, -3.0, 0, "8", None)]
+    + [{"max_neighbors": value} for value in (0, -1, 2.5, np.inf, "12", None)],
+    ids=str,
+)
+@pytest.mark.parametrize("engine", ["numba", "pymatgen"])
+def test_options_with_which_no_graph_can_be_made(options, engine):
+    salt = Structure.from_spacegroup("Fm-3m", Lattice.cubic(5.64), ["Na", "Cl"], [[0, 0, 0], [0.5, 0.5, 0.5]])
+    with pytest.raises(OptionError, match=f"^{next(iter(options))}: "):
+        structures_to_graphs(salt, engine=engine, **options)
+    with pytest.raises(OptionError):  # of all crystals, so that no policy for bad ones leaves it out
+        CrystalGraphFeaturizer(on_error="skip", **options).featurize([salt])
+
+
+def test_numbers_of_other_types_are_options_too():
+    silicon = Structure.from_spacegroup("Fd-3m", Lattice.cubic(5.43), ["Si"], [[0, 0, 0]])
+    graph = structures_to_graphs(silicon, cutoff=np.float32(8), max_neighbors=np.float64(12))[0]
+    assert graph.num_edges == structures_to_graphs(silicon)[0].num_edges
+    assert (type(graph.cutoff), type(graph.max_neighbors)) == (float, int)
+
+
 def test_isolated_atoms_policy():
     lonely = Structure(Lattice.cubic(20), ["Ar"], [[0, 0, 0]])
     with pytest.raises(IsolatedAtomError, match="8 Å"):
         structures_to_graphs(lonely, isolated_atoms="raise")
-    with pytest.raises(ValueError, match="isolated_atoms: 'drop'; must be one of keep, raise"):
+    with pytest.raises(OptionError, match="isolated_atoms: 'drop'; isolated_atoms must be one of keep, raise"):
         structures_to_graphs(lonely, isolated_atoms="drop")
     graph = structures_to_graphs(lonely)[0]
     assert graph.num_edges == 0 and graph.edge_index.shape == (2, 0) and graph.edge_features.shape == (0, 41)
