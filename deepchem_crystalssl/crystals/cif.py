@@ -162,10 +162,11 @@ def _read_block(block: gemmi.cif.Block, item: str) -> Crystal:
     ]
     if len(rotations) > 1:
         resolution = None if all(is_full) else _resolution(block, lattice)[present]
-        parent, expanded, merged = expand_symmetry(frac, lattice, rotations, translations, resolution)
+        parent, expanded, merged, told_apart = expand_symmetry(frac, lattice, rotations, translations, resolution)
         for site in np.flatnonzero((merged > 1) & ~np.array(is_full)):
-            count = int((parent == site).sum())
-            occupancies[site] *= _shared_by(block, present[site], count, int(merged[site]), occupancies[site], item)
+            images = int(merged[site]), int(told_apart[site])
+            total = occupancies[site] * sum(site_species[site].values())
+            occupancies[site] *= _shared_by(block, present[site], int((parent == site).sum()), images, total, item)
         frac, site_species, occupancies = expanded, [site_species[k] for k in parent], [occupancies[k] for k in parent]
     if all(is_full) and all(len(parts) == 1 for parts in site_species):
         return make_crystal([z for species in site_species for z in species], frac, lattice, item)
@@ -184,22 +185,27 @@ def _resolution(block: gemmi.cif.Block, lattice: np.ndarray) -> np.ndarray:
     return 1.5 * 10.0 ** -np.max(decimals, axis=0) * np.linalg.norm(lattice, axis=1).sum()
 
 
-def _shared_by(block: gemmi.cif.Block, site: int, count: int, merged: int, occupancy: float, item: str) -> int:
+def _shared_by(
+    block: gemmi.cif.Block, site: int, count: int, images: tuple[int, int], occupancy: float, item: str
+) -> int:
     """The factor by which the occupancy of a site grows when images of it are merged.
 
-    If the multiplicity in the file counts the merged images separately, their occupancies are added. If the file gives
-    no multiplicity, they are added as long as they sum to at most 1; otherwise the atom is taken to lie on a special
+    ``images`` are how many were merged, and how many of these the digits of the coordinates tell apart. If the
+    multiplicity in the file counts them separately, their occupancies are added. If the file gives no multiplicity,
+    those told apart are added as long as they sum to at most 1; otherwise the atom is taken to lie on a special
     position.
     """
     for tag in ("_atom_site_site_symmetry_multiplicity", "_atom_site_symmetry_multiplicity"):
         multiplicity = [number(text) for text in block.find_values(tag)]
         if site < len(multiplicity) and multiplicity[site] == count:
             return 1
-        if site < len(multiplicity) and multiplicity[site] == count * merged:
-            if occupancy * merged > 1.0 + OCCUPANCY_TOLERANCE:
-                raise OccupancyError(item, f"{merged} positions of occupancy {occupancy:g} on site {site}")
-            return merged
-    return merged if occupancy * merged <= 1.0 + OCCUPANCY_TOLERANCE else 1
+        for n in images:
+            if site < len(multiplicity) and multiplicity[site] == count * n:
+                if occupancy * n > 1.0 + OCCUPANCY_TOLERANCE:
+                    raise OccupancyError(item, f"{n} positions of occupancy {occupancy:g} on site {site}")
+                return n
+    told_apart = images[1]
+    return told_apart if occupancy * told_apart <= 1.0 + OCCUPANCY_TOLERANCE else 1
 
 
 def _read_lattice(block: gemmi.cif.Block, item: str) -> np.ndarray:

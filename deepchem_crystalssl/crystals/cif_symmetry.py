@@ -11,6 +11,9 @@ import numpy as np
 from .cif_species import SAME_SITE, number
 from ..errors import SymmetryError
 
+_SAME_POINT = 1e-6
+"""Images closer than this are equal but for the arithmetic, Å."""
+
 _OPERATION_TAGS = ("_symmetry_equiv_pos_as_xyz", "_space_group_symop_operation_xyz", "_space_group_symop.operation_xyz")
 _MAGNETIC_OPERATION_TAGS = (
     "_space_group_symop_magn_operation.xyz",
@@ -144,7 +147,7 @@ def expand_symmetry(
     rotations: np.ndarray,
     translations: np.ndarray,
     resolution: np.ndarray | None = None,
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     """All atoms of the cell from those of the asymmetric unit.
 
     Symmetry images of an atom within ``SAME_SITE`` of each other become one site at their mean. Either the atom lies
@@ -170,10 +173,12 @@ def expand_symmetry(
     frac : numpy.ndarray
         (N, 3), fractional coordinates.
     merged : numpy.ndarray
-        (S,), how many images that ``resolution`` tells apart became one site; 1 on an exact special position.
+        (S,), how many different images became one site; 1 on an exact special position.
+    told_apart : numpy.ndarray
+        (S,), how many of them ``resolution`` tells apart.
     """
     parents, positions = [], []
-    merged = np.ones(len(frac), int)
+    merged, told_apart = np.ones((2, len(frac)), int)
     for site, position in enumerate(frac):
         images = rotations @ position + translations
         shift = images - position
@@ -182,7 +187,8 @@ def expand_symmetry(
         itself = distance < SAME_SITE
         if itself.sum() > 1:
             if resolution is not None:
-                merged[site] = round(itself.sum() / (distance < min(SAME_SITE, resolution[site])).sum())
+                merged[site] = round(itself.sum() / (distance < _SAME_POINT).sum())
+                told_apart[site] = round(itself.sum() / (distance < min(SAME_SITE, resolution[site])).sum())
             position = position + shift[itself].mean(0)
             images = rotations @ position + translations
         images -= np.floor(images)
@@ -193,4 +199,4 @@ def expand_symmetry(
             parents.append(site)
             positions.append(images[0])
             images = images[apart]
-    return np.array(parents), np.array(positions), merged
+    return np.array(parents), np.array(positions), merged, told_apart

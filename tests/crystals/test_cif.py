@@ -251,6 +251,7 @@ def test_a_share_and_an_occupancy_are_not_multiplied():
 
 
 CUBIC = "_space_group_name_H-M_alt 'F m -3 m'"
+TETRAGONAL = "_space_group_name_H-M_alt 'P 4/m m m'"
 MULTIPLICITY = ("_atom_site_site_symmetry_multiplicity", "_atom_site_symmetry_multiplicity")
 
 
@@ -289,9 +290,33 @@ def test_special_positions_keep_their_occupancy():
     assert lithium(read_one(split_site(1, x="0.0040"))) == pytest.approx(4)
 
 
+@pytest.mark.parametrize("tag", MULTIPLICITY)
+@pytest.mark.parametrize(
+    "a, row, expected",
+    [
+        (12.95, "0 0 0.002 0.5 2", 1.0),
+        (12.95, "0 0 0.0020 0.5 2", 1.0),
+        (4.0, "0.01 0 0 .25 4", 1.0),
+        (4.0, "0.01 0 0 .25 1", 0.25),
+        (4.0, "0.01 0 0 .25 ?", 0.25),
+        (4.0, "0 0 0 .25 16", 0.25),  # a multiplicity that the position cannot have
+    ],
+)
+def test_the_multiplicity_decides_whatever_the_digits(tag, a, row, expected):
+    text = cif(f"_atom_site_occupancy {tag}", symmetry=TETRAGONAL, a=a, b=a, c=a, rows=f"Li1 Li {row}")
+    assert lithium(read_one(text)) == pytest.approx(expected)
+
+
 def test_occupancy_of_split_mixtures():
     text = split_site(0.1).replace("Li1 Li", "Li1 'Li0.5 + Na0.5'")
     assert read_one(text).formula == "Li1.2O4Na1.2"
+
+
+def test_the_vacancy_of_a_mixture_counts_when_images_are_merged():
+    for tag, value in ((MULTIPLICITY[0], 2), ("", "")):
+        row = f"Fe1 'Fe0.25Co0.25' 0 0 0.0100 1 {value}"
+        text = cif(f"_atom_site_occupancy {tag}", symmetry=TETRAGONAL, a=4, b=4, c=4, rows=row)
+        assert read_one(text).formula == "Fe0.5Co0.5"
 
 
 def test_several_data_blocks():
