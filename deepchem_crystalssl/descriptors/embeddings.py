@@ -18,12 +18,11 @@ from ..crystals.disorder import Disorder, kept_sites, resolve_disorder
 from ..crystals.neighbors import IsolatedAtoms
 from ..crystals.records import Crystal
 from ..data.featurizers import read_one
-from ..diffraction.grid import PowderPatterns, XRDGrid, on_grid
+from ..diffraction.grid import PowderPatterns, XRDGrid, check_intensities, on_grid
 from ..errors import (
     CrystalInputError,
     GridError,
     OnError,
-    PatternError,
     Report,
     UnsupportedObjectError,
     an_object,
@@ -346,20 +345,14 @@ class XRDEmbedding(PretrainedFeaturizer):
         return np.array([vectors[k] for k in sorted(vectors)], np.float32).reshape(-1, expected.shape[1])
 
     def _checked(self, pattern: np.ndarray, k: int) -> np.ndarray:
-        """Return one pattern (n_bins,) after a check that it lies on the model's grid and is finite."""
+        """Return one pattern (n_bins,) after a check that it lies on the model's grid and holds intensities."""
         try:
             if self.grid is not None and getattr(pattern, "grid", None) is None:
                 pattern = PowderPatterns(pattern, self.grid)
             intensities = on_grid(np.ravel(pattern), self.model.xrd_grid)
         except GridError as error:
             raise GridError(f"entry {k}", error.value, error.rule, error.remedy) from error
-        if not np.isfinite(intensities).all():
-            raise PatternError(
-                f"entry {k}",
-                "NaN or infinite intensities",
-                "intensities must be finite",
-                "Prepare the pattern with prepare_measured_pattern.",
-            )
+        check_intensities(intensities, f"entry {k}")
         return intensities
 
 

@@ -10,7 +10,7 @@ from typing import Any, Literal, SupportsIndex, cast
 
 import numpy as np
 
-from ..errors import GridError, counted
+from ..errors import CountsError, GridError, counted
 from .radiation import WAVELENGTHS, resolve_wavelength  # noqa: F401  the table was published here
 
 _SAME_WAVELENGTH = 1e-4  # relative; shifts a peak at 110 degrees by 0.016 degrees, less than a bin of the default grid
@@ -169,13 +169,14 @@ class PowderPatterns(np.ndarray):
         return wrapped
 
     def __array_function__(self, func: Callable, types: Any, args: Any, kwargs: Any) -> Any:
-        """Concatenated patterns keep the grid if all share it."""
+        """Concatenated and otherwise combined patterns keep the grid if all share it."""
         result = super().__array_function__(func, types, args, kwargs)
         grid = _common_grid(args[0], plain_too=True) if func is np.concatenate else None
         if grid is not None:
-            with_grid = np.asarray(result).view(PowderPatterns)
-            with_grid._grid = grid
-            return with_grid
+            result = np.asarray(result).view(PowderPatterns)
+            result._grid = grid
+        elif isinstance(result, PowderPatterns) and _common_grid([*args, result]) is None:  # of np.insert, for example
+            result._grid = None
         return result
 
     def __reduce__(self) -> Any:
@@ -268,3 +269,21 @@ def on_grid(patterns: Any, grid: XRDGrid, item: str = "patterns") -> np.ndarray:
             stacklevel=3,
         )
     return np.asarray(array)
+
+
+def check_intensities(pattern: np.ndarray, item: str) -> None:
+    """Refuse a pattern (n_bins,) that holds NaN, infinite or negative intensities, or none above 0.
+
+    Raises
+    ------
+    CountsError
+    """
+    lowest, highest = pattern.min(), pattern.max()
+    if not (lowest >= 0 and 0 < highest < np.inf):  # either is NaN if one intensity is
+        wrong = "all intensities are 0" if lowest == highest == 0 else f"intensities from {lowest:g} to {highest:g}"
+        raise CountsError(
+            item,
+            wrong,
+            "intensities must be finite, non-negative and not all zero",
+            "Prepare the pattern with prepare_measured_pattern, or leave it out.",
+        )

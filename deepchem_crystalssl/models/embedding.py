@@ -11,10 +11,10 @@ import torch
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from ..errors import CrystalInputError
+from ..errors import CountsError, CrystalInputError, OnError, Report
 from ..crystals.records import CrystalGraph
 from ..diffraction.conditions import MeasurementConditions, measure_patterns, try_patterns
-from ..diffraction.grid import XRDGrid
+from ..diffraction.grid import XRDGrid, check_intensities
 from ..nn.crystal_encoder import CrystalEncoder, mean_and_std
 from ..nn.graph_batch import GraphBatch
 from ..nn.links import Engine
@@ -140,6 +140,21 @@ def embed_patterns(
             batch = torch.from_numpy(rows[start : start + _PATTERNS_PER_BATCH]).to(device)
             vectors.append(encoder(batch).float().cpu().numpy())
     return np.concatenate(vectors)
+
+
+def usable_rows(patterns: np.ndarray, on_error: OnError, report: Report | None) -> np.ndarray:
+    """The patterns (n, n_bins) that hold intensities; the others are bad items, named by their row."""
+    report = Report() if report is None else report
+    usable = np.ones(len(patterns), bool)
+    with report.job(on_error):
+        for row, pattern in enumerate(patterns):
+            try:
+                check_intensities(pattern, f"pattern {row}")
+            except CountsError as error:
+                usable[row] = False
+                report.handle(error, on_error, row)
+    report.log()
+    return patterns[usable]
 
 
 def batches_of_sites(graphs: Iterable[CrystalGraph], limit: int) -> Iterator[list[CrystalGraph]]:

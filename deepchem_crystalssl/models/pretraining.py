@@ -21,7 +21,7 @@ from ..errors import OnError, OptionError, Report
 from ..diffraction.conditions import TRAINING, MeasurementConditions
 from ..crystals.neighbors import IsolatedAtoms
 from ..diffraction.grid import PowderPatterns, XRDGrid, on_grid
-from .embedding import Level, Space, embed_expected_patterns, embed_graphs, embed_patterns, evaluation_mode
+from .embedding import Level, Space, embed_expected_patterns, embed_graphs, embed_patterns, evaluation_mode, usable_rows
 from ..crystals.duplicates import duplicate_groups
 from .folders import open_folder
 from .inputs import check_dataset, enumerate_model_graphs, note_positions
@@ -157,12 +157,8 @@ class CrystalSSLModel(ResumableModel):
                 f"xrd_encoder and conditions have no effect: no objective ({names}) uses patterns", stacklevel=3
             )
         if "ideal patterns" in self.modalities and conditions is None:
-            raise OptionError(
-                "conditions",
-                "None",
-                "an objective that compares measured with ideal patterns needs measurement conditions",
-                "Give MeasurementConditions.",
-            )
+            rule = "an objective that compares measured with ideal patterns needs measurement conditions"
+            raise OptionError("conditions", "None", rule, "Give MeasurementConditions.")
         self.mixed_precision = mixed_precision
         self.engine: Engine = engine
         self.batches = BatchMaker(self.xrd_grid, self.conditions, self.modalities, engine)
@@ -409,7 +405,10 @@ class CrystalSSLModel(ResumableModel):
         check_dataset(dataset)
         return self.embed(dataset, progress=False)
 
-    def embed_xrd(self, patterns: Any, progress: bool | None = None, *, grid: XRDGrid | None = None) -> np.ndarray:
+    def embed_xrd(
+        self, patterns: Any, progress: bool | None = None, *, grid: XRDGrid | None = None,
+        on_error: OnError = "raise", report: Report | None = None,
+    ) -> np.ndarray:  # fmt: skip
         """Vectors of powder patterns.
 
         Parameters
@@ -418,24 +417,26 @@ class CrystalSSLModel(ResumableModel):
             On ``xrd_grid``, the grid of the model, normalised to their maximum, as
             :func:`~deepchem_crystalssl.simulate_xrd` and :func:`~deepchem_crystalssl.prepare_measured_pattern` return
             them.
-        progress : bool, optional
-            Show a progress bar; by default on a terminal only.
         grid : XRDGrid, optional
             The grid on which a plain array lies, which does not say so itself.
+        on_error, report, progress
+            As in :meth:`embed`.
 
         Returns
         -------
         numpy.ndarray
-            float32 (n, embedding_size).
+            float32 (n, embedding_size), without the patterns left out.
 
         Raises
         ------
         GridError
             If the patterns lie on another grid than that of the model.
+        CountsError
+            If intensities are NaN, infinite, negative or all zero, and ``on_error`` is "raise".
         """
         encoder = self._pattern_encoder()
-        stated = patterns if grid is None else PowderPatterns(patterns, grid)
-        return embed_patterns(encoder, on_grid(stated, self.xrd_grid), self.device, progress)
+        rows = np.atleast_2d(on_grid(patterns if grid is None else PowderPatterns(patterns, grid), self.xrd_grid))
+        return embed_patterns(encoder, usable_rows(rows, on_error, report), self.device, progress)
 
     def _pattern_encoder(self) -> XRDEncoder:
         if self.xrd_encoder is None:

@@ -357,8 +357,9 @@ def test_changed_parameters_are_used_for_the_same_structure(structures):
 def test_a_bad_pattern_costs_itself_alone(structures):
     embedding = XRDEmbedding("small")
     good = dcs.simulate_xrd(structures[0])[0]
-    rows = embedding.featurize_many([good, good[:100], np.full(5000, np.nan), structures[0]], ignore_errors=True)
-    assert np.isfinite(rows).all(axis=1).tolist() == [True, False, False, True]
+    bad = [np.full(5000, value, np.float32) for value in (np.nan, -1.0, 0.0)]
+    rows = embedding.featurize_many([good, good[:100], *bad, structures[0]], ignore_errors=True)
+    assert np.isfinite(rows).all(axis=1).tolist() == [True, False, False, False, False, True]
     with pytest.raises(dcs.CrystalInputError, match="entry 1"):
         embedding.featurize_many([good, good[:100]])
 

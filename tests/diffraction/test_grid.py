@@ -59,6 +59,8 @@ def test_what_makes_patterns_states_their_grid(prototypes, patterns):
         lambda x: np.sqrt(2 * x + 1),
         lambda x: x.reshape(2, 2, -1)[None],
         lambda x: x.mean(axis=0),
+        lambda x: np.insert(x, 0, 0.0, axis=0),
+        lambda x: np.roll(x, 1, axis=0),
     ],
 )  # fmt: skip
 def test_the_grid_survives(patterns, operation):
@@ -77,6 +79,7 @@ def test_the_grid_survives(patterns, operation):
         lambda x: np.concatenate([x, np.zeros(x.shape)]),
         lambda x: x + PowderPatterns(x.view(np.ndarray), OTHERS["wavelength"]),
         lambda x: np.vstack([x, PowderPatterns(x.view(np.ndarray), OTHERS["wavelength"])]),
+        lambda x: np.insert(x, 0, PowderPatterns(x.view(np.ndarray), OTHERS["wavelength"]), axis=0),
     ],
 )  # fmt: skip
 def test_what_is_no_longer_on_the_grid_does_not_state_it(patterns, operation):

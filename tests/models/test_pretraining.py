@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 import torch
 
-from deepchem_crystalssl import CrystalSSLModel, XRDGrid, simulate_xrd
-from deepchem_crystalssl.errors import CheckpointError, GridError, Report
+from deepchem_crystalssl import CrystalSSLModel, XRDFeaturizer, XRDGrid, simulate_xrd
+from deepchem_crystalssl.errors import CheckpointError, CountsError, GridError, Report
 from deepchem_crystalssl.diffraction.conditions import HARD
 from deepchem_crystalssl.evaluation.metrics import retrieval_recall
 from deepchem_crystalssl.pretext.objectives import CrystalXRDTriplet
@@ -313,3 +313,28 @@ def test_patterns_are_taken_on_the_grid_of_the_model_alone(trained, graphs):
     assert np.array_equal(trained.embed_xrd(plain, grid=GRID), guessed)
     assert np.array_equal(trained.predict_embedding(dc.data.NumpyDataset(np.array([*graphs[:2], None])[:2])),
                           trained.embed(graphs[:2]))  # fmt: skip
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -0.5, 0.0])
+def test_patterns_without_intensities_are_bad_items(trained, graphs, value):
+    patterns = simulate_xrd(graphs[:4], GRID, progress=False).copy()
+    patterns[2] = value
+    with pytest.raises(CountsError, match="^pattern 2: "):
+        trained.embed_xrd(patterns)
+    report = Report()
+    vectors = trained.embed_xrd(patterns, on_error="skip", report=report)
+    assert np.array_equal(vectors, trained.embed_xrd(patterns[[0, 1, 3]])) and report.indices == [2]
+    with pytest.warns(UserWarning, match="^pattern 2: "):
+        assert len(trained.embed_xrd(patterns, on_error="warn")) == 3
+    with pytest.raises(CountsError, match="^pattern 0: "):
+        trained.embed_xrd(patterns[2])
+
+
+def test_patterns_from_a_disk_that_do_not_state_their_grid_are_taken_with_a_warning(trained, graphs, tmp_path):
+    X = XRDFeaturizer(two_theta_max=90.0, n_bins=1000).featurize(graphs[:3])
+    stored = dc.data.DiskDataset.from_numpy(X, data_dir=str(tmp_path)).X
+    for given in (stored, np.vstack([X, simulate_xrd(graphs[:2], GRID, progress=False)])):
+        with pytest.warns(UserWarning, match="does not state its grid is taken to lie on 10-110°.*grid="):
+            trained.embed_xrd(given)
+    with pytest.raises(GridError, match="10-90°"):
+        trained.embed_xrd(stored, grid=XRDFeaturizer(two_theta_max=90.0, n_bins=1000).grid)
