@@ -38,6 +38,7 @@ DOORS = {
         "models/inputs.py",
         "models/negnn.py",
         "models/resumable.py",
+        "models/scores.py",
         "models/optimizers.py",
         "registry.py",
     },

@@ -122,7 +122,9 @@ TABLE = pd.DataFrame({"structure": [GOOD[0].to_structure()], "gap": 1.0})
     ids=["read", "graphs", "patterns", "featurize", "load", "embed", "embed graphs", "store", "index"],
 )
 @pytest.mark.parametrize(
-    "policy", [{"on_error": "skp"}, {"disorder": "avrage"}, {"isolated_atoms": "kep"}], ids=["error", "disorder", "atoms"]
+    "policy",
+    [{"on_error": "skp"}, {"disorder": "avrage"}, {"isolated_atoms": "kep"}],
+    ids=["error", "disorder", "atoms"],
 )
 def test_a_misspelt_policy_is_noticed_before_an_item_fails(job, policy, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)

@@ -173,9 +173,10 @@ class PowderPatterns(np.ndarray):
         result = super().__array_function__(func, types, args, kwargs)
         grid = _common_grid(args[0], plain_too=True) if func is np.concatenate else None
         if grid is not None:
-            result = np.asarray(result).view(PowderPatterns)
-            result._grid = grid
-        elif isinstance(result, PowderPatterns) and _common_grid([*args, result]) is None:  # of np.insert, for example
+            with_grid = np.asarray(result).view(PowderPatterns)
+            with_grid._grid = grid
+            return with_grid
+        if isinstance(result, PowderPatterns) and _common_grid([*args, result]) is None:  # of np.insert, for example
             result._grid = None
         return result
 

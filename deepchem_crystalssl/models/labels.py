@@ -84,6 +84,11 @@ class LabelReader:
         LabelError
             If the shape is not that of the tasks, a weight is no number of at least 0, or a class does not exist.
         """
+        values, weights = self.read_arrays(y, w, n_sites)
+        return torch.as_tensor(values, dtype=torch.float32), torch.as_tensor(weights, dtype=torch.float32)
+
+    def read_arrays(self, y: Any, w: Any, n_sites: Sequence[int] | None = None) -> tuple[np.ndarray, np.ndarray]:
+        """The same as arrays of float64."""
         if self.level == "site":
             values, weights = self._of_sites(y, w, n_sites)
         else:
@@ -93,10 +98,7 @@ class LabelReader:
             known = np.isfinite(values.astype(np.float32)) & (weights != 0)
         self._check_weights(weights[np.isfinite(values)])
         self._check_classes(values[known])
-        return (
-            torch.as_tensor(np.where(known, values, 0.0), dtype=torch.float32),
-            torch.as_tensor(np.where(known, weights, 0.0), dtype=torch.float32),
-        )
+        return np.where(known, values, 0.0), np.where(known, weights, 0.0)
 
     def read_known(self, y: Any, w: Any, n_sites: Sequence[int] | None = None) -> tuple[Tensor, Tensor]:
         """The same of a whole data set.

@@ -33,16 +33,18 @@ from .optimizers import FusedAdamW, WarmUpCosine
 from .options import check_layers, check_negnn
 from ..pretext.objectives import Descriptors
 from .resumable import ResumableModel
+from .scores import ScoredOnKnownLabels
 
 Inputs = tuple[GraphBatch, Tensor | None]
 
 
-class NEGNNModel(ResumableModel):
+class NEGNNModel(ScoredOnKnownLabels, ResumableModel):
     """A graph network on sites that a pretrained encoder describes, as a DeepChem model (Kong et al. 2024).
 
     The attributes of each site's element and the vectors that the encoder gives the site enter a graph network, which
     is trained on labels. Labels need no scaling: their median and standard deviation are taken from the first data set
-    that is fitted. A label that is NaN or infinite, or has the weight 0, is unknown and has no part in the training.
+    that is fitted. A label that is NaN or infinite, or has the weight 0, is unknown and has no part in the training
+    or in :meth:`evaluate`.
 
     Parameters
     ----------

@@ -203,3 +203,110 @@ def test_pretraining_needs_two_crystals_in_a_batch():
 def test_no_prediction_for_no_crystals(graphs):
     for model in models():
         assert len(model.predict(numpy_dataset(crystals(graphs, 2)).select([]))) == 0
+
+
+# Scores
+
+
+def mae(y, prediction, sample_weight=None):
+    return np.average(np.abs(y - prediction), weights=sample_weight)
+
+
+MAE = dc.metrics.Metric(dc.metrics.mae_score)
+METRICS = [MAE, dc.metrics.Metric(mae, mode="regression"), dc.metrics.Metric(dc.metrics.pearson_r2_score)]
+
+
+def labelled(graphs, unknown, weight, n_tasks=2):
+    """Labels of which every third is unknown, in each task another one."""
+    rng = np.random.default_rng(0)
+    datapoints = crystals(graphs)
+    y, w = rng.normal(size=(16, n_tasks)), rng.uniform(0.5, 2.0, (16, n_tasks))
+    is_known = (np.arange(16)[:, None] + np.arange(n_tasks)) % 3 > 0
+    unknown_y, unknown_w = np.where(is_known, y, unknown), np.where(is_known, w, weight)
+    return numpy_dataset(datapoints, unknown_y, unknown_w), y, w, is_known
+
+
+@pytest.mark.parametrize("n_tasks", [1, 2])
+@pytest.mark.parametrize("unknown, weight", [(0.0, 0.0), (50.0, 0.0), (np.nan, 1.0), (np.inf, 1.0)])
+def test_unknown_labels_have_no_part_in_scores(graphs, unknown, weight, n_tasks):
+    model = NEGNNModel(**SMALL, n_tasks=n_tasks)
+    dataset, y, w, is_known = labelled(graphs, unknown, weight, n_tasks)
+    guess = model.predict(dataset)
+    known = [(y[rows, k], guess[rows, k], w[rows, k]) for k, rows in enumerate(is_known.T)]
+    scores, of_tasks = model.evaluate(dataset, METRICS, per_task_metrics=True)
+    assert scores == model.evaluate(dataset, METRICS)
+    assert list(scores) == list(of_tasks) == ["mae_score", "mae", "pearson_r2_score"]
+    expected = {
+        "mae_score": [mae(y, prediction) for y, prediction, _ in known],
+        "pearson_r2_score": [np.corrcoef(y, prediction)[0, 1] ** 2 for y, prediction, _ in known],
+    }
+    for name, of_each in expected.items():
+        assert np.allclose(of_tasks[name], of_each if n_tasks > 1 else of_each[0])
+        assert scores[name] == pytest.approx(np.mean(of_each))
+    weighted = model.evaluate(dataset, METRICS[1], use_sample_weights=True)
+    assert weighted == {"mae": pytest.approx(np.mean([mae(*arguments) for arguments in known]))}
+    batches = model.evaluate_generator(model.default_generator(dataset, mode="predict"), METRICS)
+    assert batches == pytest.approx(scores)
+
+
+def test_scores_are_those_of_deepchem_where_every_label_is_known(graphs):
+    dataset = numpy_dataset(crystals(graphs), np.random.default_rng(0).normal(size=(16, 2)))
+    scaler = dc.trans.NormalizationTransformer(transform_y=True, dataset=dataset)
+    model = NEGNNModel(**SMALL, n_tasks=2)
+    for metrics in (METRICS, METRICS[0], [dc.metrics.mae_score], dc.metrics.mae_score):
+        for transformers in ([], [scaler]):
+            theirs = dc.utils.evaluate.Evaluator(model, dataset, transformers)
+            ours = model.evaluate(dataset, metrics, transformers, per_task_metrics=True)
+            for mine, other in zip(ours, theirs.compute_model_performance(metrics, per_task_metrics=True), strict=True):
+                assert list(mine) == list(other) and all(np.allclose(mine[name], other[name]) for name in mine)
+
+
+@pytest.mark.parametrize("n_tasks", [1, 2])
+def test_unknown_classes_have_no_part_in_scores(graphs, n_tasks):
+    model = NEGNNModel(**SMALL, mode="classification", n_classes=3, n_tasks=n_tasks)
+    y = np.random.default_rng(0).integers(0, 3, (16, n_tasks)).astype(float)
+    w = np.ones_like(y)
+    y[::4], w[::4] = 0.0, 0.0
+    dataset = numpy_dataset(crystals(graphs), y, w)
+    guess = model.predict(dataset).reshape(16, n_tasks, 3).argmax(-1)
+    scores = model.evaluate(dataset, dc.metrics.Metric(dc.metrics.accuracy_score))
+    assert scores["accuracy_score"] == pytest.approx((guess == y)[w > 0].mean())
+
+
+def test_unknown_labels_of_sites_have_no_part_in_scores(graphs):
+    datapoints = crystals(graphs)
+    model = NEGNNModel(**SMALL, level="site")
+    y = [np.where(np.arange(g.num_nodes) % 2, np.nan, 1.0 + np.arange(g.num_nodes)) for g in datapoints]
+    dataset = numpy_dataset(datapoints, site_labels(y))
+    errors = np.abs(np.concatenate(y) - model.predict(dataset).ravel())
+    assert model.evaluate(dataset, MAE)["mae_score"] == pytest.approx(np.nanmean(errors))
+
+
+def test_validation_callbacks_count_known_labels_alone(graphs, tmp_path):
+    dataset, y, w, is_known = labelled(graphs, 50.0, 0.0, 1)
+    model = NEGNNModel(**SMALL)
+    with open(tmp_path / "said", "w") as said:
+        callback = dc.models.ValidationCallback(dataset, 1, [MAE], said)
+        model.fit(dataset, nb_epoch=1, callbacks=callback)
+    assert callback.get_best_score() < 5.0
+    best = model.evaluate(dataset, [MAE])["mae_score"]
+    assert (tmp_path / "said").read_text().splitlines()[-1] == f"Step 2 validation: mae_score={best:g}"
+
+
+def test_scores_that_cannot_be_given(graphs):
+    dataset, y, w, _ = labelled(graphs, 0.0, 0.0)
+    model = NEGNNModel(**SMALL, n_tasks=2)
+    with pytest.raises(OptionError, match="use_sample_weights: True with the metric mae_score; .*sample_weight"):
+        model.evaluate(dataset, [MAE], use_sample_weights=True)
+    with pytest.raises(OptionError, match="^metrics: an object of type str"):
+        model.evaluate(dataset, ["mae"])
+    with pytest.raises(LabelError, match="n_tasks=2"):
+        model.evaluate(numpy_dataset(dataset.X, y[:, :1]), MAE)
+    w[:, 1] = 0.0
+    half = numpy_dataset(dataset.X, y, w)
+    with pytest.warns(UserWarning, match=r"1 task of 2 without a known label \(1, counted from 0\)"):
+        scores, of_tasks = model.evaluate(half, MAE, per_task_metrics=True)
+    assert scores["mae_score"] == of_tasks["mae_score"][0] and np.isnan(of_tasks["mae_score"][1])
+    for none in (numpy_dataset(dataset.X, y, 0.0 * w), numpy_dataset(dataset.X, np.nan * y)):
+        with pytest.raises(LabelError, match="no label is known"):
+            model.evaluate(none, MAE)
