@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -10,12 +9,11 @@ from typing import Any, Protocol
 import numpy as np
 import pandas as pd
 
-from ..crystals.elements import symbols
 from ..crystals.records import Crystal
 from ..crystals.tables import as_ids, id_column
 from ..errors import QueryError, an_object, counted
 from .filters import ALIASES
-from .formulas import formula_type, parse_formula, system_of
+from .formulas import formula_type, parse_formula, read_system, system_of
 
 _FIRST_COLUMNS = ("material_id", "formula", "chemical_system", "num_sites", "space_group", "crystal_system")
 
@@ -218,12 +216,11 @@ def _matched(frame: pd.DataFrame, ids: list[str]) -> pd.DataFrame:
 def _chemical_system(value: Any) -> str | None:
     if value is None or value is pd.NA or value != value:
         return None
-    found = re.findall(r"[A-Za-z]+", value) if isinstance(value, str) else list(value)
-    strange = sorted(map(str, set(found) - set(symbols()[1:])))
-    if strange or not found:
+    system = read_system(value)
+    if system is None:
         raise QueryError("metadata", f"chemical_system {value!r}", "a chemical system is symbols of elements, as Fe-O",
                          "Correct the value or rename the column.")  # fmt: skip
-    return "-".join(sorted(set(found)))
+    return system
 
 
 def _group_numbers(column: pd.Series) -> pd.Series:

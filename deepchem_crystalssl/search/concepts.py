@@ -16,7 +16,7 @@ from sklearn.preprocessing import StandardScaler
 
 from ..errors import QueryError
 from .answers import Answer, Answers
-from .filters import Filter
+from .filters import Filter, allowed_by
 from .index import EmbeddingIndex
 from .vectors import nearest_rows, unit_rows
 
@@ -117,7 +117,7 @@ def find_members(
     x = np.asarray(index.vectors[among])
     held_out = _held_out_scores(x, y, systems[among])
     probe = _probe().fit(x, y)
-    allowed = np.ones(len(index), bool) if filter is None else filter.mask(index.table)
+    allowed = allowed_by(filter, index.table)
     allowed[rows] = False
     if new_systems:
         allowed &= ~np.isin(systems, systems[rows])
@@ -259,7 +259,7 @@ def enrichment(
     """
     for name in members:
         _row_of(index, name)
-    among = np.ones(len(index), bool) if filter is None else filter.mask(index.table)
+    among = allowed_by(filter, index.table)
     answers = index.query(query, k, filter=filter)
     belongs = index.table["material_id"].isin(list(members)).to_numpy()
     among[index.gallery.resolve(query).rows] = False  # the crystals that the query names are not counted

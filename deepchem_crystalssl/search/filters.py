@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from numbers import Real
 from typing import Any
@@ -11,7 +11,9 @@ import numpy as np
 import pandas as pd
 
 from ..crystals.elements import N_ELEMENTS, symbols
-from ..errors import QueryError
+from ..crystals.tables import as_ids
+from ..errors import QueryError, an_object
+from .formulas import read_formula, read_system, rows_of_formula
 
 ALIASES = {"chemsys": "chemical_system", "n_sites": "num_sites", "spacegroup": "space_group"}
 """Other names under which columns are understood."""
@@ -33,11 +35,13 @@ class Filter:
     n_elements, n_sites : int or (int, int), optional
         Number of elements, and of sites in the cell: exactly so many, or from the first to the second number. None in
         place of a number leaves that end open.
-    space_group : int or sequence of int, optional
-        Numbers of the space groups.
-    where : mapping from str to value, (low, high) or sequence of values
-        Conditions on any other column. A pair of numbers is a range, whose ends belong to it and may be None (open); a
-        list is a choice of values; anything else must be equal to the value in the column.
+    space_group : int, (int, int) or list of int, optional
+        Number of the space group, a range of numbers, or a choice of them, as in ``where``.
+    where : mapping from str to value, (low, high) or list of values
+        Conditions on any column. A pair (a tuple) of numbers or times is a range, whose ends belong to it and may be
+        None (open); a list is a choice of values; anything else must be equal to the value in the column, and None
+        finds the crystals without one. Formulas are compared as compositions (``"O2Ti"`` is TiO2), and chemical systems
+        as sets of elements.
 
     Examples
     --------
@@ -53,7 +57,7 @@ class Filter:
     only: Sequence[str] | None = None
     n_elements: Range | None = None
     n_sites: Range | None = None
-    space_group: int | Sequence[int] | None = None
+    space_group: Range | Sequence[int] | None = None
     where: Mapping[str, Any] = field(default_factory=dict)
 
     def mask(self, table: pd.DataFrame) -> np.ndarray:
@@ -62,22 +66,17 @@ class Filter:
         Raises
         ------
         QueryError
-            If an element does not exist, the catalogue does not have a column that is asked for, or a value cannot be
-            compared with those of the column.
+            If an element does not exist, the catalogue does not have a column that is asked for, or a value is of
+            another kind than those of the column.
         """
         allowed = np.ones(len(table), bool)
         if len(self.elements) or len(self.without) or self.only is not None or self.n_elements is not None:
             allowed &= self._has_elements(_column(table, "chemical_system"))
         if self.n_sites is not None:
             allowed &= _within(_column(table, "num_sites"), self.n_sites)
-        if self.space_group is not None:
-            allowed &= _is_one_of(_column(table, "space_group"), np.atleast_1d(self.space_group).tolist())
-        for name, wanted in self.where.items():
-            column = _column(table, name)
-            if isinstance(wanted, tuple) and (_is_ordered(column) or None in wanted):
-                allowed &= _within(column, wanted)
-            else:
-                allowed &= _is_one_of(column, [wanted] if wanted is None or np.isscalar(wanted) else list(wanted))
+        others = self.where if self.space_group is None else {"space_group": self.space_group, **self.where}
+        for name, wanted in others.items():
+            allowed &= _fulfils(table, ALIASES.get(name, name), wanted)
         return allowed
 
     def _has_elements(self, systems: pd.Series) -> np.ndarray:
@@ -91,6 +90,22 @@ class Filter:
             for elements in (set(str(system).split("-")) for system in distinct)
         ]  # fmt: skip
         return np.array([*passes, False], bool)[codes]
+
+
+def allowed_by(filter: Filter | None, table: pd.DataFrame) -> np.ndarray:
+    """Whether each row of a catalogue may be an answer, bool (n,); without a filter all may.
+
+    Raises
+    ------
+    QueryError
+        If it is no filter, or cannot be used with this catalogue.
+    """
+    if filter is None:
+        return np.ones(len(table), bool)
+    if not isinstance(filter, Filter):
+        raise QueryError("filter", an_object(filter), "conditions on the answers are a Filter",
+                         "Write, for example, Filter(elements=['O'], where={'band_gap': (1, None)}).")  # fmt: skip
+    return filter.mask(table)
 
 
 def _known(elements: Iterable[str]) -> set[str]:
@@ -107,7 +122,34 @@ def _column(table: pd.DataFrame, name: str) -> pd.Series:
         known = ", ".join(map(str, table.columns))
         raise QueryError("filter", f"column {name!r}", "a filter can use only the columns of the index",
                          f"It has {known}; give others as metadata= when building it.")  # fmt: skip
-    return table[name]
+    column = table[name]
+    if isinstance(column.dtype, pd.CategoricalDtype):
+        return pd.Series(np.asarray(column), name=name)
+    return pd.to_datetime(column) if pd.api.types.infer_dtype(column) == "date" else column
+
+
+def _fulfils(table: pd.DataFrame, name: str, wanted: Any) -> np.ndarray:
+    """Which rows have a value within a range, equal to one of a list, or equal to the one that is given."""
+    column = _column(table, name)
+    if isinstance(wanted, tuple) and (_is_ordered(column) or any(end is None for end in wanted)):
+        return _within(column, wanted)
+    several = isinstance(wanted, Iterable) and not isinstance(wanted, str | bytes | Mapping)
+    values = list(np.atleast_1d(wanted) if isinstance(wanted, np.ndarray) else wanted) if several else [wanted]
+    known = [value for value in values if not (pd.api.types.is_scalar(value) and pd.isna(value))]
+    fulfilled = column.isna().to_numpy(bool) if len(known) < len(values) else np.zeros(len(column), bool)
+    if name == "formula":
+        for text in known:
+            fulfilled[_rows_of_compound(table, text)] = True
+        return fulfilled
+    return fulfilled | column.isin(_converted(column, known)).to_numpy(bool)
+
+
+def _rows_of_compound(table: pd.DataFrame, text: Any) -> list[int]:
+    same = np.flatnonzero((table["formula"] == text).to_numpy(bool, na_value=False)).tolist()
+    if not same and (not isinstance(text, str) or not read_formula(text)):
+        raise QueryError("filter", f"formula={text!r}", "a compound is named by its formula",
+                         "Write it with the symbols of its elements, as Fe2O3.")  # fmt: skip
+    return same + rows_of_formula(table, text)
 
 
 def _is_ordered(column: pd.Series) -> bool:
@@ -150,16 +192,62 @@ def _within(column: pd.Series, span: Any) -> np.ndarray:
     return fulfilled.to_numpy(bool)
 
 
-def _is_one_of(column: pd.Series, values: list[Any]) -> np.ndarray:
-    name, numbers = str(column.name), _is_ordered(column) and not pd.api.types.is_datetime64_any_dtype(column)
+def _converted(column: pd.Series, values: list[Any]) -> list[Any]:
+    """Values as the column holds them; what is of another kind would equal none of them, and is refused."""
+    if column.name == "material_id":
+        return as_ids(values)
+    kind = "chemical systems" if column.name == "chemical_system" else _kind(column)
+    converted = []
     for value in values:
-        unlike = (
-            isinstance(value, str)
-            if numbers
-            else isinstance(value, Real) and column.map(lambda known: isinstance(known, str)).any()
-        )
-        if unlike:
-            kind = "numbers" if numbers else "text"
-            raise QueryError("filter", f"{name}={value!r}", f"the column {name} holds {kind}",
-                             "Give a value of the same kind.")  # fmt: skip
-    return column.isin(values).to_numpy(bool)
+        try:
+            converted.append(_CONVERSIONS[kind](value) if kind in _CONVERSIONS else value)
+            if kind == "times" and (converted[-1].tz is None) != (column.dt.tz is None):
+                raise TypeError("one of them has a time zone and the other has none")
+        except (TypeError, ValueError) as error:
+            raise QueryError("filter", f"{column.name}={value!r}", f"the column {column.name} holds {kind}",
+                             f"Give a value of the same kind ({error}).") from error  # fmt: skip
+    return converted
+
+
+def _kind(column: pd.Series) -> str:
+    """What a column holds, in words."""
+    if _is_ordered(column):
+        return "times" if pd.api.types.is_datetime64_any_dtype(column) else "numbers"
+    kind = pd.api.types.infer_dtype(column, skipna=True)
+    return {"string": "text", "boolean": "yes or no"}.get(kind, kind)
+
+
+def _number(value: Any) -> Any:
+    if not isinstance(value, Real) or isinstance(value, bool):
+        raise TypeError(f"{an_object(value)} is not a number")
+    return value
+
+
+def _text(value: Any) -> str:
+    if not isinstance(value, str):
+        raise TypeError(f"{an_object(value)} is not text")
+    return value
+
+
+def _truth(value: Any) -> bool:
+    if not isinstance(value, Real | np.bool_) or value not in (0, 1):
+        raise TypeError("write True or False")
+    return bool(value)
+
+
+def _time(value: Any) -> pd.Timestamp:
+    if isinstance(value, Real):
+        raise TypeError("a number is not a time; write a date, as '2000-01-31'")
+    return pd.Timestamp(value)
+
+
+def _system(value: Any) -> str:
+    system = read_system(value) if isinstance(value, str) else None
+    if system is None:
+        raise TypeError("a chemical system is symbols of elements, as Fe-O")
+    return system
+
+
+_CONVERSIONS: dict[str, Callable[[Any], Any]] = {
+    "numbers": _number, "text": _text, "yes or no": _truth, "times": _time, "chemical systems": _system,
+}  # fmt: skip

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Iterable
 from functools import lru_cache
 from itertools import product
 from string import ascii_uppercase
@@ -102,6 +103,20 @@ def formula_type(formula: Any) -> str:
 def system_of(amounts: dict[str, float]) -> str:
     """The chemical system of a composition: its elements, sorted and joined by hyphens."""
     return "-".join(sorted(amounts))
+
+
+def read_system(value: Any) -> str | None:
+    """A chemical system as it is kept, with its elements sorted; None if the value is no list of elements.
+
+    Examples
+    --------
+    >>> read_system("O-Fe"), read_system(["O", "Ca"]), read_system("oxides")
+    ('Fe-O', 'Ca-O', None)
+    """
+    if not isinstance(value, Iterable):
+        return None
+    found = set(re.findall(r"[A-Za-z]+", value) if isinstance(value, str) else value)
+    return "-".join(sorted(found)) if found and found <= _elements() else None
 
 
 def rows_of_formula(table: pd.DataFrame, text: str) -> list[int]:

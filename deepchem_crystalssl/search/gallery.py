@@ -12,7 +12,7 @@ import pandas as pd
 from ..errors import CrystalInputError, OnError, QueryError, Report
 from .answers import Answers, Neighbor
 from .catalogue import Facts
-from .filters import Filter
+from .filters import Filter, allowed_by
 from .queries import Asked, checked_k, resolve, with_direction
 from .vectors import nearest_rows, unit_rows
 
@@ -149,7 +149,7 @@ class Gallery:
         k = checked_k(k)
         if not len(self):
             raise QueryError("index", "0 crystals", "a search needs at least one crystal", "Add crystals to the index.")
-        allowed = None if filter is None else filter.mask(self.table)
+        allowed = None if filter is None else allowed_by(filter, self.table)
         if len(left_out):
             allowed = np.ones(len(self), bool) if allowed is None else allowed
             allowed[list(left_out)] = False

@@ -14,7 +14,7 @@ from ..crystals.tables import as_ids
 from ..errors import OnError, QueryError, Report, counted
 from . import storage
 from .answers import Answers, Neighbor
-from .filters import Filter
+from .filters import Filter, allowed_by
 from .gallery import Gallery
 from .materials_map import MaterialsMap, place_new
 from .parts import IndexParts, ModelReference, assemble
@@ -320,7 +320,7 @@ class EmbeddingIndex:
         """
         from .phases import identify_among
 
-        allowed = np.ones(len(self), bool) if filter is None else filter.mask(self.table)
+        allowed = allowed_by(filter, self.table)
         if elements is not None:
             allowed &= Filter(only=elements).mask(self.table)
         vectors, names = self.embed_patterns(), self.table["material_id"].tolist()
