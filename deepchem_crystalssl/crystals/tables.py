@@ -24,13 +24,13 @@ _BATCH = 2048
 _RULE = "a table is a .csv, .csv.gz, .parquet, .json or .json.gz file"
 
 
-def as_ids(values: Iterable[Any]) -> list[str]:
+def as_ids(values: Any) -> list[str]:
     """Identifiers as text.
 
     Parameters
     ----------
     values : iterable
-        Numbers, texts or bytes.
+        Numbers, texts or bytes. One of these alone is one identifier: a text is not a list of its letters.
 
     Returns
     -------
@@ -41,7 +41,11 @@ def as_ids(values: Iterable[Any]) -> list[str]:
     --------
     >>> as_ids([7, 7.0, "007", None])
     ['7', '7', '007', '']
+    >>> as_ids("mp-149")
+    ['mp-149']
     """
+    if isinstance(values, str | bytes) or not isinstance(values, Iterable):
+        values = [values]
     return [_as_id(value) for value in values]
 
 

@@ -14,6 +14,7 @@ from sklearn.model_selection import GroupKFold
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import StandardScaler
 
+from ..crystals.tables import as_ids
 from ..errors import QueryError
 from .answers import Answer, Answers
 from .filters import Filter, allowed_by
@@ -166,7 +167,7 @@ def likeness(index: EmbeddingIndex, examples: Sequence[str], seed: int = 0) -> n
 
 
 def _rows_of(index: EmbeddingIndex, examples: Sequence[str]) -> np.ndarray:
-    rows = np.array([_row_of(index, name) for name in dict.fromkeys(examples)], int)
+    rows = np.array([_row_of(index, name) for name in dict.fromkeys(as_ids(examples))], int)
     if len(rows) < 3:
         raise QueryError("examples", f"{len(rows)}", "a class needs at least 3 examples", "Name more.")
     return rows
@@ -257,11 +258,12 @@ def enrichment(
     >>> enrichment(index, "a", ["b"], k=1)
     Enrichment(found=1, k=1, expected=0.3333333333333333, ratio=3.0, p_value=0.3333333333333333)
     """
+    members = as_ids(members)
     for name in members:
         _row_of(index, name)
     among = allowed_by(filter, index.table)
     answers = index.query(query, k, filter=filter)
-    belongs = index.table["material_id"].isin(list(members)).to_numpy()
+    belongs = index.table["material_id"].isin(members).to_numpy()
     among[index.gallery.resolve(query).rows] = False  # the crystals that the query names are not counted
     found = len(set(answers.material_ids) & set(members))
     total, positive, drawn = int(among.sum()), int((belongs & among).sum()), len(answers)
@@ -301,13 +303,22 @@ def precision_at_k(
         The share and the chemical system of each query, (q,) each. From these
         :func:`~deepchem_crystalssl.evaluation.probes.interval_of_mean` calculates a confidence interval.
 
+    Raises
+    ------
+    QueryError
+        If the members are not marked, one for each vector.
+
     Examples
     --------
     >>> vectors, members = np.eye(4)[[0, 0, 1, 1]] + 0.1, np.array([True, True, False, False])
     >>> precision_at_k(vectors, members, np.array(list("abcd")), k=1)[0].tolist()
     [1.0, 1.0]
     """
-    vectors = unit_rows(vectors)
+    vectors, members, systems = unit_rows(vectors), np.asarray(members), np.asarray(systems)
+    if members.dtype != bool or members.shape != (len(vectors),):
+        raise QueryError("members", f"{members.dtype} of shape {members.shape}",
+                         "members are marked by True and False, one for each vector",
+                         "Make them of ids with table['material_id'].isin(ids).to_numpy().")  # fmt: skip
     queries = np.random.default_rng(0).permutation(np.flatnonzero(members))[:n_queries]
     allowed = np.ones(len(vectors), bool) if among is None else among
     shares = []
@@ -324,7 +335,8 @@ def precision_at_k(
 
 def _row_of(index: EmbeddingIndex, name: str) -> int:
     if name not in index.gallery.row_of:
-        raise QueryError(str(name), "not in the index", "members are named by their ids")
+        raise QueryError(str(name), "not in the index", "members are named by their ids",
+                         "Check the id; the column material_id of the table lists all.")  # fmt: skip
     return index.gallery.row_of[name]
 
 

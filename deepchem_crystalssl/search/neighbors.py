@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
+from ..crystals.tables import as_ids
 from ..errors import QueryError, counted
 from .vectors import nearest_to_each
 
@@ -41,9 +42,9 @@ def neighbor_table(embeddings: np.ndarray, material_ids: Sequence[str], k: int =
     1           b     1           a       1.0
     2           c     1           b       2.0
     """
-    points = np.asarray(embeddings, float)
-    if points.ndim != 2 or len(points) != len(material_ids):
-        raise QueryError("embeddings", f"shape {points.shape} for {counted(len(material_ids), 'id')}",
+    points, names = np.asarray(embeddings, float), as_ids(material_ids)
+    if points.ndim != 2 or len(points) != len(names):
+        raise QueryError("embeddings", f"shape {points.shape} for {counted(len(names), 'id')}",
                          "each id has one vector", "Check the ids and the embeddings.")  # fmt: skip
     k = max(0, min(k, len(points) - 1))
     # |a - b|^2 = |a|^2 - 2 (a.b - |b|^2 / 2): the nearest points are those of the largest inner product of (a, 1) with
@@ -54,7 +55,7 @@ def neighbor_table(embeddings: np.ndarray, material_ids: Sequence[str], k: int =
     distance = np.sqrt(sum((points[neighbor][..., f] - points[:, None, f]) ** 2 for f in range(points.shape[1])))
     order = np.argsort(distance, axis=1, kind="stable")
     neighbor, distance = np.take_along_axis(neighbor, order, axis=1), np.take_along_axis(distance, order, axis=1)
-    ids = np.asarray(material_ids, object)
+    ids = np.asarray(names, object)
     return pd.DataFrame(
         {
             "material_id": np.repeat(ids, k),

@@ -51,6 +51,7 @@ def test_a_named_index_is_a_column_again(tmp_path):
 def test_ids_are_text():
     values = [7, 7.0, np.int64(7), np.float32(7), "7", "007", 7.5, b"x", None, np.nan, pd.NA, True]
     assert as_ids(values) == ["7"] * 5 + ["007", "7.5", "x", "", "", "", "True"]
+    assert as_ids("mp-149") == ["mp-149"] and as_ids(b"12") == ["12"] and as_ids(12) == ["12"]
     assert table_ids(pd.DataFrame({"id": [7, np.nan]})) == ["7", ""]
     assert table_ids(pd.DataFrame({"id": pd.array([7, None], "Int64")})) == ["7", ""]
     assert table_ids(pd.DataFrame({"gap": [1]})) is None

@@ -82,3 +82,24 @@ def test_precision_counts_other_systems_only():
         likeness[~among | (systems == systems[query])] = -np.inf
         assert share == pytest.approx(members[np.argsort(-likeness)[:5]].mean())
     assert (owners == systems[queries]).all()
+
+
+def test_a_text_is_one_id_and_a_number_is_its_text():
+    vectors = np.random.default_rng(0).normal(size=(6, 3))
+    index = EmbeddingIndex.build(vectors, [1, 2, 3, 4, 12, "La"])
+    with pytest.raises(QueryError, match="examples: 1;"):
+        find_members(index, "La")
+    assert find_members(index, [1, 2.0, "3"], k=2).material_ids == find_members(index, list("123"), k=2).material_ids
+    assert enrichment(index, "1", "12", k=5) == enrichment(index, 1, [12], k=5)
+    assert enrichment(index, "1", "12", k=5).found == 1
+    index.remove("12")
+    assert index.table["material_id"].tolist() == ["1", "2", "3", "4", "La"]
+    index.remove(3)
+    index.add(vectors[:1], "La")
+    assert index.table["material_id"].tolist() == ["1", "2", "4", "La"]
+
+
+@pytest.mark.parametrize("members", ["ab", ["a", "b"], [0, 1], [True]])
+def test_members_of_a_precision_are_marked(members):
+    with pytest.raises(QueryError, match="True and False"):
+        precision_at_k(np.eye(3), members, np.array(list("abc")))
