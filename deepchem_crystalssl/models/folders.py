@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from difflib import get_close_matches
 from collections.abc import Mapping
 from importlib.resources import as_file, files
@@ -15,8 +16,9 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 
-from ..errors import CheckpointError
+from ..errors import CheckpointError, UnsupportedObjectError, an_object
 from .checkpoints import CONFIG, newest_checkpoint, read_checkpoint, read_config, with_fine_tune
+from .inputs import warn_of_other_graphs
 from .resumable import ResumableModel
 
 Model = TypeVar("Model", bound=ResumableModel)
@@ -43,6 +45,8 @@ def open_folder(name_or_path: str | Path | None, classes: Mapping[str, type[Mode
     ------
     CheckpointError
         If there is no such model, it is of another class, or its files cannot be read.
+    UnsupportedObjectError
+        If it is neither a name nor a folder.
     """
     folder = _find(DEFAULT if name_or_path is None else name_or_path)
     is_saved = (folder / CARD).is_file()
@@ -64,6 +68,7 @@ def open_folder(name_or_path: str | Path | None, classes: Mapping[str, type[Mode
         raise CheckpointError(
             str(folder), f"a model of class {name}", f"the folder must hold a {' or '.join(classes)}", remedy
         )
+    warn_of_other_graphs(content["config"], kwargs, stacklevel=3)
     source = str(folder / (CARD if is_saved else CONFIG))
     if not is_saved:
         config = with_fine_tune(content["config"], lambda: _read_newest(folder))
@@ -163,6 +168,13 @@ def list_pretrained() -> pd.DataFrame:
 
 
 def _find(name_or_path: str | Path) -> Path:
+    if not isinstance(name_or_path, str | os.PathLike):
+        raise UnsupportedObjectError(
+            "model",
+            an_object(name_or_path),
+            "a model is opened by its name or its folder, and an encoder is taken of a CrystalSSLModel",
+            "Give one of these; a NEGNN is not an encoder.",
+        )
     with as_file(files(__package__) / "weights") as root:
         shipped = root / str(name_or_path)
         if (shipped / CARD).is_file() and shipped.parent == root:

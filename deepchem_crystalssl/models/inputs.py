@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator
+import warnings
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from itertools import groupby
 from typing import Any, get_args
@@ -122,6 +123,27 @@ class GraphOptions:
                 f"Make the graphs with cutoff={self.cutoff:g}, max_neighbors={self.max_neighbors}; embed also takes "
                 "structures and makes the graphs itself.",
             )
+
+
+def warn_of_other_graphs(trained: Mapping[str, Any], given: Mapping[str, Any], stacklevel: int) -> None:
+    """Warn if the graphs of a trained model shall be made with other options than those of its training.
+
+    Parameters
+    ----------
+    trained, given : dict
+        ``cutoff`` and ``max_neighbors``, as far as they are known and given.
+    stacklevel : int
+        As in :func:`warnings.warn`, seen from the caller.
+    """
+    names = ("cutoff", "max_neighbors")
+    if any(given.get(name) is not None and trained.get(name) not in (None, given[name]) for name in names):
+        before, now = (", ".join(f"{k}={d[k]:g}" for k in names if d.get(k) is not None) for d in (trained, given))
+        warnings.warn(
+            f"the encoder was trained on graphs with {before}, and its graphs will now be made with {now}; what it "
+            "says of them is not what it learned. Leave these arguments out to use the graphs of the training.",
+            UserWarning,
+            stacklevel=stacklevel + 1,
+        )
 
 
 def enumerate_model_graphs(

@@ -20,7 +20,7 @@ from ..data.datasets import records_of
 from .embedding import embed_graphs, evaluation_mode
 from .folders import DEFAULT, open_folder
 from .frozen import SiteVectors, fit_kernel, rows_of_kernel
-from .inputs import check_dataset
+from .inputs import check_dataset, warn_of_other_graphs
 from .labels import LabelReader
 from .pretraining import CrystalSSLModel
 from ..nn.backbones import BACKBONES, Backbone
@@ -91,7 +91,7 @@ class NEGNNModel(ScoredOnKnownLabels, ResumableModel):
         As in :class:`~deepchem_crystalssl.CrystalSSLModel`.
     **kwargs
         Arguments of DeepChem's models (``batch_size``, ``model_dir``, ``device``, ``log_frequency``, ...), and
-        ``cutoff`` and ``max_neighbors`` of the graphs, by default those of the encoder.
+        ``cutoff`` and ``max_neighbors`` of the graphs, by default those of the encoder; others cause a warning.
 
     Raises
     ------
@@ -179,7 +179,9 @@ class NEGNNModel(ScoredOnKnownLabels, ResumableModel):
         kwargs.setdefault("output_types", outputs if mode == "classification" or uncertainty else outputs[:1])
         kwargs.setdefault("batch_size", 64)
         if source is not None and source.graph_options is not None:
-            kwargs = {**asdict(source.graph_options), **{k: v for k, v in kwargs.items() if v is not None}}
+            trained = asdict(source.graph_options)
+            warn_of_other_graphs(trained, kwargs, stacklevel=2)
+            kwargs = {**trained, **{k: v for k, v in kwargs.items() if v is not None}}
         super().__init__(self.build_model(), self.components, seed=seed, max_gradient=max_gradient, **kwargs)
         if encoder is not None and fine_tune is None:
             self.freeze_components(["encoder"])

@@ -103,7 +103,8 @@ def load_pretrained(name_or_path: str | Path | None = None, **kwargs: Any) -> An
         a training, whose newest checkpoint is loaded; by default ``"general"``. Write a folder that is called like a
         shipped model as ``"./name"``. Of a folder with a card and checkpoints the card counts.
     **kwargs
-        Constructor arguments that the weights do not determine: ``engine``, ``device``, ``batch_size``, ...
+        Constructor arguments that the weights do not determine: ``engine``, ``device``, ``batch_size``, ... Another
+        ``cutoff`` or ``max_neighbors`` than in the training causes a warning.
 
     Returns
     -------

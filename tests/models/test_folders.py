@@ -104,3 +104,15 @@ def test_a_misspelt_name_and_a_folder_without_a_model(tmp_path):
     (tmp_path / "config.json").write_text(json.dumps(NEGNNModel(pretrained=None).config))
     with pytest.raises(CheckpointError, match="no checkpoint.*holds checkpoints"):
         load_pretrained(tmp_path)
+
+
+@pytest.mark.parametrize("thing", [3, ["small"]])
+def test_a_model_is_opened_by_its_name(thing):
+    for make in (lambda: load_pretrained(thing), lambda: NEGNNModel(pretrained=thing)):
+        with pytest.raises(UnsupportedObjectError, match="name or its folder"):
+            make()
+
+
+def test_a_negnn_is_no_encoder():
+    with pytest.raises(UnsupportedObjectError, match="a NEGNN is not an encoder"):
+        NEGNNModel(pretrained=NEGNNModel(pretrained=None))

@@ -1,5 +1,7 @@
 """A model keeps to the graphs it was trained on, uses the edges it is given, and has a vector for every crystal."""
 
+import warnings
+
 import deepchem as dc
 import numpy as np
 import pytest
@@ -185,3 +187,21 @@ def test_a_datapoint_that_is_no_graph_is_named_by_embed(usual, bad, space):
     report = Report()
     assert len(model.embed(dataset, space=space, on_error="skip", report=report, progress=False)) == 7
     assert report.indices == [5]
+
+
+@pytest.mark.parametrize("given", [{"cutoff": 5.0}, {"max_neighbors": 8}, {"cutoff": 5.0, "max_neighbors": 12}])
+def test_other_graphs_than_those_of_the_training_cause_a_warning(given):
+    for make in (lambda: load_pretrained("small", **given), lambda: NEGNNModel(pretrained="small", **given)):
+        with pytest.warns(UserWarning, match="trained on graphs with cutoff=8, max_neighbors=12") as caught:
+            model = make()
+        assert model.graph_options == GraphOptions(**{"cutoff": 8.0, "max_neighbors": 12, **given})
+        assert [warning.filename for warning in caught if "trained on graphs" in str(warning.message)] == [__file__]
+
+
+@pytest.mark.parametrize("given", [{}, {"cutoff": 8.0}, {"cutoff": 8, "max_neighbors": 12}])
+def test_the_graphs_of_the_training_cause_no_warning(given):
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", UserWarning)
+        load_pretrained("small", **given)
+        NEGNNModel(pretrained="small", **given)
+        NEGNNModel(pretrained=None, cutoff=5.0)
