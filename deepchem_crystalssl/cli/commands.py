@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from ..errors import counted
+from ..errors import OptionError, counted
 
 
 def demo(options: argparse.Namespace) -> int:
@@ -91,8 +91,9 @@ def search(options: argparse.Namespace) -> int:
     from ..diffraction.pattern_files import PATTERN_SUFFIXES
     from ..search import Answers, EmbeddingIndex, Filter
 
+    is_pattern = any(Path(query).suffix.lower() in PATTERN_SUFFIXES for query in options.query)
+    _refuse_unused(options, is_pattern)
     index = EmbeddingIndex.load(options.index)
-    is_pattern = Path(options.query[0]).suffix.lower() in PATTERN_SUFFIXES
     filter = Filter(
         elements=() if is_pattern else options.elements,
         without=options.without,
@@ -112,6 +113,19 @@ def search(options: argparse.Namespace) -> int:
     if options.output:
         found.to_frame().to_csv(options.output, index=False)
     return 0
+
+
+def _refuse_unused(options: argparse.Namespace, is_pattern: bool) -> None:
+    """Refuse a search with queries or options that would have no effect on its answers."""
+    if is_pattern and len(options.query) > 1:
+        raise OptionError("query", " ".join(options.query), "a measured pattern is searched for alone",
+                          "Run one search for each pattern, and another one for crystals.")  # fmt: skip
+    names = ("unlike",) if is_pattern else ("wavelength", "picture")
+    given = [f"--{name}" for name in names if getattr(options, name)]
+    if given:
+        kind, other = ("pattern", "crystals") if is_pattern else ("crystal", "a measured pattern")
+        raise OptionError(" and ".join(given), f"given for a search by {kind}",
+                          f"the option has an effect only on a search by {other}", "Leave it out.")  # fmt: skip
 
 
 def map(options: argparse.Namespace) -> int:

@@ -66,6 +66,24 @@ def test_what_is_not_there_is_a_sentence(folder, query, capsys):
     assert "index" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    ("arguments", "word"),
+    [
+        (["a.xrdml", "b.xy"], "alone"),
+        (["a.xrdml", "mp-1"], "alone"),
+        (["mp-1", "a.xy"], "alone"),
+        (["a.xy", "--unlike", "zz"], "--unlike"),
+        (["Fe", "--picture", "q.png"], "--picture"),
+        (["Fe", "--wavelength", "Foo"], "--wavelength"),
+        (["Fe", "--wavelength", "1.5", "--picture", "q.png"], "--wavelength and --picture"),
+    ],
+)
+def test_what_a_search_would_not_use_is_refused(folder, arguments, word, capsys):
+    assert main(["search", *arguments, "--index", str(folder / "index")]) == 2
+    printed = capsys.readouterr()
+    assert word in printed.err and not printed.out
+
+
 def test_the_map_of_an_index(folder, prototypes, capsys):
     names = [path.stem for path in (folder / "cifs").iterdir() if path.stem != "broken"]
     oxides = [one.material_id for one in prototypes if one.material_id in names and "O" in one.reduced_formula][:5]
