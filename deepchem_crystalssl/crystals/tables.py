@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import re
 from collections.abc import Callable, Collection, Iterable, Iterator
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,7 @@ ID_COLUMNS = ("material_id", "id", "name")
 """Columns taken for identifiers, in this order, if the caller names none."""
 
 _BATCH = 2048
+_WHOLE = re.compile(r"(0|-?[1-9]\d*)\.0")
 _RULE = "a table is a .csv, .csv.gz, .parquet, .json or .json.gz file"
 
 
@@ -135,7 +137,7 @@ def read_table(
         form (``{"columns": [...], "data": [...]}``).
     id_column : str, optional
         A column of identifiers besides ``material_id``, ``id`` and ``name``. These columns of a CSV file are read as
-        text, so that ``007`` stays ``007``.
+        text, so that ``007`` stays ``007``, except that ``7.0`` is ``7``.
     columns : collection of str, optional
         Read only those of these columns that the file has; by default all.
 
@@ -199,10 +201,15 @@ def iterate_table(
         raise UnsupportedFileError(str(path), f"cannot be read as {kind} ({reason})", _RULE, remedy) from error
 
 
+def _id_of_cell(text: str) -> str:
+    """The text of a cell; a whole number without the decimal point that it gets beside missing values."""
+    return text[:-2] if _WHOLE.fullmatch(text) else text
+
+
 def _iterate_csv(path: Path, texts: set[str], columns: Collection[str] | None, rows: int) -> Iterator[pd.DataFrame]:
     try:
         # A converter keeps the text of a cell as it is; a dtype would still turn "NA" and "" into missing values.
-        with pd.read_csv(path, chunksize=rows, converters=dict.fromkeys(texts, str)) as chunks:
+        with pd.read_csv(path, chunksize=rows, converters=dict.fromkeys(texts, _id_of_cell)) as chunks:
             yield from chunks
     except pd.errors.EmptyDataError as error:
         raise EmptyFileError(str(path), "no columns") from error

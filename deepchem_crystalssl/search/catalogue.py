@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -198,6 +199,7 @@ def _in_order(structures: Crystals, ids: list[str]) -> Iterator[Crystal]:
 
 def _matched(frame: pd.DataFrame, ids: list[str]) -> pd.DataFrame:
     """The rows of the metadata in the order of the ids, missing values for crystals that it does not know."""
+    unused = frame.index[~frame.index.isin(ids)]
     frame = frame[frame.index.isin(ids)]
     if frame.empty:
         raise QueryError("metadata", "none of its ids is an id of the index", "rows are matched to crystals by id",
@@ -206,7 +208,15 @@ def _matched(frame: pd.DataFrame, ids: list[str]) -> pd.DataFrame:
     if len(twice):
         raise QueryError("metadata", f"id {twice[0]!r} in several rows", "one crystal has one row",
                          "Keep one row of each id, for example with drop_duplicates.")  # fmt: skip
-    if len(frame) < len(ids):  # so that whole numbers and yes/no stay what they are beside missing values
+    if len(frame) < len(ids):
+        unknown = [name for name in ids if name not in frame.index]
+        message = (
+            f"the metadata has no row for {len(unknown)} of {counted(len(ids), 'crystal')}, such as {unknown[0]!r}"
+        )
+        if len(unused):
+            message += f", and no crystal has the id of {counted(len(unused), 'row')}, such as {unused[0]!r}"
+        warnings.warn(message, UserWarning, stacklevel=5)
+        # Whole numbers and yes/no stay what they are beside missing values.
         nullable = {name: {"i": "Int64", "u": "UInt64", "b": "boolean"}.get(column.dtype.kind)
                     for name, column in frame.items()}  # fmt: skip
         frame = frame.astype({name: kind for name, kind in nullable.items() if kind})

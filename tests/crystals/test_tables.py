@@ -58,6 +58,17 @@ def test_ids_are_text():
     assert table_ids(pd.DataFrame({"gap": [1]}, index=pd.Index([3], name="mine")), "mine") == ["3"]
 
 
+@pytest.mark.parametrize("name", ["t.csv", "t.csv.gz", "t.parquet", "t.json"])
+def test_whole_numbers_beside_a_missing_one_are_the_same_ids_in_every_file(tmp_path, name):
+    path = written(tmp_path / name, pd.DataFrame({"material_id": [7, None, 0, -3, 7e6], "gap": range(5)}))
+    assert table_ids(read_table(path)) == ["7", "", "0", "-3", "7000000"]
+
+
+def test_texts_with_a_point_stay_ids(tmp_path):
+    ids = ["007.0", "1.10", "1.5", "mp-1.0", ".0"]
+    assert table_ids(read_table(written(tmp_path / "t.csv", pd.DataFrame({"id": ids})))) == ids
+
+
 @pytest.mark.parametrize("name", ["t.csv", "t.parquet"])
 def test_long_tables_come_in_pieces(tmp_path, name):
     frame = pd.DataFrame({"id": np.arange(10), "gap": np.arange(10.0)})

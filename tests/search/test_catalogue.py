@@ -1,3 +1,5 @@
+import warnings
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -134,3 +136,14 @@ def test_what_two_crystals_share():
     assert rutile.shared(Facts(frozenset({"Na", "Cl"}), "AB", 225)) == ""
     assert Facts.of_row({"formula": None, "space_group": np.nan}) == Facts(frozenset(), "", None)
     assert Facts.of_row({"formula": "Ti2O4", "chemical_system": "O-Ti", "space_group": 136}) == rutile
+
+
+def test_crystals_without_metadata_are_counted():
+    metadata = pd.DataFrame({"id": ["007", "8", "009", "x"], "gap": [1.0, 2.0, 3.0, 4.0]})
+    message = "no row for 2 of 3 crystals, such as '7', and no crystal has the id of 3 rows, such as '007'"
+    with pytest.warns(UserWarning, match=message) as caught:
+        assert np.isnan(build(metadata, [7, 8, 9])["gap"]).tolist() == [True, False, True]
+    assert [warning.filename for warning in caught if warning.category is UserWarning] == [__file__]
+    with warnings.catch_warnings():  # a table of more crystals than the index is usual
+        warnings.simplefilter("error", UserWarning)
+        build(metadata, ["x", "8", "009"])
