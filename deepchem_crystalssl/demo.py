@@ -14,7 +14,7 @@ from .crystals.duplicates import duplicate_groups
 from .crystals.neighbors import structures_to_graphs
 from .crystals.prototypes import bundled_prototypes
 from .diffraction.conditions import REALISTIC, try_patterns
-from .errors import NoCrystalsError, Report
+from .errors import NoCrystalsError, Report, in_short
 from .evaluation.metrics import retrieval_recall
 from .search import EmbeddingIndex, neighbor_table
 from .search.coloring import anion_class
@@ -69,7 +69,7 @@ def run_demo(
     index = EmbeddingIndex.from_structures(source, model, disorder="average", report=report, progress=progress)
     report.to_frame().to_csv(folder / "skipped.csv", index=False)
     if len(index) < 8:
-        raise NoCrystalsError(str(source), f"{len(index)} usable crystals ({report.summary()})",
+        raise NoCrystalsError(in_short(source), f"{len(index)} usable crystals ({report.summary()})",
                               "the demo needs at least 8 crystals", "Give it more crystals.")  # fmt: skip
     _write_neighbors(index, folder)
     index.make_map(seed, False)

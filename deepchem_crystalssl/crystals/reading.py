@@ -20,6 +20,7 @@ from ..errors import (
     UnsupportedFileError,
     UnsupportedObjectError,
     an_object,
+    in_short,
     typed_error,
 )
 from .files import NamedFile, crystal_kind, find_files, name_files, read_text
@@ -240,6 +241,8 @@ class StructureReader:
             if is_crystal_path(entry):
                 path = Path(entry) if folder is None else folder / entry
                 yield from ((row, item) for _, item in self._from_file(path, material_id))
+            elif _is_path(entry) and entry.strip():
+                yield row, _no_structure(entry, Path(entry) if folder is None else folder / entry, material_id)
             else:
                 yield from ((row, item) for item in _from_object(entry, material_id))
 
@@ -288,6 +291,17 @@ def _from_object(entry: Any, name: str) -> Iterator[Item]:
             yield to_crystal(entry, name)
     except CrystalInputError as error:
         yield error
+
+
+def _no_structure(entry: str, path: Path, name: str) -> CrystalInputError:
+    """The error for an entry of a table that is a single line, and not the name of a file of crystals."""
+    what = "a folder" if path.is_dir() else "no file of a crystal by its suffix" if path.exists() else "no such file"
+    return UnsupportedFileError(
+        name,
+        f"{in_short(entry)!r}, {what}",
+        "a column of structures holds structures, their texts, or paths of their files",
+        "Write the path with its suffix, such as .cif, or name another column with structure_column.",
+    )
 
 
 def _in_file(error: CrystalInputError, path: Path, name: str) -> CrystalInputError:

@@ -66,7 +66,7 @@ def make_crystal(
     Parameters
     ----------
     species : sequence of length N
-        Per site an atomic number, or a dict from atomic number or symbol to occupancy.
+        Per site an atomic number or a symbol, or a dict from these to occupancies. D and T count as hydrogen.
     frac_coords : array-like (N, 3)
         Fractional coordinates; wrapped into the cell.
     lattice : array-like (3, 3)
@@ -165,7 +165,7 @@ def check_lattice(lattice: Any, material_id: str) -> np.ndarray:
 
 
 def _split_species(species: Sequence[Any], material_id: str) -> tuple[np.ndarray, Occupancies | None]:
-    if not any(isinstance(s, dict) for s in species):
+    if not any(isinstance(s, dict | str) for s in species):
         return check_atomic_numbers(species, material_id), None
     number_of = atomic_number_of()
     rows: list[tuple[int, int, float]] = []
@@ -174,7 +174,7 @@ def _split_species(species: Sequence[Any], material_id: str) -> tuple[np.ndarray
         for key, occupancy in (parts if isinstance(parts, dict) else {parts: 1.0}).items():
             z = number_of.get(key, 0) if isinstance(key, str) else int(key)
             if not 1 <= z <= N_ELEMENTS:
-                raise UnknownElementError(material_id, f"species {key!r} on site {site}")
+                raise UnknownElementError(material_id, f"species {str(key)!r} on site {site}")
             if not 0.0 <= occupancy <= 1.0 + OCCUPANCY_TOLERANCE:
                 raise OccupancyError(material_id, f"occupancy {occupancy:g} of {symbols()[z]} on site {site}")
             amounts[z] = amounts.get(z, 0.0) + float(occupancy)

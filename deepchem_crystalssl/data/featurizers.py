@@ -18,7 +18,7 @@ from ..crystals.reading import read_structures
 from ..crystals.records import Crystal, CrystalGraph
 from ..diffraction.grid import PowderPatterns, Profile, XRDGrid
 from ..diffraction.simulation import iterate_patterns
-from ..errors import CrystalInputError, OnError, Report, UnsupportedObjectError, counted
+from ..errors import CrystalInputError, OnError, Report, UnsupportedObjectError, counted, in_short
 
 
 class BulkFeaturizer(MaterialStructureFeaturizer):
@@ -136,7 +136,7 @@ def read_one(point: Any, name: str) -> Crystal | CrystalInputError:
         if len(crystals) != 1:
             raise UnsupportedObjectError(
                 name,
-                f"{counted(len(crystals), 'crystal')} in {point}",
+                f"{counted(len(crystals), 'crystal')} in {in_short(point)}",
                 "a datapoint must be one crystal",
                 "Read the file with read_structures and pass the crystals one by one.",
             )

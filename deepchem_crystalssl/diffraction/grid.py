@@ -10,7 +10,7 @@ from typing import Any, Literal, SupportsIndex, cast
 
 import numpy as np
 
-from ..errors import CountsError, GridError, counted
+from ..errors import CountsError, GridError, an_object, counted
 from .radiation import WAVELENGTHS, resolve_wavelength  # noqa: F401  the table was published here
 
 _SAME_WAVELENGTH = 1e-4  # relative; shifts a peak at 110 degrees by 0.016 degrees, less than a bin of the default grid
@@ -219,6 +219,9 @@ def _checked(patterns: Any, grid: XRDGrid, item: str) -> np.ndarray:
     except ValueError as error:  # rows of different lengths
         raise GridError(item, str(error), *_RULE_OF_ONE_GRID) from error
     if array.ndim == 0 or array.shape[-1] != grid.n_bins:
+        if array.dtype == object and array.ndim == 0:
+            remedy = "Pass its X." if hasattr(patterns, "X") else "Simulate them with simulate_xrd."
+            raise GridError(item, an_object(patterns), "patterns are arrays of numbers", remedy)
         bins = "a single number" if array.ndim == 0 else counted(array.shape[-1], "bin")
         raise GridError(item, f"{bins} in place of {grid.n_bins}", *_RULE_OF_ONE_GRID)
     return array

@@ -13,7 +13,7 @@ from ..crystals.disorder import Disorder
 from ..crystals.elements import symbols
 from ..crystals.neighbors import iterate_graphs
 from ..crystals.store import open_source
-from ..errors import NoCrystalsError, Report
+from ..errors import NoCrystalsError, Report, in_short
 from ..models.embedding import Level, Space
 from ..models.pretrained import load_encoder
 from ..models.pretraining import CrystalSSLModel
@@ -57,14 +57,14 @@ def embed_table(
         iterate_graphs(open_source(source), disorder=disorder, on_error="skip", report=report, progress=progress)
     )
     if not crystals:
-        raise NoCrystalsError(str(source), report.summary())
+        raise NoCrystalsError(in_short(source), report.summary())
     vectors = model.embed(
         crystals, level, layers, space=space, disorder=disorder, on_error="skip", report=lost, progress=progress
     )
     report.extend(lost)
     graphs = [crystal for k, crystal in enumerate(crystals) if k not in set(lost.indices)]
     if not graphs:
-        raise NoCrystalsError(str(source), report.summary())
+        raise NoCrystalsError(in_short(source), report.summary())
     names = [(g.material_id, g.reduced_formula) for g in graphs]
     if level == "crystal":
         table = pd.DataFrame(names, columns=["material_id", "formula"])

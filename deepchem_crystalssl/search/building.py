@@ -17,7 +17,7 @@ from tqdm import tqdm
 
 from ..crystals.disorder import Disorder
 from ..crystals.store import RecordStore, open_source, skipped_of, write_records
-from ..errors import IndexFolderError, NoCrystalsError, Report, counted
+from ..errors import IndexFolderError, NoCrystalsError, Report, counted, in_short
 from .catalogue import Joined, by_id
 from .index import EmbeddingIndex
 from .parts import assemble
@@ -35,7 +35,7 @@ def build_index(
     source: object,
     folder: str | Path,
     model: str | Path | CrystalSSLModel | None = None,
-    metadata: pd.DataFrame | None = None,
+    metadata: pd.DataFrame | pd.Series | None = None,
     *,
     patterns: bool = True,
     disorder: Disorder = "refuse",
@@ -55,7 +55,7 @@ def build_index(
         Of the index.
     model : str, Path or CrystalSSLModel, optional
         By default the model "general".
-    metadata : pandas.DataFrame, optional
+    metadata : pandas.DataFrame or pandas.Series, optional
         Matched by id, as :meth:`EmbeddingIndex.build <deepchem_crystalssl.EmbeddingIndex.build>` does.
     patterns : bool
         Whether the index will be searched by measured patterns.
@@ -107,7 +107,7 @@ def build_index(
     skipped = [*skipped_of(source), work / "structures" / "skipped.csv", *sorted(work.glob("vectors-*.csv"))]
     rows, vectors = (np.concatenate([part[name] for part in parts]) for name in ("rows", "vectors"))
     if not len(rows):
-        raise NoCrystalsError(str(source), f"none of {counted(len(store), 'crystal')} can be embedded; see {work}")
+        raise NoCrystalsError(in_short(source), f"none of {counted(len(store), 'crystal')} can be embedded; see {work}")
     drawn = np.concatenate([part["patterns"] for part in parts]) if patterns else None
     structures = Joined.of(store).select(rows)
     ids = [ids[row] for row in rows]

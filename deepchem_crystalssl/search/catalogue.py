@@ -71,7 +71,9 @@ def describe(crystals: Iterable[Crystal]) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["formula", "chemical_system", "num_sites"])
 
 
-def catalogue(material_ids: Sequence[Any], structures: Crystals | None, metadata: pd.DataFrame | None) -> pd.DataFrame:
+def catalogue(
+    material_ids: Sequence[Any], structures: Crystals | None, metadata: pd.DataFrame | pd.Series | None
+) -> pd.DataFrame:
     """One table of all that is known: what the structures tell, then the columns of the metadata.
 
     Parameters
@@ -80,7 +82,7 @@ def catalogue(material_ids: Sequence[Any], structures: Crystals | None, metadata
         Identifiers, compared as text.
     structures : Crystals, optional
         In the order of the ids.
-    metadata : pandas.DataFrame, optional
+    metadata : pandas.DataFrame or pandas.Series, optional
         Matched by id; see :func:`by_id`.
 
     Raises
@@ -125,7 +127,7 @@ def _with_symmetry(table: pd.DataFrame, structures: Crystals | None) -> pd.DataF
     return table[first + [name for name in table if name not in first]]
 
 
-def by_id(metadata: pd.DataFrame, without: Iterable[str] = ()) -> pd.DataFrame:
+def by_id(metadata: pd.DataFrame | pd.Series, without: Iterable[str] = ()) -> pd.DataFrame:
     """Metadata indexed by ids as text, its columns checked and under the names that filters use.
 
     The ids are the column ``material_id``, else the index of the table if it is named so or is of text, else the first
@@ -133,7 +135,7 @@ def by_id(metadata: pd.DataFrame, without: Iterable[str] = ()) -> pd.DataFrame:
 
     Parameters
     ----------
-    metadata : pandas.DataFrame
+    metadata : pandas.DataFrame or pandas.Series
     without : iterable of str
         Columns that are left out because the structures tell them.
 
@@ -142,6 +144,8 @@ def by_id(metadata: pd.DataFrame, without: Iterable[str] = ()) -> pd.DataFrame:
     QueryError
         If the table has no ids, or holds values that cannot be stored or understood.
     """
+    if isinstance(metadata, pd.Series):
+        metadata = metadata.to_frame("value" if metadata.name is None else metadata.name)
     if not isinstance(metadata, pd.DataFrame):
         raise QueryError("metadata", an_object(metadata), "metadata is a pandas.DataFrame with ids",
                          "Pass a DataFrame with a column material_id; pandas.DataFrame makes one of a dict, "

@@ -57,7 +57,7 @@ class EmbeddingIndex:
         ids: Sequence[Any],
         structures: Any = None,
         model: str | Path | CrystalSSLModel | None = None,
-        metadata: pd.DataFrame | None = None,
+        metadata: pd.DataFrame | pd.Series | None = None,
         *,
         space: Space = "similarity",
         pattern_embeddings: Any = None,
@@ -75,7 +75,7 @@ class EmbeddingIndex:
             space group takes about 3 ms for a crystal.
         model : str, Path or CrystalSSLModel, optional
             The model that made the embeddings, for queries by structure or pattern.
-        metadata : pandas.DataFrame, optional
+        metadata : pandas.DataFrame or pandas.Series, optional
             What else is known, matched by id: with a column ``material_id``, ``id`` or ``name``, or an index of ids.
             ``formula``, ``chemical_system`` (or ``chemsys``) and ``space_group`` (or ``spacegroup``) are understood; a
             space group that is given here is not computed.
@@ -97,7 +97,7 @@ class EmbeddingIndex:
         cls,
         source: Any,
         model: str | Path | CrystalSSLModel | None = None,
-        metadata: pd.DataFrame | None = None,
+        metadata: pd.DataFrame | pd.Series | None = None,
         *,
         patterns: bool = False,
         disorder: Disorder = "refuse",
@@ -113,7 +113,7 @@ class EmbeddingIndex:
             Anything :func:`~deepchem_crystalssl.read_structures` reads.
         model : str, Path or CrystalSSLModel, optional
             By default the model "general".
-        metadata : pandas.DataFrame, optional
+        metadata : pandas.DataFrame or pandas.Series, optional
             Matched by id, as :meth:`build` does.
         patterns : bool
             Whether the simulated powder patterns are embedded at once, not at the first search by a pattern.
@@ -392,7 +392,11 @@ class EmbeddingIndex:
         storage.save_map(folder, self.map)
 
     def add(
-        self, embeddings: Any, ids: Sequence[Any], structures: Any = None, metadata: pd.DataFrame | None = None
+        self,
+        embeddings: Any,
+        ids: Sequence[Any],
+        structures: Any = None,
+        metadata: pd.DataFrame | pd.Series | None = None,
     ) -> None:
         """Add crystals, as :meth:`build` takes them; a crystal whose id the index has already is replaced."""
         new = assemble(embeddings, ids, structures, None, metadata)

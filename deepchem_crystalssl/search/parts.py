@@ -131,7 +131,7 @@ def assemble(
     material_ids: Sequence[Any],
     structures: Any = None,
     model: ModelReference | None = None,
-    metadata: pd.DataFrame | None = None,
+    metadata: pd.DataFrame | pd.Series | None = None,
     space: Space = "similarity",
     pattern_embeddings: Any = None,
 ) -> IndexParts:

@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 
 from ..crystals.tables import as_ids
-from ..errors import QueryError, an_object
+from ..errors import QueryError, an_object, in_short
 from .catalogue import Facts
 from .formulas import rows_of_formula
 
@@ -97,7 +97,7 @@ def read_one(source: Any) -> Crystal:
     """
     from ..crystals.reading import read_structures
 
-    item = str(source) if isinstance(source, str | os.PathLike) else an_object(source)
+    item = in_short(source) if isinstance(source, str | os.PathLike) else an_object(source)
     rule, remedy = "a query is one crystal", "Give one of its files or structures, or a list of them."
     if isinstance(source, str | os.PathLike) and os.path.isdir(source):
         raise QueryError(item, "a folder", rule, remedy)

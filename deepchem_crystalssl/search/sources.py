@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 def embed_source(
     source: Any,
     model: str | Path | CrystalSSLModel | None,
-    metadata: pd.DataFrame | None,
+    metadata: pd.DataFrame | pd.Series | None,
     disorder: Disorder,
     on_error: OnError,
     report: Report,
@@ -47,7 +47,7 @@ def embed_source(
     return assemble(vectors, ids, crystals, reference, metadata)
 
 
-def ids_for(names: list[str], metadata: pd.DataFrame | None) -> list[str]:
+def ids_for(names: list[str], metadata: pd.DataFrame | pd.Series | None) -> list[str]:
     """Names made distinct; a row of the metadata that names several crystals is refused."""
     ids = distinct_names(names)
     if metadata is not None:

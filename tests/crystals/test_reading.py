@@ -313,3 +313,19 @@ def test_a_poscar_that_ends_early(structure):
     with pytest.raises(UnsupportedFileError, match="cannot be parsed") as error:
         read("\n".join([*lines[:2], "1 0 x", *lines[3:]]))
     assert "Convert" not in str(error.value) and "lattice" in error.value.remedy
+
+
+@pytest.mark.parametrize(
+    ("entry", "word"), [("", "0 characters"), ("folder", "a folder"), ("nowhere", "no such file"), ("notes", "suffix")]
+)
+def test_a_path_that_is_none_of_a_crystal(structure, tmp_path, entry, word):
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "notes").write_text("nothing")
+    structure.to(filename=str(tmp_path / "a.cif"))
+    path = tmp_path / "table.csv"
+    pd.DataFrame({"structure": ["a.cif", entry], "id": ["good", "bad"]}).to_csv(path, index=False)
+    frame = pd.DataFrame({"structure": [str(tmp_path / "a.cif"), entry and str(tmp_path / entry)]})
+    for source in (path, frame):
+        reader = read_structures(source, "skip")
+        assert len(list(reader)) == 1
+        assert entry == "" or word in reader.report[0].value and "POSCAR" not in str(reader.report[0])

@@ -78,6 +78,15 @@ def test_coordinates_are_wrapped_into_the_cell(frac):
     assert np.allclose(off, np.round(off), atol=1e-9)
 
 
+def test_symbols_are_species():
+    places = [[0, 0, 0], [0.5, 0.5, 0.5]]
+    assert make_crystal(np.array(["Fe", "O"]), places, CUBE).atomic_numbers.tolist() == [26, 8]
+    assert make_crystal(["D", 8], places, CUBE).atomic_numbers.tolist() == [1, 8]
+    assert make_crystal([{"D": 0.5, "H": 0.5}, "T"], places, CUBE).atomic_numbers.tolist() == [1, 1]
+    with pytest.raises(UnknownElementError, match="species 'Fe,Co' on site 1"):
+        make_crystal(np.array(["Fe", "Fe,Co"]), places, CUBE)
+
+
 def test_tiny_negative_coordinate_wraps_to_zero():
     assert make_crystal([6], [[-1e-17, 0, 0]], CUBE).frac_coords[0, 0] == 0.0
 
@@ -95,7 +104,7 @@ def test_tiny_negative_coordinate_wraps_to_zero():
         (LatticeError, [6], [[0, 0, 0]], [[4, 0, 0], [0, 4, 0]]),
         (UnknownElementError, [0], [[0, 0, 0]], CUBE),
         (UnknownElementError, [119], [[0, 0, 0]], CUBE),
-        (UnknownElementError, ["C"], [[0, 0, 0]], CUBE),
+        (UnknownElementError, ["Fe,Co"], [[0, 0, 0]], CUBE),
         (UnknownElementError, [{"Xx": 1.0}], [[0, 0, 0]], CUBE),
         (OccupancyError, [{"C": 1.2}], [[0, 0, 0]], CUBE),
         (OccupancyError, [{"C": -0.2}], [[0, 0, 0]], CUBE),

@@ -267,3 +267,11 @@ def test_a_table_is_no_list_of_datapoints(featurizer, structures):
         featurizer().featurize(pd.DataFrame({"structure": structures[:2]}))
     for nothing in (None, 3):
         assert featurizer(on_error="skip").featurize(nothing)[0].size == 0
+
+
+def test_a_text_of_several_crystals_is_named_by_its_first_line():
+    text = "# two of them\n" + 2 * Structure(Lattice.cubic(3), ["Po"], [[0, 0, 0]]).to(fmt="cif")
+    text = text.replace("data_Po", "data_a", 1)
+    featurizer = CrystalGraphFeaturizer(on_error="skip")
+    featurizer.featurize([text])
+    assert featurizer.report[0].value == "2 crystals in # two of them..."

@@ -158,7 +158,7 @@ def test_ids_are_text(table, tmp_path, ids, suffix):
     if suffix is not None:
         {"csv": frame.to_csv, "parquet": frame.to_parquet}[suffix](path, index=False)
     dataset = CrystalLoader(["volume"]).create_dataset(path)
-    expected = [str(name).removesuffix(".0") if suffix != "csv" else str(name) for name in ids]
+    expected = [str(name).removesuffix(".0") for name in ids]
     assert dataset.ids.tolist() == expected == [g.material_id for g in dataset.X]
 
 

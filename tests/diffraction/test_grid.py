@@ -128,3 +128,13 @@ def test_a_plain_array_is_taken_with_a_warning(patterns):
 def test_a_wrong_number_of_bins_is_refused(bad):
     with pytest.raises(GridError, match="patterns"):
         on_grid(bad, GRID)
+
+
+def test_what_holds_patterns_is_not_patterns():
+    class Dataset:
+        X = np.zeros((2, 5000))
+
+    with pytest.raises(GridError, match="an object of type Dataset.* Pass its X"):
+        on_grid(Dataset(), XRDGrid())
+    with pytest.raises(GridError, match="None.*arrays of numbers"):
+        on_grid(None, XRDGrid())

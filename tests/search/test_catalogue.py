@@ -147,3 +147,10 @@ def test_crystals_without_metadata_are_counted():
     with warnings.catch_warnings():  # a table of more crystals than the index is usual
         warnings.simplefilter("error", UserWarning)
         build(metadata, ["x", "8", "009"])
+
+
+def test_a_series_is_metadata():
+    gaps = GAPS.set_index("material_id")["gap"]
+    assert build(gaps)["gap"].tolist() == build(gaps.rename(None))["value"].tolist() == [8.5, 8.4, 7.8]
+    with pytest.raises(QueryError, match="never by position"):
+        build(GAPS["gap"])
