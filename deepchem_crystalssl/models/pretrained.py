@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -41,7 +42,7 @@ def save_pretrained(
     ----------
     model : CrystalSSLModel or NEGNNModel
     path : str or Path
-        The folder, made if needed.
+        The folder, made if needed. A model that was saved there before is replaced with a warning.
     card : dict, optional
         What a user should know, as JSON: data, licence, training, metrics, limits.
     half : bool
@@ -55,7 +56,8 @@ def save_pretrained(
     Raises
     ------
     CheckpointError
-        If it is another kind of model, or a NEGNN whose backbone is a module of your own: a folder holds no code.
+        If it is another kind of model, or a NEGNN whose backbone is a module of your own: a folder holds no code; or
+        if the path is that of a file.
 
     Examples
     --------
@@ -73,6 +75,10 @@ def save_pretrained(
         )
     model.check_portable(str(path))
     folder = Path(path)
+    if folder.exists() and not folder.is_dir():
+        raise CheckpointError(str(path), "a file", "a model is saved in a folder", "Name a folder, new or empty.")
+    if (folder / CARD).exists():
+        warnings.warn(f"{folder}: the model that was saved there is replaced", UserWarning, stacklevel=2)
     folder.mkdir(parents=True, exist_ok=True)
     tensors = {}
     for name, component in model.components.items():

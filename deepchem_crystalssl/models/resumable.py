@@ -9,7 +9,8 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from deepchem.data import Dataset
+import numpy as np
+from deepchem.data import Dataset, NumpyDataset
 from deepchem.models.optimizers import LearningRateSchedule
 from torch import Tensor, nn
 
@@ -182,6 +183,9 @@ class ResumableModel(CheckpointedModel):
         with Progress(total, done, progress) as bar, stopping_after_a_step() as stop:
             if restore:
                 start = f"resumed at step {done} of {total}" if restored else "no checkpoint yet, starting at step 0"
+                if restored and done >= total:
+                    end = f"{counted(nb_epoch, 'epoch')} would end at step {total}"
+                    start = f"the run has {done} steps already, and {end}; nothing is left to train"
                 bar.say(f"{self.model_dir}: {start}")
 
             def after_step(model: Any, step: int, **_: Any) -> None:
@@ -305,6 +309,23 @@ class ResumableModel(CheckpointedModel):
             for X, y, w, ids in dataset.iterbatches(self.batch_size, epochs, deterministic=True, pad_batches=False):
                 check_datapoints(X, dataset, ids)
                 yield [X], [y], [w]
+
+    def predict_on_batch(self, X: Any, transformers: Sequence[Any] = ()) -> Any:
+        """Predictions for some crystal graphs, as ``predict`` gives them for a data set.
+
+        Parameters
+        ----------
+        X : sequence of CrystalGraph
+        transformers : sequence of dc.trans.Transformer
+            Those that were applied to the labels; they are undone.
+
+        Raises
+        ------
+        UnsupportedObjectError
+            If one of them is not a CrystalGraph.
+        """
+        graphs = np.fromiter(X, object)  # NumPy would look inside structures and graphs
+        return self.predict(NumpyDataset(graphs), list(transformers))
 
     def fit_generator(self, *args: Any, **kwargs: Any) -> float:
         """DeepChem's training loop."""

@@ -13,6 +13,7 @@ import torch
 
 import deepchem_crystalssl as dcs
 from deepchem_crystalssl import NEGNNModel, site_labels
+from deepchem_crystalssl.errors import UnsupportedObjectError
 from deepchem_crystalssl.evaluation.kernel_ridge import LaplacianRidgeCV
 from deepchem_crystalssl.models import frozen
 from deepchem_crystalssl.models.frozen import SiteVectors
@@ -428,3 +429,12 @@ def test_save_and_reload_and_embeddings_of_deepchem(few, dataset, tmp_path):
     with torch.no_grad():
         values = network.output(torch.as_tensor(read)) * scale.width + scale.center
     assert read.shape == (6, 32) and np.allclose(values.numpy(), model.predict(part), atol=1e-4)
+
+
+def test_predictions_on_a_batch(few, structures):
+    model = NEGNNModel(pretrained=None, hidden=8)
+    expected = model.predict(dc.data.NumpyDataset(records(few[:3])))
+    for X in (few[:3], tuple(few[:3]), records(few[:3])):
+        assert np.array_equal(model.predict_on_batch(X), expected)
+    with pytest.raises(UnsupportedObjectError, match="datapoint 0.*CrystalGraphFeaturizer"):
+        model.predict_on_batch(structures[:3])

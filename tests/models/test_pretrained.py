@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+import warnings
 
 import numpy as np
 import pandas as pd
@@ -163,3 +164,14 @@ def test_models_from_the_command_line(tmp_path, capsys):
     assert main(["models"]) == 0
     assert main(["embed", str(tmp_path), "-o", str(tmp_path / "x.parquet"), "--model", "nobody"]) == 2
     assert "nobody" in capsys.readouterr().err
+
+
+def test_what_lies_at_the_path_is_not_replaced_without_a_word(model, tmp_path):
+    (tmp_path / "a.pkl").write_text("something else")
+    with pytest.raises(CheckpointError, match="a file; a model is saved in a folder"):
+        save_pretrained(model, tmp_path / "a.pkl")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", UserWarning)
+        save_pretrained(model, tmp_path / "mine")
+    with pytest.warns(UserWarning, match="mine: the model that was saved there is replaced"):
+        save_pretrained(model, tmp_path / "mine")

@@ -11,7 +11,7 @@ import pytest
 import torch
 from pymatgen.core import Lattice, Structure
 
-from deepchem_crystalssl import CrystalSSLModel, CrystalStore, XRDGrid, simulate_xrd, structures_to_graphs
+from deepchem_crystalssl import CrystalSSLModel, CrystalStore, NEGNNModel, XRDGrid, simulate_xrd, structures_to_graphs
 from deepchem_crystalssl.errors import CheckpointError, CrystalInputError, StoreError
 from deepchem_crystalssl.diffraction.conditions import HARD, measure_patterns
 from deepchem_crystalssl.evaluation.metrics import retrieval_recall
@@ -382,3 +382,14 @@ def test_predict_embedding_of_a_pretrained_model(train):
     """DeepChem's predict gives the crystal vectors."""
     model = CrystalSSLModel("joint", **SMALL)
     assert np.allclose(model.predict(train), model.embed(train), atol=1e-5)
+
+
+def test_a_run_that_has_more_steps_than_asked_for_says_so(graphs, tmp_path, caplog):
+    few = graphs[:12]
+    model = NEGNNModel(pretrained=None, hidden=8, batch_size=6, model_dir=str(tmp_path))
+    dataset = dc.data.NumpyDataset(np.fromiter(few, object), np.arange(12.0))
+    model.fit(dataset, nb_epoch=3)
+    with caplog.at_level("INFO", "deepchem_crystalssl"):
+        model.fit(dataset, nb_epoch=1, restore=True)
+    assert "the run has 6 steps already, and 1 epoch would end at step 2; nothing is left to train" in caplog.text
+    assert "resumed" not in caplog.text and model.get_global_step() == 6
