@@ -11,10 +11,11 @@ import numpy as np
 import pandas as pd
 
 from .crystals.duplicates import duplicate_groups
+from .crystals.files import in_short
 from .crystals.neighbors import structures_to_graphs
 from .crystals.prototypes import bundled_prototypes
 from .diffraction.conditions import REALISTIC, try_patterns
-from .errors import NoCrystalsError, Report, in_short
+from .errors import NoCrystalsError, Report
 from .evaluation.metrics import retrieval_recall
 from .search import EmbeddingIndex, neighbor_table
 from .search.coloring import anion_class

@@ -19,7 +19,6 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-_LONGEST_NAME = 255
 OnError = Literal["raise", "warn", "skip"]
 _WARNINGS = 5
 """Items of one job that get a warning of their own."""
@@ -80,19 +79,6 @@ def an_object(thing: object) -> str:
     ('an object of type int', 'None', 'an object of type dict')
     """
     return "None" if thing is None else f"an object of type {type(thing).__name__}"
-
-
-def in_short(source: object) -> str:
-    """A source as messages name it: a path whole, and of a long text or one of several lines only the beginning.
-
-    Examples
-    --------
-    >>> in_short("cifs/quartz.cif"), in_short("# generated using pymatgen\\ndata_SiO2")
-    ('cifs/quartz.cif', '# generated using pymatgen...')
-    """
-    text = str(source).strip()
-    line = text.split("\n")[0]
-    return text if line == text and len(text) <= _LONGEST_NAME else f"{line[:80].rstrip()}..."
 
 
 def closest(value: object, known: Iterable[str]) -> str | None:

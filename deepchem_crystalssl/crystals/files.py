@@ -20,6 +20,7 @@ class NamedFile:
     name: str
 
 
+_LONGEST_NAME = 255
 _SUFFIXES = {
     ".cif": "cif",
     ".mcif": "cif",
@@ -53,6 +54,19 @@ def _says_nothing(name: str) -> bool:
 
 def _without_gz(name: str) -> str:
     return name[:-3] if name.lower().endswith(".gz") else name
+
+
+def in_short(source: object) -> str:
+    """A source as messages name it: a path whole, and of a long text or one of several lines only the beginning.
+
+    Examples
+    --------
+    >>> in_short("cifs/quartz.cif"), in_short("# generated using pymatgen\\ndata_SiO2")
+    ('cifs/quartz.cif', '# generated using pymatgen...')
+    """
+    text = str(source).strip()
+    line = text.split("\n")[0]
+    return text if line == text and len(text) <= _LONGEST_NAME else f"{line[:80].rstrip()}..."
 
 
 def find_files(source: str | Path) -> list[Path]:

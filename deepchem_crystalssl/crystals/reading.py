@@ -20,10 +20,9 @@ from ..errors import (
     UnsupportedFileError,
     UnsupportedObjectError,
     an_object,
-    in_short,
     typed_error,
 )
-from .files import NamedFile, crystal_kind, find_files, name_files, read_text
+from .files import NamedFile, crystal_kind, find_files, in_short, name_files, read_text
 from .records import Crystal
 from .tables import ID_COLUMNS, iterate_table, table_ids
 from .texts import Item, read_structure_text

@@ -13,12 +13,13 @@ from deepchem.feat import MaterialStructureFeaturizer
 
 from ..crystals.convert import is_one, to_crystal
 from ..crystals.disorder import Disorder
+from ..crystals.files import in_short
 from ..crystals.neighbors import CUTOFF, MAX_NEIGHBORS, IsolatedAtoms, iterate_graphs
 from ..crystals.reading import read_structures
 from ..crystals.records import Crystal, CrystalGraph
 from ..diffraction.grid import PowderPatterns, Profile, XRDGrid
 from ..diffraction.simulation import iterate_patterns
-from ..errors import CrystalInputError, OnError, Report, UnsupportedObjectError, counted, in_short
+from ..errors import CrystalInputError, OnError, Report, UnsupportedObjectError, counted
 
 
 class BulkFeaturizer(MaterialStructureFeaturizer):

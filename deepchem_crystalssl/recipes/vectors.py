@@ -11,9 +11,10 @@ import pandas as pd
 
 from ..crystals.disorder import Disorder
 from ..crystals.elements import symbols
+from ..crystals.files import in_short
 from ..crystals.neighbors import iterate_graphs
 from ..crystals.store import open_source
-from ..errors import NoCrystalsError, Report, in_short
+from ..errors import NoCrystalsError, Report
 from ..models.embedding import Level, Space
 from ..models.pretrained import load_encoder
 from ..models.pretraining import CrystalSSLModel

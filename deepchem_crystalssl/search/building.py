@@ -16,8 +16,9 @@ import pandas as pd
 from tqdm import tqdm
 
 from ..crystals.disorder import Disorder
+from ..crystals.files import in_short
 from ..crystals.store import RecordStore, open_source, skipped_of, write_records
-from ..errors import IndexFolderError, NoCrystalsError, Report, counted, in_short
+from ..errors import IndexFolderError, NoCrystalsError, Report, counted
 from .catalogue import Joined, by_id
 from .index import EmbeddingIndex
 from .parts import assemble

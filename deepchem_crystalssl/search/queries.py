@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 import pandas as pd
 
+from ..crystals.files import in_short
 from ..crystals.tables import as_ids
-from ..errors import QueryError, an_object, in_short
+from ..errors import QueryError, an_object
 from .catalogue import Facts
 from .formulas import rows_of_formula
 
