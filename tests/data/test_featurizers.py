@@ -195,6 +195,7 @@ def test_structures_are_not_touched(structures):
     assert structures[3].as_dict() == before
 
 
+@pytest.mark.once
 def test_construction_is_cheap_and_offline():
     """A constructor that tries the network fails here."""
     code = (

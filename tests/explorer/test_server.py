@@ -26,6 +26,8 @@ from deepchem_crystalssl.explorer.server import HEADERS, make_app, serve
 from deepchem_crystalssl.explorer.uploads import Limits
 from deepchem_crystalssl.search import EmbeddingIndex
 
+pytestmark = pytest.mark.once
+
 GRID = dcs.XRDGrid(wavelength="CuKa1")
 LIMITS = Limits(upload_bytes=4_000_000)
 PAGE = "<!doctype html><title>map</title>"
@@ -111,7 +113,6 @@ def lives_on(address, good):
 # Answers
 
 
-@pytest.mark.once
 def test_mixed_sites_are_answered_and_said(address, good):
     rows = "Na 0 0 0 0.5\nK 0 0 0 0.5\nCl 0.5 0.5 0.5 1\n"
     mixed = f"data_x\n{CELL.format(3.7)}_space_group_name_H-M_alt 'P 1'\n{SITES}_atom_site_occupancy\n{rows}"
@@ -334,7 +335,6 @@ def test_more_than_may_wait_are_told_to_come_back(address, app, good):
     assert "Try again" in refused(next(answer for answer in answers if answer.status_code == 503), 503)
 
 
-@pytest.mark.once
 def test_a_worker_killed_at_work_is_replaced(address, app, good):
     assert lives_on(address, good)  # it has opened the index
     pid = app.state.worker.pid
@@ -348,7 +348,6 @@ def test_a_worker_killed_at_work_is_replaced(address, app, good):
     assert lives_on(address, good) and app.state.worker.pid != pid and not psutil.pid_exists(pid)
 
 
-@pytest.mark.once
 def test_an_upload_that_takes_too_long_is_ended(address, app, good, monkeypatch):
     pid = app.state.worker.pid
     endless = cif_of([[0, 0, 0], [0.002, 0, 0]], edge=1000.0)  # of some hundred million reflections
@@ -360,7 +359,6 @@ def test_an_upload_that_takes_too_long_is_ended(address, app, good, monkeypatch)
     assert lives_on(address, good) and not psutil.pid_exists(pid)
 
 
-@pytest.mark.once
 def test_an_upload_that_needs_too_much_memory_is_ended(folder, good):
     app = make_app(folder, PAGE, {}, Limits(memory_bytes=100_000_000))
     with running(app) as address:
@@ -392,7 +390,6 @@ def test_a_network_one_trusts_may_use_any_name(folder):
         assert httpx.get(address, headers={"Host": "no name/"}).status_code == 403
 
 
-@pytest.mark.once
 def test_a_broken_index_is_said_and_not_where_it_is(tmp_path, good, capfd):
     (tmp_path / "index.json").write_text(json.dumps({"format": 1}))
     with running(make_app(tmp_path, PAGE, {})) as address:

@@ -50,8 +50,9 @@ def error(model, dataset):
 
 
 @pytest.mark.once
-@pytest.mark.parametrize("backbone", ["cgcnn", "megnet", "alignn"])
-@pytest.mark.parametrize("pretrained", ["small", None])
+@pytest.mark.parametrize(
+    "backbone, pretrained", [("cgcnn", "small"), ("cgcnn", None), ("megnet", "small"), ("alignn", None)]
+)
 def test_learns_a_few_crystals_by_heart(few, dataset, backbone, pretrained):
     part = dataset.select(range(12))
     model = NEGNNModel(backbone=backbone, **{**SMALL, "pretrained": pretrained, "dropout": 0.0})
@@ -256,6 +257,7 @@ def test_hyperparameter_search(dataset, tmp_path):
     assert isinstance(best, NEGNNModel) and len(scores) == 2
 
 
+@pytest.mark.once
 def test_folder_holds_everything_a_new_process_needs(dataset, tmp_path):
     model = NEGNNModel(**BOTH, layers=[1, 2], model_dir=str(tmp_path))
     model.fit(dataset, nb_epoch=2)

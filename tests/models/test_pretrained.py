@@ -142,6 +142,7 @@ def test_a_folder_loads_in_a_new_process(folder):
     assert done.stdout.strip() == "(3, 128)", done.stderr[-800:]
 
 
+@pytest.mark.once
 def test_embed_from_the_command_line(folder, structures, tmp_path, capsys):
     for k, structure in enumerate(structures[:3]):
         structure.to(str(tmp_path / f"crystal{k}.cif"))

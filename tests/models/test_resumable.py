@@ -340,6 +340,7 @@ def test_mixed_precision_learns_alike(train):
     assert losses[0] == pytest.approx(losses[1], rel=0.05) and losses[0] != losses[1]
 
 
+@pytest.mark.once
 def test_three_lines_in_a_new_process_without_network(tmp_path):
     code = (
         "import deepchem as dc, deepchem_crystalssl, numpy as np\n"
