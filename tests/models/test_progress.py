@@ -58,8 +58,18 @@ def test_a_checkpoint_is_written_when_its_time_has_come(dataset, tmp_path):
     assert not model.get_checkpoints()
 
 
+@pytest.fixture
+def usual_handlers():
+    """Those of a terminal: a process in the background ignores SIGINT."""
+    usual = {signal.SIGINT: signal.default_int_handler, signal.SIGTERM: signal.SIG_DFL}
+    before = {number: signal.signal(number, handler) for number, handler in usual.items()}
+    yield
+    for number, handler in before.items():
+        signal.signal(number, handler)
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_signal_ends_a_training_after_the_step_with_a_checkpoint(dataset, tmp_path, number):
+def test_a_signal_ends_a_training_after_the_step_with_a_checkpoint(dataset, tmp_path, number, usual_handlers):
     whole = build(tmp_path / "whole")
     whole.fit(dataset, nb_epoch=3)
     before = signal.getsignal(number)
