@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from functools import lru_cache
 
@@ -56,32 +57,35 @@ def read_species(block: gemmi.cif.Block, n_sites: int, item: str) -> tuple[list[
             item,
             f"{counted(len(texts), 'label or type symbol', 'labels or type symbols')} for {counted(n_sites, 'site')}",
         )
-    species = {text: parse_species(text, is_symbol=bool(symbol_texts)) for text in set(texts)}
-    for site, text in enumerate(texts):
-        parts = species[text]
-        if parts is None:
-            raise UnknownElementError(
-                item,
-                f"species {text!r} on site {site}",
-                "a mixture must state the share of each element",
-                "List one row with an occupancy for each element.",
-            )
-        if 0 in parts:
-            raise UnknownElementError(item, f"species {text!r} on site {site}")
     column = list(block.find_values("_atom_site_occupancy")) or ["?"] * n_sites
     if len(column) != n_sites:
         raise OccupancyError(item, f"{counted(len(column), 'occupancy', 'occupancies')} for {counted(n_sites, 'site')}")
-    numbers = {text: number(text) for text in set(column)}
-    for site, text in enumerate(column):
-        if not (np.isnan(numbers[text]) or 0.0 <= numbers[text] <= 1.0 + OCCUPANCY_TOLERANCE):
-            raise OccupancyError(item, f"occupancy {text} of site {site} ({texts[site]})")
-    found: list[dict[int, float]] = []
-    for text, said in zip(texts, column, strict=True):
-        parts = species[text] or {}
-        if len(parts) == 1 and not np.isnan(numbers[said]):  # "Fe0.5" with a column of occupancies says it twice
-            parts = dict.fromkeys(parts, 1.0)
-        found.append(parts)
-    return found, [1.0 if np.isnan(numbers[text]) else numbers[text] for text in column]
+    listed = list(zip(texts, column, strict=True))
+    meant: dict[tuple[str, str], tuple[dict[int, float], float]] = {}
+    for k, (text, said) in enumerate(listed):
+        if (text, said) not in meant:
+            meant[text, said] = _meaning(text, said, bool(symbol_texts), f"site {k}", item)
+    return [meant[site][0] for site in listed], [meant[site][1] for site in listed]
+
+
+def _meaning(text: str, said: str, is_symbol: bool, site: str, item: str) -> tuple[dict[int, float], float]:
+    """The shares of the elements and the occupancy of a site."""
+    parts, occupancy = parse_species(text, is_symbol=is_symbol), number(said)
+    if parts is None:
+        raise UnknownElementError(
+            item,
+            f"species {text!r} on {site}",
+            "a mixture must state the share of each element",
+            "List one row with an occupancy for each element.",
+        )
+    if 0 in parts:
+        raise UnknownElementError(item, f"species {text!r} on {site}")
+    if math.isnan(occupancy):
+        return parts, 1.0
+    if not 0.0 <= occupancy <= 1.0 + OCCUPANCY_TOLERANCE:
+        raise OccupancyError(item, f"occupancy {said} of {site} ({text})")
+    # "Fe0.5" with a column of occupancies says it twice
+    return (dict.fromkeys(parts, 1.0) if len(parts) == 1 else parts), occupancy
 
 
 def number(text: str | None) -> float:
