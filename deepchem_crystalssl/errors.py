@@ -20,8 +20,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 OnError = Literal["raise", "warn", "skip"]
-_WARNINGS = 5
-"""Items of one job that get a warning of their own."""
+_WARNINGS = 5  # items of one job that get a warning of their own
 
 
 class CrystalInputError(ValueError):
@@ -334,6 +333,12 @@ class GraphMismatchError(CrystalInputError):
 
     rule = "graphs must be made with the options that the model was trained on"
     remedy = "Make the graphs with the cutoff and max_neighbors of the model, or give it structures."
+
+
+class ModelPhysicsError(CrystalInputError):
+    """A crystal for which springs or tight binding give no numbers."""
+
+    rule = "springs and tight binding need a primitive cell of at most 1,000 sites and elements of Z = 1-103"
 
 
 class OptionError(CrystalInputError):

@@ -165,6 +165,39 @@ def bond_valence_parameters() -> np.ndarray:
 
 
 @cache
+def orbital_parameters() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return the valence orbitals of the free atoms of Z = 1-103, for tight binding.
+
+    The energies are those of the local-density approximation (Kotochigova et al., *Phys. Rev. A* 55 (1997) 191); the
+    radii are those of W. A. Harrison, *Electronic Structure and the Properties of Solids* (1980). f electrons and the
+    full d shells of Zn, Cd and Hg belong to the core. ``tools/build_element_tables.py`` says what stands for missing
+    values.
+
+    Returns
+    -------
+    energies : numpy.ndarray
+        float64 (119, 3), of the s, p and d orbitals, eV; NaN for d orbitals that an element does not use, and in the
+        rows of Z = 0 and Z > 103.
+    electrons : numpy.ndarray
+        float64 (119, 3), number in the s, p and d orbitals.
+    d_radius : numpy.ndarray
+        float64 (119,), Å; 0 for elements without d orbitals.
+
+    Examples
+    --------
+    >>> energies, electrons, d_radius = orbital_parameters()
+    >>> energies[26].round(1).tolist(), electrons[26].tolist(), float(d_radius[26])
+    ([-5.4, -1.6, -8.0], [2.0, 0.0, 6.0], 0.8)
+    """
+    z, *columns = _read_csv("orbitals.csv").values()
+    known = np.array([np.where(column == "", "nan", column).astype(float) for column in columns]).T
+    table = np.full((N_ELEMENTS + 1, 7), np.nan)
+    table[z.astype(int)] = known
+    table.flags.writeable = False
+    return table[:, :3], table[:, 4:], table[:, 3]
+
+
+@cache
 def scattering_parameters() -> np.ndarray:
     r"""Return the parameters of the X-ray atomic scattering factors.
 

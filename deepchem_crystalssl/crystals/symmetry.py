@@ -6,8 +6,9 @@ from functools import lru_cache
 
 import numpy as np
 import spglib
+from numba import njit
 
-from .records import Crystal
+from .records import Crystal, Occupancies
 
 CRYSTAL_SYSTEMS = ("triclinic", "monoclinic", "orthorhombic", "tetragonal", "trigonal", "hexagonal", "cubic")
 _LAST_GROUP_OF_SYSTEM = (2, 15, 74, 142, 167, 194, 230)
@@ -112,6 +113,105 @@ def rotations(crystal: Crystal, symprec: float = 0.01) -> np.ndarray:
         return np.eye(3)[None]
     fractional = np.unique(symmetry.rotations, axis=0)
     return crystal.lattice.T @ fractional @ np.linalg.inv(crystal.lattice.T)
+
+
+def primitive_cell(crystal: Crystal, symprec: float = 1e-3) -> tuple[Crystal, np.ndarray]:
+    """The crystal in a primitive cell, which holds the atoms of one lattice point.
+
+    Orientation, positions and occupancies stay as they are. Nearly all cells are seen to be primitive without spglib: a
+    translation maps the rarest kind of atom onto itself, and the number of atoms of each kind is a multiple of the
+    number of lattice points.
+
+    Parameters
+    ----------
+    crystal : Crystal
+    symprec : float
+        Tolerance, Å.
+
+    Returns
+    -------
+    primitive : Crystal
+        The crystal itself if its cell is primitive.
+    site : numpy.ndarray
+        int64 (N,), the site of the primitive cell that each site of the crystal is.
+
+    Examples
+    --------
+    >>> from deepchem_crystalssl.crystals.validation import make_crystal
+    >>> iron = make_crystal([26, 26], [[0, 0, 0], [.5, .5, .5]], 2.866 * np.eye(3), "Fe")
+    >>> primitive, site = primitive_cell(iron)
+    >>> primitive.num_nodes, site.tolist()
+    (1, [0, 0])
+    """
+    kinds = _kinds(crystal)
+    same = crystal, np.arange(crystal.num_nodes)
+    if np.gcd.reduce(np.bincount(kinds)) == 1 or not _has_translation(
+        crystal.lattice, crystal.frac_coords, kinds, symprec
+    ):
+        return same
+    symmetry = spglib.get_symmetry_dataset((crystal.lattice, crystal.frac_coords, kinds + 1), symprec=symprec)
+    if symmetry is None:
+        return same
+    _, kept, site = np.unique(symmetry.mapping_to_primitive, return_index=True, return_inverse=True)
+    if len(kept) == crystal.num_nodes:
+        return same
+    lattice = symmetry.primitive_lattice
+    frac = crystal.frac_coords[kept] @ crystal.lattice @ np.linalg.inv(lattice)
+    occupancies = crystal.occupancies
+    if occupancies is not None:
+        place = np.full(crystal.num_nodes, -1)
+        place[kept] = np.arange(len(kept))
+        order = np.flatnonzero(np.isin(occupancies.site, kept))
+        order = order[np.argsort(place[occupancies.site[order]], kind="stable")]
+        occupancies = Occupancies(
+            place[occupancies.site[order]].astype(np.int32),
+            occupancies.atomic_numbers[order],
+            occupancies.occupancy[order],
+        )
+    wrapped = (frac % 1.0) % 1.0
+    return Crystal(crystal.atomic_numbers[kept], wrapped, lattice, crystal.material_id, occupancies), site
+
+
+def _kinds(crystal: Crystal) -> np.ndarray:
+    """A number for each site, (N,) from 0; sites with the same species and occupancies have the same number."""
+    if crystal.occupancies is None:
+        return np.unique(crystal.atomic_numbers, return_inverse=True)[1]
+    contents: list[list] = [[] for _ in range(crystal.num_nodes)]
+    species = crystal.occupancies
+    for site, z, occupancy in zip(species.site, species.atomic_numbers, species.occupancy, strict=True):
+        contents[site].append((int(z), round(float(occupancy), 6)))
+    known: dict[tuple, int] = {}
+    return np.array([known.setdefault(tuple(sorted(content)), len(known)) for content in contents])
+
+
+@njit(nogil=True, cache=True)
+def _has_translation(lattice: np.ndarray, frac: np.ndarray, kinds: np.ndarray, tolerance: float) -> bool:
+    """Whether a translation shorter than the cell vectors maps every atom onto one of its kind."""
+    rarest = np.argmin(np.bincount(kinds))
+    first = -1
+    for j in range(len(frac)):
+        if kinds[j] != rarest:
+            continue
+        if first < 0:
+            first = j
+            continue
+        mapped_all = True
+        for a in range(len(frac)):
+            mapped = False
+            for b in range(len(frac)):
+                if kinds[b] != kinds[a]:
+                    continue
+                apart = frac[a] + frac[j] - frac[first] - frac[b]
+                apart = (apart - np.round(apart)) @ lattice
+                if (apart * apart).sum() < 4.0 * tolerance * tolerance:
+                    mapped = True
+                    break
+            if not mapped:
+                mapped_all = False
+                break
+        if mapped_all:
+            return True
+    return False
 
 
 @lru_cache(maxsize=64)  # group, rotations and orbits of one crystal are often computed one after the other
