@@ -59,3 +59,29 @@ def test_it_tunes_in_a_grid_search():
     x = rng.normal(size=(60, 3))
     search = GridSearchCV(LaplacianRidgeCV(), {"alphas": [[1e-3], [1.0]]}, cv=3).fit(x, x[:, 0])
     assert search.best_params_["alphas"] == [1e-3]
+
+
+def test_blocks_weigh_as_much_as_they_help():
+    rng = np.random.default_rng(0)
+    signal, noise = rng.normal(size=(200, 3)), rng.normal(size=(200, 20))
+    x, y = np.hstack([signal[:, :1], noise, signal[:, 1:]]), np.sin(signal).sum(1)
+    blocks = ["first"] * 1 + ["noise"] * 20 + ["signal"] * 2
+    plain, chosen = LaplacianRidgeCV().fit(x, y), LaplacianRidgeCV(blocks=blocks).fit(x, y)
+    assert list(chosen.block_weights_) == ["first", "noise", "signal"] and not plain.block_weights_
+    assert chosen.block_weights_["first"] == 1 and chosen.block_weights_["noise"] < chosen.block_weights_["signal"]
+    assert chosen.cv_error_ < 0.6 * plain.cv_error_
+    weights = [chosen.block_weights_[label] for label in blocks]
+    kernel = KernelRidge(kernel="laplacian", alpha=chosen.alpha_, gamma=chosen.gamma_).fit(
+        x * weights, y - np.median(y)
+    )
+    new = rng.normal(size=(30, 23))
+    assert np.allclose(chosen.predict(new), kernel.predict(new * weights) + np.median(y))
+
+
+def test_one_block_is_none():
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(60, 4))
+    one, none = LaplacianRidgeCV(blocks=["all"] * 4).fit(x, x[:, 0]), LaplacianRidgeCV().fit(x, x[:, 0])
+    assert one.block_weights_ == {"all": 1.0} and np.array_equal(one.predict(x), none.predict(x))
+    with pytest.raises(ValueError, match="3 labels; one is needed for each of the 4 columns"):
+        LaplacianRidgeCV(blocks=["a", "b", "b"]).fit(x, x[:, 0])
