@@ -14,7 +14,7 @@ FILES = sorted(ROOT.rglob("*.py"))
 
 # Lower rooms first; a file may import from its own room and those before it.
 ROOMS = (
-    "_names errors crystals diffraction nn pretext evaluation registry __init__ data models descriptors "
+    "_names errors crystals diffraction physics nn pretext evaluation registry __init__ data models descriptors "
     "search recipes demo explorer testing cli __main__"
 ).split()
 FILES_OF_A_ROOM = {
@@ -24,6 +24,10 @@ FILES_OF_A_ROOM = {
     ).split(),
     "diffraction": (
         "radiation grid pattern_files structure_factors peaks kernels simulation measured conditions fitting"
+    ).split(),
+    "physics": (
+        "bonds bloch parameters springs hopping spring_columns electron_columns columns scales elasticity "
+        "density lattice_dynamics electrons"
     ).split(),
 }
 DOORS = {
@@ -47,7 +51,7 @@ DOORS = {
     "gemmi": {"crystals/cif.py", "crystals/cif_species.py", "crystals/cif_symmetry.py"},
     "pybaselines": {"diffraction/measured.py"},
     "spglib": {"crystals/symmetry.py"},
-    "matplotlib": {"search/pictures.py", "models/plots.py"},
+    "matplotlib": {"search/pictures.py", "models/plots.py", "physics/density.py"},
     "openTSNE": {"search/projection.py"},
     "fastapi": {"explorer/server.py"},
     "uvicorn": {"explorer/server.py"},

@@ -1,0 +1,214 @@
+"""The numbers of model physics of many crystals: springs and tight binding, in milliseconds each."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from itertools import islice
+from typing import Any, Literal
+
+import numpy as np
+from threadpoolctl import threadpool_limits
+
+from ..crystals.disorder import Disorder
+from ..crystals.neighbors import structures_to_graphs
+from ..crystals.options import with_arguments_of
+from ..crystals.reading import read_structures
+from ..crystals.records import Crystal, CrystalGraph
+from ..crystals.symmetry import primitive_cell
+from ..crystals.threads import map_in_threads
+from ..errors import CrystalInputError, ModelPhysicsError, OnError, OptionError, Report
+from .electron_columns import ELECTRON_COLUMNS, SITE_ELECTRON_COLUMNS, electron_columns
+from .parameters import SiteParameters
+from .spring_columns import SITE_SPRING_COLUMNS, SPRING_COLUMNS, spring_columns
+
+Model = Literal["springs", "electrons"]
+Level = Literal["crystal", "site"]
+MODELS: tuple[Model, ...] = ("springs", "electrons")
+
+CUTOFF, MAX_NEIGHBORS = 8.0, 12
+"""The graph that both models read, whatever graph a crystal comes with, so that its numbers do not depend on it."""
+
+MAX_SITES = 1000
+"""Largest primitive cell: its matrices of 9,000 rows take some 3 GB."""
+
+_CHUNK = 32
+
+
+def column_names(models: Sequence[Model] = MODELS, level: Level = "crystal") -> list[str]:
+    """Names of the columns of :func:`model_physics`, each with its unit.
+
+    Examples
+    --------
+    >>> column_names(["electrons"])[:2]
+    ['band gap (eV)', 'direct gap (eV)']
+    """
+    names = {
+        ("springs", "crystal"): SPRING_COLUMNS,
+        ("springs", "site"): SITE_SPRING_COLUMNS,
+        ("electrons", "crystal"): ELECTRON_COLUMNS,
+        ("electrons", "site"): SITE_ELECTRON_COLUMNS,
+    }
+    return [name for model in models for name in names[model, level]]
+
+
+def iterate_physics(
+    structures: Any,
+    models: Sequence[Model] = MODELS,
+    *,
+    disorder: Disorder = "refuse",
+    on_error: OnError = "raise",
+    report: Report | None = None,
+    n_threads: int | None = None,
+    progress: bool | None = None,
+) -> Iterator[tuple[int, Crystal, np.ndarray, np.ndarray]]:
+    """Compute the numbers of crystals one after the other, so that memory stays flat.
+
+    Takes the arguments of :func:`model_physics` but for ``level``.
+
+    Yields
+    ------
+    position : int
+        Of the crystal in the source.
+    crystal : Crystal
+    numbers : numpy.ndarray
+        float64 (F,), of the crystal.
+    sites : numpy.ndarray
+        float64 (N, G), of its sites.
+    """
+    unknown = [model for model in models if model not in MODELS]
+    if unknown or not models:
+        raise OptionError("models", repr(models), "models are 'springs' and 'electrons'", "Name one or both.")
+    report = Report() if report is None else report
+    reader = read_structures(structures, on_error=on_error, report=report, disorder=disorder, progress=progress)
+
+    def compute(chunk: list[tuple[int, Crystal]]) -> list[tuple[np.ndarray, np.ndarray] | CrystalInputError]:
+        return [_of_one(crystal, models) for _, crystal in chunk]
+
+    crystals = reader.enumerate()
+    chunks = iter(lambda: list(islice(crystals, _CHUNK)), [])
+    with report.job(), threadpool_limits(1, "blas"):  # the threads work on different crystals
+        for chunk, found in map_in_threads(compute, chunks, n_threads):
+            for (position, crystal), result in zip(chunk, found, strict=True):
+                if isinstance(result, CrystalInputError):
+                    report.handle(result, on_error, position)
+                else:
+                    yield position, crystal, *result
+
+
+@with_arguments_of(iterate_physics)
+def model_physics(**arguments: Any) -> np.ndarray:
+    """Compute vibrations, elasticity and electrons of crystals from springs and tight binding.
+
+    Parameters
+    ----------
+    structures
+        Anything :func:`~deepchem_crystalssl.read_structures` reads.
+    models : sequence of {"springs", "electrons"}
+        Which of the two models.
+    disorder : {"refuse", "dominant", "average"}
+        What to do with partial or mixed occupancy; with ``"average"`` a mixed site has the mean parameters of its
+        species.
+    on_error, report, n_threads, progress
+        As in :func:`~deepchem_crystalssl.structures_to_graphs`.
+
+    Returns
+    -------
+    numpy.ndarray
+        float32 (n, F), with the columns of :func:`column_names`; in the order of the source, without the items left
+        out. The numbers are those of a model and no substitute for a measurement.
+
+    Raises
+    ------
+    CrystalInputError
+        A typed error of the first bad item, if ``on_error`` is "raise".
+
+    Examples
+    --------
+    >>> from pymatgen.core import Lattice, Structure
+    >>> diamond = Structure.from_spacegroup("Fd-3m", Lattice.cubic(3.567), ["C"], [[0, 0, 0]])
+    >>> numbers = dict(zip(column_names(), model_physics(diamond)[0]))
+    >>> f"{numbers['highest frequency (1/cm)']:.0f}, {numbers['band gap (eV)']:.1f}"
+    '1918, 4.0'
+    """
+    return _table(arguments, "crystal")
+
+
+@with_arguments_of(iterate_physics)
+def site_physics(**arguments: Any) -> np.ndarray:
+    """Compute the numbers of the sites of crystals from springs and tight binding.
+
+    Takes the arguments of :func:`model_physics`.
+
+    Returns
+    -------
+    numpy.ndarray
+        float32 (sites of all crystals, G), with the columns of :func:`column_names` for ``level="site"``.
+
+    Examples
+    --------
+    >>> from pymatgen.core import Lattice, Structure
+    >>> salt = Structure.from_spacegroup("Fm-3m", Lattice.cubic(5.64), ["Na", "Cl"], [[0, 0, 0], [.5, .5, .5]])
+    >>> charges = site_physics(salt, ["electrons"])[:, 0]
+    >>> [f"{charge:.1f}" for charge in charges]
+    ['0.7', '0.7', '0.7', '0.7', '-0.7', '-0.7', '-0.7', '-0.7']
+    """
+    return _table(arguments, "site")
+
+
+def _table(arguments: dict[str, Any], level: Level) -> np.ndarray:
+    if arguments.get("report") is None:
+        arguments["report"] = Report()
+    rows = [sites if level == "site" else numbers[None] for _, _, numbers, sites in iterate_physics(**arguments)]
+    arguments["report"].log()
+    width = len(column_names(arguments.get("models", MODELS), level))
+    return np.concatenate([np.empty((0, width)), *rows]).astype(np.float32)
+
+
+def _of_one(crystal: Crystal, models: Sequence[Model]) -> tuple[np.ndarray, np.ndarray] | CrystalInputError:
+    try:
+        primitive, site = primitive_cell(crystal)
+        numbers, sites = zip(*_numbers(bonded(primitive), models), strict=True)
+        of_crystal, of_sites = np.concatenate(numbers), np.concatenate(sites, axis=1)[site]
+        if not (np.isfinite(of_crystal).all() and np.isfinite(of_sites).all()):
+            raise ModelPhysicsError(crystal.material_id, "numbers that are not finite")
+        return of_crystal, of_sites
+    except CrystalInputError as error:
+        return error
+
+
+def one_crystal(structure: Any, disorder: Disorder) -> Crystal:
+    """The one crystal that a source holds.
+
+    Raises
+    ------
+    CrystalInputError
+        If it cannot be read, or there are several.
+    """
+    first, *others = read_structures(structure, disorder=disorder, progress=False)
+    if others:
+        rule, remedy = "one crystal is computed at a time", "Use model_physics for many."
+        raise ModelPhysicsError("structure", f"{len(others) + 1} crystals", rule, remedy)
+    return first
+
+
+def bonded(primitive: Crystal) -> CrystalGraph:
+    """The graph of a primitive cell that springs and tight binding read.
+
+    Raises
+    ------
+    ModelPhysicsError
+        If the cell is too large.
+    """
+    if primitive.num_nodes > MAX_SITES:
+        raise ModelPhysicsError(primitive.material_id, f"{primitive.num_nodes} sites in the primitive cell")
+    if isinstance(primitive, CrystalGraph) and (primitive.cutoff, primitive.max_neighbors) == (CUTOFF, MAX_NEIGHBORS):
+        return primitive
+    disorder: Disorder = "refuse" if primitive.is_ordered else "average"
+    return structures_to_graphs(
+        primitive, cutoff=CUTOFF, max_neighbors=MAX_NEIGHBORS, disorder=disorder, n_threads=1, progress=False
+    )[0]
+
+
+def _numbers(graph: CrystalGraph, models: Sequence[Model]) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    own, functions = SiteParameters.of(graph), {"springs": spring_columns, "electrons": electron_columns}
+    return (functions[model](graph, own) for model in models)

@@ -1,0 +1,166 @@
+"""Electrons of one crystal in tight binding: bands, gap, density of states, charges."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ..crystals.disorder import Disorder
+from ..crystals.elements import symbols
+from ..crystals.records import Crystal
+from ..crystals.symmetry import primitive_cell
+from ..errors import OptionError
+from .bloch import wave_vectors
+from .columns import bonded, one_crystal
+from .density import DensityOfStates, lines
+from .electron_columns import Hamiltonian, fermi_level, gaps, occupations, orbitals
+from .parameters import SiteParameters
+
+if TYPE_CHECKING:
+    from .density import Axes
+
+_WAVES = 250  # wave vectors times sites of the default grid
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class ElectronicStructure:
+    """Electrons of a crystal in tight binding; numbers of a model and no measurement.
+
+    Attributes
+    ----------
+    crystal : Crystal
+        As it was given, N sites.
+    primitive : Crystal
+        In a primitive cell, P sites.
+    site : numpy.ndarray
+        int64 (N,), the site of the primitive cell that each site is.
+    wave_vectors, weight : numpy.ndarray
+        (Q, 3) in reciprocal lattice vectors of the primitive cell, Gamma first, and (Q,).
+    energies : numpy.ndarray
+        (Q, M), eV, ascending.
+    shares : numpy.ndarray
+        (Q, M, M), of each level (last axis) on each orbital.
+    orbital_site, orbital_kind : numpy.ndarray
+        (M,), the site of the primitive cell, and 0, 1 or 2 for s, p and d.
+    electrons : numpy.ndarray
+        (P,), valence electrons of the free atoms.
+    """
+
+    crystal: Crystal
+    primitive: Crystal
+    site: np.ndarray
+    wave_vectors: np.ndarray
+    weight: np.ndarray
+    energies: np.ndarray
+    shares: np.ndarray
+    orbital_site: np.ndarray
+    orbital_kind: np.ndarray
+    electrons: np.ndarray
+
+    def __repr__(self) -> str:
+        gap = f"gap {self.gap:.2f} eV" if self.gap else "a metal"
+        return f"ElectronicStructure({self.crystal.reduced_formula}, {gap})"
+
+    @property
+    def gap(self) -> float:
+        """Gap between the highest filled and the lowest empty level, eV; 0 for a metal."""
+        return float(gaps(self.energies, self.electrons.sum())[0])
+
+    @property
+    def direct_gap(self) -> float:
+        """Smallest gap at one wave vector, eV; 0 for a metal."""
+        return float(gaps(self.energies, self.electrons.sum())[1])
+
+    @property
+    def fermi_level(self) -> float:
+        """Fermi level, of an insulator the middle of its gap, eV."""
+        return float(fermi_level(self.energies, self.weight, self.electrons.sum()))
+
+    @property
+    def charges(self) -> np.ndarray:
+        """Electrons that each site has lost, (N,), from the populations of its orbitals."""
+        occupied = self.weight[:, None] * occupations(self.energies - self.fermi_level)
+        filled = (self.shares @ occupied[:, :, None]).sum(0)[:, 0]
+        return (self.electrons - np.bincount(self.orbital_site, filled, len(self.electrons)))[self.site]
+
+    def density_of_states(self, energies: np.ndarray | None = None, width: float = 0.15) -> DensityOfStates:
+        """Number of levels per site and eV, each for two electrons, by site, element and orbital.
+
+        Parameters
+        ----------
+        energies : numpy.ndarray, optional
+            Where it is computed, (F,) eV against the Fermi level; by default 600 places.
+        width : float
+            Standard deviation of the Gaussian that stands for each level, eV.
+        """
+        if not width > 0:
+            raise OptionError("width", width, "a width must be above 0", "Give it in eV.")
+        levels = self.energies - self.fermi_level
+        if energies is None:
+            energies = np.linspace(levels.min() - 5 * width, min(levels.max(), 12.0) + 5 * width, 600)
+        broadened = lines(np.asarray(energies), levels, self.weight, width)
+        density = np.einsum("fqm,qom->of", broadened, self.shares, optimize=True)
+        n_sites = len(self.electrons)
+        by_site = np.zeros((n_sites, len(energies)))
+        np.add.at(by_site, self.orbital_site, density)
+        elements = np.array([symbols()[z] for z in self.crystal.atomic_numbers])
+        by_orbital = {name: density[self.orbital_kind == kind].sum(0) / n_sites for kind, name in enumerate("spd")}
+        labels = "energy above the Fermi level (eV)", "levels per site and eV"
+        return DensityOfStates(energies, by_site[self.site], elements, *labels, by_orbital)
+
+    def plot(self, ax: Axes | None = None) -> Axes:
+        """Draw the density of states around the Fermi level, with the part of each element."""
+        ax = self.density_of_states().plot(ax)
+        ax.axvline(0.0, color="0.4", lw=0.8, ls=":")
+        return ax
+
+
+def electronic_structure(
+    structure: Any, waves_per_axis: int | None = None, disorder: Disorder = "refuse"
+) -> ElectronicStructure:
+    """Compute the electrons of one crystal in tight binding.
+
+    Parameters
+    ----------
+    structure
+        One crystal, as anything :func:`~deepchem_crystalssl.read_structures` reads.
+    waves_per_axis : int, optional
+        Number of wave vectors along each reciprocal lattice vector; the smaller the cell, the more by default.
+    disorder : {"refuse", "dominant", "average"}
+        What to do with partial or mixed occupancy.
+
+    Returns
+    -------
+    ElectronicStructure
+
+    Raises
+    ------
+    CrystalInputError
+        If the crystal cannot be read or is too large, or the grid is empty.
+
+    Examples
+    --------
+    >>> from pymatgen.core import Lattice, Structure
+    >>> salt = Structure.from_spacegroup("Fm-3m", Lattice.cubic(5.64), ["Na", "Cl"], [[0, 0, 0], [.5, .5, .5]])
+    >>> found = electronic_structure(salt)
+    >>> found
+    ElectronicStructure(NaCl, gap 5.17 eV)
+    >>> found.charges[[0, -1]].round(2).tolist()
+    [0.68, -0.68]
+    """
+    crystal = one_crystal(structure, disorder)
+    primitive, site = primitive_cell(crystal)
+    graph = bonded(primitive)
+    own = SiteParameters.of(graph)
+    n = round((_WAVES / graph.num_nodes) ** (1 / 3)) or 1 if waves_per_axis is None else waves_per_axis
+    if n < 1:
+        raise OptionError("waves_per_axis", n, "a grid needs at least one wave vector", "Leave it out.")
+    q, weight, _ = wave_vectors(n)
+    energies, waves = np.linalg.eigh(Hamiltonian(graph, own).at(q))
+    _, kind, of_site = orbitals(own)
+    shares = waves.real**2 + waves.imag**2
+    return ElectronicStructure(
+        crystal, primitive, site, q, weight, energies, shares, of_site, kind, own.electrons.sum(1)
+    )

@@ -1,0 +1,144 @@
+"""Vibrations, elasticity and electrons of one crystal."""
+
+import matplotlib
+import numpy as np
+import pytest
+from pymatgen.core import Lattice, Structure
+from scipy.constants import R
+
+import deepchem_crystalssl as dcs
+from deepchem_crystalssl.errors import DisorderError, ModelPhysicsError, OptionError, OverlappingAtomsError
+from deepchem_crystalssl.physics import column_names
+from deepchem_crystalssl.testing import permuted, random_rotation, rotated, supercell
+
+matplotlib.use("Agg")
+
+
+@pytest.fixture(scope="module")
+def salt():
+    return Structure.from_spacegroup("Fm-3m", Lattice.cubic(5.64), ["Na", "Cl"], [[0, 0, 0], [0.5, 0.5, 0.5]])
+
+
+@pytest.fixture(scope="module")
+def quartz(prototypes):
+    return next(crystal for crystal in prototypes if crystal.material_id == "A2B_hP9_152_c_a")
+
+
+def test_the_columns_are_those_of_the_record(salt):
+    numbers = dict(zip(column_names(), dcs.model_physics(salt, progress=False)[0], strict=True))
+    found, electrons = dcs.vibrations(salt, waves_per_axis=4), dcs.electronic_structure(salt, waves_per_axis=4)
+    assert found.frequencies.max() == pytest.approx(numbers["highest frequency (1/cm)"], rel=1e-5)
+    assert found.weight @ found.frequencies.mean(1) == pytest.approx(numbers["mean frequency (1/cm)"], rel=1e-5)
+    bulk = [10 ** numbers[f"log10 bulk modulus {name} relaxed (log10 GPa)"] for name in ("Voigt", "Reuss")]
+    assert found.elasticity.bulk_modulus == pytest.approx(np.mean(bulk), rel=1e-5)
+    assert (electrons.gap, electrons.direct_gap, electrons.fermi_level) == pytest.approx(
+        [numbers[name] for name in ("band gap (eV)", "direct gap (eV)", "Fermi level (eV)")], rel=1e-4
+    )
+    assert electrons.charges.max() == pytest.approx(numbers["maximum charge (e)"], rel=1e-4)
+
+
+def test_modes_of_equal_frequency_are_counted_together(salt):
+    table = dcs.vibrations(salt).at_gamma()
+    assert table["degeneracy"].tolist() == [3, 3] and table["frequency (1/cm)"][0] == pytest.approx(0, abs=1e-3)
+    assert table["frequency (THz)"][1] == pytest.approx(table["frequency (1/cm)"][1] * 0.0299792458)
+
+
+def test_densities_add_up(quartz):
+    found, electrons = dcs.vibrations(quartz), dcs.electronic_structure(quartz)
+    density = found.density_of_states(np.linspace(-100, found.frequencies.max() + 100, 4000))
+    assert np.trapezoid(density.total, density.x) == pytest.approx(3, rel=1e-3)
+    assert np.allclose(sum(density.by_element.values()), density.total) and set(density.by_element) == {"Si", "O"}
+    levels = electrons.energies - electrons.fermi_level
+    density = electrons.density_of_states(np.linspace(levels.min() - 2, levels.max() + 2, 4000))
+    assert np.trapezoid(density.total, density.x) == pytest.approx(electrons.energies.shape[1] / 9, rel=1e-3)
+    for parts in (density.by_element, density.by_orbital):
+        assert np.allclose(sum(parts.values()), density.total)
+    assert not density.by_orbital["d"].any()
+    for record in (found, electrons):
+        axes = record.plot()
+        assert axes.get_xlabel() and len(axes.get_legend().get_texts()) == 3
+
+
+def test_heat_capacity_is_that_of_dulong_and_petit_when_hot_and_none_when_cold(quartz):
+    found = dcs.vibrations(quartz)
+    assert found.heat_capacity(1e5) == pytest.approx(3 * R, rel=1e-3)
+    assert found.heat_capacity(2.0) < 0.2 < found.heat_capacity(300) < 3 * R
+    capacities = [found.heat_capacity(t) for t in (10, 50, 100, 300, 1000)]
+    assert capacities == sorted(capacities)
+
+
+def test_displacements_turn_with_the_crystal_and_grow_with_temperature(quartz):
+    rng = np.random.default_rng(0)
+    other, parent = supercell(quartz, (2, 1, 1))
+    other, order = permuted(rotated(other, np.random.default_rng(0)), rng)
+    turn = random_rotation(np.random.default_rng(0))
+    expected = dcs.vibrations(quartz, waves_per_axis=3).mean_square_displacements(300)
+    found = dcs.vibrations(other, waves_per_axis=3).mean_square_displacements(300)
+    assert np.allclose(found, (turn.T @ expected @ turn)[parent[order]], atol=1e-8)
+    assert np.linalg.eigvalsh(expected).min() > 0
+    b = [dcs.vibrations(quartz).b_factors(t).mean() for t in (1.0, 300, 900)]
+    assert 0 < b[0] < b[1] < b[2] / 2
+    # Classical limit: proportional to the temperature.
+    hot = [dcs.vibrations(quartz).b_factors(t) for t in (1e5, 2e5)]
+    assert np.allclose(2 * hot[0], hot[1], rtol=1e-4)
+
+
+def test_the_crystals_own_displacements_weaken_its_pattern(salt, tmp_path):
+    found = dcs.vibrations(salt)
+    own = found.debye_waller(295.0)
+    assert set(own) == {"Na", "Cl"} and all(0.3 < b < 4 for b in own.values())  # measured: 1.7 and 1.4
+    at_rest, moving = dcs.simulate_xrd([salt])[0], dcs.simulate_xrd([salt], debye_waller=own)[0]
+    grid = dcs.XRDGrid()
+    far = (grid.two_theta > 80) & (at_rest > 0.05)
+    assert far.any() and (moving[far] < at_rest[far]).all()
+    found.to_cif(tmp_path / "salt.cif", 295.0)
+    text = (tmp_path / "salt.cif").read_text()
+    assert "_atom_site_B_iso_or_equiv" in text
+    assert dcs.read_structures(tmp_path / "salt.cif", progress=False)
+
+
+def test_what_nothing_holds_is_said():
+    pairs = np.array([[0, 0, 0], [0.74, 0, 0], [10, 10, 10], [10, 10.74, 10]]) / 20
+    far = dcs.vibrations(Structure(Lattice.cubic(20), ["H"] * 4, pairs))
+    assert far.free_modes == 3 and far.elasticity.shear_modulus == pytest.approx(0, abs=1e-6)
+    alone = dcs.vibrations(Structure(Lattice.cubic(20), ["Ne"], [[0, 0, 0]]))
+    assert alone.free_modes == 0 and not alone.mean_square_displacements(300).any()
+
+
+def test_sound_and_debye_temperature_of_magnesia():
+    magnesia = Structure.from_spacegroup("Fm-3m", Lattice.cubic(4.212), ["Mg", "O"], [[0, 0, 0], [0.5, 0.5, 0.5]])
+    elastic = dcs.vibrations(magnesia).elasticity
+    longitudinal, transverse = elastic.sound_velocities  # measured: 9710 and 6050 m/s, 946 K
+    assert 7000 < longitudinal < 14000 and 4000 < transverse < 8000 and 600 < elastic.debye_temperature < 1300
+    assert elastic.anisotropy >= -1e-9
+
+
+def test_bad_input(salt):
+    mixed = Structure(Lattice.cubic(4), [{"Fe": 0.5, "Co": 0.5}], [[0, 0, 0]])
+    touching = Structure(Lattice.cubic(4), ["Fe", "Fe"], [[0, 0, 0], [0.001, 0, 0]])
+    for function in (dcs.vibrations, dcs.electronic_structure):
+        for bad, error in ((mixed, DisorderError), (touching, OverlappingAtomsError)):
+            with pytest.raises(error):
+                function(bad)
+        with pytest.raises(ModelPhysicsError, match="2 crystals"):
+            function([salt, salt])
+        with pytest.raises(ModelPhysicsError, match="Rf"):
+            function(Structure(Lattice.cubic(3), ["Rf"], [[0, 0, 0]]))
+        with pytest.raises(OptionError, match="waves_per_axis"):
+            function(salt, waves_per_axis=0)
+        with pytest.raises(OptionError, match="width"):
+            function(salt).density_of_states(width=0)
+        assert function(mixed, disorder="average")
+    for temperature in (0, -1, float("nan")):
+        with pytest.raises(OptionError, match="temperature"):
+            dcs.vibrations(salt).heat_capacity(temperature)
+    with pytest.raises(OptionError, match="models"):
+        dcs.model_physics(salt, ["phonons"])
+    rng = np.random.default_rng(0)
+    large = Structure(
+        Lattice.cubic(60),
+        ["Li"] * 1001,
+        (np.array(list(np.ndindex(11, 11, 11)))[:1001] + rng.random((1001, 3)) / 3) / 11,
+    )
+    with pytest.raises(ModelPhysicsError, match="1001 sites"):
+        dcs.model_physics(large)
