@@ -11,6 +11,11 @@ from .descriptors.embeddings import (
     SiteEmbedding as SiteEmbedding,
     XRDEmbedding as XRDEmbedding,
 )
+from .descriptors.physics import (
+    SpringElasticity as SpringElasticity,
+    SpringVibrations as SpringVibrations,
+    TightBinding as TightBinding,
+)
 from .descriptors.environments import compare_layers as compare_layers, local_environments as local_environments
 from .diffraction.grid import XRDGrid as XRDGrid
 from .diffraction.measured import prepare_measured_pattern as prepare_measured_pattern
@@ -26,6 +31,9 @@ from .models.pretrained import (
     save_pretrained as save_pretrained,
 )
 from .models.pretraining import CrystalSSLModel as CrystalSSLModel
+from .physics.columns import model_physics as model_physics
+from .physics.electrons import electronic_structure as electronic_structure
+from .physics.lattice_dynamics import vibrations as vibrations
 from .registry import register as register
 from .search.building import build_index as build_index
 from .search.filters import Filter as Filter

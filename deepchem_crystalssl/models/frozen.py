@@ -16,6 +16,7 @@ from ..nn.links import Engine
 from ..nn.message_passing import GraphBatch
 from ..nn.negnn import KernelRegression
 from .embedding import SITES_PER_BATCH, batches_of_sites, evaluation_mode
+from .model_physics import site_physics
 
 _FEWEST_FOR_KERNEL = 10
 
@@ -29,10 +30,12 @@ class SiteVectors:
     layers : sequence of int, optional
         Layers that are joined; by default the whole descriptor of sites.
     engine : {"auto", "dgl", "torch", "fused"}
+    physics : bool
+        Whether the numbers of springs and tight binding follow, those of the crystal last.
     """
 
-    def __init__(self, encoder: CrystalEncoder, layers: Sequence[int] | None, engine: Engine):
-        self.encoder, self.layers, self.engine = encoder, layers, engine
+    def __init__(self, encoder: CrystalEncoder, layers: Sequence[int] | None, engine: Engine, physics: bool = False):
+        self.encoder, self.layers, self.engine, self.physics = encoder, layers, engine, physics
         self._known: dict[bytes, Tensor] = {}
 
     def forget(self) -> None:
@@ -54,6 +57,9 @@ class SiteVectors:
             with evaluation_mode(self.encoder), torch.no_grad():
                 batch = GraphBatch.from_graphs(records, self.engine).to(device)
                 vectors = self.encoder.standardized_sites(batch, self.layers)
+            if self.physics:
+                numbers = torch.from_numpy(np.concatenate(site_physics(records)))
+                vectors = torch.cat([vectors, numbers.to(vectors)], dim=1)
             yield from vectors.cpu().half().split(batch.num_sites.tolist())
 
 
@@ -81,7 +87,13 @@ def rows_of_kernel(weights: Tensor, seed: int) -> tuple[np.ndarray, float]:
 
 
 def fit_kernel(
-    kernel: KernelRegression, x: np.ndarray, systems: np.ndarray, labels: Tensor, weights: Tensor, share: float
+    kernel: KernelRegression,
+    x: np.ndarray,
+    systems: np.ndarray,
+    labels: Tensor,
+    weights: Tensor,
+    share: float,
+    blocks: Sequence[str] | None = None,
 ) -> None:
     """Fit a kernel ridge regression for each task, on the crystals whose label of that task is known.
 
@@ -97,14 +109,17 @@ def fit_kernel(
         (n, n_tasks).
     share : float
         How much of the prediction the kernel makes.
+    blocks : sequence of str, optional
+        Block of each column; how much each weighs is then chosen for each task.
     """
     y, known = labels.numpy(), (weights > 0).numpy()
     duals, fits = np.zeros(y.shape), []
     for task in range(y.shape[1]):
         rows = known[:, task]
-        fits.append(LaplacianRidgeCV().fit(x[rows], y[rows, task], systems[rows]))
+        fits.append(LaplacianRidgeCV(blocks=blocks).fit(x[rows], y[rows, task], systems[rows]))
         duals[rows, task] = fits[-1].dual_coef_
     gamma, center = (torch.tensor([getattr(fit, name) for fit in fits]) for name in ("gamma_", "intercept_"))
     device = kernel.center.device
-    kernel.take(torch.as_tensor(x), torch.as_tensor(duals), gamma, center, share)
+    columns = torch.as_tensor(np.stack([fit.column_weights_ for fit in fits]))
+    kernel.take(torch.as_tensor(x), torch.as_tensor(duals), gamma, center, share, columns)
     kernel.to(device)

@@ -20,6 +20,7 @@ from ..data.datasets import records_of
 from .embedding import embed_graphs, evaluation_mode
 from .folders import DEFAULT, open_folder
 from .frozen import SiteVectors, fit_kernel, rows_of_kernel
+from .model_physics import CRYSTAL_PHYSICS, SITE_PHYSICS, blocks_of, crystal_physics
 from .inputs import check_dataset, warn_of_other_graphs
 from .labels import LabelReader
 from .pretraining import CrystalSSLModel
@@ -62,6 +63,10 @@ class NEGNNModel(ScoredOnKnownLabels, ResumableModel):
         Layers of the encoder whose vectors are joined; layer 0 depends on the element alone (and, where the encoder
         uses attributes, on the bonds of the site). None for the whole descriptor of sites: attributes and all layers.
         More columns need more labels.
+    physics : bool
+        Whether the numbers of springs and tight binding (:func:`~deepchem_crystalssl.physics.columns.model_physics`)
+        enter the network at each site and the kernel, whose blocks are then weighed by cross-validation. They take
+        some 10 ms a crystal, once.
     level : {"crystal", "site"}
         One value per crystal or per site. For sites, y holds an array of N values, or (N, n_tasks), for each crystal
         (:func:`~deepchem_crystalssl.site_labels`), and predictions come crystal after crystal.
@@ -130,6 +135,7 @@ class NEGNNModel(ScoredOnKnownLabels, ResumableModel):
         level: PredictionLevel = "crystal",
         *,
         n_classes: int = 2,
+        physics: bool = False,
         fine_tune: float | None = None,
         kernel_share: float = 0.25,
         width: int | None = None,
@@ -144,12 +150,12 @@ class NEGNNModel(ScoredOnKnownLabels, ResumableModel):
     ):
         check_negnn(
             mode=mode, n_tasks=n_tasks, n_classes=n_classes, level=level, backbone=backbone, width=width,
-            uncertainty=uncertainty, fine_tune=fine_tune, pretrained=pretrained, kernel_share=kernel_share,
-            hidden=hidden, dropout=dropout, learning_rate=learning_rate, engine=engine,
+            uncertainty=uncertainty, fine_tune=fine_tune, pretrained=pretrained, physics=physics,
+            kernel_share=kernel_share, hidden=hidden, dropout=dropout, learning_rate=learning_rate, engine=engine,
         )  # fmt: skip
         self.mode, self.n_tasks, self.n_classes, self.level = mode, n_tasks, n_classes, level
         self.labels = LabelReader(mode, n_tasks, n_classes, level)
-        self.kernel_share = kernel_share
+        self.kernel_share, self.physics = kernel_share, physics
         self.layers, self.fine_tune, self.uncertainty, self.engine = layers, fine_tune, uncertainty, engine
         source = _opened(pretrained)
         self._encoder_arguments = None if source is None else source.encoder_arguments
@@ -162,7 +168,7 @@ class NEGNNModel(ScoredOnKnownLabels, ResumableModel):
             torch.manual_seed(seed)
             options = {} if width is None else {"width": width}
             between = BACKBONES[backbone](**options) if isinstance(backbone, str) else backbone
-            network = NEGNN(between, n_outputs, _columns(encoder, layers), level, hidden, dropout)
+            network = NEGNN(between, n_outputs, _columns(encoder, layers, physics), level, hidden, dropout)
         self.components = {"network": network, "labels": LabelScale(n_tasks)}
         if encoder is not None:
             self.components["encoder"] = encoder
@@ -172,7 +178,7 @@ class NEGNNModel(ScoredOnKnownLabels, ResumableModel):
             self.components["kernel"] = KernelRegression(n_tasks)
         self._site_vectors = None
         if encoder is not None and fine_tune is None:
-            self._site_vectors = SiteVectors(encoder, layers, engine)
+            self._site_vectors = SiteVectors(encoder, layers, engine, physics)
         if "optimizer" not in kwargs:
             kwargs["optimizer"] = FusedAdamW(_UntilTheEnd(learning_rate, 1), weight_decay=0.01)
         outputs = ["prediction", "loss"] if mode == "classification" else ["prediction", "variance"]
@@ -254,6 +260,7 @@ class NEGNNModel(ScoredOnKnownLabels, ResumableModel):
             "layers": None if self.layers is None else list(self.layers),
             "encoder": self._encoder_arguments,
             "fine_tune": self.fine_tune,
+            "physics": self.physics,
             **{name: getattr(self, name) for name in _PLAIN},
             **self._graph_config(),
         }
@@ -265,7 +272,8 @@ class NEGNNModel(ScoredOnKnownLabels, ResumableModel):
 
     def build_model(self) -> nn.Module:
         """The components as one module."""
-        return PropertyPredictor(self.components, self.mode, self.n_tasks, self.n_classes, self.layers)
+        n_physics = CRYSTAL_PHYSICS if self.physics else 0
+        return PropertyPredictor(self.components, self.mode, self.n_tasks, self.n_classes, self.layers, n_physics)
 
     def parameter_groups(self) -> list[dict[str, Any]] | None:
         """The encoder learns at a rate of its own."""
@@ -306,8 +314,10 @@ class NEGNNModel(ScoredOnKnownLabels, ResumableModel):
         graphs = list(compress(records_of(dataset), np.isin(np.arange(len(weights)), chosen)))
         assert self.encoder is not None
         x = embed_graphs(self.encoder, graphs, "crystal", None, self.engine, self.device, "descriptor")
-        systems = np.array([graph.chemical_system for graph in graphs])
-        fit_kernel(kernel, x, systems, labels[chosen], weights[chosen], self.kernel_share * share)
+        systems, blocks = np.array([graph.chemical_system for graph in graphs]), None
+        if self.physics:
+            x, blocks = np.hstack([x, crystal_physics(graphs)]), blocks_of(self.encoder)
+        fit_kernel(kernel, x, systems, labels[chosen], weights[chosen], self.kernel_share * share, blocks)
 
     def _all_labels(self, dataset: Dataset) -> tuple[Tensor, Tensor]:
         """Labels and weights of a whole data set; sites are counted only where they are labelled."""
@@ -418,7 +428,7 @@ class NEGNNModel(ScoredOnKnownLabels, ResumableModel):
 
 _PLAIN = ("mode", "n_tasks", "n_classes", "level", "uncertainty", "kernel_share")
 _BOUND = ("backbone", "hidden", "dropout", "layers", *_PLAIN)
-_LATER = ("width", "fine_tune", "cutoff", "max_neighbors")  # unknown to configurations of version 0.1
+_LATER = ("width", "fine_tune", "physics", "cutoff", "max_neighbors")  # unknown to configurations of version 0.1
 
 
 class _UntilTheEnd(WarmUpCosine):
@@ -432,7 +442,8 @@ def _opened(pretrained: str | Path | CrystalSSLModel | None) -> CrystalSSLModel 
     return CrystalSSLModel.from_folder(DEFAULT if pretrained == "default" else pretrained)
 
 
-def _columns(encoder: CrystalEncoder | None, layers: Sequence[int] | None) -> int:
+def _columns(encoder: CrystalEncoder | None, layers: Sequence[int] | None, physics: bool) -> int:
     if encoder is None:
         return 0
-    return encoder.site_size if layers is None else encoder.width * len(layers)
+    n_physics = SITE_PHYSICS + CRYSTAL_PHYSICS if physics else 0
+    return n_physics + (encoder.site_size if layers is None else encoder.width * len(layers))

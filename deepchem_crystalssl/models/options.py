@@ -125,7 +125,7 @@ def check_encoder(name: str, arguments: Mapping[str, Any], encoder: type) -> Non
 
 def check_negnn(
     *, mode: Any, n_tasks: Any, n_classes: Any, level: Any, backbone: Any, width: Any, uncertainty: Any, fine_tune: Any,
-    pretrained: Any, kernel_share: Any, hidden: Any, dropout: Any, learning_rate: Any, engine: Any,
+    pretrained: Any, physics: Any, kernel_share: Any, hidden: Any, dropout: Any, learning_rate: Any, engine: Any,
 ) -> None:  # fmt: skip
     """Refuse arguments of a NEGNN that cannot be used, alone or together.
 
@@ -150,6 +150,9 @@ def check_negnn(
         raise OptionError("fine_tune", fine_tune, "there must be an encoder to tune", "Name one with pretrained=.")
     if fine_tune is not None:
         check_number("fine_tune", fine_tune, above=0)
+    if physics and (pretrained is None or fine_tune is not None):
+        rule = "model physics goes with an encoder that is not trained"
+        raise OptionError("physics", physics, rule, "Leave out fine_tune, and pretrained=None.")
     check_number("kernel_share", kernel_share, least=0, most=1)
     check_number("dropout", dropout, least=0, below=1)
     check_training(learning_rate, engine)

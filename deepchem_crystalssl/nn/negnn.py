@@ -15,8 +15,11 @@ from .backbones import Backbone
 from .crystal_encoder import CrystalEncoder, mean_and_std
 from .layers import mlp
 from .graph_batch import GraphBatch
-from .message_passing import sum_species
+from .message_passing import mean_over_sites, sum_species
 from .normalization import BatchRenorm, slow_statistics
+
+PHYSICS_WEIGHT = 3.0
+"""Weight of a number of physics in a kernel, in standard deviations; an attribute has about 1."""
 
 Mode = Literal["regression", "classification"]
 PredictionLevel = Literal["crystal", "site"]
@@ -149,9 +152,9 @@ class LabelScale(nn.Module):
 class KernelRegression(nn.Module):
     r"""Laplacian kernel regressions that were fitted elsewhere, and their weight in a prediction.
 
-    .. math:: f_t(x) = c_t + \sum_r w_{rt} \, e^{-\gamma_t |x - x_r|_1}
+    .. math:: f_t(x) = c_t + \sum_r w_{rt} \, e^{-\gamma_t |a_t (x - x_r)|_1}
 
-    Their weight, the buffer ``share``, is 0 before they are fitted.
+    with weights :math:`a_t` of the columns. Their weight, the buffer ``share``, is 0 before they are fitted.
 
     Parameters
     ----------
@@ -163,26 +166,46 @@ class KernelRegression(nn.Module):
     gamma: Tensor
     center: Tensor
     share: Tensor
+    columns: Tensor
 
     def __init__(self, n_tasks: int):
         super().__init__()
-        self.take(torch.zeros(0, 0), torch.zeros(0, n_tasks), torch.ones(n_tasks), torch.zeros(n_tasks), 0.0)
+        self.take(
+            torch.zeros(0, 0), torch.zeros(0, n_tasks), torch.ones(n_tasks), torch.zeros(n_tasks), 0.0,
+            torch.zeros(n_tasks, 0),
+        )  # fmt: skip
 
-    def take(self, rows: Tensor, weights: Tensor, gamma: Tensor, center: Tensor, share: float) -> None:
-        """Take over fitted regressions: rows (n, F), weights (n, n_tasks), gamma and center (n_tasks,), share."""
-        values = {"rows": rows, "weights": weights, "gamma": gamma, "center": center, "share": torch.tensor(share)}
-        for name, value in values.items():
+    def take(self, rows: Tensor, weights: Tensor, gamma: Tensor, center: Tensor, share: float, columns: Tensor) -> None:
+        """Take over fitted regressions.
+
+        Parameters
+        ----------
+        rows, weights : Tensor
+            (n, F) and (n, n_tasks).
+        gamma, center : Tensor
+            (n_tasks,).
+        share : float
+        columns : Tensor
+            (n_tasks, F), the weight of each column.
+        """
+        values = {"rows": rows, "weights": weights, "gamma": gamma, "center": center, "columns": columns}
+        for name, value in {**values, "share": torch.tensor(share)}.items():
             self.register_buffer(name, value.float())
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, F) to (B, n_tasks)."""
-        distance = torch.cdist(x, self.rows, p=1)
-        tasks = [torch.exp(-gamma * distance) @ w for gamma, w in zip(self.gamma, self.weights.T, strict=True)]
+        tasks = [
+            torch.exp(-gamma * torch.cdist(x * columns, self.rows * columns, p=1)) @ w
+            for gamma, columns, w in zip(self.gamma, self.columns, self.weights.T, strict=True)
+        ]
         return torch.stack(tasks, dim=1) + self.center
 
     def _load_from_state_dict(self, state_dict: dict[str, Tensor], prefix: str, *args: Any) -> None:
-        """Make room for as many rows as were saved."""
-        for name in ("rows", "weights"):
+        """Make room for as many rows as were saved; before version 0.2 all columns had the weight 1."""
+        if prefix + "rows" in state_dict and prefix + "columns" not in state_dict:
+            rows, weights = state_dict[prefix + "rows"], state_dict[prefix + "weights"]
+            state_dict[prefix + "columns"] = rows.new_ones(weights.shape[1], rows.shape[1])
+        for name in ("rows", "weights", "columns"):
             if prefix + name in state_dict:
                 setattr(self, name, getattr(self, name).new_zeros(state_dict[prefix + name].shape))
         super()._load_from_state_dict(state_dict, prefix, *args)
@@ -199,6 +222,8 @@ class PropertyPredictor(nn.ModuleDict):
     n_tasks, n_classes : int
     layers : sequence of int, optional
         Layers of the encoder whose vectors are used; by default its descriptor of sites.
+    n_physics : int
+        The last columns of the vectors of sites are this many numbers of the crystal, which the kernel uses too.
     """
 
     def __init__(
@@ -208,9 +233,11 @@ class PropertyPredictor(nn.ModuleDict):
         n_tasks: int,
         n_classes: int,
         layers: Sequence[int] | None,
+        n_physics: int = 0,
     ):
         super().__init__(components)
         self.mode, self.n_tasks, self.n_classes, self.layers = mode, n_tasks, n_classes, layers
+        self.n_physics = n_physics
 
     def inputs_of_network(self, inputs: tuple[GraphBatch, Tensor | None]) -> tuple[GraphBatch, Tensor | None]:
         """Batch and pretrained vectors; vectors that are None are computed."""
@@ -233,7 +260,11 @@ class PropertyPredictor(nn.ModuleDict):
         values = raw[:, : self.n_tasks] * scale.width + scale.center
         kernel = cast("KernelRegression | None", self["kernel"] if "kernel" in self else None)
         if kernel is not None and bool(kernel.share):
-            described = cast(CrystalEncoder, self["encoder"]).describe(inputs[0])
+            batch, vectors = inputs
+            described = cast(CrystalEncoder, self["encoder"]).describe(batch)
+            if self.n_physics and vectors is not None:
+                numbers = PHYSICS_WEIGHT * mean_over_sites(batch, vectors[:, -self.n_physics :])
+                described = torch.cat([described, numbers], dim=1)
             values = torch.lerp(values, kernel(described), kernel.share)
         if raw.shape[1] == self.n_tasks:
             return values
