@@ -1,6 +1,6 @@
 """Predict properties from small label sets with frozen crystal vectors, controls, and common features.
 
-    python benchmarks/materials.py DATA MODEL [MODEL ...] [--cache FOLDER] [--forest]
+    python benchmarks/materials.py DATA MODEL [MODEL ...] [--cache FOLDER] [--forest] [--physics]
 
 Training uses the chemical systems of fold100 >= 20, and the test those of 15-19. Every method gets the same kernel
 ridge: a Laplacian kernel whose alpha and gamma are chosen by cross-validation in the training part, grouped by
@@ -12,6 +12,9 @@ zero is better.
 Hand-made features are standardised. Descriptors come scaled, with weights for the blocks of attributes and of
 learned columns; the rows "standardised" undo this. When both are joined, the hand-made columns are multiplied by the
 number of attribute columns over their own number, so that both weigh the same.
+
+With ``--physics`` the numbers of springs and tight binding join the descriptor, and the weight of each block
+(attributes, learned columns, vibrations, local vibrations, elasticity, electrons) is chosen in the training part too.
 
 Magpie stands for 132 statistics of element properties (matminer). Structure stands for density, volume per atom,
 space group, crystal system, inversion, number of sites, and the mean, standard deviation and extremes of
@@ -37,11 +40,15 @@ from sklearn.preprocessing import StandardScaler
 import deepchem_crystalssl as dcs
 from deepchem_crystalssl.evaluation.kernel_ridge import LaplacianRidgeCV
 from deepchem_crystalssl.evaluation.probes import interval_of_mean
+from deepchem_crystalssl.models.model_physics import PHYSICS_BLOCKS, PHYSICS_WEIGHT
 from deepchem_crystalssl.models.pretrained import open_model
+from deepchem_crystalssl.physics import model_physics, standardized
 
 from controls import random_control
 
 REFERENCE = "Magpie + structure"
+SPRINGS = ["vibrations", "local vibrations", "elasticity"]
+PHYSICS_ROWS = {"weighed": [], "+ springs": SPRINGS, "+ electrons": ["electrons"], "+ both": [*SPRINGS, "electrons"]}
 
 KONG = {
     "E_form": "kong_formation_4k",
@@ -106,9 +113,13 @@ def structural(graphs: list) -> np.ndarray:
     return np.array(rows, float)
 
 
-def kernel_ridge(x: np.ndarray, y: np.ndarray, groups: np.ndarray, x_test: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def kernel_ridge(
+    x: np.ndarray, y: np.ndarray, groups: np.ndarray, x_test: np.ndarray, blocks: list[str] | None = None
+) -> tuple[np.ndarray, np.ndarray]:
     """Predictions of a Laplacian kernel ridge whose parameters the training part chose, and its errors there."""
-    model = LaplacianRidgeCV().fit(x, y, groups)
+    model = LaplacianRidgeCV(blocks=blocks).fit(x, y, groups)
+    if blocks:
+        print(model.block_weights_)
     return model.predict(x_test), np.abs(model.cv_prediction_ - y)
 
 
@@ -131,6 +142,7 @@ def main(arguments: list[str] | None = None) -> dict[str, dict[str, dict[str, st
     parser.add_argument("models", nargs="*")
     parser.add_argument("--cache", type=Path, default=Path("materials_cache"))
     parser.add_argument("--forest", action="store_true", help="Magpie + random forest too")
+    parser.add_argument("--physics", action="store_true", help="springs and tight binding too")
     options = parser.parse_args(arguments)
     logging.disable(logging.WARNING)
     warnings.filterwarnings("ignore")
@@ -166,9 +178,21 @@ def main(arguments: list[str] | None = None) -> dict[str, dict[str, dict[str, st
             inputs[f"{label} with {REFERENCE}"] = tuple(
                 np.hstack([weight * a, b]) for a, b in zip(inputs[REFERENCE], inputs[label], strict=True)
             )
+        blocks: dict[str, list[str]] = {}
+        if options.physics:
+            numbers = PHYSICS_WEIGHT * standardized(model_physics(graphs, disorder="average", progress=False))
+            for label in models:
+                own = ["attributes"] * known + ["learned"] * (inputs[label][0].shape[1] - known)
+                for added, kinds in PHYSICS_ROWS.items():
+                    columns = np.flatnonzero(np.isin(PHYSICS_BLOCKS, kinds))
+                    joined = [
+                        np.hstack([x, numbers[rows][:, columns]]) for x, rows in zip(inputs[label], (train, test))
+                    ]
+                    inputs[f"{label}, {added}"] = joined[0], joined[1]
+                    blocks[f"{label}, {added}"] = own + np.array(PHYSICS_BLOCKS)[columns].tolist()
         errors = {}
         for label, (a, b) in inputs.items():
-            guess, inside = kernel_ridge(a, y[train], systems[train], b)
+            guess, inside = kernel_ridge(a, y[train], systems[train], b, blocks.get(label))
             errors[label] = {"test": np.abs(guess - y[test]), "cross-validation": inside}
             print(f"{name}: {label} {errors[label]['test'].mean():.4f}, {inside.mean():.4f}", flush=True)
         if options.forest:
