@@ -170,12 +170,11 @@ class KernelRegression(nn.Module):
 
     def __init__(self, n_tasks: int):
         super().__init__()
-        self.take(
-            torch.zeros(0, 0), torch.zeros(0, n_tasks), torch.ones(n_tasks), torch.zeros(n_tasks), 0.0,
-            torch.zeros(n_tasks, 0),
-        )  # fmt: skip
+        self.take(torch.zeros(0, 0), torch.zeros(0, n_tasks), torch.ones(n_tasks), torch.zeros(n_tasks), 0.0)
 
-    def take(self, rows: Tensor, weights: Tensor, gamma: Tensor, center: Tensor, share: float, columns: Tensor) -> None:
+    def take(
+        self, rows: Tensor, weights: Tensor, gamma: Tensor, center: Tensor, share: float, columns: Tensor | None = None
+    ) -> None:
         """Take over fitted regressions.
 
         Parameters
@@ -185,9 +184,11 @@ class KernelRegression(nn.Module):
         gamma, center : Tensor
             (n_tasks,).
         share : float
-        columns : Tensor
-            (n_tasks, F), the weight of each column.
+        columns : Tensor, optional
+            (n_tasks, F), the weight of each column; by default all have the weight 1.
         """
+        if columns is None:
+            columns = rows.new_ones(len(center), rows.shape[1])
         values = {"rows": rows, "weights": weights, "gamma": gamma, "center": center, "columns": columns}
         for name, value in {**values, "share": torch.tensor(share)}.items():
             self.register_buffer(name, value.float())

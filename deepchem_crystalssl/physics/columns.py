@@ -63,7 +63,7 @@ def iterate_physics(
 ) -> Iterator[tuple[int, Crystal, np.ndarray, np.ndarray]]:
     """Compute the numbers of crystals one after the other, so that memory stays flat.
 
-    Takes the arguments of :func:`model_physics` but for ``level``.
+    Takes the arguments of :func:`model_physics`.
 
     Yields
     ------
