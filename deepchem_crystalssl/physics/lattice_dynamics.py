@@ -19,7 +19,7 @@ from .columns import bonded, one_crystal
 from .density import DensityOfStates, lines
 from .elasticity import Elasticity
 from .parameters import SiteParameters
-from .springs import PER_CM, ZERO, Springs
+from .springs import ZERO, Springs
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -214,7 +214,7 @@ def vibrations(structure: Any, waves_per_axis: int | None = None, disorder: Diso
         raise OptionError("waves_per_axis", n, "a grid needs at least one wave vector", "Leave it out.")
     q, weight, _ = wave_vectors(n)
     squared, modes = np.linalg.eigh(springs.at(q))
-    frequencies = PER_CM * np.sqrt(np.maximum(squared, 0.0))
+    frequencies = springs.frequencies(squared)
     elastic = springs.elasticity(*np.linalg.eigh(springs.at(q[:1], real=True)[0]))
     elasticity = Elasticity(*elastic, float(own.mass.sum() / graph.volume), graph.num_nodes / graph.volume)
     return Vibrations(crystal, primitive, site, own.mass, q, weight, frequencies, modes, elasticity)

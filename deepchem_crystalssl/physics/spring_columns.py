@@ -87,7 +87,7 @@ def spring_columns(graph: CrystalGraph, own: SiteParameters) -> tuple[np.ndarray
     stiffness = (springs.constants * springs.bonds.length**2).sum() / graph.volume
     elastic = springs.elasticity(at_gamma, modes)
     hardness = [np.log10(np.maximum(moduli(tensor, SOFTEST), SOFTEST)) for tensor in elastic]
-    vibrations = _spectrum(PER_CM * np.sqrt(np.maximum(squared, 0.0)), weight)
+    vibrations = _spectrum(springs.frequencies(squared), weight)
     local = [*np.stack(statistics, axis=1).ravel(), np.log(stiffness + 1e-6)]
     return np.concatenate([vibrations, local, *hardness]), sites
 

@@ -63,6 +63,11 @@ class Springs:
         """The dynamical matrices at wave vectors (Q, 3), (Q, 3N, 3N) eV/(Å^2 u); see :func:`.bloch_matrices`."""
         return bloch_matrices(q, *self._parts, 3 * np.arange(len(self.mass) + 1), self.bonds, real)
 
+    def frequencies(self, squared: np.ndarray) -> np.ndarray:
+        """Frequencies of eigenvalues of the dynamical matrices, 1/cm; exactly 0 where an eigenvalue is rounding."""
+        floor = ZERO * self.constants.max(initial=0.0) / self.mass.min()
+        return PER_CM * np.sqrt(np.where(squared > floor, squared, 0.0))
+
     def elasticity(self, squared: np.ndarray, modes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """The elastic tensors of :func:`elastic_tensors`, given the eigenvalues and eigenvectors at Gamma."""
         return elastic_tensors(self._tensors, self.bonds, self.mass, self.volume, squared, modes)
