@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from itertools import islice
 from typing import Any, Literal
 
@@ -11,12 +12,13 @@ from threadpoolctl import threadpool_limits
 
 from ..crystals.disorder import Disorder
 from ..crystals.neighbors import structures_to_graphs
-from ..crystals.options import with_arguments_of
+from ..crystals.options import check_count, with_arguments_of
 from ..crystals.reading import read_structures
 from ..crystals.records import Crystal, CrystalGraph
 from ..crystals.symmetry import primitive_cell
 from ..crystals.threads import map_in_threads
 from ..errors import CrystalInputError, ModelPhysicsError, OnError, OptionError, Report
+from .bloch import wave_vectors
 from .electron_columns import ELECTRON_COLUMNS, SITE_ELECTRON_COLUMNS, electron_columns
 from .parameters import SiteParameters
 from .spring_columns import SITE_SPRING_COLUMNS, SPRING_COLUMNS, spring_columns
@@ -29,7 +31,7 @@ CUTOFF, MAX_NEIGHBORS = 8.0, 12
 """The graph that both models read, whatever graph a crystal comes with, so that its numbers do not depend on it."""
 
 MAX_SITES = 1000
-"""Largest primitive cell: its matrices of 9,000 rows take some 3 GB."""
+"""Sites of the largest primitive cell; its matrices have up to 9,000 rows."""
 
 _CHUNK = 32
 
@@ -176,19 +178,60 @@ def _of_one(crystal: Crystal, models: Sequence[Model]) -> tuple[np.ndarray, np.n
         return error
 
 
-def one_crystal(structure: Any, disorder: Disorder) -> Crystal:
-    """The one crystal that a source holds.
+@dataclass(frozen=True)
+class Prepared:
+    """One crystal, ready to be computed on a grid of wave vectors.
+
+    Attributes
+    ----------
+    crystal : Crystal
+        As it was given, N sites.
+    graph : CrystalGraph
+        Of its primitive cell, P sites.
+    site : numpy.ndarray
+        int64 (N,), the site of the primitive cell that each site is.
+    own : SiteParameters
+        Of the sites of the primitive cell.
+    wave_vectors, weight : numpy.ndarray
+        (Q, 3), Gamma first, and (Q,).
+    """
+
+    crystal: Crystal
+    graph: CrystalGraph
+    site: np.ndarray
+    own: SiteParameters
+    wave_vectors: np.ndarray
+    weight: np.ndarray
+
+
+def prepare(structure: Any, waves_per_axis: int | None, waves_of_sites: int, disorder: Disorder) -> Prepared:
+    """Read the one crystal that a source holds, and choose its wave vectors.
+
+    Parameters
+    ----------
+    structure, disorder
+        As in :func:`~deepchem_crystalssl.read_structures`.
+    waves_per_axis : int, optional
+        Number of wave vectors along each reciprocal lattice vector.
+    waves_of_sites : int
+        By default there are about as many wave vectors as this number divided by the number of sites.
 
     Raises
     ------
     CrystalInputError
-        If it cannot be read, or there are several.
+        If the crystal cannot be read or is too large, if there are several, or if there would be no wave vector.
     """
-    first, *others = read_structures(structure, disorder=disorder, progress=False)
+    if waves_per_axis is not None:
+        check_count("waves_per_axis", waves_per_axis, 1)
+    crystal, *others = read_structures(structure, disorder=disorder, progress=False)
     if others:
         rule, remedy = "one crystal is computed at a time", "Use model_physics for many."
         raise ModelPhysicsError("structure", f"{len(others) + 1} crystals", rule, remedy)
-    return first
+    primitive, site = primitive_cell(crystal)
+    graph = bonded(primitive)
+    waves = waves_per_axis or max(1, round((waves_of_sites / graph.num_nodes) ** (1 / 3)))
+    q, weight, _ = wave_vectors(int(waves))
+    return Prepared(crystal, graph, site, SiteParameters.of(graph), q, weight)
 
 
 def bonded(primitive: Crystal) -> CrystalGraph:

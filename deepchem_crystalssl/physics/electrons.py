@@ -9,14 +9,11 @@ import numpy as np
 
 from ..crystals.disorder import Disorder
 from ..crystals.elements import symbols
+from ..crystals.options import check_number
 from ..crystals.records import Crystal
-from ..crystals.symmetry import primitive_cell
-from ..errors import OptionError
-from .bloch import wave_vectors
-from .columns import bonded, one_crystal
+from .columns import prepare
 from .density import DensityOfStates, lines
 from .electron_columns import Hamiltonian, fermi_level, gaps, occupations, orbitals
-from .parameters import SiteParameters
 
 if TYPE_CHECKING:
     from .density import Axes
@@ -95,8 +92,7 @@ class ElectronicStructure:
         width : float
             Standard deviation of the Gaussian that stands for each level, eV.
         """
-        if not width > 0:
-            raise OptionError("width", width, "a width must be above 0", "Give it in eV.")
+        check_number("width", width, above=0, unit="eV")
         levels = self.energies - self.fermi_level
         if energies is None:
             energies = np.linspace(levels.min() - 5 * width, min(levels.max(), 12.0) + 5 * width, 600)
@@ -150,17 +146,11 @@ def electronic_structure(
     >>> found.charges[[0, -1]].round(2).tolist()
     [0.68, -0.68]
     """
-    crystal = one_crystal(structure, disorder)
-    primitive, site = primitive_cell(crystal)
-    graph = bonded(primitive)
-    own = SiteParameters.of(graph)
-    n = round((_WAVES / graph.num_nodes) ** (1 / 3)) or 1 if waves_per_axis is None else waves_per_axis
-    if n < 1:
-        raise OptionError("waves_per_axis", n, "a grid needs at least one wave vector", "Leave it out.")
-    q, weight, _ = wave_vectors(n)
-    energies, waves = np.linalg.eigh(Hamiltonian(graph, own).at(q))
-    _, kind, of_site = orbitals(own)
+    one = prepare(structure, waves_per_axis, _WAVES, disorder)
+    energies, waves = np.linalg.eigh(Hamiltonian(one.graph, one.own).at(one.wave_vectors))
+    _, kind, of_site = orbitals(one.own)
     shares = waves.real**2 + waves.imag**2
+    grid = one.wave_vectors, one.weight
     return ElectronicStructure(
-        crystal, primitive, site, q, weight, energies, shares, of_site, kind, own.electrons.sum(1)
+        one.crystal, one.graph, one.site, *grid, energies, shares, of_site, kind, one.own.electrons.sum(1)
     )

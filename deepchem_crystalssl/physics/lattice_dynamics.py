@@ -11,14 +11,12 @@ from scipy.constants import Avogadro, Boltzmann, atomic_mass, c as light, hbar, 
 
 from ..crystals.disorder import Disorder
 from ..crystals.elements import symbols
+from ..crystals.options import check_number
 from ..crystals.records import Crystal
-from ..crystals.symmetry import primitive_cell
-from ..errors import OptionError
-from .bloch import wave_vectors
-from .columns import bonded, one_crystal
+from ..errors import counted
+from .columns import prepare
 from .density import DensityOfStates, lines
 from .elasticity import Elasticity
-from .parameters import SiteParameters
 from .springs import ZERO, Springs
 
 if TYPE_CHECKING:
@@ -68,7 +66,8 @@ class Vibrations:
     elasticity: Elasticity
 
     def __repr__(self) -> str:
-        return f"Vibrations({self.crystal.reduced_formula}, up to {self.frequencies.max():.0f} 1/cm)"
+        free = f", {counted(self.free_modes, 'free mode')}" if self.free_modes else ""
+        return f"Vibrations({self.crystal.reduced_formula}, up to {self.frequencies.max():.0f} 1/cm{free})"
 
     @property
     def free_modes(self) -> int:
@@ -99,8 +98,7 @@ class Vibrations:
         width : float
             Standard deviation of the Gaussian that stands for each mode, 1/cm.
         """
-        if not width > 0:
-            raise OptionError("width", width, "a width must be above 0", "Give it in 1/cm.")
+        check_number("width", width, above=0, unit="1/cm")
         if frequencies is None:
             frequencies = np.linspace(0, 1.05 * self.frequencies.max() + 5 * width, 400)
         shares = (np.abs(self.modes) ** 2).reshape(len(self.weight), -1, 3, self.modes.shape[2]).sum(2)
@@ -167,8 +165,7 @@ class Vibrations:
 
     def _frequencies_of(self, temperature: float) -> tuple[np.ndarray, np.ndarray]:
         """Which modes cost something (Q, 3P), and their energies in units of k T."""
-        if not temperature > 0:
-            raise OptionError("temperature", temperature, "a temperature must be above 0 K", "Give it in K.")
+        check_number("temperature", temperature, above=0, unit="K")
         firm = self.frequencies > np.sqrt(ZERO) * self.frequencies.max()
         return firm, np.where(firm, self.frequencies, 0.0) * KELVIN / temperature
 
@@ -204,17 +201,11 @@ def vibrations(structure: Any, waves_per_axis: int | None = None, disorder: Diso
     >>> {element: round(b, 1) for element, b in found.debye_waller(295).items()}
     {'Na': 1.6, 'Cl': 1.7}
     """
-    crystal = one_crystal(structure, disorder)
-    primitive, site = primitive_cell(crystal)
-    graph = bonded(primitive)
-    own = SiteParameters.of(graph)
+    one = prepare(structure, waves_per_axis, _WAVES, disorder)
+    graph, own, q = one.graph, one.own, one.wave_vectors
     springs = Springs(graph, own)
-    n = round((_WAVES / graph.num_nodes) ** (1 / 3)) or 1 if waves_per_axis is None else waves_per_axis
-    if n < 1:
-        raise OptionError("waves_per_axis", n, "a grid needs at least one wave vector", "Leave it out.")
-    q, weight, _ = wave_vectors(n)
     squared, modes = np.linalg.eigh(springs.at(q))
-    frequencies = springs.frequencies(squared)
     elastic = springs.elasticity(*np.linalg.eigh(springs.at(q[:1], real=True)[0]))
     elasticity = Elasticity(*elastic, float(own.mass.sum() / graph.volume), graph.num_nodes / graph.volume)
-    return Vibrations(crystal, primitive, site, own.mass, q, weight, frequencies, modes, elasticity)
+    frequencies = springs.frequencies(squared)
+    return Vibrations(one.crystal, graph, one.site, own.mass, q, one.weight, frequencies, modes, elasticity)

@@ -98,3 +98,17 @@ def test_negnn_learns_with_physics(graphs, tmp_path):
     assert opened.physics and np.allclose(opened.predict(dataset), model.predict(dataset), atol=1e-5)
     with pytest.raises(dcs.CrystalInputError, match="an encoder that is not trained"):
         dcs.NEGNNModel(pretrained="small", physics=True, fine_tune=1e-4)
+
+
+def test_the_kernel_of_negnn_is_the_reader_of_the_descriptor_with_physics(graphs):
+    """Fitted and used on the same columns: the descriptor, and the numbers three times as heavy."""
+    X = np.empty(60, object)
+    X[:] = graphs[:60]
+    y = np.array([graph.volume / graph.num_nodes for graph in X])
+    model = dcs.NEGNNModel(pretrained="small", physics=True, kernel_share=1.0, width=16)
+    model.fit(dc.data.NumpyDataset(X[:40], y[:40]), nb_epoch=1, progress=False)
+    embedding = dcs.CrystalEmbedding("small", physics=True)
+    columns = embedding.transform([graph.to_structure() for graph in X])
+    systems = [graph.chemical_system for graph in X[:40]]
+    reader = dcs.LaplacianRidgeCV(blocks=embedding.blocks).fit(columns[:40], y[:40], systems)
+    assert np.allclose(model.predict(dc.data.NumpyDataset(X[40:]))[:, 0], reader.predict(columns[40:]), rtol=0.01)
