@@ -181,7 +181,9 @@ def main(arguments: list[str] | None = None) -> dict[str, dict[str, dict[str, st
         blocks: dict[str, list[str]] = {}
         if options.physics:
             numbers = PHYSICS_WEIGHT * standardized(model_physics(graphs, disorder="average", progress=False))
-            for label in models:
+            for label, model in models.items():
+                attributes = model.crystal_encoder.attributes
+                known = 0 if attributes is None else attributes.size
                 own = ["attributes"] * known + ["learned"] * (inputs[label][0].shape[1] - known)
                 for added, kinds in PHYSICS_ROWS.items():
                     columns = np.flatnonzero(np.isin(PHYSICS_BLOCKS, kinds))

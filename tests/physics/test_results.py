@@ -4,7 +4,7 @@ import matplotlib
 import numpy as np
 import pytest
 from pymatgen.core import Lattice, Structure
-from scipy.constants import R
+from scipy.constants import Boltzmann, R, atomic_mass, c
 from scipy.integrate import trapezoid
 
 import deepchem_crystalssl as dcs
@@ -82,6 +82,15 @@ def test_displacements_turn_with_the_crystal_and_grow_with_temperature(quartz):
     # Classical limit: proportional to the temperature.
     hot = [dcs.vibrations(quartz).b_factors(t) for t in (1e5, 2e5)]
     assert np.allclose(2 * hot[0], hot[1], rtol=1e-4)
+
+
+def test_two_atoms_that_vibrate_against_each_other_when_hot(salt):
+    """Equipartition: <u^2> = k T / (m omega^2) times the share of the atom in the mode."""
+    found = dcs.vibrations(salt, waves_per_axis=1)
+    omega = 2 * np.pi * c * 100 * found.frequencies[0, -1]
+    sodium, chlorine = sorted(found.mass * atomic_mass)
+    expected = 1e20 * Boltzmann * 1e5 / (sodium * omega**2) * chlorine / (sodium + chlorine)
+    assert np.allclose(found.mean_square_displacements(1e5)[0], expected * np.eye(3), rtol=1e-4, atol=1e-6)
 
 
 def test_the_crystals_own_displacements_weaken_its_pattern(salt, tmp_path):
