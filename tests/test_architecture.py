@@ -26,7 +26,7 @@ FILES_OF_A_ROOM = {
         "radiation grid pattern_files structure_factors peaks kernels simulation measured conditions fitting"
     ).split(),
     "physics": (
-        "bonds bloch parameters springs hopping spring_columns electron_columns columns scales elasticity "
+        "bonds bloch parameters carriers springs hopping spring_columns electron_columns columns scales elasticity "
         "density lattice_dynamics electrons"
     ).split(),
 }

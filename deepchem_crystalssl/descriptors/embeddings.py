@@ -165,7 +165,7 @@ class CrystalEmbedding(PretrainedFeaturizer):
         return np.hstack([vectors, numbers[[k for k in range(len(crystals)) if k not in left_out]]])
 
     def _numbers(self, crystals: list[Crystal | CrystalInputError]) -> np.ndarray:
-        """The numbers of physics, (n, 53); a crystal that has none is replaced by the error that says why."""
+        """The numbers of physics, (n, 89); a crystal that has none is replaced by the error that says why."""
         numbers, lost = np.zeros((len(crystals), len(PHYSICS_BLOCKS)), np.float32), Report()
         options: dict[str, Any] = dict(disorder=self.disorder, on_error="skip", report=lost, n_threads=self.n_jobs)
         for k, _, found, _ in iterate_physics(crystals, **options, progress=False):

@@ -11,7 +11,7 @@ from ..crystals.disorder import Disorder
 from ..errors import OnError, Report
 from ..physics.columns import Model, column_names, model_physics
 from ..physics.electron_columns import ELECTRON_COLUMNS
-from ..physics.spring_columns import ELASTICITY_COLUMNS, LOCAL_COLUMNS, VIBRATION_COLUMNS
+from ..physics.spring_columns import ELASTICITY_COLUMNS, HIGHEST_MODE_COLUMNS, LOCAL_COLUMNS, VIBRATION_COLUMNS
 from .batches import BatchFeaturizer
 from .embeddings import read_entries
 
@@ -77,7 +77,8 @@ class SpringVibrations(_PhysicsFeaturizer):
     """Vibrations of a crystal whose bonds are springs, with force constants from bond valences (Brown 2002).
 
     Columns: the highest frequency, mean, standard deviation and quantiles of the spectrum on a grid of wave vectors,
-    and the frequencies of single sites and bonds, in 1/cm. Nothing is trained.
+    the frequencies of single sites and bonds, in 1/cm, and which sites and bonds carry the highest modes, as means of
+    their attributes. Nothing is trained.
 
     Parameters
     ----------
@@ -97,7 +98,7 @@ class SpringVibrations(_PhysicsFeaturizer):
     """
 
     model = "springs"
-    columns = (*VIBRATION_COLUMNS, *LOCAL_COLUMNS)
+    columns = (*VIBRATION_COLUMNS, *LOCAL_COLUMNS, *HIGHEST_MODE_COLUMNS)
     sources = (_SPRINGS,)
 
 
@@ -129,8 +130,8 @@ class SpringElasticity(_PhysicsFeaturizer):
 class TightBinding(_PhysicsFeaturizer):
     """Electrons of a crystal in tight binding with universal parameters (Harrison 1999).
 
-    Columns: band gap, band edges and their s, p and d shares, charges, band and bond energy per atom, density of states
-    at the Fermi level. Without self-consistency; f electrons belong to the core.
+    Columns: band gap, band edges, their s, p and d shares and the sites that carry them, charges, band and bond energy
+    per atom, density of states at the Fermi level. Without self-consistency; f electrons belong to the core.
 
     Parameters
     ----------

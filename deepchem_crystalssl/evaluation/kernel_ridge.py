@@ -39,7 +39,8 @@ class LaplacianRidgeCV(RegressorMixin, BaseEstimator):
         block after the other, against the first block, whose weight is 1: blocks that help one property may hurt
         another.
     block_weights : sequence of float
-        Candidates for the weight of a block.
+        Candidates for the weight of a block. The search starts at the one next to 1 and goes up and down for as long as
+        the error falls.
 
     Attributes
     ----------
@@ -75,7 +76,7 @@ class LaplacianRidgeCV(RegressorMixin, BaseEstimator):
         max_rows: int = 5000,
         random_state: int = 0,
         blocks: Sequence[Hashable] | None = None,
-        block_weights: Sequence[float] = (0.0, 0.25, 0.5, 1.0, 2.0, 4.0, 8.0),
+        block_weights: Sequence[float] = (0.0, 0.25, 0.5, 1.0, 2.0, 4.0, 8.0, 16.0),
     ):
         self.gammas = gammas
         self.alphas = alphas
@@ -136,18 +137,27 @@ class LaplacianRidgeCV(RegressorMixin, BaseEstimator):
         def weighted(weights: dict[Hashable, float]) -> np.ndarray:
             return sum(weight * distances[label] for label, weight in weights.items())
 
-        weights = dict.fromkeys(columns, 1.0)
-        best = validation.best(weighted(weights), self.gammas, self.alphas)
-        for label in 2 * list(columns)[1:]:
-            for weight in self.block_weights:
-                changed = {**weights, label: float(weight)}
-                # Only the regularisation moves along with a weight; the range is in units of the typical distance.
-                near = abs(np.log10(np.asarray(self.alphas) / best.alpha)) < 1.5
-                found = validation.best(weighted(changed), [best.gamma], np.asarray(self.alphas)[near])
-                if found.error < best.error:
-                    best, weights = found, changed
-        self.block_weights_ = weights
-        return np.array([weights[label] for label in self.blocks], X.dtype)
+        candidates = np.sort(np.asarray(self.block_weights, float))
+        place = dict.fromkeys(columns, int(np.abs(candidates - 1.0).argmin()))
+        first, *others = columns
+
+        def weights() -> dict[Hashable, float]:
+            return {first: 1.0} | {label: float(candidates[place[label]]) for label in others}
+
+        best = validation.best(weighted(weights()), self.gammas, self.alphas)
+        for label in 2 * others:
+            for step in (-place[label], 1, -1):  # to the smallest, usually 0, then up and down
+                while step and 0 <= place[label] + step < len(candidates):
+                    place[label] += step
+                    # Only the regularisation moves along with a weight; the range is in units of the typical distance.
+                    near = abs(np.log10(np.asarray(self.alphas) / best.alpha)) < 1.5
+                    found = validation.best(weighted(weights()), [best.gamma], np.asarray(self.alphas)[near])
+                    if found.error >= best.error:
+                        place[label] -= step
+                        break
+                    best = found
+        self.block_weights_ = weights()
+        return np.array([self.block_weights_[label] for label in self.blocks], X.dtype)
 
     def _drawn(self, n_rows: int, most: int) -> np.ndarray:
         return np.sort(np.random.RandomState(self.random_state).permutation(n_rows)[:most])

@@ -10,30 +10,36 @@ from ..crystals.records import CrystalGraph
 from ..nn.crystal_encoder import CrystalEncoder
 from ..nn.negnn import PHYSICS_WEIGHT
 from ..physics.columns import MODELS, column_names, iterate_physics
-from ..physics.electron_columns import ELECTRON_COLUMNS
+from ..physics.electron_columns import BAND_COLUMNS, EDGE_COLUMNS
 from ..physics.scales import standardized
-from ..physics.spring_columns import ELASTICITY_COLUMNS, LOCAL_COLUMNS, VIBRATION_COLUMNS
+from ..physics.spring_columns import ELASTICITY_COLUMNS, HIGHEST_MODE_COLUMNS, LOCAL_COLUMNS, VIBRATION_COLUMNS
 
 CRYSTAL_PHYSICS = len(column_names(MODELS))
 SITE_PHYSICS = len(column_names(MODELS, "site"))
 
-PHYSICS_BLOCKS = (
-    *["vibrations"] * len(VIBRATION_COLUMNS),
-    *["local vibrations"] * len(LOCAL_COLUMNS),
-    *["elasticity"] * len(ELASTICITY_COLUMNS),
-    *["electrons"] * len(ELECTRON_COLUMNS),
+PHYSICS_BLOCKS = tuple(
+    "highest frequency" if name.startswith("highest frequency") else block
+    for block, columns in (
+        ("vibrations", VIBRATION_COLUMNS),
+        ("local vibrations", LOCAL_COLUMNS),
+        ("elasticity", ELASTICITY_COLUMNS),
+        ("highest modes", HIGHEST_MODE_COLUMNS),
+        ("electrons", BAND_COLUMNS),
+        ("band edges", EDGE_COLUMNS),
+    )
+    for name in columns
 )
-"""Block of each column, (53,)."""
+"""Block of each column, (89,)."""
 
 
 def crystal_physics(graphs: Sequence[CrystalGraph]) -> np.ndarray:
-    """The numbers of crystals as columns of a kernel, float32 (n, 53)."""
+    """The numbers of crystals as columns of a kernel, float32 (n, 89)."""
     found = [numbers for _, _, numbers, _ in iterate_physics(graphs, disorder="average", progress=False)]
     return PHYSICS_WEIGHT * standardized(np.array(found))
 
 
 def site_physics(graphs: Sequence[CrystalGraph]) -> list[np.ndarray]:
-    """For each crystal the standardised numbers of its sites, followed by its own at each site, float32 (N, 61)."""
+    """For each crystal the standardised numbers of its sites, followed by its own at each site, float32 (N, 100)."""
     rows = []
     for _, _, numbers, sites in iterate_physics(graphs, disorder="average", progress=False):
         own = standardized(numbers[None])

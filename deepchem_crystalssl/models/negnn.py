@@ -75,12 +75,12 @@ class NEGNNModel(ScoredOnKnownLabels, ResumableModel):
     fine_tune : float, optional
         Learning rate at which the encoder is trained too. By default it is frozen, and its vectors are computed once
         per crystal, however many epochs there are.
-    kernel_share : float
+    kernel_share : float, optional
         The part of a prediction that comes from a kernel ridge regression on the encoder's descriptor
         (:class:`~deepchem_crystalssl.LaplacianRidgeCV`, cross-validated by chemical system), fitted to the first data
-        set that is fitted. It improves predictions of gaps and moduli. If there are more crystals than the kernel can
-        hold (5,000), it is fitted to that many of them and its part is reduced accordingly. It is used for regression
-        of crystals with a frozen encoder; otherwise the network predicts alone.
+        set that is fitted; by default .25, with physics .5. If there are more crystals than the kernel can hold
+        (5,000), it is fitted to that many of them and its part is reduced accordingly. It is used for regression of
+        crystals with a frozen encoder; otherwise the network predicts alone.
     width : int, optional
         Size of the site vectors in a backbone given by name; by default 64.
     hidden, dropout : int, float
@@ -137,7 +137,7 @@ class NEGNNModel(ScoredOnKnownLabels, ResumableModel):
         n_classes: int = 2,
         physics: bool = False,
         fine_tune: float | None = None,
-        kernel_share: float = 0.25,
+        kernel_share: float | None = None,
         width: int | None = None,
         hidden: int = 128,
         dropout: float = 0.1,
@@ -148,6 +148,7 @@ class NEGNNModel(ScoredOnKnownLabels, ResumableModel):
         seed: int = 0,
         **kwargs: Any,
     ):
+        kernel_share = (0.5 if physics else 0.25) if kernel_share is None else kernel_share
         check_negnn(
             mode=mode, n_tasks=n_tasks, n_classes=n_classes, level=level, backbone=backbone, width=width,
             uncertainty=uncertainty, fine_tune=fine_tune, pretrained=pretrained, physics=physics,

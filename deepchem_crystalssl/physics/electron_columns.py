@@ -9,10 +9,11 @@ from scipy.special import expit
 from ..crystals.records import CrystalGraph
 from .bloch import bloch_matrices, wave_vectors, waves_per_axis
 from .bonds import Bonds, single_bond_lengths
+from .carriers import SITE_ATTRIBUTES, named, shares, site_attributes
 from .hopping import hopping_blocks
 from .parameters import SiteParameters
 
-ELECTRON_COLUMNS = (
+BAND_COLUMNS = (
     "band gap (eV)",
     "direct gap (eV)",
     "valence band edge (eV)",
@@ -34,7 +35,14 @@ ELECTRON_COLUMNS = (
     "Fermi level (eV)",
     "bond energy (eV/atom)",
 )
-"""Numbers of one crystal; energies of the bands count from the vacuum level of the tabulated atoms."""
+"""Energies of the bands, which count from the vacuum level of the tabulated atoms, charges and densities."""
+
+_EDGE_ATTRIBUTES = (*SITE_ATTRIBUTES, "energy of the orbitals (eV)", "localization")
+
+EDGE_COLUMNS = (*named(_EDGE_ATTRIBUTES, "valence band edge"), *named(_EDGE_ATTRIBUTES, "conduction band edge"))
+"""Which sites carry the two edges of the gap; in a metal, the levels below and above the Fermi level."""
+
+ELECTRON_COLUMNS = (*BAND_COLUMNS, *EDGE_COLUMNS)
 
 SITE_ELECTRON_COLUMNS = (
     "charge (e)",
@@ -42,6 +50,8 @@ SITE_ELECTRON_COLUMNS = (
     "p electrons",
     "d electrons",
     "density of states at the Fermi level (1/eV)",
+    "share of the valence band edge",
+    "share of the conduction band edge",
 )
 """Numbers of each site."""
 
@@ -64,9 +74,9 @@ def electron_columns(graph: CrystalGraph, own: SiteParameters) -> tuple[np.ndarr
     Returns
     -------
     crystal : numpy.ndarray
-        (20,), in the order of ``ELECTRON_COLUMNS``.
+        (40,), in the order of ``ELECTRON_COLUMNS``.
     sites : numpy.ndarray
-        (N, 5), in the order of ``SITE_ELECTRON_COLUMNS``.
+        (N, 7), in the order of ``SITE_ELECTRON_COLUMNS``.
     """
     n_sites, n_electrons = graph.num_nodes, own.electrons.sum()
     levels, kind, site = orbitals(own)
@@ -89,11 +99,14 @@ def electron_columns(graph: CrystalGraph, own: SiteParameters) -> tuple[np.ndarr
     charge = own.electrons.sum(1) - by_kind.sum(1)
     band_energy = (occupied * energies).sum()
 
-    def shares(beyond: np.ndarray) -> np.ndarray:
+    def edge(beyond: np.ndarray) -> np.ndarray:
+        """Share of each orbital in the levels that are little beyond an edge, (M,)."""
         near = weight[:, None] * np.where(beyond > -1e-6, np.exp(-np.abs(beyond) / BROADENING), 0.0)
-        by_orbital = (density @ near[:, :, None]).sum(0)[:, 0]
-        return np.bincount(kind, by_orbital, 3) / max(by_orbital.sum(), 1e-12)
+        return shares((density @ near[:, :, None]).sum(0)[:, 0])
 
+    edges = edge(top - energies), edge(energies - bottom)
+    on_sites = [np.bincount(site, of_orbitals, n_sites) for of_orbitals in edges]
+    attributes = site_attributes(own)
     numbers = [
         gap,
         direct_gap,
@@ -105,14 +118,18 @@ def electron_columns(graph: CrystalGraph, own: SiteParameters) -> tuple[np.ndarr
         charge.std(),
         charge.max(),
         charge.min(),
-        *shares(top - energies),
-        *shares(energies - bottom),
+        *(share for of_orbitals in edges for share in np.bincount(kind, of_orbitals, 3)),
         float(n_filled(n_electrons) is None),
         np.sqrt(weight @ ((energies - levels.mean()) ** 2).mean(1)),
         fermi,
         (band_energy - filled @ levels) / n_sites,
+        *(
+            number
+            for of_orbitals, of_sites in zip(edges, on_sites, strict=True)
+            for number in (*of_sites @ attributes, of_orbitals @ levels, of_sites @ of_sites)
+        ),
     ]
-    sites = np.column_stack([charge, by_kind, np.bincount(site, fermi_density, n_sites)])
+    sites = np.column_stack([charge, by_kind, np.bincount(site, fermi_density, n_sites), *on_sites])
     return np.array(numbers), sites
 
 

@@ -33,8 +33,8 @@ def standardized(numbers: np.ndarray, models: Sequence[Model] = MODELS, level: L
 
     Examples
     --------
-    >>> standardized(np.zeros((2, 20)), ["electrons"]).shape
-    (2, 20)
+    >>> standardized(np.zeros((2, 40)), ["electrons"]).shape
+    (2, 40)
     """
     known = _statistics(level)
     mean, std = np.array([known[name] for name in column_names(models, level)]).T

@@ -6,6 +6,7 @@ import numpy as np
 
 from ..crystals.records import CrystalGraph
 from .bloch import wave_vectors, waves_per_axis
+from .carriers import BOND_ATTRIBUTES, SITE_ATTRIBUTES, bond_attributes, named, shares, site_attributes
 from .parameters import SiteParameters
 from .springs import PER_CM, Springs, moduli
 
@@ -27,11 +28,13 @@ SITE_SPRING_COLUMNS = (
     "frequency of the site (1/cm)",
     "frequency of the stiffest bond (1/cm)",
     "frequency of the bonds (1/cm)",
+    "share of the highest modes",
 )
-r"""Of each site: :math:`(\sum k / m)^{1/2}`, the highest :math:`(k / \mu)^{1/2}`, and :math:`(\sum k / \mu)^{1/2}`."""
+r"""Of each site: :math:`(\sum k / m)^{1/2}`, the highest :math:`(k / \mu)^{1/2}`, :math:`(\sum k / \mu)^{1/2}`, and
+its part in the highest modes at Gamma."""
 
 LOCAL_COLUMNS = (
-    *(f"{statistic} {name}" for name in SITE_SPRING_COLUMNS for statistic in ("mean", "std", "minimum", "maximum")),
+    *(f"{statistic} {name}" for name in SITE_SPRING_COLUMNS[:3] for statistic in ("mean", "std", "minimum", "maximum")),
     "log stiffness (log eV/Å^3)",
 )
 """Statistics of the sites' numbers, and the sum of k d^2 per volume."""
@@ -49,10 +52,20 @@ ELASTICITY_COLUMNS = tuple(
 )
 """Moduli of the springs, with all atoms strained alike and with relaxed positions."""
 
-SPRING_COLUMNS = (*VIBRATION_COLUMNS, *LOCAL_COLUMNS, *ELASTICITY_COLUMNS)
+HIGHEST_MODE_COLUMNS = (
+    *named(SITE_ATTRIBUTES, "highest modes"),
+    *named(BOND_ATTRIBUTES, "highest modes"),
+    "localization of the highest modes",
+)
+"""Which sites move in the highest modes at Gamma, and which bonds are stretched."""
+
+SPRING_COLUMNS = (*VIBRATION_COLUMNS, *LOCAL_COLUMNS, *ELASTICITY_COLUMNS, *HIGHEST_MODE_COLUMNS)
 
 LOWEST_FREQUENCY = 5.0
 """Frequencies below this count as this in the mean logarithm, 1/cm: the acoustic modes at Gamma are zero."""
+
+NEAR_HIGHEST = 0.1
+"""Part of the highest frequency over which the weight of a mode falls by a factor e."""
 
 _QUANTILES = (0.1, 0.25, 0.5, 0.75, 0.9)
 
@@ -72,9 +85,9 @@ def spring_columns(graph: CrystalGraph, own: SiteParameters) -> tuple[np.ndarray
     Returns
     -------
     crystal : numpy.ndarray
-        (33,), in the order of ``SPRING_COLUMNS``.
+        (49,), in the order of ``SPRING_COLUMNS``.
     sites : numpy.ndarray
-        (N, 3), in the order of ``SITE_SPRING_COLUMNS``.
+        (N, 4), in the order of ``SITE_SPRING_COLUMNS``.
     """
     springs = Springs(graph, own)
     q, weight, n_real = wave_vectors(waves_per_axis(graph.num_nodes))
@@ -82,18 +95,41 @@ def spring_columns(graph: CrystalGraph, own: SiteParameters) -> tuple[np.ndarray
     others = springs.at(q[1:n_real], real=True), springs.at(q[n_real:])
     squared = np.concatenate([at_gamma[None], *map(np.linalg.eigvalsh, others)])
 
-    sites = _site_columns(springs)
-    statistics = sites.mean(0), sites.std(0), sites.min(0), sites.max(0)
+    local = _local_frequencies(springs)
+    statistics = local.mean(0), local.std(0), local.min(0), local.max(0)
     stiffness = (springs.constants * springs.bonds.length**2).sum() / graph.volume
     elastic = springs.elasticity(at_gamma, modes)
     hardness = [np.log10(np.maximum(moduli(tensor, SOFTEST), SOFTEST)) for tensor in elastic]
     vibrations = _spectrum(springs.frequencies(squared), weight)
-    local = [*np.stack(statistics, axis=1).ravel(), np.log(stiffness + 1e-6)]
-    return np.concatenate([vibrations, local, *hardness]), sites
+    frequencies = [*np.stack(statistics, axis=1).ravel(), np.log(stiffness + 1e-6)]
+    of_sites, of_bonds = _carriers(springs, springs.frequencies(at_gamma), modes)
+    highest = [
+        *of_sites @ site_attributes(own),
+        *of_bonds @ bond_attributes(springs.bonds, springs.constants, own),
+        of_sites @ of_sites,
+    ]
+    return np.concatenate([vibrations, frequencies, *hardness, highest]), np.column_stack([local, of_sites])
 
 
-def _site_columns(springs: Springs) -> np.ndarray:
-    """(N, 3), in the order of ``SITE_SPRING_COLUMNS``."""
+def _carriers(springs: Springs, frequencies: np.ndarray, modes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Share of each site, (N,), and of each bond, (E,), in the energy of the highest modes at Gamma (3N).
+
+    A mode counts the less the farther it is below the highest one, so that modes of equal frequency count alike. In a
+    cell of one atom nothing vibrates at Gamma: its bonds then count by their force constants.
+    """
+    highest = frequencies.max()
+    if highest == 0:
+        return shares(np.zeros(len(springs.mass))), shares(springs.constants)
+    weight = np.exp((frequencies / highest - 1) / NEAR_HIGHEST) * (frequencies > 0)
+    parts = modes.reshape(len(springs.mass), 3, -1)
+    displacement = parts / np.sqrt(springs.mass)[:, None, None]
+    stretched = displacement[springs.bonds.neighbor] - displacement[springs.bonds.center]
+    energy = np.einsum("exm,exm->em", stretched, springs.tensors @ stretched)
+    return shares((parts**2).sum(1) @ weight), shares(energy @ weight)
+
+
+def _local_frequencies(springs: Springs) -> np.ndarray:
+    """(N, 3), in the order of the first of ``SITE_SPRING_COLUMNS``."""
     constants, mass, bonds = springs.constants, springs.mass, springs.bonds
     per_reduced_mass = constants * (1 / mass[bonds.center] + 1 / mass[bonds.neighbor])
     stiffest = np.zeros(len(mass))

@@ -51,13 +51,15 @@ class Springs:
     bonds : Bonds
     constants : numpy.ndarray
         Force constants, (E,) eV/Å^2.
+    tensors : numpy.ndarray
+        Force-constant matrices, (E, 3, 3) eV/Å^2.
     """
 
     def __init__(self, graph: CrystalGraph, own: SiteParameters):
         self.mass, self.volume, self.bonds = own.mass, graph.volume, Bonds.of(graph)
         self.constants = force_constants(self.bonds.length, single_bond_lengths(self.bonds, own.radius, own.c))
-        self._tensors = spring_tensors(self.constants, self.bonds.direction)
-        self._parts = dynamical_parts(self._tensors, self.mass, self.bonds)
+        self.tensors = spring_tensors(self.constants, self.bonds.direction)
+        self._parts = dynamical_parts(self.tensors, self.mass, self.bonds)
 
     def at(self, q: np.ndarray, real: bool = False) -> np.ndarray:
         """The dynamical matrices at wave vectors (Q, 3), (Q, 3N, 3N) eV/(Å^2 u); see :func:`.bloch_matrices`."""
@@ -70,7 +72,7 @@ class Springs:
 
     def elasticity(self, squared: np.ndarray, modes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """The elastic tensors of :func:`elastic_tensors`, given the eigenvalues and eigenvectors at Gamma."""
-        return elastic_tensors(self._tensors, self.bonds, self.mass, self.volume, squared, modes)
+        return elastic_tensors(self.tensors, self.bonds, self.mass, self.volume, squared, modes)
 
 
 def force_constants(length: np.ndarray, single_length: np.ndarray) -> np.ndarray:

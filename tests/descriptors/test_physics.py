@@ -22,7 +22,8 @@ ALL = [SpringVibrations, SpringElasticity, TightBinding]
 def test_matminer_featurizes_with_it(featurizer, structures):
     labels = featurizer.feature_labels()
     assert len(set(labels)) == len(labels) and featurizer.citations() and featurizer.implementors()
-    assert all("(" in label or "share" in label or "odd" in label for label in labels)  # a unit, or none is needed
+    numbers = "share", "odd", "number of", "localization"
+    assert all("(" in label or label.startswith(numbers) or "share" in label for label in labels)  # units, where needed
     row = featurizer.featurize(structures[3])
     assert np.allclose(featurizer.featurize_many(structures[:5])[3], row, rtol=1e-5) and featurizer.precheck(
         structures[3]
@@ -38,7 +39,7 @@ def test_beside_a_featurizer_of_matminer_in_processes(structures):
     both = MultipleFeaturizer([DensityFeatures(), SpringVibrations(), TightBinding()])
     both.set_n_jobs(2)
     alone = TightBinding().featurize_many(structures[:6])
-    assert np.allclose(np.array(both.featurize_many(structures[:6], pbar=False))[:, -20:], alone, rtol=1e-5)
+    assert np.allclose(np.array(both.featurize_many(structures[:6], pbar=False))[:, -40:], alone, rtol=1e-5)
 
 
 def test_in_a_pipeline_that_is_searched(structures):
@@ -52,12 +53,13 @@ def test_a_descriptor_with_physics_says_its_blocks(structures):
     embedding = dcs.CrystalEmbedding("small", physics=True)
     plain = dcs.CrystalEmbedding("small")
     both, alone = embedding.transform(structures), plain.transform(structures)
-    assert both.shape == (40, alone.shape[1] + 53) and np.array_equal(both[:, :-53], alone)
+    assert both.shape == (40, alone.shape[1] + 89) and np.array_equal(both[:, :-89], alone)
     assert len(embedding.feature_labels()) == len(embedding.blocks) == both.shape[1]
     assert list(dict.fromkeys(embedding.blocks)) == [
-        "attributes", "learned", "vibrations", "local vibrations", "elasticity", "electrons",
+        "attributes", "learned", "highest frequency", "vibrations", "local vibrations", "elasticity", "highest modes",
+        "electrons", "band edges",
     ]  # fmt: skip
-    assert embedding.blocks[:-53] == plain.blocks and np.abs(both[:, -53:]).max() <= 18
+    assert embedding.blocks[:-89] == plain.blocks and np.abs(both[:, -89:]).max() <= 18
     y = np.array([structure.density for structure in structures])
     reader = dcs.LaplacianRidgeCV(blocks=embedding.blocks).fit(both, y)
     assert set(reader.block_weights_) == set(embedding.blocks)
@@ -93,7 +95,7 @@ def test_negnn_learns_with_physics(graphs, tmp_path):
     model = dcs.NEGNNModel(pretrained="small", physics=True, kernel_share=0.5, model_dir=str(tmp_path), width=16)
     model.fit(dataset, nb_epoch=2, progress=False)
     columns = model.components["kernel"].columns
-    assert columns.shape == (1, 365 + 53) and len(columns.unique()) > 1
+    assert columns.shape == (1, 365 + 89) and len(columns.unique()) > 1
     opened = dcs.NEGNNModel.from_folder(tmp_path)
     assert opened.physics and np.allclose(opened.predict(dataset), model.predict(dataset), atol=1e-5)
     with pytest.raises(dcs.CrystalInputError, match="an encoder that is not trained"):
