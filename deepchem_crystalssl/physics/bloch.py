@@ -47,25 +47,27 @@ def wave_vectors(n: int) -> tuple[np.ndarray, np.ndarray, int]:
     return q, weight, len(own)
 
 
-def waves_per_axis(n_sites: int) -> int:
+def waves_per_axis(n_sites: int, n_rows: int) -> int:
     """Number of wave vectors along each axis: the smaller the cell, the more.
 
     Parameters
     ----------
     n_sites : int
         Number of atoms in the primitive cell.
+    n_rows : int
+        Of the matrices.
 
     Returns
     -------
     int
-        4 up to 2 atoms, 3 up to 6, 2 up to 20, else 1.
+        4 up to 2 atoms, 3 up to 6, 2 up to 20 atoms and 110 rows, else 1.
 
     Examples
     --------
-    >>> waves_per_axis(2), waves_per_axis(5), waves_per_axis(40)
+    >>> waves_per_axis(2, 18), waves_per_axis(5, 45), waves_per_axis(15, 135)
     (4, 3, 1)
     """
-    return 4 if n_sites <= 2 else 3 if n_sites <= 6 else 2 if n_sites <= 20 else 1
+    return 4 if n_sites <= 2 else 3 if n_sites <= 6 else 2 if n_sites <= 20 and n_rows <= 110 else 1
 
 
 def bloch_matrices(
@@ -108,9 +110,10 @@ def bloch_matrices(
     >>> (matrices.real.ravel().round(9) + 0.0).tolist()
     [2.0, 0.0, -2.0]
     """
-    phase = np.exp(2j * np.pi * (q @ bonds.image.T))
-    matrices = np.tile(same_site if real else same_site.astype(complex), (len(q), 1, 1))
-    _add_bonds(matrices, (phase.real if real else phase) / 2, blocks, rows, bonds.center, bonds.neighbor)
+    turn = 2 * np.pi * (q @ bonds.image.T)
+    matrices = np.empty((len(q), *same_site.shape), float if real else complex)
+    matrices[:] = same_site
+    _add_bonds(matrices, (np.cos(turn) if real else np.exp(1j * turn)) / 2, blocks, rows, bonds.center, bonds.neighbor)
     return matrices
 
 

@@ -80,7 +80,7 @@ def electron_columns(graph: CrystalGraph, own: SiteParameters) -> tuple[np.ndarr
     """
     n_sites, n_electrons = graph.num_nodes, own.electrons.sum()
     levels, kind, site = orbitals(own)
-    q, weight, n_real = wave_vectors(waves_per_axis(n_sites))
+    q, weight, n_real = wave_vectors(waves_per_axis(n_sites, len(levels)))
     hamiltonian = Hamiltonian(graph, own)
     real_energies, real_waves = np.linalg.eigh(hamiltonian.at(q[:n_real], real=True))
     other_energies, waves = np.linalg.eigh(hamiltonian.at(q[n_real:]))
@@ -212,7 +212,9 @@ def fermi_level(energies: np.ndarray, weight: np.ndarray, n_electrons: float) ->
     def surplus(level: float) -> float:
         return (weight @ occupations(energies - level)).sum() - n_electrons
 
-    return brentq(surplus, energies.min() - 50 * SMEARING, energies.max() + 50 * SMEARING, xtol=1e-12)
+    filled = min(int(n_electrons / 2), energies.shape[1] - 1)  # the level lies near this band or the one below
+    low, high = energies[:, max(filled - 1, 0)].min() - 50 * SMEARING, energies[:, filled].max() + 50 * SMEARING
+    return brentq(surplus, low, high, xtol=1e-12)
 
 
 def _gaussian(x: np.ndarray) -> np.ndarray:

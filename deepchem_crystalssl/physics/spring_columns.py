@@ -90,7 +90,7 @@ def spring_columns(graph: CrystalGraph, own: SiteParameters) -> tuple[np.ndarray
         (N, 4), in the order of ``SITE_SPRING_COLUMNS``.
     """
     springs = Springs(graph, own)
-    q, weight, n_real = wave_vectors(waves_per_axis(graph.num_nodes))
+    q, weight, n_real = wave_vectors(waves_per_axis(graph.num_nodes, 3 * graph.num_nodes))
     at_gamma, modes = np.linalg.eigh(springs.at(q[:1], real=True)[0])
     others = springs.at(q[1:n_real], real=True), springs.at(q[n_real:])
     squared = np.concatenate([at_gamma[None], *map(np.linalg.eigvalsh, others)])
@@ -114,18 +114,18 @@ def spring_columns(graph: CrystalGraph, own: SiteParameters) -> tuple[np.ndarray
 def _carriers(springs: Springs, frequencies: np.ndarray, modes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Share of each site, (N,), and of each bond, (E,), in the energy of the highest modes at Gamma (3N).
 
-    A mode counts the less the farther it is below the highest one, so that modes of equal frequency count alike. In a
-    cell of one atom nothing vibrates at Gamma: its bonds then count by their force constants.
+    A mode counts the less the farther it is below the highest one, and not at all below half its frequency, so that
+    modes of equal frequency count alike. In a cell of one atom nothing vibrates at Gamma: its bonds then count by their
+    force constants.
     """
     highest = frequencies.max()
     if highest == 0:
         return shares(np.zeros(len(springs.mass))), shares(springs.constants)
-    weight = np.exp((frequencies / highest - 1) / NEAR_HIGHEST) * (frequencies > 0)
-    parts = modes.reshape(len(springs.mass), 3, -1)
-    displacement = parts / np.sqrt(springs.mass)[:, None, None]
-    stretched = displacement[springs.bonds.neighbor] - displacement[springs.bonds.center]
-    energy = np.einsum("exm,exm->em", stretched, springs.tensors @ stretched)
-    return shares((parts**2).sum(1) @ weight), shares(energy @ weight)
+    high = frequencies > 0.5 * highest
+    weight = np.exp((frequencies[high] / highest - 1) / NEAR_HIGHEST) - np.exp(-0.5 / NEAR_HIGHEST)
+    parts = (modes[:, high] * np.sqrt(weight)).reshape(len(springs.mass), 3, -1)
+    of_sites = (parts**2).sum((1, 2))
+    return shares(of_sites), shares(springs.energies(parts / np.sqrt(springs.mass)[:, None, None]))
 
 
 def _local_frequencies(springs: Springs) -> np.ndarray:

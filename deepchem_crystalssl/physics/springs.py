@@ -51,15 +51,13 @@ class Springs:
     bonds : Bonds
     constants : numpy.ndarray
         Force constants, (E,) eV/Å^2.
-    tensors : numpy.ndarray
-        Force-constant matrices, (E, 3, 3) eV/Å^2.
     """
 
     def __init__(self, graph: CrystalGraph, own: SiteParameters):
         self.mass, self.volume, self.bonds = own.mass, graph.volume, Bonds.of(graph)
         self.constants = force_constants(self.bonds.length, single_bond_lengths(self.bonds, own.radius, own.c))
-        self.tensors = spring_tensors(self.constants, self.bonds.direction)
-        self._parts = dynamical_parts(self.tensors, self.mass, self.bonds)
+        self._tensors = spring_tensors(self.constants, self.bonds.direction)
+        self._parts = dynamical_parts(self._tensors, self.mass, self.bonds)
 
     def at(self, q: np.ndarray, real: bool = False) -> np.ndarray:
         """The dynamical matrices at wave vectors (Q, 3), (Q, 3N, 3N) eV/(Å^2 u); see :func:`.bloch_matrices`."""
@@ -70,9 +68,16 @@ class Springs:
         floor = ZERO * self.constants.max(initial=0.0) / self.mass.min()
         return PER_CM * np.sqrt(np.where(squared > floor, squared, 0.0))
 
+    def energies(self, displacements: np.ndarray) -> np.ndarray:
+        """Twice the energy of each spring, (E,) eV, summed over displacements (N, 3, M) Å of the atoms."""
+        change = displacements[self.bonds.neighbor] - displacements[self.bonds.center]
+        along = (self.bonds.direction[:, None] @ change)[:, 0]
+        everywhere = (change**2).sum((1, 2))
+        return self.constants * ((1 - TRANSVERSE) * (along**2).sum(1) + TRANSVERSE * everywhere)
+
     def elasticity(self, squared: np.ndarray, modes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """The elastic tensors of :func:`elastic_tensors`, given the eigenvalues and eigenvectors at Gamma."""
-        return elastic_tensors(self.tensors, self.bonds, self.mass, self.volume, squared, modes)
+        return elastic_tensors(self._tensors, self.bonds, self.mass, self.volume, squared, modes)
 
 
 def force_constants(length: np.ndarray, single_length: np.ndarray) -> np.ndarray:
