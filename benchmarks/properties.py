@@ -14,7 +14,8 @@ moments.
 Methods:
 
 * negnn: NEGNN with a CGCNN backbone and the general model's site vectors; a quarter of its prediction is a kernel
-  ridge on the descriptor. "negnn, network alone" is the same without the kernel, "scratch" the same without
+  ridge on the descriptor. "negnn physics" has springs and tight binding too, and a kernel with half a say. "negnn,
+  network alone" is the same without the kernel, "scratch" the same without
   pretrained vectors. "random" and "random, network alone" use a random encoder of the same architecture. "megnet"
   and "alignn", each also from scratch, have other backbones. "fine-tuned" trains the encoder too;
 * ours: kernel ridge on the general model's descriptor. "ours with magpie" is joined with Magpie and structure; "ours
@@ -209,6 +210,7 @@ def cgcnn_of_deepchem(data: Labelled, chosen: np.ndarray, seed: int) -> np.ndarr
 
 METHODS: dict[str, Callable[[Labelled, np.ndarray, int], np.ndarray | dict[str, np.ndarray]]] = {
     "negnn": network("cgcnn", "default"),
+    "negnn physics": network("cgcnn", "default", physics=True),
     "scratch": network("cgcnn", None),
     "random": network("cgcnn", "random"),
     "megnet": network("megnet", "default"),
@@ -229,9 +231,10 @@ METHODS: dict[str, Callable[[Labelled, np.ndarray, int], np.ndarray | dict[str, 
     "orbital field": orbital_field,
     "cgcnn of deepchem": cgcnn_of_deepchem,
 }
-PARTS = dict.fromkeys(("negnn", "random", "megnet", "alignn"), ", network alone")
+PARTS = dict.fromkeys(("negnn", "negnn physics", "random", "megnet", "alignn"), ", network alone")
 """What a method says beside its prediction."""
 RATIOS = [
+    ("negnn physics", "negnn"), ("negnn physics, network alone", "negnn, network alone"),
     ("negnn", "scratch"), ("negnn, network alone", "scratch"), ("random", "scratch"),
     ("random, network alone", "scratch"), ("megnet", "megnet scratch"), ("megnet, network alone", "megnet scratch"),
     ("alignn", "alignn scratch"), ("alignn, network alone", "alignn scratch"),
