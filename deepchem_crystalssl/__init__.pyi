@@ -3,7 +3,11 @@ from .crystals.neighbors import structures_to_graphs as structures_to_graphs
 from .crystals.reading import read_structures as read_structures
 from .crystals.records import Crystal as Crystal, CrystalGraph as CrystalGraph
 from .data.datasets import CrystalStore as CrystalStore
-from .data.featurizers import CrystalGraphFeaturizer as CrystalGraphFeaturizer, XRDFeaturizer as XRDFeaturizer
+from .data.featurizers import (
+    CrystalGraphFeaturizer as CrystalGraphFeaturizer,
+    ModelPhysicsFeaturizer as ModelPhysicsFeaturizer,
+    XRDFeaturizer as XRDFeaturizer,
+)
 from .data.loaders import CrystalLoader as CrystalLoader
 from .data.splitters import CrystalSplitter as CrystalSplitter
 from .descriptors.embeddings import (

@@ -13,8 +13,9 @@ OPT_OUT = "DEEPCHEM_CRYSTALSSL_NO_REGISTER"
 def register() -> None:
     """Make the featurizers, the splitter and the models visible in DeepChem.
 
-    Sets the attributes ``dc.feat.CrystalGraphFeaturizer``, ``dc.feat.XRDFeaturizer``, ``dc.splits.CrystalSplitter``,
-    ``dc.models.CrystalSSLModel`` and ``dc.models.NEGNNModel``, and adds the featurizers and the splitter to the
+    Sets the attributes ``dc.feat.CrystalGraphFeaturizer``, ``dc.feat.XRDFeaturizer``,
+    ``dc.feat.ModelPhysicsFeaturizer``, ``dc.splits.CrystalSplitter``, ``dc.models.CrystalSSLModel`` and
+    ``dc.models.NEGNNModel``, and adds the featurizers and the splitter to the
     names that MoleculeNet knows, so that ``dc.molnet.load_perovskite(featurizer="CrystalGraphFeaturizer")`` works. An
     attribute or name that exists already is not replaced, so a second call changes nothing.
 
@@ -30,10 +31,10 @@ def register() -> None:
     """
     import deepchem as dc
 
-    from .data import CrystalGraphFeaturizer, CrystalSplitter, XRDFeaturizer
+    from .data import CrystalGraphFeaturizer, CrystalSplitter, ModelPhysicsFeaturizer, XRDFeaturizer
     from .models import CrystalSSLModel, NEGNNModel
 
-    for featurizer in (CrystalGraphFeaturizer, XRDFeaturizer):
+    for featurizer in (CrystalGraphFeaturizer, XRDFeaturizer, ModelPhysicsFeaturizer):
         if not hasattr(dc.feat, featurizer.__name__):
             setattr(dc.feat, featurizer.__name__, featurizer)
         dc.molnet.featurizers.setdefault(featurizer.__name__.lower(), featurizer())

@@ -12,6 +12,7 @@ from deepchem_crystalssl.registry import OPT_OUT
 def test_import_makes_everything_visible():
     assert dc.feat.CrystalGraphFeaturizer is CrystalGraphFeaturizer
     assert dc.feat.XRDFeaturizer is XRDFeaturizer
+    assert dc.feat.ModelPhysicsFeaturizer().featurize([]).size == 0
     assert dc.models.CrystalSSLModel is CrystalSSLModel
     assert isinstance(dc.molnet.featurizers["crystalgraphfeaturizer"], CrystalGraphFeaturizer)
     assert isinstance(dc.molnet.featurizers["xrdfeaturizer"], XRDFeaturizer)

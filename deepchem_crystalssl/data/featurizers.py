@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from abc import abstractmethod
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -19,6 +19,7 @@ from ..crystals.reading import read_structures
 from ..crystals.records import Crystal, CrystalGraph
 from ..diffraction.grid import PowderPatterns, Profile, XRDGrid
 from ..diffraction.simulation import iterate_patterns
+from ..physics.columns import MODELS, Model, column_names, iterate_physics
 from ..errors import CrystalInputError, OnError, Report, UnsupportedObjectError, counted
 
 
@@ -281,3 +282,53 @@ class XRDFeaturizer(BulkFeaturizer):
             return PowderPatterns(np.stack(results), self.grid)
         rows = [PowderPatterns(pattern, self.grid) for pattern in results]
         return super().assemble(n, rows, report)
+
+
+class ModelPhysicsFeaturizer(BulkFeaturizer):
+    """Numbers of springs and tight binding for DeepChem datasets and models.
+
+    If all structures are good, the result is one array of float32 (n, F); otherwise an object array of rows, with
+    ``np.array([])`` for the others. The numbers are those of a model and no substitute for a measurement; see
+    :func:`~deepchem_crystalssl.model_physics`.
+
+    Parameters
+    ----------
+    models : sequence of {"springs", "electrons"}
+        Which of the two models.
+    disorder : {"refuse", "dominant", "average"}
+        What to do with partial or mixed occupancy; with ``"average"`` a mixed site has the mean parameters of its
+        species.
+    on_error : {"warn", "skip", "raise"}
+        What a bad structure does, as in :class:`CrystalGraphFeaturizer`.
+
+    Examples
+    --------
+    >>> from pymatgen.core import Lattice, Structure
+    >>> silicon = Structure.from_spacegroup("Fd-3m", Lattice.cubic(5.43), ["Si"], [[0, 0, 0]])
+    >>> featurizer = ModelPhysicsFeaturizer(["springs"])
+    >>> featurizer.featurize([silicon, silicon]).shape, featurizer.columns[0]
+    ((2, 49), 'highest frequency (1/cm)')
+    """
+
+    def __init__(self, models: Sequence[Model] = MODELS, disorder: Disorder = "refuse", on_error: OnError = "warn"):
+        self.models = models
+        self.disorder = disorder
+        self.on_error = on_error
+
+    @property
+    def columns(self) -> list[str]:
+        """Names of the columns, each with its unit."""
+        return column_names(self.models)
+
+    def compute(
+        self, items: list[Crystal | CrystalInputError], on_error: OnError, report: Report, progress: bool | None = None
+    ) -> Iterable[np.ndarray]:
+        """Compute the numbers of crystals; see :class:`BulkFeaturizer`."""
+        found = iterate_physics(
+            items, self.models, disorder=self.disorder, on_error=on_error, report=report, progress=progress
+        )
+        return (numbers.astype(np.float32) for _, _, numbers, _ in found)
+
+    def assemble(self, n: int, results: list, report: Report) -> np.ndarray:
+        """Return one array of all numbers, or an object array of rows if some structures failed or there are none."""
+        return np.stack(results) if n and len(results) == n else super().assemble(n, results, report)

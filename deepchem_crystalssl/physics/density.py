@@ -55,10 +55,7 @@ class DensityOfStates:
         ax : Axes, optional
             Where to draw; by default in a new figure.
         """
-        if ax is None:
-            from matplotlib import pyplot as plt
-
-            ax = plt.figure(figsize=(6, 3), layout="constrained").add_subplot()
+        ax = new_axes() if ax is None else ax
         ax.fill_between(self.x, self.total, color="0.9", label="total")
         for name, part in self.by_element.items():
             ax.plot(self.x, part, lw=1.3, label=name)
@@ -66,6 +63,13 @@ class DensityOfStates:
         ax.legend(frameon=False)
         ax.spines[["top", "right"]].set_visible(False)
         return ax
+
+
+def new_axes() -> Axes:
+    """Axes in a new figure."""
+    from matplotlib import pyplot as plt
+
+    return plt.figure(figsize=(6, 3), layout="constrained").add_subplot()
 
 
 def lines(x: np.ndarray, levels: np.ndarray, weight: np.ndarray, width: float) -> np.ndarray:

@@ -11,6 +11,7 @@ from ..crystals.disorder import Disorder
 from ..crystals.elements import symbols
 from ..crystals.options import check_number
 from ..crystals.records import Crystal
+from .bands import Bands, bands_of
 from .columns import prepare
 from .density import DensityOfStates, lines
 from .electron_columns import Hamiltonian, fermi_level, gaps, occupations, orbitals
@@ -105,6 +106,17 @@ class ElectronicStructure:
         by_orbital = {name: density[self.orbital_kind == kind].sum(0) / n_sites for kind, name in enumerate("spd")}
         labels = "energy above the Fermi level (eV)", "levels per site and eV"
         return DensityOfStates(energies, by_site[self.site], elements, *labels, by_orbital)
+
+    def bands(self, n_points: int = 40) -> Bands:
+        """Energies against the Fermi level along a path through the points of high symmetry, eV.
+
+        Parameters
+        ----------
+        n_points : int
+            Number of points on each piece of the path.
+        """
+        label = "energy above the Fermi level (eV)"
+        return bands_of(self.crystal, Hamiltonian, lambda energies: energies - self.fermi_level, label, n_points)
 
     def plot(self, ax: Axes | None = None) -> Axes:
         """Draw the density of states around the Fermi level, with the part of each element."""

@@ -14,10 +14,11 @@ from ..crystals.elements import symbols
 from ..crystals.options import check_number
 from ..crystals.records import Crystal
 from ..errors import counted
+from .bands import Bands, bands_of
 from .columns import prepare
 from .density import DensityOfStates, lines
 from .elasticity import Elasticity
-from .springs import ZERO, Springs
+from .springs import PER_CM, ZERO, Springs
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -106,6 +107,23 @@ class Vibrations:
         by_site = np.einsum("fqm,qsm->sf", broadened, shares, optimize=True)[self.site]
         elements = np.array([symbols()[z] for z in self.crystal.atomic_numbers])
         return DensityOfStates(frequencies, by_site, elements, "frequency (1/cm)", "modes per site and 1/cm")
+
+    def bands(self, n_points: int = 40) -> Bands:
+        """Frequencies along a path through the points of high symmetry, 1/cm.
+
+        Parameters
+        ----------
+        n_points : int
+            Number of points on each piece of the path.
+        """
+        floor = (np.sqrt(ZERO) * self.frequencies.max() / PER_CM) ** 2
+        return bands_of(
+            self.crystal,
+            Springs,
+            lambda squared: PER_CM * np.sqrt(np.where(squared > floor, squared, 0.0)),
+            "frequency (1/cm)",
+            n_points,
+        )
 
     def heat_capacity(self, temperature: float) -> float:
         """Heat capacity at constant volume in the harmonic approximation, J/(K mol of atoms)."""

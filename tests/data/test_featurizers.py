@@ -13,16 +13,24 @@ import pandas as pd
 import pytest
 from pymatgen.core import Lattice, Structure
 
-from deepchem_crystalssl import CrystalGraph, CrystalGraphFeaturizer, XRDFeaturizer, simulate_xrd
+from deepchem_crystalssl import (
+    CrystalGraph,
+    CrystalGraphFeaturizer,
+    ModelPhysicsFeaturizer,
+    XRDFeaturizer,
+    model_physics,
+    simulate_xrd,
+)
 from deepchem_crystalssl.errors import (
     DisorderError,
     IsolatedAtomError,
+    OptionError,
     OverlappingAtomsError,
     UnsupportedObjectError,
 )
 
 BAD = Structure(Lattice.cubic(4), ["Si", "Si"], [[0, 0, 0], [0.001, 0, 0]])
-FEATURIZERS = [CrystalGraphFeaturizer, XRDFeaturizer]
+FEATURIZERS = [CrystalGraphFeaturizer, XRDFeaturizer, ModelPhysicsFeaturizer]
 
 
 @pytest.fixture(autouse=True)
@@ -276,3 +284,18 @@ def test_a_text_of_several_crystals_is_named_by_its_first_line():
     featurizer = CrystalGraphFeaturizer(on_error="skip")
     featurizer.featurize([text])
     assert featurizer.report[0].value == "2 crystals in # two of them..."
+
+
+def test_numbers_of_physics_are_a_matrix_that_a_model_of_deepchem_learns_from(structures):
+    featurizer = ModelPhysicsFeaturizer()
+    X = featurizer.featurize(structures)
+    assert np.array_equal(X, model_physics(structures, progress=False)) and X.shape[1] == len(featurizer.columns)
+    y = np.array([structure.density for structure in structures])
+    scaled = (X - X.mean(0)) / (X.std(0) + 1e-6)
+    model = dc.models.MultitaskRegressor(1, X.shape[1], layer_sizes=[16], learning_rate=0.01)
+    first = model.fit(dc.data.NumpyDataset(scaled, y), nb_epoch=1)
+    assert model.fit(dc.data.NumpyDataset(scaled, y), nb_epoch=60) < 0.5 * first
+    some = ModelPhysicsFeaturizer(["springs"], on_error="skip").featurize([structures[0], BAD])
+    assert some.dtype == object and some[0].shape == (49,) and some[1].size == 0
+    with pytest.raises(OptionError, match="models"):
+        ModelPhysicsFeaturizer(["magnets"]).featurize(structures[:1])

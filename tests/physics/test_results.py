@@ -158,3 +158,29 @@ def test_bad_input(salt):
     )
     with pytest.raises(ModelPhysicsError, match="1001 sites"):
         dcs.model_physics(large)
+
+
+def test_bands_follow_a_path(salt, tmp_path):
+    """Between Gamma and X, whose levels the grid knows; the path jumps from U to K."""
+    found, electrons = dcs.vibrations(salt, waves_per_axis=4), dcs.electronic_structure(salt, waves_per_axis=4)
+    for record, levels in ((found, found.frequencies), (electrons, electrons.energies - electrons.fermi_level)):
+        bands = record.bands(n_points=9)
+        names = [name for _, name in bands.ticks]
+        assert names == ["Γ", "X", "W", "K", "Γ", "L", "U", "W", "L", "K|U", "X"]
+        assert bands.levels.shape == (len(bands.distance), levels.shape[1]) and (np.diff(bands.distance) >= 0).all()
+        assert np.allclose(bands.levels[0], levels[0], atol=1e-4 * np.abs(levels).max())
+        assert np.abs(levels - bands.levels[8]).max(1).min() < 1e-4 * np.abs(levels).max()  # X is on the grid
+        length = bands.ticks[1][0]
+        assert length == pytest.approx(2 * np.pi / 5.64)
+        axes = bands.plot()
+        assert [tick.get_text() for tick in axes.get_xticklabels()] == names and axes.get_ylabel() == bands.label
+    with pytest.raises(OptionError, match="n_points"):
+        found.bands(n_points=1)
+
+
+def test_bands_do_not_depend_on_the_cell(quartz):
+    rng = np.random.default_rng(0)
+    turned, _ = permuted(rotated(supercell(quartz, (2, 1, 1))[0], rng), rng)
+    for record in (dcs.vibrations, dcs.electronic_structure):
+        one, other = (record(crystal).bands(n_points=3).levels for crystal in (quartz, turned))
+        assert np.allclose(one, other, atol=1e-4 * np.abs(one).max())
