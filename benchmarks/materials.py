@@ -13,8 +13,9 @@ Hand-made features are standardised. Descriptors come scaled, with weights for t
 learned columns; the rows "standardised" undo this. When both are joined, the hand-made columns are multiplied by the
 number of attribute columns over their own number, so that both weigh the same.
 
-With ``--physics`` the numbers of springs and tight binding join the descriptor, and the weight of each block
-(attributes, learned columns, vibrations, local vibrations, elasticity, electrons) is chosen in the training part too.
+With ``--physics`` the table has other rows: the descriptor, and the descriptor with springs, with electrons and with
+both, where the weight of each block of columns is chosen in the training part too. The intervals are then those of the
+difference to the descriptor.
 
 Magpie stands for 132 statistics of element properties (matminer). Structure stands for density, volume per atom,
 space group, crystal system, inversion, number of sites, and the mean, standard deviation and extremes of
@@ -47,8 +48,9 @@ from deepchem_crystalssl.physics import model_physics, standardized
 from controls import random_control
 
 REFERENCE = "Magpie + structure"
-SPRINGS = ["vibrations", "local vibrations", "elasticity"]
-PHYSICS_ROWS = {"weighed": [], "+ springs": SPRINGS, "+ electrons": ["electrons"], "+ both": [*SPRINGS, "electrons"]}
+ELECTRONS = ["electrons", "band edges"]
+SPRINGS = sorted(set(PHYSICS_BLOCKS) - set(ELECTRONS))
+PHYSICS_ROWS = {"weighed": [], "+ springs": SPRINGS, "+ electrons": ELECTRONS, "+ both": [*SPRINGS, *ELECTRONS]}
 
 KONG = {
     "E_form": "kong_formation_4k",
@@ -135,6 +137,70 @@ def forest(x: np.ndarray, y: np.ndarray, groups: np.ndarray, x_test: np.ndarray)
     return RandomForestRegressor(300, random_state=0, n_jobs=-1, max_features=0.33).fit(x, y).predict(x_test)
 
 
+Inputs = dict[str, tuple[np.ndarray, np.ndarray]]
+
+
+def hand_made(name: str, graphs: list, cache: Path) -> dict[str, np.ndarray]:
+    """Magpie and structural features, kept in a folder."""
+    hand = {}
+    for kind, function in (("Magpie", magpie), ("structure", structural)):
+        path = cache / f"{name.replace(' ', '_')}-{kind}.npy"
+        if not path.exists():
+            np.save(path, function(graphs))
+        hand[kind] = np.load(path)
+    return hand
+
+
+def with_hand_made(
+    name: str, graphs: list, train: np.ndarray, test: np.ndarray, models: dict, options: argparse.Namespace
+) -> tuple[Inputs, dict[str, list[str]]]:
+    """Training and test part of hand-made features, of descriptors, and of both joined."""
+    hand = hand_made(name, graphs, options.cache)
+    both = np.hstack([hand["Magpie"], hand["structure"]])
+    inputs: Inputs = {
+        REFERENCE: scaled(both[train], both[test]),
+        "Magpie": scaled(hand["Magpie"][train], hand["Magpie"][test]),
+    }
+    for label, model in models.items():
+        x = model.embed(graphs, space="descriptor", progress=False)
+        control = random_control(model, graphs).embed(graphs, space="descriptor", progress=False)
+        known = n_attributes(model) or x.shape[1]
+        inputs[f"{label}"] = x[train], x[test]
+        inputs[f"{label}, random weights"] = control[train], control[test]
+        inputs[f"{label}, attributes alone"] = x[train, :known], x[test, :known]
+        inputs[f"{label}, standardised"] = scaled(x[train], x[test])
+        weight, hand_scaled = known / both.shape[1], inputs[REFERENCE]
+        inputs[f"{label} with {REFERENCE}"] = tuple(
+            np.hstack([weight * a, b]) for a, b in zip(hand_scaled, inputs[label], strict=True)
+        )
+    return inputs, {}
+
+
+def with_physics(
+    name: str, graphs: list, train: np.ndarray, test: np.ndarray, models: dict, options: argparse.Namespace
+) -> tuple[Inputs, dict[str, list[str]]]:
+    """Training and test part of descriptors, with and without springs and electrons; and the block of each column."""
+    numbers = PHYSICS_WEIGHT * standardized(model_physics(graphs, disorder="average", progress=False))
+    inputs: Inputs = {}
+    blocks = {}
+    for label, model in models.items():
+        x = model.embed(graphs, space="descriptor", progress=False)
+        inputs[label] = x[train], x[test]
+        own = ["attributes"] * n_attributes(model) + ["learned"] * (x.shape[1] - n_attributes(model))
+        for added, kinds in PHYSICS_ROWS.items():
+            columns = np.flatnonzero(np.isin(PHYSICS_BLOCKS, kinds))
+            joined = np.hstack([x, numbers[:, columns]])
+            inputs[f"{label}, {added}"] = joined[train], joined[test]
+            blocks[f"{label}, {added}"] = own + np.array(PHYSICS_BLOCKS)[columns].tolist()
+    return inputs, blocks
+
+
+def n_attributes(model: Any) -> int:
+    """How many of the descriptor's first columns are attributes."""
+    attributes = model.crystal_encoder.attributes
+    return 0 if attributes is None else attributes.size
+
+
 def main(arguments: list[str] | None = None) -> dict[str, dict[str, dict[str, str]]]:
     """Print the tables, and return them."""
     parser = argparse.ArgumentParser()
@@ -152,58 +218,23 @@ def main(arguments: list[str] | None = None) -> dict[str, dict[str, dict[str, st
     for name, (graphs, y, folds) in label_sets(options.data).items():
         train, test = folds >= 20, folds < 20
         systems = np.array([graph.chemical_system for graph in graphs])
-        hand = {}
-        for kind, function in (("Magpie", magpie), ("structure", structural)):
-            path = options.cache / f"{name.replace(' ', '_')}-{kind}.npy"
-            if not path.exists():
-                np.save(path, function(graphs))
-            hand[kind] = np.load(path)
-        both = np.hstack([hand["Magpie"], hand["structure"]])
-        inputs = {
-            REFERENCE: scaled(both[train], both[test]),
-            "Magpie": scaled(hand["Magpie"][train], hand["Magpie"][test]),
-        }
-        for label, model in models.items():
-            x, control = (
-                m.embed(graphs, space="descriptor", progress=False) for m in (model, random_control(model, graphs))
-            )
-            known = (
-                model.crystal_encoder.attributes.size if model.crystal_encoder.attributes is not None else x.shape[1]
-            )
-            inputs[f"{label}"] = x[train], x[test]
-            inputs[f"{label}, random weights"] = control[train], control[test]
-            inputs[f"{label}, attributes alone"] = x[train, :known], x[test, :known]
-            inputs[f"{label}, standardised"] = scaled(x[train], x[test])
-            weight = known / both.shape[1]
-            inputs[f"{label} with {REFERENCE}"] = tuple(
-                np.hstack([weight * a, b]) for a, b in zip(inputs[REFERENCE], inputs[label], strict=True)
-            )
-        blocks: dict[str, list[str]] = {}
-        if options.physics:
-            numbers = PHYSICS_WEIGHT * standardized(model_physics(graphs, disorder="average", progress=False))
-            for label, model in models.items():
-                attributes = model.crystal_encoder.attributes
-                known = 0 if attributes is None else attributes.size
-                own = ["attributes"] * known + ["learned"] * (inputs[label][0].shape[1] - known)
-                for added, kinds in PHYSICS_ROWS.items():
-                    columns = np.flatnonzero(np.isin(PHYSICS_BLOCKS, kinds))
-                    joined = [
-                        np.hstack([x, numbers[rows][:, columns]]) for x, rows in zip(inputs[label], (train, test))
-                    ]
-                    inputs[f"{label}, {added}"] = joined[0], joined[1]
-                    blocks[f"{label}, {added}"] = own + np.array(PHYSICS_BLOCKS)[columns].tolist()
+        inputs, blocks = (with_physics if options.physics else with_hand_made)(
+            name, graphs, train, test, models, options
+        )
+        reference = next(iter(inputs))
         errors = {}
         for label, (a, b) in inputs.items():
             guess, inside = kernel_ridge(a, y[train], systems[train], b, blocks.get(label))
             errors[label] = {"test": np.abs(guess - y[test]), "cross-validation": inside}
             print(f"{name}: {label} {errors[label]['test'].mean():.4f}, {inside.mean():.4f}", flush=True)
         if options.forest:
-            guess = forest(hand["Magpie"][train], y[train], systems[train], hand["Magpie"][test])
+            features = hand_made(name, graphs, options.cache)["Magpie"]
+            guess = forest(features[train], y[train], systems[train], features[test])
             print(f"{name}: Magpie, random forest {np.abs(guess - y[test]).mean():.4f}")
         print(f"{name}: {train.sum()} / {test.sum()} labels")
         for part, groups in (("test", systems[test]), ("cross-validation", systems[train])):
             tables[part][name] = {
-                label: cell(of[part], errors[REFERENCE][part], groups) for label, of in errors.items()
+                label: cell(of[part], errors[reference][part], groups) for label, of in errors.items()
             }
     for part, table in tables.items():
         print(f"\n{part}")

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from functools import lru_cache
 from numbers import Integral
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 import torch
@@ -29,11 +29,10 @@ from ..errors import (
     counted,
 )
 from ..models.embedding import Space
-from ..models.model_physics import PHYSICS_BLOCKS, PHYSICS_WEIGHT
+from ..models.model_physics import PHYSICS_BLOCKS, weighed_physics, without
 from ..models.pretrained import DEFAULT, load_encoder
 from ..models.pretraining import CrystalSSLModel
-from ..physics.columns import column_names, iterate_physics
-from ..physics.scales import standardized
+from ..physics.columns import column_names
 from .batches import BatchFeaturizer
 from .columns import chosen_layers, crystal_labels, pattern_labels, site_labels
 
@@ -149,7 +148,7 @@ class CrystalEmbedding(PretrainedFeaturizer):
     def compute(self, entries: list, on_error: OnError, report: Report) -> np.ndarray:
         """Return the vectors of structures, float32 (n_good, n_features)."""
         crystals = read_entries(entries)
-        numbers = self._numbers(crystals) if self.physics else np.empty((len(crystals), 0), np.float32)
+        numbers = weighed_physics(crystals, "crystal", self.disorder, self.n_jobs) if self.physics else []
         vectors = self.model.embed(
             crystals,
             layers=chosen_layers(self.model.crystal_encoder, self.layers),
@@ -161,18 +160,7 @@ class CrystalEmbedding(PretrainedFeaturizer):
             n_threads=self.n_jobs,
             progress=False,
         )
-        left_out = set(report.indices)
-        return np.hstack([vectors, numbers[[k for k in range(len(crystals)) if k not in left_out]]])
-
-    def _numbers(self, crystals: list[Crystal | CrystalInputError]) -> np.ndarray:
-        """The numbers of physics, (n, 89); a crystal that has none is replaced by the error that says why."""
-        numbers, lost = np.zeros((len(crystals), len(PHYSICS_BLOCKS)), np.float32), Report()
-        options: dict[str, Any] = dict(disorder=self.disorder, on_error="skip", report=lost, n_threads=self.n_jobs)
-        for k, _, found, _ in iterate_physics(crystals, **options, progress=False):
-            numbers[k] = PHYSICS_WEIGHT * standardized(found[None])
-        for error in lost:
-            crystals[cast(int, error.index)] = error
-        return numbers
+        return np.hstack([vectors, *without(report.indices, numbers)])
 
 
 class SiteEmbedding(PretrainedFeaturizer):
@@ -196,6 +184,8 @@ class SiteEmbedding(PretrainedFeaturizer):
         and has no vector.
     isolated_atoms : {"keep", "raise"}
         Whether an atom without a neighbour within the cutoff is kept without edges or raises an error.
+    physics : bool
+        Whether the numbers of springs and tight binding of each site follow, as in :class:`CrystalEmbedding`.
 
     Examples
     --------
@@ -215,12 +205,14 @@ class SiteEmbedding(PretrainedFeaturizer):
         n_jobs: int = 1,
         disorder: Disorder = "refuse",
         isolated_atoms: IsolatedAtoms = "keep",
+        physics: bool = False,
     ):
         self.pretrained = pretrained
         self.layers = layers
         self.n_jobs = n_jobs
         self.disorder = disorder
         self.isolated_atoms = isolated_atoms
+        self.physics = physics
 
     def featurize(self, struct: Any, idx: int) -> list[float]:
         """Return the vector of the site with index ``idx``.
@@ -244,7 +236,8 @@ class SiteEmbedding(PretrainedFeaturizer):
     def feature_labels(self) -> list[str]:
         """Return one name per column: the model, the attribute or layer, and the number of the column within it."""
         encoder = self.model.crystal_encoder
-        return site_labels(encoder, self.model_name, chosen_layers(encoder, self.layers))
+        labels = site_labels(encoder, self.model_name, chosen_layers(encoder, self.layers))
+        return labels + column_names(level="site") * self.physics
 
     def compute(self, entries: list, on_error: OnError, report: Report) -> np.ndarray:
         """Return the vectors of (structure, site index) pairs, float32 (n_good, n_features)."""
@@ -274,8 +267,10 @@ class SiteEmbedding(PretrainedFeaturizer):
     def _embed_sites(self, structures: list, on_error: OnError, report: Report) -> list[np.ndarray]:
         """Return (N, F) for each structure that could be embedded; the rows of sites that were left out are NaN."""
         crystals = [_resolved(crystal, self.disorder) for crystal in read_entries(structures)]
+        ordered = [crystal[0] if isinstance(crystal, tuple) else crystal for crystal in crystals]
+        numbers = weighed_physics(ordered, "site", self.disorder, self.n_jobs) if self.physics else []
         vectors = self.model.embed(
-            [crystal[0] if isinstance(crystal, tuple) else crystal for crystal in crystals],
+            ordered,
             "site",
             chosen_layers(self.model.crystal_encoder, self.layers),
             space="descriptor" if self.layers is None else "shared",
@@ -286,6 +281,7 @@ class SiteEmbedding(PretrainedFeaturizer):
             n_threads=self.n_jobs,
             progress=False,
         )
+        vectors = np.hstack([vectors, *without(report.indices, numbers)])
         left_out, result, first = set(report.indices), [], 0
         for k, crystal in enumerate(crystals):
             if k not in left_out and isinstance(crystal, tuple):

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any, cast
 
 import numpy as np
 
-from ..crystals.records import CrystalGraph
+from ..crystals.disorder import Disorder
+from ..crystals.records import Crystal, CrystalGraph
+from ..errors import CrystalInputError, Report
 from ..nn.crystal_encoder import CrystalEncoder
 from ..nn.negnn import PHYSICS_WEIGHT
-from ..physics.columns import MODELS, column_names, iterate_physics
+from ..physics.columns import MODELS, Level, column_names, iterate_physics
 from ..physics.electron_columns import BAND_COLUMNS, EDGE_COLUMNS
 from ..physics.scales import standardized
 from ..physics.spring_columns import ELASTICITY_COLUMNS, HIGHEST_MODE_COLUMNS, LOCAL_COLUMNS, VIBRATION_COLUMNS
@@ -45,6 +48,41 @@ def site_physics(graphs: Sequence[CrystalGraph]) -> list[np.ndarray]:
         own = standardized(numbers[None])
         rows.append(np.hstack([standardized(sites, level="site"), np.repeat(own, len(sites), axis=0)]))
     return rows
+
+
+def weighed_physics(
+    crystals: list[Crystal | CrystalInputError], level: Level, disorder: Disorder, n_threads: int
+) -> list[np.ndarray]:
+    """The numbers of each crystal as columns of a kernel; one that has none is replaced by the error that says why.
+
+    Parameters
+    ----------
+    crystals : list of Crystal or CrystalInputError
+    level : {"crystal", "site"}
+    disorder, n_threads
+        As in :func:`~deepchem_crystalssl.physics.columns.model_physics`.
+
+    Returns
+    -------
+    list of numpy.ndarray
+        float32, (1, 89) for a crystal, or (N, 11) for its sites; without rows if there is an error in its place.
+    """
+    columns, lost = np.empty((0, len(column_names(MODELS, level))), np.float32), Report()
+    table = [columns] * len(crystals)
+    options: dict[str, Any] = {"disorder": disorder, "on_error": "skip", "report": lost, "n_threads": n_threads}
+    for k, _, numbers, sites in iterate_physics(crystals, **options, progress=False):
+        table[k] = PHYSICS_WEIGHT * standardized(numbers[None] if level == "crystal" else sites, level=level)
+    for error in lost:
+        crystals[cast(int, error.index)] = error
+    return table
+
+
+def without(left_out: Sequence[int], table: list[np.ndarray]) -> list[np.ndarray]:
+    """One array of the rows of the crystals that were not left out; nothing if there is no table."""
+    if not table:
+        return []
+    lost = set(left_out)
+    return [np.concatenate([table[0][:0], *(rows for k, rows in enumerate(table) if k not in lost)])]
 
 
 def blocks_of(encoder: CrystalEncoder) -> list[str]:

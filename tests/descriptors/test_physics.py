@@ -14,6 +14,7 @@ from sklearn.pipeline import make_pipeline
 import deepchem_crystalssl as dcs
 from deepchem_crystalssl.descriptors.physics import SpringElasticity, SpringVibrations, TightBinding
 from deepchem_crystalssl.errors import DisorderError, ModelPhysicsError
+from deepchem_crystalssl.physics import column_names, site_physics, standardized
 
 ALL = [SpringVibrations, SpringElasticity, TightBinding]
 
@@ -114,3 +115,16 @@ def test_the_kernel_of_negnn_is_the_reader_of_the_descriptor_with_physics(graphs
     systems = [graph.chemical_system for graph in X[:40]]
     reader = dcs.LaplacianRidgeCV(blocks=embedding.blocks).fit(columns[:40], y[:40], systems)
     assert np.allclose(model.predict(dc.data.NumpyDataset(X[40:]))[:, 0], reader.predict(columns[40:]), rtol=0.01)
+
+
+def test_sites_have_their_numbers_too(structures):
+    plain, both = dcs.SiteEmbedding("small"), dcs.SiteEmbedding("small", physics=True)
+    structure = structures[4]
+    pairs = [(structure, k) for k in range(len(structure))]
+    alone, joined = plain.transform(pairs), both.transform(pairs)
+    assert both.feature_labels()[-11:] == column_names(level="site") and joined.shape[1] == alone.shape[1] + 11
+    numbers = 3 * standardized(site_physics(structure, progress=False), level="site")
+    assert np.array_equal(joined[:, :-11], alone) and np.allclose(joined[:, -11:], numbers, atol=1e-5)
+    heavy = Structure(Lattice.cubic(3), ["Rf"], [[0, 0, 0]])
+    table = both.transform([pairs[0], (heavy, 0), pairs[1]])
+    assert np.isnan(table).any(1).tolist() == [False, True, False] and np.allclose(table[2], joined[1], atol=1e-5)
