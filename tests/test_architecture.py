@@ -27,7 +27,7 @@ FILES_OF_A_ROOM = {
     ).split(),
     "physics": (
         "bonds bloch parameters carriers springs hopping spring_columns electron_columns columns scales elasticity "
-        "density bands lattice_dynamics electrons"
+        "density bands lattice_dynamics electrons values"
     ).split(),
 }
 DOORS = {

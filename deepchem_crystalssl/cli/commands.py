@@ -79,11 +79,14 @@ def index(options: argparse.Namespace) -> int:
         options.model,
         read_table(options.metadata) if options.metadata else None,
         patterns=not options.no_patterns,
+        physics=options.physics,
         disorder=options.disorder,
         progress=_progress(options),
     )
     size = sum(path.stat().st_size for path in options.output.rglob("*") if path.is_file()) / 1e6
     print(f"{counted(len(index), 'crystal')} in {options.output}/, {size:.1f} MB; skipped.csv lists any left out")
+    if options.physics:
+        print("the columns model_... hold values of models; without_physics.csv lists crystals that have none")
     return 0
 
 

@@ -237,6 +237,13 @@ def _add_index(add: _Add) -> None:
         action="store_true",
         help="do not simulate powder patterns; the index can then not identify measured patterns",
     )
+    index.add_argument(
+        "--physics",
+        action="store_true",
+        help="add the columns model_gap_eV, model_highest_frequency_per_cm, model_bulk_modulus_GPa, "
+        "model_shear_modulus_GPa and model_debye_temperature_K: values of springs and tight binding, not measurements; "
+        "they can colour the map and can be filtered by in Python",
+    )
     _add_disorder(index)
 
 

@@ -9,3 +9,4 @@ from .elasticity import Elasticity as Elasticity
 from .electrons import ElectronicStructure as ElectronicStructure, electronic_structure as electronic_structure
 from .scales import standardized as standardized
 from .lattice_dynamics import Vibrations as Vibrations, vibrations as vibrations
+from .values import model_values as model_values

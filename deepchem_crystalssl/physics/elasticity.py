@@ -61,15 +61,41 @@ class Elasticity:
     @property
     def sound_velocities(self) -> tuple[float, float]:
         """Velocities of longitudinal and transverse sound, averaged over directions, m/s."""
-        density = self.density * atomic_mass * 1e30
-        longitudinal = np.sqrt(1e9 * (self.bulk_modulus + 4 / 3 * self.shear_modulus) / density)
-        return float(longitudinal), float(np.sqrt(1e9 * self.shear_modulus / density))
+        return sound_velocities(self.bulk_modulus, self.shear_modulus, self.density)
 
     @property
     def debye_temperature(self) -> float:
         """From the sound velocities and the number of sites per volume (Anderson 1963), K."""
-        longitudinal, transverse = self.sound_velocities
-        if transverse == 0:
-            return 0.0
-        mean = ((1 / longitudinal**3 + 2 / transverse**3) / 3) ** (-1 / 3)
-        return float(hbar / Boltzmann * (6 * np.pi**2 * self.sites_per_volume * 1e30) ** (1 / 3) * mean)
+        return debye_temperature(self.sound_velocities, self.sites_per_volume)
+
+
+def sound_velocities(bulk_modulus: float, shear_modulus: float, density: float) -> tuple[float, float]:
+    """Velocities of longitudinal and transverse sound in an isotropic solid, m/s.
+
+    Parameters
+    ----------
+    bulk_modulus, shear_modulus : float
+        GPa.
+    density : float
+        u/Å^3.
+    """
+    density = density * atomic_mass * 1e30
+    longitudinal = np.sqrt(1e9 * (bulk_modulus + 4 / 3 * shear_modulus) / density)
+    return float(longitudinal), float(np.sqrt(1e9 * shear_modulus / density))
+
+
+def debye_temperature(velocities: tuple[float, float], sites_per_volume: float) -> float:
+    """Debye temperature (Anderson 1963), K; 0 if transverse sound does not move.
+
+    Parameters
+    ----------
+    velocities : (float, float)
+        Of longitudinal and transverse sound, m/s.
+    sites_per_volume : float
+        1/Å^3.
+    """
+    longitudinal, transverse = velocities
+    if transverse == 0:
+        return 0.0
+    mean = ((1 / longitudinal**3 + 2 / transverse**3) / 3) ** (-1 / 3)
+    return float(hbar / Boltzmann * (6 * np.pi**2 * sites_per_volume * 1e30) ** (1 / 3) * mean)

@@ -19,11 +19,12 @@ from ..crystals.disorder import Disorder
 from ..crystals.files import in_short
 from ..crystals.store import RecordStore, open_source, skipped_of, write_records
 from ..errors import IndexFolderError, NoCrystalsError, Report, counted
-from .catalogue import Joined, by_id
+from ..physics.values import VALUE_COLUMNS, model_values
+from .catalogue import Joined
 from .index import EmbeddingIndex
 from .parts import assemble
 from .phases import pattern_vectors
-from .sources import ids_for, reference_to
+from .sources import check_metadata, ids_for, reference_to
 
 if TYPE_CHECKING:
     from ..models.pretraining import CrystalSSLModel
@@ -39,6 +40,7 @@ def build_index(
     metadata: pd.DataFrame | pd.Series | None = None,
     *,
     patterns: bool = True,
+    physics: bool = False,
     disorder: Disorder = "refuse",
     progress: bool | None = None,
 ) -> EmbeddingIndex:
@@ -60,6 +62,10 @@ def build_index(
         Matched by id, as :meth:`EmbeddingIndex.build <deepchem_crystalssl.EmbeddingIndex.build>` does.
     patterns : bool
         Whether the index will be searched by measured patterns.
+    physics : bool
+        Whether the table has the columns of :func:`~deepchem_crystalssl.physics.values.model_values` too. They hold
+        values of a model, as their names say. A crystal of which it has none has NaN there, and is listed with the
+        reason in ``without_physics.csv`` in the folder of the index.
     disorder, progress
         As in :func:`~deepchem_crystalssl.structures_to_graphs`.
 
@@ -74,18 +80,19 @@ def build_index(
         If the folder is not empty, or unfinished work was begun with other choices.
     NoCrystalsError
         If no crystal of the source can be used.
+    QueryError
+        If the metadata cannot be matched, or has a column of the name of a model value that is computed.
     """
     folder, work, source = Path(folder), Path(f"{folder}.building"), open_source(source)
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise IndexFolderError(str(folder), "not empty", "an index is written to a folder of its own",
                                "Name a new folder, or remove this one.")  # fmt: skip
-    if metadata is not None:
-        by_id(metadata)  # raises before the work begins
+    check_metadata(metadata, physics)
     reference = reference_to(model)
     _keep_choices(work, {
         "source": _described(source), "model": _weights_digest(reference.opened),
         "metadata": None if metadata is None else hashlib.sha256(metadata.to_csv().encode()).hexdigest(),
-        "patterns": patterns, "disorder": disorder,
+        "patterns": patterns, "physics": physics, "disorder": disorder,
     })  # fmt: skip
     try:
         write_records(source, work / "structures", disorder=disorder, progress=progress)
@@ -100,8 +107,9 @@ def build_index(
         path = work / f"vectors-{start:09d}.npz"
         if not path.exists():
             rows = np.arange(start, min(start + _CRYSTALS_AT_ONCE, len(store)))
-            found, lost = _embed(reference.opened, store, rows, patterns)
+            found, lost, valueless = _embed(reference.opened, store, rows, patterns, physics)
             lost.to_frame().to_csv(path.with_suffix(".csv"), index=False)
+            valueless.to_frame().to_csv(work / f"without-{start:09d}.csv", index=False)
             np.savez(work / "part.npz", **found)  # type: ignore[arg-type]
             os.replace(work / "part.npz", path)  # a part is there whole or not at all
         parts.append(dict(np.load(path, allow_pickle=False)))
@@ -112,8 +120,15 @@ def build_index(
     drawn = np.concatenate([part["patterns"] for part in parts]) if patterns else None
     structures = Joined.of(store).select(rows)
     ids = [ids[row] for row in rows]
-    EmbeddingIndex(assemble(vectors, ids, structures, reference, metadata, pattern_embeddings=drawn)).save(folder)
+    assembled = assemble(vectors, ids, structures, reference, metadata, pattern_embeddings=drawn)
+    if physics:
+        values = np.concatenate([part["physics"] for part in parts])
+        assembled = assembled.with_columns(pd.DataFrame(values, columns=list(VALUE_COLUMNS)))
+    EmbeddingIndex(assembled).save(folder)
     pd.concat(map(pd.read_csv, skipped)).to_csv(folder / "skipped.csv", index=False)
+    if physics:
+        without = map(pd.read_csv, sorted(work.glob("without-*.csv")))
+        pd.concat(without).to_csv(folder / "without_physics.csv", index=False)
     shutil.rmtree(work)
     return EmbeddingIndex.load(folder)
 
@@ -133,7 +148,7 @@ def _keep_choices(work: Path, choices: dict[str, Any]) -> None:
         os.replace(path.with_suffix(".part"), path)
         return
     try:
-        before = json.loads(path.read_text())
+        before = {"physics": False, **json.loads(path.read_text())}  # older notes do not name it
         differing = [name for name in choices if before[name] != choices[name]]
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise IndexFolderError(str(work), f"no readable {_CHOICES} ({error})", remedy=f"Remove {work}.") from error
@@ -172,16 +187,22 @@ def _weights_digest(model: CrystalSSLModel) -> str:
 
 
 def _embed(
-    model: CrystalSSLModel, store: RecordStore, rows: np.ndarray, patterns: bool
-) -> tuple[dict[str, np.ndarray], Report]:
-    """Vectors of some crystals of a store with the rows of those that have one, and the errors of the others."""
-    lost = Report()
+    model: CrystalSSLModel, store: RecordStore, rows: np.ndarray, patterns: bool, physics: bool
+) -> tuple[dict[str, np.ndarray], Report, Report]:
+    """Vectors of some crystals of a store with the rows of those that have one.
+
+    The reports hold the errors of those without a vector, and of those with a vector and without model values.
+    """
+    lost, valueless = Report(), Report()
     records = store.records(rows)
     vectors = model.embed(records, space="similarity", disorder="average", on_error="skip", report=lost, progress=False)
     good = np.setdiff1d(np.arange(len(rows)), lost.indices)
     found = {"rows": rows[good], "vectors": vectors}
     if patterns:
         found["patterns"] = pattern_vectors(model, [records[k] for k in good], len(good), progress=False)
-    for error in lost:
+    if physics:
+        embedded = [records[k] for k in good]
+        found["physics"] = model_values(embedded, disorder="average", report=valueless, progress=False).to_numpy()
+    for error in (*lost, *valueless):
         error.index = None  # its place in the store is not its place in the source
-    return found, lost
+    return found, lost, valueless

@@ -100,6 +100,7 @@ class EmbeddingIndex:
         metadata: pd.DataFrame | pd.Series | None = None,
         *,
         patterns: bool = False,
+        physics: bool = False,
         disorder: Disorder = "refuse",
         on_error: OnError = "skip",
         report: Report | None = None,
@@ -117,6 +118,9 @@ class EmbeddingIndex:
             Matched by id, as :meth:`build` does.
         patterns : bool
             Whether the simulated powder patterns are embedded at once, not at the first search by a pattern.
+        physics : bool
+            Whether the table has the columns of :func:`~deepchem_crystalssl.physics.values.model_values` too. They hold
+            values of a model, as their names say, and NaN for a crystal of which it has none.
         disorder, on_error, report, progress
             As in :func:`~deepchem_crystalssl.structures_to_graphs`.
 
@@ -125,12 +129,12 @@ class EmbeddingIndex:
         NoCrystalsError
             If no crystal of the source can be used.
         QueryError
-            If the metadata cannot be matched.
+            If the metadata cannot be matched, or has a column of the name of a model value that is computed.
         """
         from .sources import embed_source
 
         report = Report() if report is None else report
-        index = cls(embed_source(source, model, metadata, disorder, on_error, report, progress))
+        index = cls(embed_source(source, model, metadata, physics, disorder, on_error, report, progress))
         if patterns:
             index.embed_patterns(progress)
         return index
@@ -398,8 +402,11 @@ class EmbeddingIndex:
         structures: Any = None,
         metadata: pd.DataFrame | pd.Series | None = None,
     ) -> None:
-        """Add crystals, as :meth:`build` takes them; a crystal whose id the index has already is replaced."""
-        new = assemble(embeddings, ids, structures, None, metadata)
+        """Add crystals, as :meth:`build` takes them; a crystal whose id the index has already is replaced.
+
+        If the index has columns of model values, those of the new crystals are computed, unless the metadata have them.
+        """
+        new = assemble(embeddings, ids, structures, None, metadata).with_values_as(self.table)
         old = ~self.table["material_id"].isin(new.table["material_id"]).to_numpy()
         kept = self._parts if old.all() else self._parts.select(np.flatnonzero(old))
         self._become(kept.joined(new))

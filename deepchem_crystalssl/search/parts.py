@@ -97,6 +97,21 @@ class IndexParts:
             map=None if self.map is None else self.map.select(rows),
         )
 
+    def with_columns(self, columns: pd.DataFrame) -> IndexParts:
+        """The same crystals with more columns in the table, whose rows come in the same order."""
+        return replace(self, table=pd.concat([self.table, columns.set_axis(self.table.index)], axis=1))
+
+    def with_values_as(self, table: pd.DataFrame) -> IndexParts:
+        """The same crystals with model values, if another table has all columns of them and their own table has none."""
+        if self.structures is None:
+            return self
+        from ..physics.values import VALUE_COLUMNS, model_values
+
+        if not {*VALUE_COLUMNS} <= {*table} or {*VALUE_COLUMNS} & {*self.table}:
+            return self
+        crystals = map(self.structures.__getitem__, range(len(self)))
+        return self.with_columns(model_values(crystals, disorder="average", progress=False))
+
     def joined(self, other: IndexParts) -> IndexParts:
         """These crystals and then those of another record, which are not on the map yet.
 

@@ -11,6 +11,7 @@ from ..crystals.disorder import Disorder
 from ..crystals.reading import read_structures
 from ..errors import NoCrystalsError, OnError, QueryError, Report
 from ..models.pretrained import DEFAULT, load_encoder
+from ..physics.values import VALUE_COLUMNS, model_values
 from .catalogue import by_id
 from .parts import IndexParts, ModelReference, assemble
 from .queries import distinct_names
@@ -23,14 +24,14 @@ def embed_source(
     source: Any,
     model: str | Path | CrystalSSLModel | None,
     metadata: pd.DataFrame | pd.Series | None,
+    physics: bool,
     disorder: Disorder,
     on_error: OnError,
     report: Report,
     progress: bool | None,
 ) -> IndexParts:
     """Read and embed the crystals of a source: :meth:`EmbeddingIndex.from_structures`."""
-    if metadata is not None:
-        by_id(metadata)  # raises before the work begins
+    check_metadata(metadata, physics)
     reference = reference_to(model)
     read = list(read_structures(source, on_error, report=report, progress=progress).enumerate())
     crystals, later = [crystal for _, crystal in read], Report()
@@ -44,7 +45,25 @@ def embed_source(
     crystals, ids = [crystals[place] for place in kept], [ids[place] for place in kept]
     if not crystals:
         raise NoCrystalsError("source", report.summary())
-    return assemble(vectors, ids, crystals, reference, metadata)
+    parts = assemble(vectors, ids, crystals, reference, metadata)
+    if physics:
+        parts = parts.with_columns(model_values(crystals, disorder=disorder, on_error=on_error, progress=progress))
+    return parts
+
+
+def check_metadata(metadata: pd.DataFrame | pd.Series | None, physics: bool) -> None:
+    """Refuse, before the work begins, metadata that could not be matched or have the names of model values.
+
+    Raises
+    ------
+    QueryError
+    """
+    if metadata is None:
+        return
+    taken = by_id(metadata).columns.intersection(list(VALUE_COLUMNS))
+    if physics and len(taken):
+        raise QueryError("metadata", f"column {taken[0]!r}", "with physics=True these columns hold the model's values",
+                         "Rename or remove the column, or leave out physics=True.")  # fmt: skip
 
 
 def ids_for(names: list[str], metadata: pd.DataFrame | pd.Series | None) -> list[str]:
