@@ -99,8 +99,9 @@ def model_values(
     rows.sort(key=itemgetter(0))
     if without:
         logger.warning("no model values: %s", without.summary())
-    for error in without if report is not None else ():
-        report.handle(error, "skip", error.index)
+    if report is not None:
+        for error in without:
+            report.handle(error, "skip", error.index)
     values = np.array([row for _, row in rows]).reshape(-1, len(VALUE_COLUMNS))
     return pd.DataFrame(values, index=[position for position, _ in rows], columns=list(VALUE_COLUMNS))
 

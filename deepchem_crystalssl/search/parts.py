@@ -102,7 +102,7 @@ class IndexParts:
         return replace(self, table=pd.concat([self.table, columns.set_axis(self.table.index)], axis=1))
 
     def with_values_as(self, table: pd.DataFrame) -> IndexParts:
-        """The same crystals with model values, if another table has all columns of them and their own table has none."""
+        """The same crystals with model values, if another table has all columns of these and their own has none."""
         if self.structures is None:
             return self
         from ..physics.values import VALUE_COLUMNS, model_values
