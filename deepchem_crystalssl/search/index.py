@@ -120,7 +120,8 @@ class EmbeddingIndex:
             Whether the simulated powder patterns are embedded at once, not at the first search by a pattern.
         physics : bool
             Whether the table has the columns of :func:`~deepchem_crystalssl.physics.values.model_values` too. They hold
-            values of a model, as their names say, and NaN for a crystal of which it has none.
+            values of a model, as their names say. A crystal of which it has none stays with NaN unless ``on_error`` is
+            "raise"; the log says why, and ``report`` lists only crystals that are left out.
         disorder, on_error, report, progress
             As in :func:`~deepchem_crystalssl.structures_to_graphs`.
 
