@@ -20,7 +20,8 @@ ROOMS = (
 FILES_OF_A_ROOM = {
     "crystals": (
         "elements reciprocal records symmetry validation disorder convert prototypes tables files cif_species "
-        "cif_symmetry cif texts reading shards store_source store duplicates threads options neighbor_search neighbors"
+        "cif_symmetry cif texts reading shards store_source store unfinished duplicates threads options "
+        "neighbor_search neighbors"
     ).split(),
     "diffraction": (
         "radiation grid pattern_files structure_factors peaks kernels simulation measured conditions fitting"

@@ -68,6 +68,22 @@ def embed(options: argparse.Namespace) -> int:
     return 0
 
 
+def physics(options: argparse.Namespace) -> int:
+    from ..physics.columns import MODELS
+    from ..recipes import physics_table
+
+    rows = physics_table(
+        options.source,
+        options.output,
+        options.models or MODELS,
+        level=options.level,
+        disorder=options.disorder,
+        progress=_progress(options),
+    )
+    print(f"{counted(rows, 'row')} in {options.output}; {options.output.name}.skipped.csv lists any left out")
+    return 0
+
+
 def index(options: argparse.Namespace) -> int:
     from ..crystals.store import open_source
     from ..crystals.tables import read_table

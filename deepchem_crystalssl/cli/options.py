@@ -51,6 +51,7 @@ def build_parser() -> argparse.ArgumentParser:
     _add_featurize(add)
     _add_pretrain(add)
     _add_embed(add)
+    _add_physics(add)
     _add_index(add)
     _add_search(add)
     _add_map(add)
@@ -213,6 +214,32 @@ def _add_embed(add: _Add) -> None:
         "k hops (default: those of the space)",
     )
     _add_disorder(embed)
+
+
+def _add_physics(add: _Add) -> None:
+    physics = add(
+        "physics",
+        commands.physics,
+        "compute vibrations, elasticity and electrons of crystals from springs and tight binding, and write them as a "
+        "table; the numbers are those of a model, not measurements",
+        "physics my_cifs/ -o physics.csv",
+    )
+    _add_source(physics)
+    physics.add_argument(
+        "-o",
+        "--output",
+        type=file_to_write(".csv", ".parquet"),
+        metavar="FILE",
+        required=True,
+        help=".csv or .parquet, with a column for each number",
+    )
+    physics.add_argument(
+        "--models", choices=("springs", "electrons"), nargs="+", help="which of the two models (default: both)"
+    )
+    physics.add_argument(
+        "--level", choices=("crystal", "site"), default="crystal", help="one row for each crystal or for each site"
+    )
+    _add_disorder(physics)
 
 
 def _add_index(add: _Add) -> None:

@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 import shutil
-from collections.abc import Sequence
-from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
@@ -18,6 +15,7 @@ from tqdm import tqdm
 from ..crystals.disorder import Disorder
 from ..crystals.files import in_short
 from ..crystals.store import RecordStore, open_source, skipped_of, write_records
+from ..crystals.unfinished import described, keep_choices
 from ..errors import IndexFolderError, NoCrystalsError, Report, counted
 from ..physics.values import VALUE_COLUMNS, model_values
 from .catalogue import Joined
@@ -30,7 +28,6 @@ if TYPE_CHECKING:
     from ..models.pretraining import CrystalSSLModel
 
 _CRYSTALS_AT_ONCE = 4096
-_CHOICES = "building.json"
 
 
 def build_index(
@@ -89,11 +86,12 @@ def build_index(
                                "Name a new folder, or remove this one.")  # fmt: skip
     check_metadata(metadata, physics)
     reference = reference_to(model)
-    _keep_choices(work, {
-        "source": _described(source), "model": _weights_digest(reference.opened),
+    choices = {
+        "source": described(source), "model": _weights_digest(reference.opened),
         "metadata": None if metadata is None else hashlib.sha256(metadata.to_csv().encode()).hexdigest(),
         "patterns": patterns, "physics": physics, "disorder": disorder,
-    })  # fmt: skip
+    }  # fmt: skip
+    keep_choices(work, choices, {"physics": False}, IndexFolderError, "an index")  # older notes do not name it
     try:
         write_records(source, work / "structures", disorder=disorder, progress=progress)
     except NoCrystalsError:  # nothing was begun, so the corrected source need not be another choice
@@ -131,50 +129,6 @@ def build_index(
         pd.concat(without).to_csv(folder / "without_physics.csv", index=False)
     shutil.rmtree(work)
     return EmbeddingIndex.load(folder)
-
-
-def _keep_choices(work: Path, choices: dict[str, Any]) -> None:
-    """Write down what the work is begun with, or compare it with what is written there.
-
-    Raises
-    ------
-    IndexFolderError
-        If they differ.
-    """
-    path = work / _CHOICES
-    if not path.exists():
-        work.mkdir(parents=True, exist_ok=True)
-        path.with_suffix(".part").write_text(json.dumps(choices, indent=1))
-        os.replace(path.with_suffix(".part"), path)
-        return
-    try:
-        before = {"physics": False, **json.loads(path.read_text())}  # older notes do not name it
-        differing = [name for name in choices if before[name] != choices[name]]
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise IndexFolderError(str(work), f"no readable {_CHOICES} ({error})", remedy=f"Remove {work}.") from error
-    if differing:
-        shown = "; ".join(f"{name} was {before[name]}, now {choices[name]}" for name in differing)
-        raise IndexFolderError(str(work), f"unfinished work that was begun with another {' and '.join(differing)} "
-                               f"({shown})", "an index is built with one source and one set of choices",
-                               f"Go on with the same choices, or remove {work} to begin anew.")  # fmt: skip
-
-
-def _described(source: Any) -> str:
-    """A source in words, the same for the same source: paths with sizes, or kind, number and digest of the objects."""
-    source = getattr(source, "path", source)  # of a store
-    if isinstance(source, str | os.PathLike) and "\n" not in str(source):
-        path = Path(os.path.realpath(source))
-        if path.is_file():
-            return f"{path} ({path.stat().st_size} bytes)"
-        files = sorted(found for found in path.rglob("*") if found.is_file()) if path.is_dir() else []
-        size = sum(found.stat().st_size for found in files)
-        return f"{path} ({len(files)} files, {size} bytes)" if files else str(path)
-    if not isinstance(source, Sequence | pd.DataFrame) or isinstance(source, str):
-        return type(source).__name__
-    entries = source.itertuples() if isinstance(source, pd.DataFrame) else source
-    sample = islice(entries, 0, None, 1 + len(source) // 100)
-    digest = hashlib.sha256("\n".join(map(str, sample)).encode()).hexdigest()[:16]
-    return f"{type(source).__name__} of {len(source)}, digest {digest}"
 
 
 def _weights_digest(model: CrystalSSLModel) -> str:

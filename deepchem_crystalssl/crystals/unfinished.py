@@ -1,0 +1,80 @@
+"""Unfinished work on disk: what it was begun with, so that it goes on only with the same."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Mapping, Sequence
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from ..errors import CrystalInputError
+
+CHOICES = "building.json"
+
+
+def keep_choices(
+    work: Path,
+    choices: Mapping[str, Any],
+    unnamed: Mapping[str, Any],
+    error: type[CrystalInputError],
+    thing: str,
+) -> None:
+    """Write down what work is begun with, or compare it with what is written there.
+
+    Parameters
+    ----------
+    work : Path
+        Folder of the unfinished work.
+    choices : dict
+        What it is begun with.
+    unnamed : dict
+        What choices were that older notes do not name.
+    error : type
+        Of the error.
+    thing : str
+        What is made, with its article.
+
+    Raises
+    ------
+    CrystalInputError
+        An error of the type given, if the choices differ or the notes cannot be read.
+    """
+    path = work / CHOICES
+    if not path.exists():
+        work.mkdir(parents=True, exist_ok=True)
+        path.with_suffix(".part").write_text(json.dumps(choices, indent=1))
+        os.replace(path.with_suffix(".part"), path)
+        return
+    try:
+        before = {**unnamed, **json.loads(path.read_text())}
+        differing = [name for name in choices if before[name] != choices[name]]
+    except (OSError, ValueError, KeyError, TypeError) as failed:
+        raise error(str(work), f"no readable {CHOICES} ({failed})", remedy=f"Remove {work}.") from failed
+    if differing:
+        shown = "; ".join(f"{name} was {before[name]}, now {choices[name]}" for name in differing)
+        raise error(str(work), f"unfinished work that was begun with another {' and '.join(differing)} ({shown})",
+                    f"{thing} is built with one source and one set of choices",
+                    f"Go on with the same choices, or remove {work} to begin anew.")  # fmt: skip
+
+
+def described(source: Any) -> str:
+    """A source in words, the same for the same source: paths with sizes, or kind, number and digest of the objects."""
+    source = getattr(source, "path", source)  # of a store
+    if isinstance(source, str | os.PathLike) and "\n" not in str(source):
+        path = Path(os.path.realpath(source))
+        if path.is_file():
+            return f"{path} ({path.stat().st_size} bytes)"
+        files = sorted(found for found in path.rglob("*") if found.is_file()) if path.is_dir() else []
+        size = sum(found.stat().st_size for found in files)
+        return f"{path} ({len(files)} files, {size} bytes)" if files else str(path)
+    if not isinstance(source, Sequence | pd.DataFrame) or isinstance(source, str):
+        return type(source).__name__
+    entries = source.itertuples() if isinstance(source, pd.DataFrame) else source
+    sample = islice(entries, 0, None, 1 + len(source) // 100)
+    digest = hashlib.sha256("\n".join(map(str, sample)).encode()).hexdigest()[:16]
+    return f"{type(source).__name__} of {len(source)}, digest {digest}"
