@@ -67,6 +67,8 @@ class SiteParameters:
         z, site, share = species.atomic_numbers, species.site, species.occupancy
 
         def mean(values: np.ndarray, weight: np.ndarray = share) -> np.ndarray:
+            if crystal.is_ordered:
+                return np.where(weight > 0.0, values, 0.0)
             total = np.bincount(site, weight, crystal.num_nodes)
             return np.bincount(site, weight * values, crystal.num_nodes) / np.where(total > 0.0, total, 1.0)
 
