@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import numpy as np
 from threadpoolctl import threadpool_limits
 
 from ..crystals.disorder import Disorder
-from ..crystals.neighbors import structures_to_graphs
+from ..crystals.neighbors import enumerate_graphs
 from ..crystals.options import check_count, with_arguments_of
 from ..crystals.reading import read_structures
 from ..crystals.records import Crystal, CrystalGraph
@@ -84,7 +84,9 @@ def iterate_physics(
     reader = read_structures(structures, on_error=on_error, report=report, disorder=disorder, progress=progress)
 
     def compute(chunk: list[tuple[int, Crystal]]) -> list[tuple[np.ndarray, np.ndarray] | CrystalInputError]:
-        return [_of_one(crystal, models) for _, crystal in chunk]
+        cells = [primitive_cell(crystal) for _, crystal in chunk]
+        graphs = _bonded([primitive for primitive, _ in cells])
+        return [_of_one(graph, site, models) for graph, (_, site) in zip(graphs, cells, strict=True)]
 
     crystals = reader.enumerate()
     chunks = iter(lambda: list(islice(crystals, _CHUNK)), [])
@@ -166,13 +168,16 @@ def _table(arguments: dict[str, Any], level: Level) -> np.ndarray:
     return np.concatenate([np.empty((0, width)), *rows]).astype(np.float32)
 
 
-def _of_one(crystal: Crystal, models: Sequence[Model]) -> tuple[np.ndarray, np.ndarray] | CrystalInputError:
+def _of_one(
+    graph: CrystalGraph | CrystalInputError, site: np.ndarray, models: Sequence[Model]
+) -> tuple[np.ndarray, np.ndarray] | CrystalInputError:
     try:
-        primitive, site = primitive_cell(crystal)
-        numbers, sites = zip(*_numbers(bonded(primitive), models), strict=True)
+        if isinstance(graph, CrystalInputError):
+            return graph
+        numbers, sites = zip(*_numbers(graph, models), strict=True)
         of_crystal, of_sites = np.concatenate(numbers), np.concatenate(sites, axis=1)[site]
         if not (np.isfinite(of_crystal).all() and np.isfinite(of_sites).all()):
-            raise ModelPhysicsError(crystal.material_id, "numbers that are not finite")
+            raise ModelPhysicsError(graph.material_id, "numbers that are not finite")
         return of_crystal, of_sites
     except CrystalInputError as error:
         return error
@@ -242,14 +247,34 @@ def bonded(primitive: Crystal) -> CrystalGraph:
     ModelPhysicsError
         If the cell is too large.
     """
-    if primitive.num_nodes > MAX_SITES:
-        raise ModelPhysicsError(primitive.material_id, f"{primitive.num_nodes} sites in the primitive cell")
-    if isinstance(primitive, CrystalGraph) and (primitive.cutoff, primitive.max_neighbors) == (CUTOFF, MAX_NEIGHBORS):
-        return primitive
-    disorder: Disorder = "refuse" if primitive.is_ordered else "average"
-    return structures_to_graphs(
-        primitive, cutoff=CUTOFF, max_neighbors=MAX_NEIGHBORS, disorder=disorder, n_threads=1, progress=False
-    )[0]
+    (graph,) = _bonded([primitive])
+    if isinstance(graph, CrystalInputError):
+        raise graph
+    return graph
+
+
+def _bonded(primitives: Sequence[Crystal]) -> list[CrystalGraph | CrystalInputError]:
+    """The graph of each, or the error that says why it has none."""
+    found: list[CrystalGraph | CrystalInputError] = []
+    searched, lost = [], Report()
+    for k, primitive in enumerate(primitives):
+        if primitive.num_nodes > MAX_SITES:
+            found.append(ModelPhysicsError(primitive.material_id, f"{primitive.num_nodes} sites in the primitive cell"))
+            continue
+        own = isinstance(primitive, CrystalGraph) and (CUTOFF, MAX_NEIGHBORS) == (
+            primitive.cutoff,
+            primitive.max_neighbors,
+        )
+        found.append(primitive)  # type: ignore[arg-type]
+        if not own:
+            searched.append(k)
+    options: dict[str, Any] = {"disorder": "average", "on_error": "skip", "report": lost, "n_threads": 1}
+    crystals = [primitives[k] for k in searched]
+    for place, graph in enumerate_graphs(crystals, CUTOFF, MAX_NEIGHBORS, **options, progress=False):
+        found[searched[place]] = graph
+    for error in lost:
+        found[searched[cast(int, error.index)]] = error
+    return found
 
 
 def _numbers(graph: CrystalGraph, models: Sequence[Model]) -> Iterator[tuple[np.ndarray, np.ndarray]]:
