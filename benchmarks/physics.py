@@ -1,11 +1,12 @@
 """Measure springs and tight binding: against experiment, in crystals a second, and beside their peers.
 
-    python benchmarks/physics.py DATA [--crystals 2000] [--all]
+    python benchmarks/physics.py DATA [--crystals 2000] [--all] [--picture FILE]
 
 * Against experiment: highest frequency, moduli, Debye temperature, displacement parameter and gap of some simple
   crystals, beside measured values (for gaps those at room temperature or below).
 * Rates: crystals a second on one thread, of crystals of the Materials Project with at most 52 sites; ``--all`` runs
   all of them once on all threads, and says how many have no numbers and why, and the memory.
+* ``--picture`` draws bands and densities of states of rutile, nothing else.
 * Peers, each where it is installed: phonopy on the same force constants, GFN1-xTB of tblite (one energy at Gamma), and
   CHGNet (energy and forces).
 """
@@ -22,6 +23,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import psutil
+from matplotlib.figure import Figure
 from pymatgen.core import Lattice, Structure
 
 import deepchem_crystalssl as dcs
@@ -63,6 +65,20 @@ def against_experiment() -> pd.DataFrame:
         rows[name].append(", ".join(f"{el} {b:.2f}" for el, b in found.debye_waller(295.0).items()))
     columns = ["frequency 1/cm", "K GPa", "G GPa", "Debye K", "gap eV", "B at 295 K, Å^2"]
     return pd.DataFrame.from_dict(rows, orient="index", columns=columns)
+
+
+def draw(path: Path) -> None:
+    """Bands and densities of states of rutile."""
+    structure = Structure.from_spacegroup(*KNOWN["TiO2"][0])
+    figure = Figure(figsize=(9, 6), layout="constrained")
+    for row, found in zip(
+        figure.subplots(2, 2, width_ratios=(3, 2)),
+        (vibrations(structure), electronic_structure(structure)),
+        strict=True,
+    ):
+        found.bands().plot(row[0])
+        found.plot(row[1])
+    figure.savefig(path, dpi=110)
 
 
 def rate(graphs: list, models: tuple) -> float:
@@ -136,7 +152,11 @@ def main() -> None:
     parser.add_argument("data", type=Path)
     parser.add_argument("--crystals", type=int, default=2000)
     parser.add_argument("--all", action="store_true")
+    parser.add_argument("--picture", type=Path)
     options = parser.parse_args()
+    if options.picture:
+        draw(options.picture)
+        return
     warnings.filterwarnings("ignore")
     print(against_experiment().to_string())
     table = pd.read_parquet(options.data / "mp_structures.parquet").set_index("material_id", drop=False)
