@@ -68,7 +68,7 @@ def weighed_physics(
         float32, (1, 89) for a crystal, or (N, 11) for its sites; without rows if there is an error in its place.
     """
     columns, lost = np.empty((0, len(column_names(MODELS, level))), np.float32), Report()
-    table = [columns] * len(crystals)
+    table: list[np.ndarray] = [columns] * len(crystals)
     options: dict[str, Any] = {"disorder": disorder, "on_error": "skip", "report": lost, "n_threads": n_threads}
     for k, _, numbers, sites in iterate_physics(crystals, **options, progress=False):
         table[k] = PHYSICS_WEIGHT * standardized(numbers[None] if level == "crystal" else sites, level=level)

@@ -16,6 +16,8 @@ from .density import new_axes
 from .parameters import SiteParameters
 
 if TYPE_CHECKING:
+    from pymatgen.symmetry.bandstructure import HighSymmKpath
+
     from .density import Axes
 
 _WAVES_AT_ONCE = 16
@@ -107,7 +109,9 @@ def bands_of(
     return Bands(q, distance, scaled(levels), ticks, label)
 
 
-def _points(path, reciprocal: np.ndarray, n: int) -> tuple[np.ndarray, np.ndarray, list[tuple[float, str]]]:
+def _points(
+    path: HighSymmKpath, reciprocal: np.ndarray, n: int
+) -> tuple[np.ndarray, np.ndarray, list[tuple[float, str]]]:
     """Points of a path, their distances from its start, and its ticks."""
     places = path.kpath["kpoints"]
     q: list[np.ndarray] = []
@@ -120,7 +124,7 @@ def _points(path, reciprocal: np.ndarray, n: int) -> tuple[np.ndarray, np.ndarra
         for start, end in zip(branch, branch[1:], strict=False):
             steps = np.linspace(0, 1, n)
             q.append(places[start] + steps[:, None] * (places[end] - places[start]))
-            length = 2 * np.pi * np.linalg.norm((places[end] - places[start]) @ reciprocal)
+            length = 2 * np.pi * float(np.linalg.norm((places[end] - places[start]) @ reciprocal))
             distance.append(travelled + steps * length)
             travelled += length
             ticks.append((travelled, _name(end)))

@@ -106,8 +106,8 @@ def _numbers_of(
     for error in report:
         error.index = None if error.index is None else chunk[error.index][0]
     own = ["material_id", "formula"] if level == "crystal" else ["material_id", "formula", "site", "element"]
-    numbers = pd.DataFrame(np.concatenate(rows).astype(np.float32), columns=column_names(models, level))
-    return pd.concat([pd.DataFrame(names, columns=own), numbers], axis=1), report
+    table = pd.DataFrame(np.concatenate(rows).astype(np.float32), columns=column_names(models, level))
+    return pd.concat([pd.DataFrame(names, columns=own), table], axis=1), report
 
 
 def _names(crystal: Crystal, level: Level) -> Iterator[tuple]:
