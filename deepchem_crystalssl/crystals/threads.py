@@ -22,13 +22,13 @@ def map_in_threads(
         Takes one chunk.
     chunks : iterable
     n_threads : int, optional
-        By default the number of processors.
+        By default, and with -1 as in scikit-learn, the number of processors.
 
     Yields
     ------
     (chunk, result)
     """
-    workers = n_threads or os.cpu_count() or 1
+    workers = (os.cpu_count() or 1) if n_threads in (None, 0, -1) else n_threads
     if workers == 1:
         yield from ((chunk, function(chunk)) for chunk in chunks)
         return

@@ -11,6 +11,7 @@ import numpy as np
 from ..crystals.convert import to_crystal
 from ..crystals.options import check_count
 from ..crystals.records import Crystal, CrystalGraph
+from ..errors import ModelPhysicsError
 from .columns import bonded
 from .density import new_axes
 from .parameters import SiteParameters
@@ -84,6 +85,8 @@ def bands_of(
 ) -> Bands:
     """The bands of a model of a crystal, along the path of Setyawan and Curtarolo (2010) as pymatgen knows it.
 
+    The crystal is brought into its standard cell first, with the symmetry that spglib finds within .01 Å.
+
     Parameters
     ----------
     crystal : Crystal
@@ -101,9 +104,12 @@ def bands_of(
     check_count("n_points", n_points, 2)
     standard = SpacegroupAnalyzer(crystal.to_structure()).get_primitive_standard_structure(False)
     path = HighSymmKpath(standard)
+    if path.kpath is None:
+        rule, remedy = "pymatgen knows no path for this lattice", "Compute chosen wave vectors instead."
+        raise ModelPhysicsError(crystal.material_id, "a triclinic cell with right angles", rule, remedy)
     graph = bonded(to_crystal(path.prim, crystal.material_id))
     matrices = model(graph, SiteParameters.of(graph))
-    q, distance, ticks = _points(path, np.linalg.inv(graph.lattice).T, n_points)
+    q, distance, ticks = _points(path, np.linalg.inv(graph.lattice).T, int(n_points))
     parts = [q[k : k + _WAVES_AT_ONCE] for k in range(0, len(q), _WAVES_AT_ONCE)]
     levels = np.concatenate([np.linalg.eigvalsh(matrices.at(part)) for part in parts])
     return Bands(q, distance, scaled(levels), ticks, label)

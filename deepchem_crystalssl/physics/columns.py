@@ -17,7 +17,7 @@ from ..crystals.reading import read_structures
 from ..crystals.records import Crystal, CrystalGraph
 from ..crystals.symmetry import primitive_cell
 from ..crystals.threads import map_in_threads
-from ..errors import CrystalInputError, ModelPhysicsError, OnError, OptionError, Report
+from ..errors import CrystalInputError, ModelPhysicsError, OnError, OptionError, Report, check_choice, counted
 from .bloch import wave_vectors
 from .electron_columns import ELECTRON_COLUMNS, SITE_ELECTRON_COLUMNS, electron_columns
 from .parameters import SiteParameters
@@ -33,6 +33,9 @@ CUTOFF, MAX_NEIGHBORS = 8.0, 12
 MAX_SITES = 1000
 """Sites of the largest primitive cell; its matrices have up to 9,000 rows."""
 
+MOST_WAVES = 1_000_000
+"""Wave vectors times sites of one crystal, so that its matrices fit into memory."""
+
 _CHUNK = 32
 
 
@@ -44,6 +47,8 @@ def column_names(models: Sequence[Model] = MODELS, level: Level = "crystal") -> 
     >>> column_names(["electrons"])[:2]
     ['band gap (eV)', 'direct gap (eV)']
     """
+    check_models(models)
+    check_choice("level", level, ("crystal", "site"))
     names = {
         ("springs", "crystal"): SPRING_COLUMNS,
         ("springs", "site"): SITE_SPRING_COLUMNS,
@@ -51,6 +56,23 @@ def column_names(models: Sequence[Model] = MODELS, level: Level = "crystal") -> 
         ("electrons", "site"): SITE_ELECTRON_COLUMNS,
     }
     return [name for model in models for name in names[model, level]]
+
+
+def check_models(models: Any) -> None:
+    """Refuse what is no list of models.
+
+    Raises
+    ------
+    OptionError
+    """
+    if (
+        not isinstance(models, list | tuple)
+        or not models
+        or set(models) - set(MODELS)
+        or len(set(models)) < len(models)
+    ):
+        rule, remedy = "models is a list of 'springs' and 'electrons', each once", "Name one or both, in a list."
+        raise OptionError("models", repr(models), rule, remedy)
 
 
 def iterate_physics(
@@ -77,9 +99,7 @@ def iterate_physics(
     sites : numpy.ndarray
         float64 (N, G), of its sites.
     """
-    unknown = [model for model in models if model not in MODELS]
-    if unknown or not models:
-        raise OptionError("models", repr(models), "models are 'springs' and 'electrons'", "Name one or both.")
+    check_models(models)
     report = Report() if report is None else report
     reader = read_structures(structures, on_error=on_error, report=report, disorder=disorder, progress=progress)
 
@@ -228,13 +248,17 @@ def prepare(structure: Any, waves_per_axis: int | None, waves_of_sites: int, dis
     """
     if waves_per_axis is not None:
         check_count("waves_per_axis", waves_per_axis, 1)
-    crystal, *others = read_structures(structure, disorder=disorder, progress=False)
-    if others:
+    found = list(read_structures(structure, disorder=disorder, progress=False))
+    if len(found) != 1:
         rule, remedy = "one crystal is computed at a time", "Use model_physics for many."
-        raise ModelPhysicsError("structure", f"{len(others) + 1} crystals", rule, remedy)
+        raise ModelPhysicsError("structure", counted(len(found), "crystal"), rule, remedy)
+    (crystal,) = found
     primitive, site = primitive_cell(crystal)
     graph = bonded(primitive)
     waves = waves_per_axis or max(1, round((waves_of_sites / graph.num_nodes) ** (1 / 3)))
+    if waves**3 * graph.num_nodes > MOST_WAVES:
+        rule, remedy = f"wave vectors times sites are at most {MOST_WAVES:,}", "Give fewer."
+        raise OptionError("waves_per_axis", waves_per_axis, rule, remedy)
     q, weight, _ = wave_vectors(int(waves))
     return Prepared(crystal, graph, site, SiteParameters.of(graph), q, weight)
 

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+
+from ..crystals.elements import symbols
+from ..crystals.records import Crystal
+from ..errors import OptionError
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -23,7 +27,7 @@ class DensityOfStates:
     by_site : numpy.ndarray
         (N, F), number of states of each site per unit of x.
     elements : numpy.ndarray
-        (N,), symbols.
+        (N,), symbols; of a mixed site, those of its species, as Co:Fe.
     x_label, y_label : str
     by_orbital : mapping from str to numpy.ndarray
         The parts of the s, p and d orbitals of all sites, (F,) each; empty for vibrations.
@@ -45,7 +49,8 @@ class DensityOfStates:
     def by_element(self) -> dict[str, np.ndarray]:
         """The part of each element, (F,) each; they add up to the total."""
         n_sites = len(self.elements)
-        return {name: self.by_site[self.elements == name].sum(0) / n_sites for name in dict.fromkeys(self.elements)}
+        names = dict.fromkeys(self.elements.tolist())
+        return {name: self.by_site[self.elements == name].sum(0) / n_sites for name in names}
 
     def plot(self, ax: Axes | None = None) -> Axes:
         """Draw the density and the part of each element.
@@ -70,6 +75,37 @@ def new_axes() -> Axes:
     from matplotlib import pyplot as plt
 
     return plt.figure(figsize=(6, 3), layout="constrained").add_subplot()
+
+
+def places(start: float, stop: float, least: int, width: float) -> np.ndarray:
+    """At least so many places in equal steps of less than half a width, so that no line falls between two of them."""
+    return np.linspace(start, stop, max(least, int(np.ceil(2.5 * (stop - start) / width))))
+
+
+def checked_places(name: str, values: Any) -> np.ndarray:
+    """Places as floats, (F,).
+
+    Raises
+    ------
+    OptionError
+        If they are not at least two finite numbers in a row.
+    """
+    try:
+        found = np.asarray(values, float)
+    except (TypeError, ValueError) as error:
+        raise OptionError(name, str(error), f"{name} are numbers") from error
+    if found.ndim != 1 or len(found) < 2 or not np.isfinite(found).all():
+        raise OptionError(name, f"an array {found.shape}", f"{name} are at least two finite numbers in one row")
+    return found
+
+
+def site_names(crystal: Crystal) -> np.ndarray:
+    """Symbol of each site, (N,); of a mixed site, those of its species, as Co:Fe."""
+    species = crystal.species
+    names: list[list[str]] = [[] for _ in range(crystal.num_nodes)]
+    for site, z in zip(species.site.tolist(), species.atomic_numbers.tolist(), strict=True):
+        names[site].append(symbols()[z])
+    return np.array([":".join(sorted(of_site)) for of_site in names])
 
 
 def lines(x: np.ndarray, levels: np.ndarray, weight: np.ndarray, width: float) -> np.ndarray:

@@ -204,10 +204,16 @@ def occupations(above_fermi: np.ndarray) -> np.ndarray:
 
 
 def fermi_level(energies: np.ndarray, weight: np.ndarray, n_electrons: float) -> float:
-    """Level up to which electrons fill levels (Q, M), eV; the middle of a gap wider than 20 k T."""
+    """Level up to which electrons fill levels (Q, M), eV; the middle of a gap wider than 20 k T.
+
+    Where all levels are full, as in a noble gas, it lies 50 k T above them.
+    """
     gap, _, top, bottom = gaps(energies, n_electrons)
     if gap > 20 * SMEARING:
         return (top + bottom) / 2
+
+    if n_electrons >= 2 * energies.shape[1] - 1e-6:
+        return energies.max() + 50 * SMEARING
 
     def surplus(level: float) -> float:
         return (weight @ occupations(energies - level)).sum() - n_electrons

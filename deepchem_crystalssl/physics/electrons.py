@@ -8,12 +8,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..crystals.disorder import Disorder
-from ..crystals.elements import symbols
 from ..crystals.options import check_number
 from ..crystals.records import Crystal
 from .bands import Bands, bands_of
 from .columns import prepare
-from .density import DensityOfStates, lines
+from .density import DensityOfStates, checked_places, lines, places, site_names
 from .electron_columns import Hamiltonian, fermi_level, gaps, occupations, orbitals
 
 if TYPE_CHECKING:
@@ -58,12 +57,16 @@ class ElectronicStructure:
     electrons: np.ndarray
 
     def __repr__(self) -> str:
-        gap = f"gap {self.gap:.2f} eV" if self.gap else "a metal"
+        full = self.electrons.sum() >= 2 * self.energies.shape[1] - 1e-6
+        gap = f"gap {self.gap:.2f} eV" if self.gap else "no empty level" if full else "a metal"
         return f"ElectronicStructure({self.crystal.reduced_formula}, {gap})"
 
     @property
     def gap(self) -> float:
-        """Gap between the highest filled and the lowest empty level, eV; 0 for a metal."""
+        """Gap between the highest filled and the lowest empty level of the wave vectors, eV; 0 for a metal.
+
+        It is also 0 for a noble gas, which has no empty level in this basis.
+        """
         return float(gaps(self.energies, self.electrons.sum())[0])
 
     @property
@@ -74,12 +77,18 @@ class ElectronicStructure:
     @property
     def fermi_level(self) -> float:
         """Fermi level, of an insulator the middle of its gap, eV."""
-        return float(fermi_level(self.energies, self.weight, self.electrons.sum()))
+        gap, _, top, bottom = gaps(self.energies, self.electrons.sum())
+        return float((top + bottom) / 2 if gap else self._smeared_level)
+
+    @property
+    def _smeared_level(self) -> float:
+        """Level at which smeared occupations add up to the number of electrons, eV."""
+        return fermi_level(self.energies, self.weight, self.electrons.sum())
 
     @property
     def charges(self) -> np.ndarray:
         """Electrons that each site has lost, (N,), from the populations of its orbitals."""
-        occupied = self.weight[:, None] * occupations(self.energies - self.fermi_level)
+        occupied = self.weight[:, None] * occupations(self.energies - self._smeared_level)
         filled = (self.shares @ occupied[:, :, None]).sum(0)[:, 0]
         return (self.electrons - np.bincount(self.orbital_site, filled, len(self.electrons)))[self.site]
 
@@ -89,20 +98,22 @@ class ElectronicStructure:
         Parameters
         ----------
         energies : numpy.ndarray, optional
-            Where it is computed, (F,) eV against the Fermi level; by default 600 places.
+            Where it is computed, (F,) eV against the Fermi level; by default from the lowest level to 12 eV, in steps
+            of less than half the width.
         width : float
             Standard deviation of the Gaussian that stands for each level, eV.
         """
         check_number("width", width, above=0, unit="eV")
         levels = self.energies - self.fermi_level
         if energies is None:
-            energies = np.linspace(levels.min() - 5 * width, min(levels.max(), 12.0) + 5 * width, 600)
-        broadened = lines(np.asarray(energies), levels, self.weight, width)
+            energies = places(levels.min() - 5 * width, min(levels.max(), 12.0) + 5 * width, 600, width)
+        energies = checked_places("energies", energies)
+        broadened = lines(energies, levels, self.weight, width)
         density = np.einsum("fqm,qom->of", broadened, self.shares, optimize=True)
         n_sites = len(self.electrons)
         by_site = np.zeros((n_sites, len(energies)))
         np.add.at(by_site, self.orbital_site, density)
-        elements = np.array([symbols()[z] for z in self.crystal.atomic_numbers])
+        elements = site_names(self.crystal)
         by_orbital = {name: density[self.orbital_kind == kind].sum(0) / n_sites for kind, name in enumerate("spd")}
         labels = "energy above the Fermi level (eV)", "levels per site and eV"
         return DensityOfStates(energies, by_site[self.site], elements, *labels, by_orbital)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,7 +17,7 @@ from ..crystals.records import Crystal
 from ..errors import counted
 from .bands import Bands, bands_of
 from .columns import prepare
-from .density import DensityOfStates, lines
+from .density import DensityOfStates, checked_places, lines, places, site_names
 from .elasticity import Elasticity
 from .springs import PER_CM, ZERO, Springs
 
@@ -72,11 +73,17 @@ class Vibrations:
 
     @property
     def free_modes(self) -> int:
-        """Number of modes at Gamma that cost nothing beside the three that move the whole crystal.
+        """Largest number of modes of a wave vector that cost nothing, beside those that move the whole crystal.
 
         If there are any, parts of the crystal are not held by bonds: the springs cannot say how they vibrate.
         """
-        return int((self.frequencies[0] <= np.sqrt(ZERO) * self.frequencies.max()).sum()) - 3
+        free = (~self._firm).sum(1)
+        return int(max(free[0] - 3, *free[1:])) if len(free) > 1 else int(free[0] - 3)
+
+    @property
+    def _firm(self) -> np.ndarray:
+        """Which modes cost something, (Q, 3P)."""
+        return self.frequencies > max(np.sqrt(ZERO) * self.frequencies.max(), 1e-6)
 
     def at_gamma(self) -> pd.DataFrame:
         """The modes at Gamma: frequency (1/cm), frequency (THz) and degeneracy, the lowest first."""
@@ -95,18 +102,21 @@ class Vibrations:
         Parameters
         ----------
         frequencies : numpy.ndarray, optional
-            Where it is computed, (F,) 1/cm; by default 400 places.
+            Where it is computed, (F,) 1/cm; by default up to the highest frequency, in steps of less than half the
+            width.
         width : float
             Standard deviation of the Gaussian that stands for each mode, 1/cm.
         """
         check_number("width", width, above=0, unit="1/cm")
         if frequencies is None:
-            frequencies = np.linspace(0, 1.05 * self.frequencies.max() + 5 * width, 400)
+            frequencies = places(-5 * width, self.frequencies.max() + 5 * width, 400, width)
+        frequencies = checked_places("frequencies", frequencies)
         shares = (np.abs(self.modes) ** 2).reshape(len(self.weight), -1, 3, self.modes.shape[2]).sum(2)
-        broadened = lines(np.asarray(frequencies), self.frequencies, self.weight, width)
+        broadened = lines(frequencies, self.frequencies, self.weight, width)
         by_site = np.einsum("fqm,qsm->sf", broadened, shares, optimize=True)[self.site]
-        elements = np.array([symbols()[z] for z in self.crystal.atomic_numbers])
-        return DensityOfStates(frequencies, by_site, elements, "frequency (1/cm)", "modes per site and 1/cm")
+        return DensityOfStates(
+            frequencies, by_site, site_names(self.crystal), "frequency (1/cm)", "modes per site and 1/cm"
+        )
 
     def bands(self, n_points: int = 40) -> Bands:
         """Frequencies along a path through the points of high symmetry, 1/cm.
@@ -126,10 +136,17 @@ class Vibrations:
         )
 
     def heat_capacity(self, temperature: float) -> float:
-        """Heat capacity at constant volume in the harmonic approximation, J/(K mol of atoms)."""
-        x = self._frequencies_of(temperature)[1] / 2
-        each = np.where(x > 0, x / np.sinh(np.clip(x, 1e-12, 300)), 1.0) ** 2
-        return float(Boltzmann * Avogadro * (self.weight @ each.sum(1)) / len(self.mass))
+        """Heat capacity at constant volume in the harmonic approximation, J/(K mol of atoms).
+
+        The three modes at Gamma that move the whole crystal are left out, and the others count for them; free modes
+        count k each. Below some 50 K it needs more wave vectors than the default.
+        """
+        firm, x = self._frequencies_of(temperature)
+        each = np.where(firm, np.minimum(x, 600) / 2 / np.sinh(np.clip(x / 2, 1e-12, 300)), 1.0) ** 2
+        weight = np.repeat(self.weight[:, None], x.shape[1], axis=1)
+        weight[0, :3] = 0.0
+        mean = (weight * each).sum() / weight.sum() if weight.any() else 1.0
+        return float(3 * Boltzmann * Avogadro * mean)
 
     def mean_square_displacements(self, temperature: float) -> np.ndarray:
         r"""Mean square displacements of the sites in the harmonic approximation, zero-point motion included.
@@ -138,7 +155,8 @@ class Vibrations:
             \langle u_i u_i^T \rangle = \frac{\hbar}{2 m_i} \sum_{q, m} w_q
             \frac{e_{iqm} e_{iqm}^\dagger}{\omega_{qm}} \coth \frac{\hbar \omega_{qm}}{2 k T}
 
-        Modes that cost nothing have no part in it.
+        Modes that cost nothing have no part in it; if there are more than those that move the whole crystal, a warning
+        says so.
 
         Parameters
         ----------
@@ -151,6 +169,9 @@ class Vibrations:
             (N, 3, 3), Å^2, in Cartesian axes.
         """
         firm, x = self._frequencies_of(temperature)
+        if self.free_modes:
+            warnings.warn(f"{self.crystal.material_id}: {counted(self.free_modes, 'free mode')}, which no bond holds; "
+                          "displacements are those of the other modes alone and too small", stacklevel=2)  # fmt: skip
         omega = 2 * np.pi * 100 * light * self.frequencies
         amplitude = np.zeros_like(omega)
         amplitude[firm] = hbar / (2 * omega[firm] * np.tanh(x[firm] / 2))
@@ -166,8 +187,10 @@ class Vibrations:
 
     def debye_waller(self, temperature: float) -> dict[str, float]:
         """Mean B of each element in Å^2, as ``debye_waller=`` of :func:`~deepchem_crystalssl.simulate_xrd` takes it."""
-        b, z = self.b_factors(temperature), self.crystal.atomic_numbers
-        return {symbols()[kind]: float(b[z == kind].mean()) for kind in np.unique(z)}
+        species = self.crystal.species
+        b = self.b_factors(temperature)[species.site]
+        kinds = {symbols()[z]: species.atomic_numbers == z for z in np.unique(species.atomic_numbers)}
+        return {name: float(np.average(b[own], weights=species.occupancy[own])) for name, own in kinds.items()}
 
     def to_cif(self, path: str | Path, temperature: float = 295.0) -> None:
         """Write a CIF of the crystal with the isotropic displacement parameter of each site."""
@@ -184,7 +207,7 @@ class Vibrations:
     def _frequencies_of(self, temperature: float) -> tuple[np.ndarray, np.ndarray]:
         """Which modes cost something (Q, 3P), and their energies in units of k T."""
         check_number("temperature", temperature, above=0, unit="K")
-        firm = self.frequencies > np.sqrt(ZERO) * self.frequencies.max()
+        firm = self._firm
         return firm, np.where(firm, self.frequencies, 0.0) * KELVIN / temperature
 
 

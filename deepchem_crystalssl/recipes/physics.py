@@ -21,7 +21,7 @@ from ..crystals.records import Crystal
 from ..crystals.store import open_source
 from ..crystals.unfinished import described, keep_choices
 from ..errors import NoCrystalsError, Report, StoreError
-from ..physics.columns import MODELS, Level, Model, column_names, iterate_physics
+from ..physics.columns import MODELS, Level, Model, check_models, column_names, iterate_physics
 
 _CRYSTALS_AT_ONCE = 2048
 
@@ -66,6 +66,7 @@ def physics_table(
     NoCrystalsError
         If no crystal of the source has numbers.
     """
+    check_models(models)
     path, source = Path(path), open_source(source)
     work = Path(f"{path}.building")
     choices = {"source": described(source), "models": list(models), "level": level, "disorder": disorder}
@@ -86,7 +87,9 @@ def physics_table(
     rows = sum(pq.read_metadata(part).num_rows for part in parts)
     if not rows:
         shutil.rmtree(work)
-        raise NoCrystalsError(in_short(source), "no crystal has numbers; " + "; ".join(pd.concat(skipped).item[:3]))
+        without = pd.concat([frame for frame in skipped if len(frame)] or skipped[:1])
+        reasons = "; ".join(f"{row.item}: {row.value}" for row in without.head(3).itertuples())
+        raise NoCrystalsError(in_short(source), f"no crystal has numbers; {reasons}", remedy="Correct the crystals.")
     _join(parts, path)
     pd.concat([frame for frame in skipped if len(frame)] or skipped[:1]).to_csv(f"{path}.skipped.csv", index=False)
     shutil.rmtree(work)

@@ -111,12 +111,13 @@ def test_what_nothing_holds_is_said():
     pairs = np.array([[0, 0, 0], [0.74, 0, 0], [10, 10, 10], [10, 10.74, 10]]) / 20
     far = dcs.vibrations(Structure(Lattice.cubic(20), ["H"] * 4, pairs))
     assert (
-        far.free_modes == 3
-        and "3 free modes" in repr(far)
+        far.free_modes == 6
+        and "6 free modes" in repr(far)
         and far.elasticity.shear_modulus == pytest.approx(0, abs=1e-6)
     )
     alone = dcs.vibrations(Structure(Lattice.cubic(20), ["Ne"], [[0, 0, 0]]))
-    assert alone.free_modes == 0 and not alone.mean_square_displacements(300).any()
+    with pytest.warns(UserWarning, match="free modes"):
+        assert alone.free_modes == 3 and not alone.mean_square_displacements(300).any()
 
 
 def test_sound_and_debye_temperature_of_magnesia():
@@ -184,3 +185,80 @@ def test_bands_do_not_depend_on_the_cell(quartz):
     for record in (dcs.vibrations, dcs.electronic_structure):
         one, other = (record(crystal).bands(n_points=3).levels for crystal in (quartz, turned))
         assert np.allclose(one, other, atol=1e-4 * np.abs(one).max())
+
+
+def test_heat_capacity_vanishes_in_the_cold(salt, quartz):
+    for crystal in (salt, quartz):
+        found = dcs.vibrations(crystal)
+        assert found.heat_capacity(1e-9) < 1e-200 and found.heat_capacity(1) < 1e-3
+        assert found.heat_capacity(1e5) == pytest.approx(3 * R, rel=1e-3)
+    fine = dcs.vibrations(salt, waves_per_axis=12).heat_capacity(60)
+    assert dcs.vibrations(salt).heat_capacity(60) == pytest.approx(fine, rel=0.02)
+
+
+def test_lines_narrower_than_the_spectrum_are_not_lost():
+    water = Structure(Lattice.cubic(12), ["O", "H", "H"], np.array([[0, 0, 0], [0.96, 0, 0], [-0.24, 0.93, 0]]) / 12)
+    density = dcs.vibrations(water).density_of_states()
+    assert trapezoid(density.total, density.x) == pytest.approx(3, rel=1e-3)
+
+
+def test_every_species_of_a_mixed_site_has_its_factor(tmp_path):
+    mixed = Structure.from_spacegroup(
+        "Fm-3m", Lattice.cubic(4.25), [{"Mg": 0.6, "Fe": 0.4}, "O"], [[0, 0, 0], [0.5, 0.5, 0.5]]
+    )
+    found = dcs.vibrations(mixed, disorder="average")
+    factors = found.debye_waller(300)
+    assert set(factors) == {"Mg", "Fe", "O"} and factors["Mg"] == pytest.approx(factors["Fe"]) and factors["Fe"] > 0.1
+    assert set(found.density_of_states().by_element) == {"Fe:Mg", "O"}
+
+
+def test_what_nothing_holds_is_warned_of():
+    for lone in (Structure(Lattice.cubic(30), ["Fe"], [[0, 0, 0]]), Structure(Lattice.cubic(20), ["Ne"], [[0, 0, 0]])):
+        found = dcs.vibrations(lone)
+        assert found.free_modes == 3
+        with pytest.warns(UserWarning, match="3 free modes, which no bond holds"):
+            assert found.debye_waller(300) == {lone[0].specie.symbol: 0}
+
+
+def test_a_noble_gas_has_no_empty_level():
+    argon = Structure.from_spacegroup("Fm-3m", Lattice.cubic(5.31), ["Ar"], [[0, 0, 0]])
+    found = dcs.electronic_structure(argon)
+    assert "no empty level" in repr(found) and found.gap == 0 and np.allclose(found.charges, 0, atol=1e-6)
+    assert found.fermi_level > found.energies.max() and found.plot() and found.bands(3).plot()
+
+
+def test_the_fermi_level_lies_in_the_middle_of_a_gap():
+    silicon = Structure.from_spacegroup("Fd-3m", Lattice.cubic(5.43), ["Si"], [[0, 0, 0]])
+    found = dcs.electronic_structure(silicon)
+    below = found.energies[found.energies < found.fermi_level].max()
+    above = found.energies[found.energies > found.fermi_level].min()
+    assert 0 < found.gap < 1 and above - below == pytest.approx(found.gap)
+    assert found.fermi_level == pytest.approx((above + below) / 2) and abs(found.charges.sum()) < 1e-6
+
+
+def test_wrong_turns_are_told_what_to_do(salt):
+    found = dcs.vibrations(salt)
+    for frequencies in (5.0, "abc", [], [np.nan, 1.0], [[1.0, 2.0], [3.0, 4.0]]):
+        with pytest.raises(OptionError, match="frequencies"):
+            found.density_of_states(frequencies)
+    for models in (None, 5, "electrons", ["springs", "springs"], ["magnets"], []):
+        with pytest.raises(OptionError, match="models"):
+            dcs.model_physics(salt, models)
+    with pytest.raises(ModelPhysicsError, match="0 crystals"):
+        dcs.vibrations([])
+    with pytest.raises(OptionError, match="waves_per_axis.*at most"):
+        dcs.vibrations(salt, waves_per_axis=10**6)
+    odd = Structure(
+        Lattice.from_parameters(4, 5, 6, 90, 110, 90), ["Fe", "O", "Mg"], np.random.default_rng(0).random((3, 3))
+    )
+    try:
+        bands = dcs.vibrations(odd).bands(3)
+    except ModelPhysicsError as error:
+        assert "no path" in str(error)
+    else:
+        assert len(bands.ticks) > 1
+
+
+def test_all_processors_are_asked_for_as_in_scikit_learn(structures):
+    one, all_of_them = (dcs.SpringVibrations(n_jobs=n).transform(structures[:3]) for n in (1, -1))
+    assert np.array_equal(one, all_of_them)
