@@ -14,9 +14,9 @@ moments.
 Methods:
 
 * negnn: NEGNN with a CGCNN backbone and the general model's site vectors; a quarter of its prediction is a kernel
-  ridge on the descriptor. "negnn physics" has springs and tight binding too, and a kernel with half a say. "negnn,
-  network alone" is the same without the kernel, "scratch" the same without
-  pretrained vectors. "random" and "random, network alone" use a random encoder of the same architecture. "megnet"
+  ridge on the descriptor. "negnn physics" has springs and tight binding too, and the kernel makes half of its
+  prediction. "negnn, network alone" is the same without the kernel, "scratch" the same without pretrained vectors.
+  "random" and "random, network alone" use a random encoder of the same architecture. "megnet"
   and "alignn", each also from scratch, have other backbones. "fine-tuned" trains the encoder too;
 * ours: kernel ridge on the general model's descriptor. "ours with magpie" is joined with Magpie and structure; "ours
   with magpie, forest", "ours, forest" and "ours, ridge" use a random forest or ridge regression;

@@ -69,6 +69,11 @@ def _add_source(command: argparse.ArgumentParser, **arguments: Any) -> None:
     command.add_argument("source", help=arguments.pop("help", text), **arguments)
 
 
+def _add_table(command: argparse.ArgumentParser, help: str) -> None:
+    kind = file_to_write(".csv", ".parquet")
+    command.add_argument("-o", "--output", type=kind, metavar="FILE", required=True, help=help)
+
+
 def _add_disorder(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--disorder",
@@ -186,14 +191,7 @@ def _add_embed(add: _Add) -> None:
         "embed my_cifs/ -o vectors.csv --space descriptor",
     )
     _add_source(embed)
-    embed.add_argument(
-        "-o",
-        "--output",
-        type=file_to_write(".csv", ".parquet"),
-        metavar="FILE",
-        required=True,
-        help=".csv with a column for each dimension, or .parquet with a column of vectors",
-    )
+    _add_table(embed, ".csv with a column for each dimension, or .parquet with a column of vectors")
     _add_model(embed)
     embed.add_argument(
         "--level", choices=("crystal", "site"), default="crystal", help="one vector for each crystal or for each site"
@@ -225,14 +223,7 @@ def _add_physics(add: _Add) -> None:
         "physics my_cifs/ -o physics.csv",
     )
     _add_source(physics)
-    physics.add_argument(
-        "-o",
-        "--output",
-        type=file_to_write(".csv", ".parquet"),
-        metavar="FILE",
-        required=True,
-        help=".csv or .parquet, with a column for each number",
-    )
+    _add_table(physics, ".csv or .parquet, with a column for each number")
     physics.add_argument(
         "--models", choices=("springs", "electrons"), nargs="+", help="which of the two models (default: both)"
     )

@@ -198,6 +198,11 @@ def gaps(energies: np.ndarray, n_electrons: float) -> tuple[float, float, float,
     return above.min() - below.max(), (above - below).min(), below.max(), above.min()
 
 
+def all_filled(energies: np.ndarray, n_electrons: float) -> bool:
+    """Whether the electrons fill all levels (Q, M), as those of a noble gas do in this basis."""
+    return n_electrons >= 2 * energies.shape[1] - 1e-6
+
+
 def occupations(above_fermi: np.ndarray) -> np.ndarray:
     """Electrons, 0 to 2, in levels this far above the Fermi level (eV)."""
     return 2 * expit(-above_fermi / SMEARING)
@@ -212,7 +217,7 @@ def fermi_level(energies: np.ndarray, weight: np.ndarray, n_electrons: float) ->
     if gap > 20 * SMEARING:
         return (top + bottom) / 2
 
-    if n_electrons >= 2 * energies.shape[1] - 1e-6:
+    if all_filled(energies, n_electrons):
         return energies.max() + 50 * SMEARING
 
     def surplus(level: float) -> float:

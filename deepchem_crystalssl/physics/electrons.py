@@ -13,7 +13,7 @@ from ..crystals.records import Crystal
 from .bands import Bands, bands_of
 from .columns import prepare
 from .density import DensityOfStates, checked_places, lines, places, site_names
-from .electron_columns import Hamiltonian, fermi_level, gaps, occupations, orbitals
+from .electron_columns import Hamiltonian, all_filled, fermi_level, gaps, occupations, orbitals
 
 if TYPE_CHECKING:
     from .density import Axes
@@ -57,7 +57,7 @@ class ElectronicStructure:
     electrons: np.ndarray
 
     def __repr__(self) -> str:
-        full = self.electrons.sum() >= 2 * self.energies.shape[1] - 1e-6
+        full = all_filled(self.energies, self.electrons.sum())
         gap = f"gap {self.gap:.2f} eV" if self.gap else "no empty level" if full else "a metal"
         return f"ElectronicStructure({self.crystal.reduced_formula}, {gap})"
 
