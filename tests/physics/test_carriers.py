@@ -92,3 +92,28 @@ def test_a_cell_of_one_atom_has_carriers():
     assert columns["localization of the highest modes"] == pytest.approx(1)
     assert columns["log mass of the highest modes (log u)"] == pytest.approx(np.log(63.546), rel=1e-5)
     assert columns["bond length of the highest modes (Å)"] == pytest.approx(3.615 / np.sqrt(2), rel=0.05)
+
+
+def test_shares_are_sums_over_modes_and_bonds(prototypes):
+    """Written out mode by mode and bond by bond, for quartz."""
+    quartz = next(crystal for crystal in prototypes if crystal.material_id == "A2B_hP9_152_c_a")
+    graph = bonded(primitive_cell(quartz)[0])
+    own = SiteParameters.of(graph)
+    springs = Springs(graph, own)
+    squared, modes = np.linalg.eigh(springs.at(np.zeros((1, 3)), real=True)[0])
+    frequency, bonds = springs.frequencies(squared), springs.bonds
+    of_sites, of_bonds = np.zeros(graph.num_nodes), np.zeros(len(bonds.length))
+    for k in np.flatnonzero(frequency > frequency.max() / 2):
+        weight = np.exp((frequency[k] / frequency.max() - 1) / 0.1) - np.exp(-5)
+        vector = modes[:, k].reshape(-1, 3)
+        of_sites += weight * (vector**2).sum(1)
+        moved = vector / np.sqrt(own.mass)[:, None]
+        for e, (i, j) in enumerate(zip(bonds.center, bonds.neighbor, strict=True)):
+            change, r = moved[j] - moved[i], bonds.direction[e]
+            tensor = springs.constants[e] * (0.97 * np.outer(r, r) + 0.03 * np.eye(3))
+            of_bonds[e] += weight * change @ tensor @ change
+    columns = of_crystal(quartz.to_structure())
+    expected = of_bonds @ bonds.length / of_bonds.sum()
+    assert columns["bond length of the highest modes (Å)"] == pytest.approx(expected, rel=1e-5)
+    shares = of_sites / of_sites.sum()
+    assert columns["localization of the highest modes"] == pytest.approx(shares @ shares, rel=1e-5)
