@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from ..models.embedding import Space
+from ..models.model_physics import answer_names
+from ..models.pretraining import CrystalSSLModel
 from ..nn.crystal_encoder import CrystalEncoder
 from ..nn.site_attributes import CELL_ATTRIBUTES, SITE_ATTRIBUTES
 
@@ -32,12 +34,12 @@ def chosen_layers(encoder: CrystalEncoder, layers: Sequence[int] | None) -> list
     return counted
 
 
-def crystal_labels(encoder: CrystalEncoder, name: str, layers: Sequence[int] | None, space: Space) -> list[str]:
+def crystal_labels(model: CrystalSSLModel, name: str, layers: Sequence[int] | None, space: Space) -> list[str]:
     """Return one name per column of the vectors of crystals.
 
     Parameters
     ----------
-    encoder : CrystalEncoder
+    model : CrystalSSLModel
     name : str
         Name of the model, with which every label begins.
     layers : sequence of int, optional
@@ -49,33 +51,39 @@ def crystal_labels(encoder: CrystalEncoder, name: str, layers: Sequence[int] | N
     -------
     list of str
     """
+    encoder, n_shared = model.descriptor_encoder, model.crystal_encoder.embedding_size
     if layers is not None:
         return _numbered(
             name, [f"layer {k} {statistic}" for k in layers for statistic in STATISTICS[:2]], encoder.width
         )
     if space in ("shared", "pattern"):
-        return _numbered(name, [space], encoder.embedding_size)
+        return _numbered(name, [space], n_shared)
     readout = _readout_labels(encoder, name)
-    return readout if space == "descriptor" else readout + _numbered(name, ["shared"], encoder.embedding_size)
+    if space == "descriptor":
+        return readout + [
+            f"{name} predicted {answer}" for answer in answer_names(encoder, "crystal", model.label_columns)
+        ]
+    return readout + _numbered(name, ["shared"], n_shared)
 
 
-def site_labels(encoder: CrystalEncoder, name: str, layers: Sequence[int] | None) -> list[str]:
+def site_labels(model: CrystalSSLModel, name: str, layers: Sequence[int] | None) -> list[str]:
     """Return one name per column of the vectors of sites.
 
     Without ``layers`` these are the site attributes, if the encoder shows them, and all layers; see
     :meth:`CrystalEncoder.describe_sites <deepchem_crystalssl.nn.crystal_encoder.CrystalEncoder.describe_sites>`.
     """
+    encoder = model.descriptor_encoder
     if layers is not None:
         return _numbered(name, [f"layer {k}" for k in layers], encoder.width)
     n_layers = len(encoder.convolutions) + 1
-    n_attributes = encoder.site_size - encoder.width * n_layers
-    attributes = [f"{name} {attribute}" for attribute in SITE_ATTRIBUTES[:n_attributes]]
-    return attributes + _numbered(name, [f"layer {k}" for k in range(n_layers)], encoder.width)
+    attributes = [f"{name} {attribute}" for attribute in SITE_ATTRIBUTES[: encoder.n_site_attributes]]
+    answers = [f"{name} predicted {answer}" for answer in answer_names(encoder, "site")]
+    return attributes + _numbered(name, [f"layer {k}" for k in range(n_layers)], encoder.width) + answers
 
 
-def pattern_labels(encoder: CrystalEncoder, name: str) -> list[str]:
+def pattern_labels(model: CrystalSSLModel, name: str) -> list[str]:
     """Return one name per column of the vectors of powder patterns."""
-    return _numbered(name, ["pattern"], encoder.embedding_size)
+    return _numbered(name, ["pattern"], model.crystal_encoder.embedding_size)
 
 
 def _numbered(name: str, blocks: Sequence[str], width: int) -> list[str]:

@@ -29,7 +29,7 @@ from ..errors import (
     counted,
 )
 from ..models.embedding import Space
-from ..models.model_physics import PHYSICS_BLOCKS, weighed_physics, without
+from ..models.model_physics import PHYSICS_BLOCKS, descriptor_blocks, weighed_physics, without
 from ..models.pretrained import DEFAULT, load_encoder
 from ..models.pretraining import CrystalSSLModel
 from ..physics.columns import column_names
@@ -126,9 +126,11 @@ class CrystalEmbedding(PretrainedFeaturizer):
 
     @property
     def blocks(self) -> list[str]:
-        """The block that each column belongs to: attributes, learned, and those of physics."""
-        encoder = self.model.crystal_encoder
-        labels = crystal_labels(encoder, self.model_name, chosen_layers(encoder, self.layers), self.space)
+        """The block that each column belongs to: attributes, learned, what is predicted, and those of physics."""
+        encoder = self.model.descriptor_encoder
+        if self.space == "descriptor" and self.layers is None:
+            return descriptor_blocks(encoder, self.physics)
+        labels = crystal_labels(self.model, self.model_name, chosen_layers(encoder, self.layers), self.space)
         n_attributes = 0 if encoder.attributes is None or "#" in labels[0] else encoder.attributes.size
         own = ["attributes"] * n_attributes + ["learned"] * (len(labels) - n_attributes)
         return own + list(PHYSICS_BLOCKS) * self.physics
@@ -141,8 +143,8 @@ class CrystalEmbedding(PretrainedFeaturizer):
 
     def feature_labels(self) -> list[str]:
         """Return one name per column: the model, the attribute or layer, and the number of the column within it."""
-        encoder = self.model.crystal_encoder
-        labels = crystal_labels(encoder, self.model_name, chosen_layers(encoder, self.layers), self.space)
+        encoder = self.model.descriptor_encoder
+        labels = crystal_labels(self.model, self.model_name, chosen_layers(encoder, self.layers), self.space)
         return labels + column_names() * self.physics
 
     def compute(self, entries: list, on_error: OnError, report: Report) -> np.ndarray:
@@ -151,7 +153,7 @@ class CrystalEmbedding(PretrainedFeaturizer):
         numbers = weighed_physics(crystals, "crystal", self.disorder, self.n_jobs) if self.physics else []
         vectors = self.model.embed(
             crystals,
-            layers=chosen_layers(self.model.crystal_encoder, self.layers),
+            layers=chosen_layers(self.model.descriptor_encoder, self.layers),
             space="shared" if self.layers is not None and self.space == "descriptor" else self.space,
             disorder=self.disorder,
             isolated_atoms=self.isolated_atoms,
@@ -235,8 +237,8 @@ class SiteEmbedding(PretrainedFeaturizer):
 
     def feature_labels(self) -> list[str]:
         """Return one name per column: the model, the attribute or layer, and the number of the column within it."""
-        encoder = self.model.crystal_encoder
-        labels = site_labels(encoder, self.model_name, chosen_layers(encoder, self.layers))
+        encoder = self.model.descriptor_encoder
+        labels = site_labels(self.model, self.model_name, chosen_layers(encoder, self.layers))
         return labels + column_names(level="site") * self.physics
 
     def compute(self, entries: list, on_error: OnError, report: Report) -> np.ndarray:
@@ -272,7 +274,7 @@ class SiteEmbedding(PretrainedFeaturizer):
         vectors = self.model.embed(
             ordered,
             "site",
-            chosen_layers(self.model.crystal_encoder, self.layers),
+            chosen_layers(self.model.descriptor_encoder, self.layers),
             space="descriptor" if self.layers is None else "shared",
             disorder=self.disorder,
             isolated_atoms=self.isolated_atoms,
@@ -338,7 +340,7 @@ class XRDEmbedding(PretrainedFeaturizer):
 
     def feature_labels(self) -> list[str]:
         """Return one name per column: the model and the number of the column."""
-        return pattern_labels(self.model.crystal_encoder, self.model_name)
+        return pattern_labels(self.model, self.model_name)
 
     def compute(self, entries: list, on_error: OnError, report: Report) -> np.ndarray:
         """Return the vectors of structures and of patterns (n_bins,), float32 (n_good, n_features)."""

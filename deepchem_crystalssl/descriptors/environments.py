@@ -157,7 +157,7 @@ def compare_layers(
                 "Concatenate the labels of all crystals in order.",
             )
     rows = []
-    for layer in range(len(model.crystal_encoder.convolutions) + 1):
+    for layer in range(len(model.descriptor_encoder.convolutions) + 1):
         vectors = model.embed(graphs, "site", [layer], progress=False)
         rows.append({name: variance_explained(vectors, values) for name, values in every.items()})
     return pd.DataFrame(rows).rename_axis("layer")

@@ -18,6 +18,7 @@ from ..errors import CrystalInputError, Report
 from ..nn.graph_batch import GraphBatch
 from ..nn.links import Engine
 from ..pretext.batch import Modality
+from .targets import PhysicsTargets
 
 
 class PretrainingBatch(NamedTuple):
@@ -33,12 +34,20 @@ class PretrainingBatch(NamedTuple):
         (B, n_bins), under the measurement conditions, if an objective uses patterns.
     ideal_patterns : Tensor or None
         (B, n_bins), without instrument and noise, if an objective uses those.
+    physics, site_physics : Tensor or None
+        (B, F) and (A, G), numbers of springs and tight binding, if an objective asks for them.
+    labels, label_weights : Tensor or None
+        (B, n_columns), if an objective learns from labels.
     """
 
     graphs: GraphBatch
     same: Tensor
     patterns: Tensor | None = None
     ideal_patterns: Tensor | None = None
+    physics: Tensor | None = None
+    site_physics: Tensor | None = None
+    labels: Tensor | None = None
+    label_weights: Tensor | None = None
 
 
 class PretrainingNetwork(nn.ModuleDict):
@@ -75,10 +84,21 @@ class BatchMaker:
     modalities: frozenset[Modality]
     engine: Engine
     left_out: Report = field(default_factory=Report)
+    physics: PhysicsTargets = field(default_factory=PhysicsTargets)
 
-    def __call__(self, graphs: Sequence[CrystalGraph], seed: int, device: torch.device | str) -> PretrainingBatch:
-        """Batch the graphs and simulate their patterns; the drawn conditions depend on the seed alone."""
+    def __call__(
+        self,
+        graphs: Sequence[CrystalGraph],
+        seed: int,
+        device: torch.device | str,
+        labels: tuple[Tensor, Tensor] | None = None,
+    ) -> PretrainingBatch:
+        """Batch the graphs and simulate their patterns; the drawn conditions depend on the seed alone.
+
+        ``labels`` are the values and weights of the graphs, (n, n_columns) each, if an objective learns from them.
+        """
         graphs, patterns, ideal = list(graphs), None, None
+        row = {id(graph): k for k, graph in enumerate(graphs)}
         if "patterns" in self.modalities:
             graphs, drawn = self.simulate(graphs, seed)
             patterns = torch.from_numpy(drawn).to(device)
@@ -86,7 +106,15 @@ class BatchMaker:
                 ideal = torch.from_numpy(try_patterns(graphs, self.grid)[0]).to(device)
         groups = torch.from_numpy(duplicate_groups(graphs)).to(device)
         same = groups[:, None] == groups
-        return PretrainingBatch(GraphBatch.from_graphs(graphs, self.engine).to(device), same, patterns, ideal)
+        inputs = PretrainingBatch(GraphBatch.from_graphs(graphs, self.engine).to(device), same, patterns, ideal)
+        if "model physics" in self.modalities:
+            numbers, of_sites = self.physics.get(graphs)
+            inputs = inputs._replace(physics=numbers.to(device), site_physics=of_sites.to(device))
+        if labels is not None:
+            kept = [row[id(graph)] for graph in graphs]
+            values, weights = (part[kept].to(device) for part in labels)
+            inputs = inputs._replace(labels=values, label_weights=weights)
+        return inputs
 
     def simulate(self, graphs: list[CrystalGraph], seed: int) -> tuple[list[CrystalGraph], np.ndarray]:
         """Patterns (n, n_bins) of the crystals that have one, and these crystals.

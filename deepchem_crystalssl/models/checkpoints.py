@@ -56,6 +56,8 @@ def current_config(config: dict[str, Any]) -> dict[str, Any]:
         config["conditions"] = config.pop("instrument")
     if "objectives" in config:
         config["objectives"] = [current_configuration(fields) for fields in config["objectives"]]
+    if config.get("descriptor_model"):
+        config["descriptor_model"] = current_config(config["descriptor_model"])
     return config
 
 
@@ -106,6 +108,8 @@ def arguments_of(config: dict[str, Any], source: str) -> dict[str, Any]:
         arguments = {name: config[name] for name in ("encoder", "xrd_encoder", *_GRAPHS)}
         arguments["objectives"] = [objective_from_configuration(fields) for fields in config["objectives"]]
         arguments["grid"] = XRDGrid(**config["grid"])
+        described = config.get("descriptor_model")
+        arguments["descriptor_model"] = described and arguments_of(described, source)
         arguments["conditions"] = config["conditions"] and MeasurementConditions.from_dict(config["conditions"])
     except (KeyError, TypeError) as error:
         raise _unreadable(source, error) from error

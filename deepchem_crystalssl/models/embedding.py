@@ -51,8 +51,13 @@ def embed_graphs(
     engine: Engine = "auto",
     device: torch.device | str = "cpu",
     space: Space = "shared",
+    shared: CrystalEncoder | None = None,
 ) -> np.ndarray:
-    """Compute the vectors of crystals or sites, float32; see :meth:`~deepchem_crystalssl.CrystalSSLModel.embed`."""
+    """Compute the vectors of crystals or sites, float32; see :meth:`~deepchem_crystalssl.CrystalSSLModel.embed`.
+
+    ``shared`` is the encoder of the part of similarity vectors that is compared with patterns, by default ``encoder``.
+    """
+    shared = encoder if shared is None else shared
     if level not in ("crystal", "site"):
         raise ValueError(f"level: {level!r}; must be 'crystal' or 'site'")
     depth = len(encoder.convolutions)
@@ -66,27 +71,38 @@ def embed_graphs(
     if space != "shared" and (layers is not None or (level == "site" and space != "descriptor")):
         raise ValueError(f"space: {space!r} goes with no layers=, and only 'shared' and 'descriptor' with level='site'")
     parts = []
-    with evaluation_mode(encoder), torch.inference_mode():
+    with evaluation_mode(encoder), evaluation_mode(shared), torch.inference_mode():
         for records in batches_of_sites(graphs, SITES_PER_BATCH):
             batch = GraphBatch.from_graphs(records, engine).to(device)
-            parts.append(_embed(encoder, batch, level, layers, space).float().cpu().numpy())
-    return np.concatenate(parts) if parts else np.empty((0, _size(encoder, level, layers, space)), np.float32)
+            parts.append(_embed(encoder, shared, batch, level, layers, space).float().cpu().numpy())
+    if parts:
+        return np.concatenate(parts)
+    return np.empty((0, _size(encoder, shared, level, layers, space)), np.float32)
 
 
-def _size(encoder: CrystalEncoder, level: Level, layers: Sequence[int] | None, space: Space) -> int:
+def _size(
+    encoder: CrystalEncoder, shared: CrystalEncoder, level: Level, layers: Sequence[int] | None, space: Space
+) -> int:
     if level == "crystal" and layers is None:
-        shared, readout = encoder.embedding_size, encoder.pooled_size
-        return {"shared": shared, "descriptor": readout, "similarity": readout + shared}[space]
+        sizes = {"shared": encoder.embedding_size, "descriptor": encoder.descriptor_size}
+        return sizes[space] if space in sizes else encoder.pooled_size + shared.embedding_size
     if space == "descriptor":
         return encoder.site_size
     return encoder.width * len([-1] if layers is None else layers) * (1 if level == "site" else 2)
 
 
 def _embed(
-    encoder: CrystalEncoder, batch: GraphBatch, level: Level, layers: Sequence[int] | None, space: Space
+    encoder: CrystalEncoder,
+    shared: CrystalEncoder,
+    batch: GraphBatch,
+    level: Level,
+    layers: Sequence[int] | None,
+    space: Space,
 ) -> Tensor:
     if level == "crystal" and layers is None:
-        return {"shared": encoder.forward, "descriptor": encoder.describe, "similarity": encoder.liken}[space](batch)
+        if space == "similarity":
+            return encoder.liken(batch, shared)
+        return {"shared": encoder.forward, "descriptor": encoder.describe}[space](batch)
     if space == "descriptor":
         return encoder.describe_sites(batch)
     sites = encoder.encode_sites(batch)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from hashlib import blake2b
 
 import numpy as np
 import torch
@@ -17,6 +16,7 @@ from ..nn.message_passing import GraphBatch
 from ..nn.negnn import KernelRegression
 from .embedding import SITES_PER_BATCH, batches_of_sites, evaluation_mode
 from .model_physics import site_physics
+from .targets import digest
 
 _FEWEST_FOR_KERNEL = 10
 
@@ -44,7 +44,7 @@ class SiteVectors:
 
     def get(self, graphs: Sequence[CrystalGraph], device: torch.device | str, remember: bool) -> Tensor:
         """Vectors of the sites of some crystals, (A, F), crystal after crystal; remembered in half precision."""
-        keys = [_digest(graph) for graph in graphs]
+        keys = [digest(graph) for graph in graphs]
         missing = {key: graph for key, graph in zip(keys, graphs, strict=True) if key not in self._known}
         found = dict(zip(missing, self._compute(list(missing.values()), device), strict=True)) if missing else {}
         if remember:
@@ -61,16 +61,6 @@ class SiteVectors:
                 numbers = torch.from_numpy(np.concatenate(site_physics(records)))
                 vectors = torch.cat([vectors, numbers.to(vectors)], dim=1)
             yield from vectors.cpu().half().split(batch.num_sites.tolist())
-
-
-def _digest(graph: CrystalGraph) -> bytes:
-    """Digest of the content of a graph."""
-    key = blake2b(digest_size=16)
-    species = graph.species
-    for values in (species.site, species.atomic_numbers, species.occupancy, graph.frac_coords, graph.lattice):
-        key.update(np.asarray(values).tobytes())
-    key.update(graph.distance.tobytes())
-    return key.digest()
 
 
 def rows_of_kernel(weights: Tensor, seed: int) -> tuple[np.ndarray, float]:

@@ -172,3 +172,60 @@ class LabelReader:
                 f"with n_classes={self.n_classes} the classes are the whole numbers 0 to {self.n_classes - 1}",
                 "Number the classes from 0 (sklearn.preprocessing.LabelEncoder does), or correct n_classes.",
             )
+
+
+@dataclass(frozen=True)
+class LabelColumns:
+    """Some columns of the labels of a data set, by their names.
+
+    Parameters
+    ----------
+    names : sequence of str
+        Columns that are read.
+    tasks : sequence of str
+        All columns of the data set, ``dataset.get_task_names()``.
+
+    Raises
+    ------
+    LabelError
+        If a column does not exist.
+    """
+
+    names: Sequence[str]
+    tasks: Sequence[Any]
+
+    def __post_init__(self) -> None:
+        missing = [name for name in self.names if name not in map(str, self.tasks)]
+        if missing:
+            raise LabelError(
+                missing[0],
+                "no such task in the data set",
+                "an objective learns from columns of the labels",
+                f"The data set has {', '.join(map(str, self.tasks)) or 'no labels'}.",
+            )
+
+    def read(self, y: Any, w: Any) -> tuple[Tensor, Tensor]:
+        """Values and weights of these columns, float32 (n, n_columns); 0 where a label is unknown."""
+        places = [list(map(str, self.tasks)).index(name) for name in self.names]
+        reader = LabelReader("regression", len(self.tasks), 2, "crystal")
+        try:
+            values, weights = reader.read(np.asarray(y, float), w)
+        except (TypeError, ValueError) as error:
+            raise LabelError("y", str(error), "labels are numbers", "Leave out columns of text.") from error
+        return values[:, places], weights[:, places]
+
+    def read_known(self, y: Any, w: Any) -> tuple[Tensor, Tensor]:
+        """The same of a whole data set.
+
+        Raises
+        ------
+        LabelError
+            Also if a column has no known label, or all of its labels are equal.
+        """
+        values, weights = self.read(y, w)
+        for name, column, weight in zip(self.names, values.T, weights.T, strict=True):
+            known = column[weight > 0]
+            if len(known) == 0 or bool((known == known[0]).all()):
+                value = "no known label" if len(known) == 0 else f"the same label {known[0]:g} everywhere"
+                raise LabelError(name, value, "a column to learn from has different labels", "Leave this column out.")
+        return values, weights

@@ -15,6 +15,7 @@ from ..nn.negnn import PHYSICS_WEIGHT
 from ..physics.columns import MODELS, Level, column_names, iterate_physics
 from ..physics.electron_columns import BAND_COLUMNS, EDGE_COLUMNS
 from ..physics.scales import standardized
+from ..pretext.answers import LABELS, PHYSICS
 from ..physics.spring_columns import ELASTICITY_COLUMNS, HIGHEST_MODE_COLUMNS, LOCAL_COLUMNS, VIBRATION_COLUMNS
 
 CRYSTAL_PHYSICS = len(column_names(MODELS))
@@ -33,6 +34,13 @@ PHYSICS_BLOCKS = tuple(
     for name in columns
 )
 """Block of each column, (89,)."""
+
+
+PREDICTED_BLOCKS = tuple(
+    "predicted electrons" if block in ("electrons", "band edges") else f"predicted {block}".replace("local ", "")
+    for block in PHYSICS_BLOCKS
+)
+"""Block of the prediction of each column; there are fewer of them than of the numbers themselves."""
 
 
 def crystal_physics(graphs: Sequence[CrystalGraph]) -> np.ndarray:
@@ -85,8 +93,23 @@ def without(left_out: Sequence[int], table: list[np.ndarray]) -> list[np.ndarray
     return [np.concatenate([table[0][:0], *(rows for k, rows in enumerate(table) if k not in lost)])]
 
 
-def blocks_of(encoder: CrystalEncoder) -> list[str]:
-    """Block of each column of the descriptor of crystals followed by :func:`crystal_physics`."""
+def answer_names(encoder: CrystalEncoder, level: Level, label_columns: Sequence[str] = ()) -> list[str]:
+    """Names of the numbers that an encoder predicts of a crystal or of a site, in the order of its answers."""
+    names: list[str] = []
+    for subject, size in (encoder.answers if level == "crystal" else encoder.site_answers).items():
+        known = {PHYSICS: column_names(MODELS, level), LABELS: list(label_columns)}.get(subject, [])
+        names += known if len(known) == size else [f"{subject} #{k}" for k in range(size)]
+    return names
+
+
+def descriptor_blocks(encoder: CrystalEncoder, physics: bool = False) -> list[str]:
+    """Block of each column of an encoder's descriptor: attributes, learned, and what is predicted, by subject.
+
+    With ``physics`` the numbers of :func:`crystal_physics` follow, and all of their predictions are one block.
+    """
     n_attributes = 0 if encoder.attributes is None else encoder.attributes.size
-    learned = ["learned"] * (encoder.pooled_size - n_attributes)
-    return ["attributes"] * n_attributes + learned + list(PHYSICS_BLOCKS)
+    blocks = ["attributes"] * n_attributes + ["learned"] * (encoder.pooled_size - n_attributes)
+    for subject, size in encoder.answers.items():
+        of_physics = subject == PHYSICS and size == CRYSTAL_PHYSICS and not physics
+        blocks += PREDICTED_BLOCKS if of_physics else [f"predicted {subject}"] * size
+    return blocks + list(PHYSICS_BLOCKS) * physics

@@ -20,7 +20,7 @@ from ..data.datasets import records_of
 from .embedding import embed_graphs, evaluation_mode
 from .folders import DEFAULT, open_folder
 from .frozen import SiteVectors, fit_kernel, rows_of_kernel
-from .model_physics import CRYSTAL_PHYSICS, SITE_PHYSICS, blocks_of, crystal_physics
+from .model_physics import CRYSTAL_PHYSICS, SITE_PHYSICS, crystal_physics, descriptor_blocks
 from .inputs import check_dataset, warn_of_other_graphs
 from .labels import LabelReader
 from .pretraining import CrystalSSLModel
@@ -159,8 +159,8 @@ class NEGNNModel(ScoredOnKnownLabels, ResumableModel):
         self.kernel_share, self.physics = kernel_share, physics
         self.layers, self.fine_tune, self.uncertainty, self.engine = layers, fine_tune, uncertainty, engine
         source = _opened(pretrained)
-        self._encoder_arguments = None if source is None else source.encoder_arguments
-        encoder = None if source is None else deepcopy(source.crystal_encoder)
+        self._encoder_arguments = None if source is None else source.descriptor_arguments
+        encoder = None if source is None else deepcopy(source.descriptor_encoder)
         if encoder is not None:
             check_layers(layers, len(encoder.convolutions))
         self._width, self._backbone, self._hidden, self._dropout = width, backbone, hidden, dropout
@@ -315,9 +315,9 @@ class NEGNNModel(ScoredOnKnownLabels, ResumableModel):
         graphs = list(compress(records_of(dataset), np.isin(np.arange(len(weights)), chosen)))
         assert self.encoder is not None
         x = embed_graphs(self.encoder, graphs, "crystal", None, self.engine, self.device, "descriptor")
-        systems, blocks = np.array([graph.chemical_system for graph in graphs]), None
-        if self.physics:
-            x, blocks = np.hstack([x, crystal_physics(graphs)]), blocks_of(self.encoder)
+        systems = np.array([graph.chemical_system for graph in graphs])
+        x = np.hstack([x, crystal_physics(graphs)]) if self.physics else x
+        blocks = descriptor_blocks(self.encoder, self.physics)
         fit_kernel(kernel, x, systems, labels[chosen], weights[chosen], self.kernel_share * share, blocks)
 
     def _all_labels(self, dataset: Dataset) -> tuple[Tensor, Tensor]:
@@ -447,4 +447,4 @@ def _columns(encoder: CrystalEncoder | None, layers: Sequence[int] | None, physi
     if encoder is None:
         return 0
     n_physics = SITE_PHYSICS + CRYSTAL_PHYSICS if physics else 0
-    return n_physics + (encoder.site_size if layers is None else encoder.width * len(layers))
+    return n_physics + encoder.n_inputs_of_network(layers)

@@ -16,31 +16,33 @@ from torch import Tensor, nn
 from .._names import renamed_arguments
 from .batches import BatchMaker, PretrainingBatch, PretrainingNetwork
 from .checkpoints import arguments_of
-from ..crystals.disorder import Disorder
-from ..errors import OnError, OptionError, Report
+from ..errors import OptionError, Report
 from ..diffraction.conditions import TRAINING, MeasurementConditions
-from ..crystals.neighbors import IsolatedAtoms
-from ..diffraction.grid import PowderPatterns, XRDGrid, on_grid
-from .embedding import Level, Space, embed_expected_patterns, embed_graphs, embed_patterns, evaluation_mode, usable_rows
+from ..diffraction.grid import XRDGrid
+from .embedding import embed_graphs, embed_patterns, evaluation_mode
 from ..crystals.duplicates import duplicate_groups
 from .folders import open_folder
-from .inputs import check_dataset, enumerate_model_graphs, note_positions
+from .inputs import check_dataset
+from .labels import LabelColumns
 from .log import validation_metrics
 from ..nn.crystal_encoder import CrystalEncoder
 from ..nn.links import Engine
+from ..nn.negnn import LabelScale
 from ..nn.xrd_encoder import XRDEncoder
 from .optimizers import FusedAdamW
 from .options import check_encoder, check_training, refuse_fine_tuning
 from ..pretext.batch import Modality, PretextBatch
-from ..pretext.objectives import Objective, needed_modalities
+from ..pretext.answers import Labels
+from ..pretext.objectives import Objective, needed_modalities, needed_of_encoder
 from ..pretext.presets import resolve_objectives
 from .resumable import ResumableModel
+from .vectors import GivesVectors
 
 _VALIDATION_SEED = 5
 
 
 @renamed_arguments(instrument="conditions")
-class CrystalSSLModel(ResumableModel):
+class CrystalSSLModel(GivesVectors, ResumableModel):
     """Self-supervised pretraining on crystals and their powder patterns, as a DeepChem model.
 
     One encoder maps the graph of a crystal to a vector. If the objectives ask for it, a second one maps its powder
@@ -71,6 +73,9 @@ class CrystalSSLModel(ResumableModel):
     conditions : MeasurementConditions, optional
         Ranges of instrument and sample effects; for every batch other values are drawn. By default those of the
         preset, or ideal patterns if it has none.
+    descriptor_model : CrystalSSLModel, optional
+        A trained model whose encoder describes crystals and sites in place of this one's: ``embed`` takes from it
+        everything that is not compared with patterns. It is not trained further.
     mixed_precision : bool
         Whether the pattern encoder and the heads compute in bfloat16. Sums over neighbours, losses and weights stay in
         single precision.
@@ -134,6 +139,7 @@ class CrystalSSLModel(ResumableModel):
         xrd_encoder: dict[str, Any] | None = None,
         grid: XRDGrid = XRDGrid(),
         conditions: MeasurementConditions | None = None,
+        descriptor_model: CrystalSSLModel | None = None,
         mixed_precision: bool = False,
         engine: Engine = "auto",
         max_gradient: float = 5.0,
@@ -143,7 +149,7 @@ class CrystalSSLModel(ResumableModel):
         refuse_fine_tuning(kwargs)
         preset = resolve_objectives(objectives)
         self.objectives = preset.objectives
-        self.encoder_arguments = {**preset.encoder, **(encoder or {})}
+        self.encoder_arguments = {**preset.encoder, **needed_of_encoder(preset.objectives), **(encoder or {})}
         self.xrd_encoder_arguments = {**preset.xrd_encoder, **(xrd_encoder or {})}
         check_encoder("encoder", self.encoder_arguments, CrystalEncoder)
         check_encoder("xrd_encoder", self.xrd_encoder_arguments, XRDEncoder)
@@ -159,8 +165,11 @@ class CrystalSSLModel(ResumableModel):
         if "ideal patterns" in self.modalities and conditions is None:
             rule = "an objective that compares measured with ideal patterns needs measurement conditions"
             raise OptionError("conditions", "None", rule, "Give MeasurementConditions.")
+        self.descriptor_model = descriptor_model
         self.mixed_precision = mixed_precision
         self.engine: Engine = engine
+        self._labels = next((o for o in self.objectives if isinstance(o, Labels)), None)
+        self.needs_labels = self._labels is not None
         self.batches = BatchMaker(self.xrd_grid, self.conditions, self.modalities, engine)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
@@ -179,6 +188,7 @@ class CrystalSSLModel(ResumableModel):
             xrd_encoder=self.xrd_encoder_arguments,
             grid=self.xrd_grid,
             conditions=self.conditions,
+            descriptor_model=self.descriptor_model and self.descriptor_model.untrained(seed),
             **self._graph_config(),
             engine=self.engine,
             seed=seed,
@@ -198,7 +208,10 @@ class CrystalSSLModel(ResumableModel):
         CheckpointError
             If the configuration is not one of this version.
         """
-        return cls(**{**arguments_of(config, source), **kwargs})
+        arguments = arguments_of(config, source)
+        if arguments["descriptor_model"] is not None:
+            arguments["descriptor_model"] = cls(**arguments["descriptor_model"])
+        return cls(**{**arguments, **kwargs})
 
     @classmethod
     def from_folder(cls, folder: str | Path, **kwargs: Any) -> CrystalSSLModel:
@@ -222,6 +235,22 @@ class CrystalSSLModel(ResumableModel):
     def crystal_encoder(self) -> CrystalEncoder:
         """The encoder of crystal graphs."""
         return cast(CrystalEncoder, self.components["crystal_encoder"])
+
+    @property
+    def label_columns(self) -> list[str]:
+        """Names of the labels that the encoder of descriptors was trained on, if it was."""
+        objectives = (self.descriptor_model or self).objectives
+        return [name for objective in objectives if isinstance(objective, Labels) for name in objective.columns]
+
+    @property
+    def descriptor_arguments(self) -> dict[str, Any]:
+        """Arguments of :attr:`descriptor_encoder`."""
+        return (self.descriptor_model or self).encoder_arguments
+
+    @property
+    def descriptor_encoder(self) -> CrystalEncoder:
+        """The encoder whose readout is the descriptor of crystals, and whose sites have vectors."""
+        return self.crystal_encoder if self.descriptor_model is None else self.descriptor_model.crystal_encoder
 
     @property
     def xrd_encoder(self) -> XRDEncoder | None:
@@ -251,6 +280,8 @@ class CrystalSSLModel(ResumableModel):
             )
         for objective in self.objectives:
             components[f"{objective.name}_head"] = objective.build_head(encoder)
+        if self.descriptor_model is not None:
+            components |= {f"descriptor_{name}": part for name, part in self.descriptor_model.components.items()}
         return components
 
     def build_model(self) -> nn.Module:
@@ -263,6 +294,32 @@ class CrystalSSLModel(ResumableModel):
     def left_out(self) -> Report:
         """Crystals that were left out of the training, and why."""
         return self.batches.left_out
+
+    def check_data(self, dataset: Dataset, item: str, least: int) -> None:
+        """Refuse data that are no crystal graphs, or lack the labels that an objective learns from."""
+        super().check_data(dataset, item, least)
+        if self._labels is not None:
+            self._columns = LabelColumns(self._labels.columns, dataset.get_task_names())
+            self._columns.read_known(dataset.y, dataset.w)
+
+    def prepare_fit(self, dataset: Dataset, first_step: int, nb_epoch: int) -> None:
+        """Learn the scale of the labels, if there are any, from the first data set."""
+        scale = self.components.get("labels_head")
+        if isinstance(scale, LabelScale) and not bool(scale.known):
+            scale.learn(*self._columns.read_known(dataset.y, dataset.w))
+
+    def save_checkpoint(self, max_checkpoints_to_keep: int = 5, model_dir: str | None = None) -> None:
+        """Save weights, optimizer, step, configuration, and the numbers of model physics computed so far."""
+        super().save_checkpoint(max_checkpoints_to_keep, model_dir)
+        if model_dir is None:
+            self.batches.physics.save(self.model_dir)
+
+    def restore(
+        self, components: list[str] | None = None, checkpoint: str | None = None, model_dir: str | None = None
+    ) -> None:
+        """Load a checkpoint, as every model of this package does, and the numbers that were computed before it."""
+        super().restore(components, checkpoint, model_dir)
+        self.batches.physics.load(model_dir or self.model_dir)
 
     def validate(self, dataset: Dataset) -> dict[str, float]:
         """Mean loss on crystals not trained on, and the quality of their vectors.
@@ -277,9 +334,10 @@ class CrystalSSLModel(ResumableModel):
         self.check_data(dataset, "dataset", self.min_batch)
         total, count = 0.0, 0
         with evaluation_mode(self.model), torch.no_grad():
-            for (X,), _, _ in self._without_padding(dataset.iterbatches(self.batch_size, deterministic=True), dataset):
+            for (X,), y, w in self._without_padding(dataset.iterbatches(self.batch_size, deterministic=True), dataset):
                 self.check_graphs(X)
-                losses = self._losses_of(self.batches(X, _VALIDATION_SEED, self.device), _VALIDATION_SEED)
+                labels = self._columns.read(y[0], w[0]) if self.needs_labels else None
+                losses = self._losses_of(self.batches(X, _VALIDATION_SEED, self.device, labels), _VALIDATION_SEED)
                 total, count = total + float(_sum(losses)) * len(X), count + len(X)
         graphs, patterns = list(dataset.X), None
         if self.needs_patterns:
@@ -289,9 +347,10 @@ class CrystalSSLModel(ResumableModel):
         return {"loss": total / max(count, 1)} | validation_metrics(vectors, patterns, duplicate_groups(graphs))
 
     def _prepare_batch(self, batch: tuple[Any, Any, Any]) -> tuple[PretrainingBatch, list, list]:
-        (X,), _, _ = batch
+        (X,), y, w = batch
         self.check_graphs(X)
-        return self.batches(X, self.step_seed, self.device), [], []
+        labels = self._columns.read(y[0], w[0]) if self.needs_labels and y else None
+        return self.batches(X, self.step_seed, self.device, labels), [], []
 
     def loss_func(self, inputs: PretrainingBatch, labels: Any, weights: Any) -> Tensor:
         """Sum of the losses of the objectives; labels and weights are ignored."""
@@ -310,6 +369,10 @@ class CrystalSSLModel(ResumableModel):
             ideal_patterns=inputs.ideal_patterns,
             mixed_precision=self.mixed_precision,
             views_alone="crystals" not in self.modalities,
+            physics=inputs.physics,
+            site_physics=inputs.site_physics,
+            labels=inputs.labels,
+            label_weights=inputs.label_weights,
         )
         return {o.name: o(batch, self.components[f"{o.name}_head"]) for o in self.objectives}
 
@@ -323,125 +386,14 @@ class CrystalSSLModel(ResumableModel):
             "xrd_encoder": self.xrd_encoder_arguments,
             "grid": asdict(self.xrd_grid),
             "conditions": self.conditions and asdict(self.conditions),
+            "descriptor_model": self.descriptor_model and self.descriptor_model.config,
             **self._graph_config(),
         }
-
-    # Use
-
-    def embed(
-        self,
-        structures: Any,
-        level: Level = "crystal",
-        layers: Sequence[int] | None = None,
-        *,
-        space: Space = "shared",
-        disorder: Disorder = "refuse",
-        isolated_atoms: IsolatedAtoms = "keep",
-        on_error: OnError = "raise",
-        report: Report | None = None,
-        n_threads: int | None = None,
-        progress: bool | None = None,
-    ) -> np.ndarray:
-        """Vectors of crystals, or of their sites.
-
-        Parameters
-        ----------
-        structures
-            A DeepChem data set of crystal graphs, or anything :func:`~deepchem_crystalssl.read_structures` reads. A
-            :class:`~deepchem_crystalssl.CrystalGraph` enters with the edges it has; the graphs of other crystals are
-            made as those of the training were (``cutoff``, ``max_neighbors``).
-        level : {"crystal", "site"}
-            One vector per crystal, or one per site.
-        layers : sequence of int, optional
-            Layers whose vectors are joined. Layer 0 depends on the element alone, layer k on what lies within k edges.
-            By default the crystal vector of the chosen space, and the last layer for sites. Layers of a crystal are
-            read out by mean and standard deviation over its sites.
-        space : {"shared", "pattern", "descriptor", "similarity"}
-            What the vector of a crystal is meant for:
-
-            * ``"shared"``: comparison with vectors of patterns (:meth:`embed_xrd`),
-            * ``"pattern"``: the same, more surely; the mean vector of the crystal's own simulated patterns,
-            * ``"descriptor"``: regression of properties; the columns are scaled for Manhattan distances. For sites
-              these are their attributes and all layers,
-            * ``"similarity"``: search for similar crystals, by cosine or Euclidean distance.
-        disorder, isolated_atoms, on_error, report, n_threads, progress
-            As in :func:`~deepchem_crystalssl.structures_to_graphs`; the first two for the graphs that are made here.
-
-        Returns
-        -------
-        numpy.ndarray
-            float32, in the order of the source, without the items left out: (n, F), or for sites (sum of N, F).
-
-        Raises
-        ------
-        GraphMismatchError
-            If a finished graph was made with another cutoff or number of neighbours than those of the training.
-        CrystalInputError
-            The typed error of the first bad item, if ``on_error`` is "raise".
-        ValueError
-            If level, layers and space do not go together.
-        """
-        report = Report() if report is None else report
-        of_patterns = space == "pattern" and level == "crystal" and layers is None
-        positions: list[int] = []
-        found = enumerate_model_graphs(
-            structures, self.graph_options, on_error, report, edges=not of_patterns,
-            disorder=disorder, isolated_atoms=isolated_atoms, n_threads=n_threads, progress=progress,
-        )  # fmt: skip
-        graphs = note_positions(found, positions)
-        if of_patterns:
-            vectors, errors = embed_expected_patterns(self._pattern_encoder(), graphs, self.xrd_grid, self.device)
-            with report.job(on_error):
-                for position, error in zip(positions, errors, strict=True):
-                    if error is not None:
-                        report.handle(error, on_error, position)
-        else:
-            vectors = embed_graphs(self.crystal_encoder, graphs, level, layers, self.engine, self.device, space)
-        report.log()
-        return vectors
 
     def predict_embedding(self, dataset: Dataset) -> np.ndarray:
         """Vectors of the crystals of a data set, as :meth:`embed` gives them: float32 (n, embedding_size)."""
         check_dataset(dataset)
         return self.embed(dataset, progress=False)
-
-    def embed_xrd(
-        self, patterns: Any, progress: bool | None = None, *, grid: XRDGrid | None = None,
-        on_error: OnError = "raise", report: Report | None = None,
-    ) -> np.ndarray:  # fmt: skip
-        """Vectors of powder patterns.
-
-        Parameters
-        ----------
-        patterns : PowderPatterns or array-like, (n, n_bins) or (n_bins,)
-            On ``xrd_grid``, the grid of the model, normalised to their maximum, as
-            :func:`~deepchem_crystalssl.simulate_xrd` and :func:`~deepchem_crystalssl.prepare_measured_pattern` return
-            them.
-        grid : XRDGrid, optional
-            The grid on which a plain array lies, which does not say so itself.
-        on_error, report, progress
-            As in :meth:`embed`.
-
-        Returns
-        -------
-        numpy.ndarray
-            float32 (n, embedding_size), without the patterns left out.
-
-        Raises
-        ------
-        GridError
-            If the patterns lie on another grid than that of the model.
-        CountsError
-            If intensities are NaN, infinite, negative or all zero, and ``on_error`` is "raise".
-        """
-        encoder = self._pattern_encoder()
-        rows = np.atleast_2d(on_grid(patterns if grid is None else PowderPatterns(patterns, grid), self.xrd_grid))
-        return embed_patterns(encoder, usable_rows(rows, on_error, report), self.device, progress)
-
-    def _pattern_encoder(self) -> XRDEncoder:
-        if self.xrd_encoder is None:
-            raise ValueError("objectives: none of them trains a pattern encoder; train with 'joint' or 'suzuki2022'")
-        return self.xrd_encoder
 
 
 def _sum(losses: Mapping[str, Tensor]) -> Tensor:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 import torch
@@ -21,8 +21,12 @@ from .structure_factor import StructureFactorReadout
 Readout = Literal["mean", "means", "mean_std"]
 LEARNED_SHARE = 0.15
 """Weight of the learned columns relative to the attributes in a descriptor."""
+ANSWER_WEIGHT = 1.0
+"""Weight of an answer of the encoder in a descriptor, in standard deviations; an attribute has about 1."""
 SHARED_SHARE = 0.5
 """Length of the vector shared with patterns, relative to the readout, in a vector for similarity."""
+_NOISE_LEVELS = 2  # displacement and strain
+_ANSWER_WIDTH = 256
 _SLOW = 0.01  # momentum of the scale of a descriptor, which is an average over about a hundred batches
 
 
@@ -54,6 +58,11 @@ class CrystalEncoder(nn.Module):
         All columns of the readout are then standardised.
     unit_length : bool
         Whether crystal vectors are normalised to length 1; in the paper they are not.
+    conditioned : bool
+        Whether the encoder can be told of a crystal in advance (:meth:`recall`), for self-conditioned denoising.
+    answers, site_answers : dict from str to int
+        How many numbers of a crystal, and of a site, the encoder predicts from what it has learned, by subject, for
+        example ``{"model physics": 89}``. An objective trains them; they are columns of the descriptor.
 
     Examples
     --------
@@ -78,6 +87,9 @@ class CrystalEncoder(nn.Module):
         bond_relative: bool = False,
         attributes: bool = False,
         unit_length: bool = True,
+        conditioned: bool = False,
+        answers: Mapping[str, int] | None = None,
+        site_answers: Mapping[str, int] | None = None,
     ):
         super().__init__()
         self.width = width
@@ -101,19 +113,36 @@ class CrystalEncoder(nn.Module):
         self.long_range = StructureFactorReadout(width) if long_range else None
         n_shells = self.long_range.size if self.long_range is not None else 0
         self.head = mlp(head_widths(self.pooled_size + n_shells, hidden, embedding_size))
+        n_learned = self.pooled_size - (self.attributes.size if self.attributes is not None else 0)
+        self.memory = mlp([n_learned + _NOISE_LEVELS, width, width]) if conditioned else None
+        self.answers, self.site_answers = dict(answers or {}), dict(site_answers or {})
+        layers = width * (n_layers + 1)
+        n_inputs = {False: self.pooled_size, True: layers + (len(SITE_ATTRIBUTES) if attributes else 0)}
+        self.answer_heads = nn.ModuleDict(
+            {
+                _component(subject, of_sites): mlp([n_inputs[of_sites], _ANSWER_WIDTH, size])
+                for of_sites, sizes in ((False, self.answers), (True, self.site_answers))
+                for subject, size in sizes.items()
+            }
+        )
 
     def _load_from_state_dict(self, state_dict: dict[str, Tensor], prefix: str, *args: Any) -> None:
         """Take the mask token under the name it had in earlier weights, too."""
         take_renamed(state_dict, prefix, "hidden_element", "mask_token")
         super()._load_from_state_dict(state_dict, prefix, *args)
 
-    def encode_sites(self, batch: GraphBatch) -> list[Tensor]:
-        """Site vectors after each layer, (A, width) each; the first depends on element and attributes alone."""
+    def encode_sites(self, batch: GraphBatch, told: Tensor | None = None) -> list[Tensor]:
+        """Site vectors after each layer, (A, width) each; the first depends on element and attributes alone.
+
+        ``told`` is what the sites of each crystal know in advance, (B, width), as :meth:`recall` gives it.
+        """
         sites = sum_species(batch, self.embed_elements(self.element_features))
         if batch.masked_sites is not None:
             sites = torch.where(batch.masked_sites[:, None], self.mask_token, sites)
         if self.attributes is not None:
             sites = sites + self.embed_attributes(self.scale_attributes(site_attributes(batch)))
+        if told is not None:
+            sites = sites + told[batch.crystal]
         if self.bond_relative:
             batch = counted_from_single_bonds(batch)
         layers = [sites]
@@ -134,6 +163,45 @@ class CrystalEncoder(nn.Module):
             return learned
         return self.standardize(torch.cat([self.attributes(batch), learned], dim=1))
 
+    def recall(self, pooled: Tensor, noise: Tensor) -> Tensor:
+        """What the sites of a displaced crystal are told, (B, width): its clean readout, and how large the noise is.
+
+        Only the learned columns of the readout are told, so that they have to hold what is worth telling.
+
+        Parameters
+        ----------
+        pooled : Tensor
+            (B, pooled_size), the readout of the clean crystal; zeros where nothing is told of it.
+        noise : Tensor
+            (B, 2), the levels of the displacement and of the strain.
+        """
+        if self.memory is None:
+            raise ValueError("conditioned: False; denoising needs an encoder with conditioned=True")
+        return self.memory(torch.cat([self._blocks(pooled)[1], noise], dim=1))
+
+    def answer(self, pooled: Tensor, subject: str) -> Tensor:
+        """Numbers of each crystal that the encoder predicts, (B, n), from the readout over sites."""
+        return self.answer_heads[_component(subject, False)](pooled)
+
+    def answer_sites(self, batch: GraphBatch, layers: list[Tensor], subject: str) -> Tensor:
+        """Numbers of each site that the encoder predicts, (A, n), from the site vectors of all layers."""
+        return self.answer_heads[_component(subject, True)](self._site_columns(batch, layers))
+
+    def all_answers(self, pooled: Tensor) -> Tensor:
+        """The answers on all subjects, (B, n_answers)."""
+        return torch.cat([pooled[:, :0], *(self.answer(pooled, subject) for subject in self.answers)], dim=1)
+
+    def all_site_answers(self, batch: GraphBatch, layers: list[Tensor]) -> Tensor:
+        """The answers on all subjects of sites, (A, n)."""
+        found = [self.answer_sites(batch, layers, subject) for subject in self.site_answers]
+        return torch.cat([layers[0][:, :0], *found], dim=1)
+
+    def _site_columns(self, batch: GraphBatch, layers: list[Tensor]) -> Tensor:
+        """Attributes and the vectors of all layers, (A, F), in standard deviations where these are known."""
+        if self.attributes is None:
+            return torch.cat(layers, dim=1)
+        return torch.cat([self.scale_attributes(site_attributes(batch)), *layers], dim=1)
+
     def add_long_range(self, batch: GraphBatch, layers: list[Tensor], pooled: Tensor) -> Tensor:
         """The input of the head: the readout over sites and, if there is one, the readout of long-range order."""
         return pooled if self.long_range is None else torch.cat([pooled, self.long_range(batch, layers[-1])], dim=1)
@@ -144,57 +212,90 @@ class CrystalEncoder(nn.Module):
         return self.project(self.add_long_range(batch, layers, self.pool(batch, layers)))
 
     @property
+    def descriptor_size(self) -> int:
+        """Columns of :meth:`describe`."""
+        return self.pooled_size + sum(self.answers.values())
+
+    @property
     def site_size(self) -> int:
         """Columns of :meth:`describe_sites`."""
-        known = len(SITE_ATTRIBUTES) if self.attributes is not None and self.readout == "means" else 0
-        return known + self.width * (len(self.convolutions) + 1)
+        return self.n_site_attributes + self.width * (len(self.convolutions) + 1) + sum(self.site_answers.values())
+
+    @property
+    def n_site_attributes(self) -> int:
+        """Attributes among the columns of :meth:`describe_sites`."""
+        return len(SITE_ATTRIBUTES) if self.attributes is not None and self.readout == "means" else 0
 
     def describe(self, batch: GraphBatch) -> Tensor:
-        """The descriptor of each crystal, (B, pooled_size): its readout, with blocks weighted for Manhattan distances.
+        """The descriptor of each crystal, (B, descriptor_size), with blocks weighted for Manhattan distances.
 
-        All learned columns together weigh ``LEARNED_SHARE`` times as much as all attributes.
+        It is the readout, followed by the encoder's answers. All learned columns together weigh ``LEARNED_SHARE`` times
+        as much as all attributes; an answer weighs ``ANSWER_WEIGHT`` times as much as an attribute.
         """
         pooled = self.pool(batch, self.encode_sites(batch))
+        answers = ANSWER_WEIGHT * self.all_answers(pooled)
         if self.attributes is None:
-            return pooled
+            return torch.cat([pooled, answers], dim=1)
         known, learned = self._blocks(pooled)
-        return torch.cat([known, learned * (LEARNED_SHARE * known.shape[1] / learned.shape[1])], dim=1)
+        return torch.cat([known, learned * (LEARNED_SHARE * known.shape[1] / learned.shape[1]), answers], dim=1)
 
     def describe_sites(self, batch: GraphBatch) -> Tensor:
-        """The descriptor of each site: attributes and vectors after each layer, weighted as in :meth:`describe`."""
-        sites = self.standardized_sites(batch)
-        n_known = self.site_size - self.width * (len(self.convolutions) + 1)
-        if not n_known:
-            return sites
-        known, learned = sites.split([n_known, sites.shape[1] - n_known], dim=1)
-        return torch.cat([known, learned * (LEARNED_SHARE * known.shape[1] / learned.shape[1])], dim=1)
+        """The descriptor of each site, weighted as in :meth:`describe`: attributes, vectors of all layers, answers."""
+        layers = self.encode_sites(batch)
+        known, learned = self._standardized_sites(batch, layers)
+        if known.shape[1]:
+            learned = learned * (LEARNED_SHARE * known.shape[1] / learned.shape[1])
+        return torch.cat([known, learned, ANSWER_WEIGHT * self.all_site_answers(batch, layers)], dim=1)
 
     def standardized_sites(self, batch: GraphBatch, layers: Sequence[int] | None = None) -> Tensor:
-        """Attributes and the vectors after each layer, or the vectors after chosen layers alone, (A, F).
+        """What a network is told of each site, (A, F), in standard deviations.
 
-        If the encoder has attributes, columns are divided by their standard deviations: over sites for the attributes,
-        over crystals for the learned columns.
+        These are the attributes and the vectors after each layer, or the vectors after chosen layers alone; then the
+        encoder's answers for the site and for its crystal. Attributes are divided by their standard deviation over
+        sites, learned columns by theirs over crystals, if the encoder has attributes.
         """
-        sites = self.encode_sites(batch)
-        if self.attributes is None or self.readout != "means":
-            return torch.cat(sites if layers is None else [sites[k] for k in layers], dim=1)
-        learned = _standardized(torch.cat(sites, dim=1), self.standardize, self.width * len(sites))
+        found = self.encode_sites(batch)
+        known, learned = self._standardized_sites(batch, found)
         if layers is not None:
             blocks = learned.split(self.width, dim=1)
-            return torch.cat([blocks[k] for k in layers], dim=1)
-        return torch.cat([_standardized(site_attributes(batch), self.scale_attributes), learned], dim=1)
+            known, learned = known[:, :0], torch.cat([blocks[k] for k in layers], dim=1)
+        answers = [self.all_site_answers(batch, found)]
+        if self.answers:
+            answers.append(self.all_answers(self.pool(batch, found))[batch.crystal])
+        return torch.cat([known, learned, *answers], dim=1)
 
-    def liken(self, batch: GraphBatch) -> Tensor:
+    def _standardized_sites(self, batch: GraphBatch, layers: list[Tensor]) -> tuple[Tensor, Tensor]:
+        """Attributes, (A, 0) if there are none, and the vectors of all layers."""
+        learned = torch.cat(layers, dim=1)
+        if not self.n_site_attributes:
+            return learned[:, :0], learned
+        learned = _standardized(learned, self.standardize, learned.shape[1])
+        return _standardized(site_attributes(batch), self.scale_attributes), learned
+
+    def n_inputs_of_network(self, layers: Sequence[int] | None = None) -> int:
+        """Columns of :meth:`standardized_sites`."""
+        n_answers = sum(self.answers.values()) + sum(self.site_answers.values())
+        if layers is not None:
+            return self.width * len(layers) + n_answers
+        return self.site_size + sum(self.answers.values())
+
+    def liken(self, batch: GraphBatch, shared_encoder: CrystalEncoder | None = None) -> Tensor:
         """Unit vectors whose cosine measures the similarity of crystals, (B, pooled_size + embedding_size).
 
         They join the readout, in which attributes and learned columns have equal weight, and, with ``SHARED_SHARE`` of
-        its length, the vector in the space shared with patterns, which depends on long-range order.
+        its length, the vector in the space shared with patterns, which depends on long-range order; another encoder
+        may give the latter.
         """
         layers = self.encode_sites(batch)
         pooled = self.pool(batch, layers)
-        shared = F.normalize(self.project(self.add_long_range(batch, layers, pooled)), dim=1)
+        if shared_encoder is None or shared_encoder is self:
+            shared = self.project(self.add_long_range(batch, layers, pooled))
+        else:
+            shared = shared_encoder(batch)
         blocks = torch.cat([block / max(1, block.shape[1]) ** 0.5 for block in self._blocks(pooled)], dim=1)
-        return F.normalize(torch.cat([F.normalize(blocks, dim=1), SHARED_SHARE * shared], dim=1), dim=1)
+        return F.normalize(
+            torch.cat([F.normalize(blocks, dim=1), SHARED_SHARE * F.normalize(shared, dim=1)], dim=1), dim=1
+        )
 
     def _blocks(self, pooled: Tensor) -> tuple[Tensor, Tensor]:
         """The attributes and the learned columns of a readout."""
@@ -206,6 +307,11 @@ class CrystalEncoder(nn.Module):
         """From the input of the head into the space shared with patterns, (B, embedding_size)."""
         vectors = self.head(seen).float()
         return F.normalize(vectors, dim=1) if self.unit_length else vectors
+
+
+def _component(subject: str, of_sites: bool) -> str:
+    """Name of the module that answers on a subject."""
+    return f"{'sites' if of_sites else 'crystal'} {subject}".replace(" ", "_").replace(".", "_")
 
 
 def _standardized(values: Tensor, norm: BatchRenorm, n_last: int = 0) -> Tensor:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from contextlib import nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Literal
 
@@ -14,9 +14,12 @@ from ..nn.crystal_encoder import CrystalEncoder
 from ..nn.graph_batch import GraphBatch
 from ..nn.normalization import statistics_kept
 from ..nn.xrd_encoder import XRDEncoder
+from .noise import Noise, NoisedCrystals, add_noise
 
-Modality = Literal["crystals", "patterns", "ideal patterns"]
-"""What an objective compares: structures, patterns as they would be measured, patterns without such effects."""
+Compared = Literal["crystals", "patterns", "ideal patterns"]
+"""What has a vector: structures, patterns as they would be measured, patterns without such effects."""
+Modality = Literal["crystals", "patterns", "ideal patterns", "model physics", "labels"]
+"""What an objective needs of a batch: vectors, or numbers that the encoder shall predict."""
 
 
 @dataclass(frozen=True)
@@ -35,6 +38,10 @@ class PretextBatch:
         Source of all random numbers.
     mixed_precision : bool
         Whether the pattern encoder and the head of the crystal encoder compute in bfloat16.
+    physics, site_physics : Tensor or None
+        (B, F) and (A, G), standardised numbers of springs and tight binding, NaN where there are none.
+    labels, label_weights : Tensor or None
+        (B, n_columns), and 0 where a label is not known.
     views_alone : bool
         Whether no objective uses the whole crystals, but only masked or displaced views of them.
     """
@@ -48,6 +55,11 @@ class PretextBatch:
     ideal_patterns: Tensor | None = None
     mixed_precision: bool = False
     views_alone: bool = True
+    physics: Tensor | None = None
+    site_physics: Tensor | None = None
+    labels: Tensor | None = None
+    label_weights: Tensor | None = None
+    _noised: dict[Noise, tuple[NoisedCrystals, Tensor]] = field(default_factory=dict, repr=False)
 
     @cached_property
     def site_layers(self) -> list[Tensor]:
@@ -62,6 +74,15 @@ class PretextBatch:
         """
         with nullcontext() if self.views_alone else statistics_kept(self.crystal_encoder):
             return self.crystal_encoder.encode_sites(view)[-1]
+
+    def noised(self, noise: Noise) -> tuple[NoisedCrystals, Tensor]:
+        """The crystals with noise, and their site vectors of the last layer, (A, width); drawn and read once."""
+        if noise not in self._noised:
+            drawn = add_noise(self.graphs, noise, self.generator)
+            told = self.crystal_encoder.recall(drawn.remembered * self.pooled, drawn.level)
+            with statistics_kept(self.crystal_encoder):
+                self._noised[noise] = drawn, self.crystal_encoder.encode_sites(drawn.view, told)[-1]
+        return self._noised[noise]
 
     @cached_property
     def pooled(self) -> Tensor:
@@ -86,7 +107,7 @@ class PretextBatch:
         """Vectors of the ideal patterns (B, F)."""
         return self._encode_patterns(self.ideal_patterns)
 
-    def vectors(self, modality: Modality) -> Tensor:
+    def vectors(self, modality: Compared) -> Tensor:
         """Vectors of one modality, (B, F)."""
         if modality == "crystals":
             return self.crystal

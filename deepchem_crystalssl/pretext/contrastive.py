@@ -12,7 +12,7 @@ from ..nn.crystal_encoder import CrystalEncoder
 from ..nn.layers import mlp
 from ..nn.message_passing import mean_over_sites
 from .._names import renamed_arguments
-from .batch import Modality, PretextBatch
+from .batch import Compared, Modality, PretextBatch
 from .losses import barlow_twins_loss, bidirectional_triplet_loss, info_nce_loss, nt_xent_loss
 from .views import random_view
 
@@ -87,13 +87,13 @@ class InfoNCE:
     'patterns_ideal_patterns_infonce'
     """
 
-    modalities: tuple[Modality, Modality] = ("crystals", "patterns")
+    modalities: tuple[Compared, Compared] = ("crystals", "patterns")
     temperature: float = 0.05
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "modalities", tuple(self.modalities))  # configurations hold lists
-        if len(set(self.modalities)) != 2 or not set(self.modalities) <= set(get_args(Modality)):
-            raise ValueError(f"modalities: {self.modalities}; must be two of {', '.join(get_args(Modality))}")
+        if len(set(self.modalities)) != 2 or not set(self.modalities) <= set(get_args(Compared)):
+            raise ValueError(f"modalities: {self.modalities}; must be two of {', '.join(get_args(Compared))}")
 
     @property
     def name(self) -> str:

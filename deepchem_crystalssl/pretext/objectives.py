@@ -13,8 +13,10 @@ from torch import Tensor, nn
 
 from ..nn.crystal_encoder import CrystalEncoder
 from .._names import renamed_names, warn_of_new_name
+from .answers import Labels, ModelPhysics
 from .batch import Modality, PretextBatch
 from .contrastive import BarlowTwins, CrystalXRDTriplet, InfoNCE, TwoViews
+from .denoising import DenoisedCell, DenoisedSites
 from .descriptors import BondValences, Descriptors, SiteDescriptors
 from .reconstruction import DenoisedDistances, MaskedSites
 
@@ -49,6 +51,10 @@ OBJECTIVES: dict[str, Callable[..., Objective]] = {
         TwoViews,
         BarlowTwins,
         DenoisedDistances,
+        DenoisedSites,
+        DenoisedCell,
+        ModelPhysics,
+        Labels,
         Descriptors,
         SiteDescriptors,
         BondValences,
@@ -67,6 +73,15 @@ def needed_modalities(objectives: Iterable[Objective]) -> frozenset[Modality]:
         else:
             needed.update(objective.modalities)
     return frozenset(needed | {"patterns"} if "ideal patterns" in needed else needed)
+
+
+def needed_of_encoder(objectives: Iterable[Objective]) -> dict[str, Any]:
+    """Arguments of the crystal encoder that some objectives need."""
+    needed: dict[str, Any] = {}
+    for objective in objectives:
+        for name, value in getattr(objective, "encoder_needs", {}).items():
+            needed[name] = {**needed.get(name, {}), **value} if isinstance(value, dict) else value
+    return needed
 
 
 # Configurations

@@ -41,6 +41,8 @@ class MaskedSites:
         Mask and predict distances too.
     crystals : float
         Fraction of the batch's crystals that are masked; each costs a second pass through the encoder.
+    weight : float
+        Factor of the loss.
     """
 
     mask_rate: float = 0.15
@@ -48,6 +50,7 @@ class MaskedSites:
     edges: bool = True
     crystals: float = 1.0
     name: str = "masked_sites"
+    weight: float = 1.0
     modalities: ClassVar[frozenset[Modality]] = frozenset()
 
     def build_head(self, crystal_encoder: CrystalEncoder) -> nn.Module:
@@ -79,9 +82,10 @@ class MaskedSites:
     def __call__(self, batch: PretextBatch, head: Any) -> Tensor:
         """Sum of the cross-entropies."""
         answers = self.losses(batch, head)
-        return torch.stack(
-            [F.cross_entropy(logits, target) for logits, target in answers.values() if len(target)]
-        ).sum()
+        return (
+            self.weight
+            * torch.stack([F.cross_entropy(logits, target) for logits, target in answers.values() if len(target)]).sum()
+        )
 
 
 @renamed_arguments(looks_at="modalities")

@@ -112,4 +112,35 @@ def displaced(batch: GraphBatch, sigma: float, generator: torch.Generator) -> tu
     return replace(batch, distance=batch.distance + change), change
 
 
+def noised(batch: GraphBatch, shift: Tensor, strain: Tensor) -> GraphBatch:
+    """A view in which every site is displaced and then the whole crystal is strained.
+
+    The edges are those of the batch, so that whole shells stay whole and edges do not tell where a site was;
+    distances, directions and volumes are those of the new positions.
+
+    Parameters
+    ----------
+    batch : GraphBatch
+    shift : Tensor
+        (A, 3), displacement of each site, Å.
+    strain : Tensor
+        (B, 3, 3), symmetric.
+    """
+    assert batch.lattice is not None and batch.frac_coords is not None
+    assert batch.image is not None and batch.volume is not None
+    inverse = torch.linalg.inv(batch.lattice)
+    moved = batch.frac_coords + torch.einsum("na,nab->nb", shift, inverse[batch.crystal])
+    stretched = torch.eye(3, device=strain.device) + strain
+    lattice = batch.lattice @ stretched
+    along = batch.image.to(moved.dtype) + moved[batch.neighbor] - moved[batch.center]
+    vectors = torch.einsum("na,nab->nb", along, lattice[batch.crystal[batch.center]])
+    distance = vectors.norm(dim=1).clamp(min=_NEAREST)
+    volume = batch.volume * torch.linalg.det(stretched)
+    return replace(batch, frac_coords=moved, lattice=lattice, distance=distance, volume=volume)
+
+
+_NEAREST = 0.3
+"""Where noise makes two atoms meet, they are taken to be this far apart, Å."""
+
+
 __getattr__ = renamed_names(__name__, {"hide": masked})

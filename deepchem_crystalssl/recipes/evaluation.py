@@ -121,8 +121,10 @@ def _recalls(
 
 def _probes(model: CrystalSSLModel, known: _Known) -> pd.DataFrame:
     """Errors of labels that are predicted from the vectors of all layers."""
-    layers = list(range(len(model.crystal_encoder.convolutions) + 1))
-    pooled = embed_graphs(model.crystal_encoder, known.graphs, layers=layers, engine=model.engine, device=model.device)
+    layers = list(range(len(model.descriptor_encoder.convolutions) + 1))
+    pooled = embed_graphs(
+        model.descriptor_encoder, known.graphs, layers=layers, engine=model.engine, device=model.device
+    )
     rows = {}
     for name, values in known.labels.items():
         labelled = np.isfinite(values)
