@@ -178,6 +178,8 @@ class CheckpointedModel(ModularTorchModel, ABC):
     def take_over(self, states: Mapping[str, Any], names: Iterable[str], source: str) -> None:
         """Load the weights of these components, each a state dict; ``source`` is what an error names."""
         for name in names:
+            if name in self.components and not self.components[name].state_dict():
+                continue  # a head without weights leaves nothing in a file
             if name not in states or name not in self.components:
                 both = ", ".join(known for known in self.components if known in states)
                 raise CheckpointError(source, f"no component {name!r}", remedy=f"Both have {both or 'none'}.")

@@ -149,7 +149,7 @@ class CrystalSSLModel(GivesVectors, ResumableModel):
         refuse_fine_tuning(kwargs)
         preset = resolve_objectives(objectives)
         self.objectives = preset.objectives
-        self.encoder_arguments = {**preset.encoder, **needed_of_encoder(preset.objectives), **(encoder or {})}
+        self.encoder_arguments = {**preset.encoder, **(encoder or {}), **needed_of_encoder(preset.objectives)}
         self.xrd_encoder_arguments = {**preset.xrd_encoder, **(xrd_encoder or {})}
         check_encoder("encoder", self.encoder_arguments, CrystalEncoder)
         check_encoder("xrd_encoder", self.xrd_encoder_arguments, XRDEncoder)

@@ -95,7 +95,7 @@ class Labels:
     def __post_init__(self) -> None:
         columns = (self.columns,) if isinstance(self.columns, str) else tuple(map(str, self.columns))
         object.__setattr__(self, "columns", columns)
-        if not columns or len(set(columns)) < len(columns):
+        if not columns or not all(columns) or len(set(columns)) < len(columns):
             raise OptionError("columns", columns, "labels are named, each once", "Name tasks of the data set.")
         check_number("weight", self.weight, least=0)
 

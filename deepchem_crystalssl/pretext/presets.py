@@ -9,9 +9,12 @@ from typing import Any
 
 from .objectives import (
     CrystalXRDTriplet,
+    DenoisedCell,
+    DenoisedSites,
     Descriptors,
     InfoNCE,
     MaskedSites,
+    ModelPhysics,
     Objective,
     TwoViews,
 )
@@ -47,6 +50,13 @@ _ALL_THREE = (
     Descriptors(),
 )
 _KNOWING = {"readout": "means", "attributes": True, "bond_relative": True, "angles": True, "long_range": True}
+_DESCRIBED = (
+    DenoisedSites(),
+    DenoisedCell(),
+    MaskedSites(whole_species=True, edges=False, crystals=1 / 3, weight=0.3),
+    ModelPhysics(weight=4.0),
+)
+_DESCRIBING = {"readout": "means", "attributes": True, "bond_relative": True, "angles": True}
 _FINE = {"axis": "log_q", "pooling": False}
 
 PRESETS: dict[str, Preset] = {
@@ -74,6 +84,8 @@ PRESETS: dict[str, Preset] = {
         {**_FINE, "channels": 24, "hidden": 160},
         measured=True,
     ),
+    "denoising-physics": Preset(_DESCRIBED, {**_DESCRIBING, "width": 96, "hidden": 160}),
+    "denoising-physics-small": Preset(_DESCRIBED, {**_DESCRIBING, "width": 48, "hidden": 160}),
 }
 """The presets by name."""
 _OLD_NAMES = {"general": "joint-measured", "small": "joint-measured-small"}
