@@ -1,6 +1,6 @@
 """Predict properties from small label sets with frozen crystal vectors, controls, and common features.
 
-    python benchmarks/materials.py DATA MODEL [MODEL ...] [--cache FOLDER] [--forest] [--physics]
+    python benchmarks/materials.py DATA MODEL [MODEL ...] [--cache FOLDER] [--forest] [--physics | --learned]
 
 Training uses the chemical systems of fold100 >= 20, and the test those of 15-19. Every method gets the same kernel
 ridge: a Laplacian kernel whose alpha and gamma are chosen by cross-validation in the training part, grouped by
@@ -16,6 +16,12 @@ number of attribute columns over their own number, so that both weigh the same.
 With ``--physics`` the table has other rows: the descriptor, and the descriptor with springs, with electrons and with
 both, where the weight of each block of columns is chosen in the training part too. The intervals are then those of the
 difference to the descriptor.
+
+With ``--learned`` the rows tell what training gives: each is there with trained weights and with random ones, whose
+statistics have seen crystals. They are the learned columns with the encoder's answers, alone; the descriptor, in which
+these follow the attributes; and the descriptor with springs and tight binding. All weights of blocks are chosen in the
+training part. The intervals are those of the difference to random weights, and the last line of each table is the mean
+over the sets of the ratio of the errors.
 
 Magpie stands for 132 statistics of element properties (matminer). Structure stands for density, volume per atom,
 space group, crystal system, inversion, number of sites, and the mean, standard deviation and extremes of
@@ -41,13 +47,14 @@ from sklearn.preprocessing import StandardScaler
 import deepchem_crystalssl as dcs
 from deepchem_crystalssl.evaluation.kernel_ridge import LaplacianRidgeCV
 from deepchem_crystalssl.evaluation.probes import interval_of_mean
-from deepchem_crystalssl.models.model_physics import PHYSICS_BLOCKS, PHYSICS_WEIGHT
+from deepchem_crystalssl.models.model_physics import PHYSICS_BLOCKS, PHYSICS_WEIGHT, descriptor_blocks
 from deepchem_crystalssl.models.pretrained import open_model
 from deepchem_crystalssl.physics import model_physics, standardized
 
 from controls import random_control
 
 REFERENCE = "Magpie + structure"
+RANDOM = ", random weights"
 ELECTRONS = ["electrons", "band edges"]
 SPRINGS = sorted(set(PHYSICS_BLOCKS) - set(ELECTRONS))
 PHYSICS_ROWS = {"weighed": [], "+ springs": SPRINGS, "+ electrons": ELECTRONS, "+ both": [*SPRINGS, *ELECTRONS]}
@@ -186,7 +193,7 @@ def with_physics(
     for label, model in models.items():
         x = model.embed(graphs, space="descriptor", progress=False)
         inputs[label] = x[train], x[test]
-        own = ["attributes"] * n_attributes(model) + ["learned"] * (x.shape[1] - n_attributes(model))
+        own = descriptor_blocks(model.descriptor_encoder)
         for added, kinds in PHYSICS_ROWS.items():
             columns = np.flatnonzero(np.isin(PHYSICS_BLOCKS, kinds))
             joined = np.hstack([x, numbers[:, columns]])
@@ -195,9 +202,34 @@ def with_physics(
     return inputs, blocks
 
 
+def with_random_weights(
+    name: str, graphs: list, train: np.ndarray, test: np.ndarray, models: dict, options: argparse.Namespace
+) -> tuple[Inputs, dict[str, list[str]]]:
+    """Learned columns alone, the descriptor, and the descriptor with physics; first with random weights."""
+    path = options.cache / f"{name.replace(' ', '_')}-physics.npy"
+    if not path.exists():
+        np.save(path, standardized(model_physics(graphs, disorder="average", progress=False)))
+    exact = PHYSICS_WEIGHT * np.load(path)
+    inputs: Inputs = {}
+    blocks = {}
+    for label, trained in models.items():
+        known = n_attributes(trained)
+        for weights, model in ((RANDOM, random_control(trained, graphs)), ("", trained)):
+            x = model.embed(graphs, space="descriptor", progress=False)
+            own = descriptor_blocks(model.descriptor_encoder)
+            for kind, columns, labels in (
+                ("learned alone", x[:, known:], own[known:]),
+                ("descriptor", x, own),
+                ("with physics", np.hstack([x, exact]), descriptor_blocks(model.descriptor_encoder, physics=True)),
+            ):
+                row = f"{label}, {kind}{weights}"
+                inputs[row], blocks[row] = (columns[train], columns[test]), labels
+    return inputs, blocks
+
+
 def n_attributes(model: Any) -> int:
     """How many of the descriptor's first columns are attributes."""
-    attributes = model.crystal_encoder.attributes
+    attributes = model.descriptor_encoder.attributes
     return 0 if attributes is None else attributes.size
 
 
@@ -209,19 +241,19 @@ def main(arguments: list[str] | None = None) -> dict[str, dict[str, dict[str, st
     parser.add_argument("--cache", type=Path, default=Path("materials_cache"))
     parser.add_argument("--forest", action="store_true", help="Magpie + random forest too")
     parser.add_argument("--physics", action="store_true", help="springs and tight binding too")
+    parser.add_argument("--learned", action="store_true", help="trained beside random weights")
     options = parser.parse_args(arguments)
     logging.disable(logging.WARNING)
     warnings.filterwarnings("ignore")
     options.cache.mkdir(parents=True, exist_ok=True)
     models = {Path(name).name: open_model(name) for name in options.models}
     tables: dict[str, dict[str, dict[str, str]]] = {"test": {}, "cross-validation": {}}
+    means: dict[str, dict[str, dict[str, float]]] = {"test": {}, "cross-validation": {}}
     for name, (graphs, y, folds) in label_sets(options.data).items():
         train, test = folds >= 20, folds < 20
         systems = np.array([graph.chemical_system for graph in graphs])
-        inputs, blocks = (with_physics if options.physics else with_hand_made)(
-            name, graphs, train, test, models, options
-        )
-        reference = next(iter(inputs))
+        collect = with_random_weights if options.learned else with_physics if options.physics else with_hand_made
+        inputs, blocks = collect(name, graphs, train, test, models, options)
         errors = {}
         for label, (a, b) in inputs.items():
             guess, inside = kernel_ridge(a, y[train], systems[train], b, blocks.get(label))
@@ -234,12 +266,25 @@ def main(arguments: list[str] | None = None) -> dict[str, dict[str, dict[str, st
         print(f"{name}: {train.sum()} / {test.sum()} labels")
         for part, groups in (("test", systems[test]), ("cross-validation", systems[train])):
             tables[part][name] = {
-                label: cell(of[part], errors[reference][part], groups) for label, of in errors.items()
+                label: cell(of[part], errors[reference(label, errors)][part], groups) for label, of in errors.items()
             }
+            means[part][name] = {label: of[part].mean() for label, of in errors.items()}
     for part, table in tables.items():
         print(f"\n{part}")
         print(pd.DataFrame(table).to_string())
+        if options.learned:
+            frame = pd.DataFrame(means[part])
+            for label in frame.index:
+                if RANDOM not in label:
+                    ratio = frame.loc[label] / frame.loc[label + RANDOM]
+                    sets = ", ".join(f"{name} {value:.3f}" for name, value in ratio.items())
+                    print(f"{label}: {ratio.mean():.3f} of random weights, mean of the sets; {sets}")
     return tables
+
+
+def reference(label: str, errors: dict) -> str:
+    """The row that a row is compared with: the same with random weights, or the first of all."""
+    return label + RANDOM if label + RANDOM in errors else next(iter(errors))
 
 
 def cell(errors: np.ndarray, reference: np.ndarray, groups: np.ndarray) -> str:

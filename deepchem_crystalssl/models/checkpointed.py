@@ -150,6 +150,9 @@ class CheckpointedModel(ModularTorchModel, ABC):
             source = "source_model"
             self._adopt(source_model.config)
             states = {name: component.state_dict() for name, component in source_model.components.items()}
+        for name, component in self.components.items():  # objectives may have been added
+            if name in states and hasattr(component, "with_own_heads"):
+                states[name] = component.with_own_heads(states[name])
         shared = [name for name in self.components if name in states]
         self.take_over(states, shared if components is None else components, source)
 

@@ -27,6 +27,7 @@ SHARED_SHARE = 0.5
 """Length of the vector shared with patterns, relative to the readout, in a vector for similarity."""
 _NOISE_LEVELS = 2  # displacement and strain
 _ANSWER_WIDTH = 256
+_HEADS = ("answer_heads.", "memory.")
 _SLOW = 0.01  # momentum of the scale of a descriptor, which is an average over about a hundred batches
 
 
@@ -130,6 +131,16 @@ class CrystalEncoder(nn.Module):
         """Take the mask token under the name it had in earlier weights, too."""
         take_renamed(state_dict, prefix, "hidden_element", "mask_token")
         super()._load_from_state_dict(state_dict, prefix, *args)
+
+    def with_own_heads(self, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """A state in which heads that only this encoder has are its own, and those that it lacks are left out.
+
+        These are the answers and the memory of clean crystals, so that an objective can be added to a trained encoder.
+        """
+        own = {name: part for name, part in self.state_dict().items() if name.startswith(_HEADS)}
+        return {name: part for name, part in state.items() if name in own or not name.startswith(_HEADS)} | {
+            name: part for name, part in own.items() if name not in state
+        }
 
     def encode_sites(self, batch: GraphBatch, told: Tensor | None = None) -> list[Tensor]:
         """Site vectors after each layer, (A, width) each; the first depends on element and attributes alone.
