@@ -8,9 +8,9 @@ phonons a table ``matbench_phonons.parquet`` serves too; it has 1,072 of the 1,2
 from 15 % fewer labels than those on the board. With ``--package`` the package matbench gives data and folds and records
 the predictions.
 
-NEGNN is trained with its defaults for 100 epochs, once for each seed, with springs and tight binding; ``--plain`` trains
-it without them too. The ensemble is the mean of the predictions over the seeds. The kernel ridge is the reader of the
-descriptor with weighed blocks. Scores are means over the folds, beside those that were published.
+NEGNN is trained with its defaults for 100 epochs, once for each seed, with springs and tight binding; ``--plain``
+trains it without them too. The ensemble is the mean of the predictions over the seeds. The kernel ridge is the reader
+of the descriptor with weighed blocks. Scores are means over the folds, beside those that were published.
 
 Predictions are kept in OUTPUT.json after each fold, and a run that was interrupted goes on from there. FILE is the file
 of results that matbench accepts, with the ensemble with physics: write it as ``results.json.gz``. Where crystals are
@@ -240,6 +240,8 @@ def main(arguments: list[str] | None = None) -> None:
     parameters = {"epochs": options.epochs, "seeds": options.seeds, "physics": True}
     results, done = Results(options.output), []
     benchmark = open_package(options.tasks) if options.package else None
+    if benchmark is not None:
+        benchmark.add_metadata(algorithm)
     for name in options.tasks:
         theirs = None if benchmark is None else benchmark.tasks_map[f"matbench_{name}"]
         task = read_task(options.data, name) if theirs is None else from_package(name, theirs)
@@ -250,8 +252,6 @@ def main(arguments: list[str] | None = None) -> None:
             for k, predicted in enumerate(predictions):
                 theirs.record(k, predicted, params=parameters)
         if options.results is not None:
-            if benchmark is not None:
-                benchmark.add_metadata(algorithm)
             write_results(options.results, as_benchmark(done, algorithm) if benchmark is None else benchmark.as_dict())
 
 

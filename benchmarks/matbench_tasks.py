@@ -14,6 +14,7 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
@@ -186,12 +187,12 @@ class Task:
         """Regression or classification."""
         return TASKS[self.name].mode
 
-    @property
+    @cached_property
     def ids(self) -> np.ndarray:
         """Identifiers of matbench."""
         return np.array(identifiers(self.name, self.size), object)[self.row]
 
-    @property
+    @cached_property
     def folds(self) -> Folds:
         """Which of the crystals are in the training and in the test part of each fold, as masks."""
         if self.mode == "classification":
