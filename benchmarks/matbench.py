@@ -34,6 +34,7 @@ import deepchem as dc
 import numpy as np
 
 import deepchem_crystalssl as dcs
+from deepchem_crystalssl.errors import counted
 from matbench_tasks import SOURCES, TASKS, Task, as_benchmark, from_package, open_package, read_task, recorded
 from matbench_tasks import score as score_fold
 from matbench_tasks import write_results
@@ -203,7 +204,7 @@ def measure(task: Task, results: Results, options: argparse.Namespace) -> list[n
         of_kind = [folds for name, folds in predictions.items() if name.startswith(f"{kind}, seed ")]
         each = [by_fold(task, folds).mean() for folds in of_kind]
         ensemble = [np.mean(parts, axis=0) for parts in zip(*of_kind, strict=True)]
-        print(f"{kind}, mean of {len(each)} seeds: {np.mean(each):.4g} ({min(each):.4g}-{max(each):.4g})")
+        print(f"{kind}, mean of {counted(len(each), 'seed')}: {np.mean(each):.4g} ({min(each):.4g}-{max(each):.4g})")
         print(describe(task, f"{kind}, ensemble", ensemble))
         ours |= {f"{kind}, mean of seeds": np.mean(each), f"{kind}, ensemble": by_fold(task, ensemble).mean()}
     print_comparison(task, ours)
