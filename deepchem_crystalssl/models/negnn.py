@@ -408,7 +408,7 @@ class NEGNNModel(ScoredOnKnownLabels, ResumableModel):
 
         What is drawn at random in the networks is independent of the kernel, and the squares are added. The learned
         error and that of the kernel refer to the same labels with the same noise; they are added as if they were fully
-        correlated, which does not make a deviation too small. Without ``uncertainty=True``, noise of the labels and
+        correlated, which is an upper bound. Without ``uncertainty=True``, noise of the labels and
         errors that all networks have in common are counted in the kernel's part alone.
 
         Parameters
