@@ -14,12 +14,17 @@ from ..errors import CheckpointError
 from ..crystals.neighbors import CUTOFF, MAX_NEIGHBORS
 from ..diffraction.conditions import MeasurementConditions
 from ..diffraction.grid import XRDGrid
+from ..nn.backbones import BACKBONES
 from ..pretext.objectives import current_configuration, objective_from_configuration
 
 CONFIG = "config.json"
 NO_TASK = "Fine-tune a pretrained encoder with NEGNNModel(pretrained=..., fine_tune=1e-4)."
 _USUAL_RATE = 1e-4
 _GRAPHS = ("cutoff", "max_neighbors")  # None until a model has seen a graph
+PLAIN = ("mode", "n_tasks", "n_classes", "level", "uncertainty", "kernel_share", "n_networks")
+"""Arguments of a NEGNN that are written down as they are."""
+_BOUND = ("backbone", "hidden", "dropout", "layers", *PLAIN)
+_LATER = ("width", "fine_tune", "physics", *_GRAPHS)  # unknown to configurations of version 0.1
 
 
 def write_config(folder: str | Path, config: dict[str, Any]) -> None:
@@ -49,9 +54,11 @@ def read_config(folder: str | Path) -> dict[str, Any]:
 def current_config(config: dict[str, Any]) -> dict[str, Any]:
     """A configuration under the names of this version.
 
-    Versions up to 0.1 did not say how graphs are made: they always used 8 Å and 12 neighbours.
+    Versions up to 0.1 did not say how graphs are made: they always used 8 Å and 12 neighbours. A NEGNN was one network.
     """
     config = {"cutoff": CUTOFF, "max_neighbors": MAX_NEIGHBORS, **config}
+    if config.get("class") == "NEGNNModel":
+        config.setdefault("n_networks", 1)
     if "instrument" in config:
         config["conditions"] = config.pop("instrument")
     if "objectives" in config:
@@ -114,6 +121,38 @@ def arguments_of(config: dict[str, Any], source: str) -> dict[str, Any]:
     except (KeyError, TypeError) as error:
         raise _unreadable(source, error) from error
     return arguments
+
+
+def negnn_arguments(config: dict[str, Any], source: str) -> dict[str, Any]:
+    """Constructor arguments of the :class:`NEGNNModel` of a configuration; ``pretrained`` holds those of the encoder.
+
+    Raises
+    ------
+    CheckpointError
+        If the configuration is not that of a NEGNN.
+    """
+    try:
+        config = {"n_networks": 1, **config}
+        arguments = {name: config[name] for name in _BOUND} | {name: config.get(name) for name in _LATER}
+        return {**arguments, "pretrained": config["encoder"]}
+    except KeyError as error:
+        raise CheckpointError(source, f"no NEGNN ({error} is missing)", remedy="Name its folder.") from error
+
+
+def check_backbone(backbone: Any, source: str) -> None:
+    """Refuse the name of a backbone that was a module, which no configuration holds.
+
+    Raises
+    ------
+    CheckpointError
+    """
+    if isinstance(backbone, str) and backbone not in BACKBONES:
+        raise CheckpointError(
+            source,
+            f"backbone {backbone}",
+            "a folder holds no code",
+            "Give the module as backbone= of NEGNNModel.from_folder.",
+        )
 
 
 def check_config(checkpoint: str | Path, config: dict[str, Any]) -> dict[str, Any]:

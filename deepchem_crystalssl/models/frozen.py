@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import logging
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import compress
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from ..crystals.records import CrystalGraph
+from ..errors import counted
 from ..evaluation.kernel_ridge import LaplacianRidgeCV
 from ..nn.crystal_encoder import CrystalEncoder
 from ..nn.links import Engine
 from ..nn.message_passing import GraphBatch
 from ..nn.negnn import KernelRegression
-from .embedding import SITES_PER_BATCH, batches_of_sites, evaluation_mode
-from .model_physics import site_physics
+from .embedding import SITES_PER_BATCH, batches_of_sites, embed_graphs, evaluation_mode
+from .model_physics import CRYSTAL_PHYSICS, SITE_PHYSICS, crystal_physics, descriptor_blocks, site_physics
 from .targets import digest
+
+logger = logging.getLogger(__name__)
 
 _FEWEST_FOR_KERNEL = 10
 
@@ -63,6 +68,14 @@ class SiteVectors:
             yield from vectors.cpu().half().split(batch.num_sites.tolist())
 
 
+def columns_of_sites(encoder: CrystalEncoder | None, layers: Sequence[int] | None, physics: bool) -> int:
+    """Number of columns of the vectors of sites, 0 without an encoder."""
+    if encoder is None:
+        return 0
+    n_physics = SITE_PHYSICS + CRYSTAL_PHYSICS if physics else 0
+    return n_physics + encoder.n_inputs_of_network(layers)
+
+
 def rows_of_kernel(weights: Tensor, seed: int) -> tuple[np.ndarray, float]:
     """Which crystals a kernel regression is fitted to, in order, and which share of the labelled ones they are.
 
@@ -84,7 +97,7 @@ def fit_kernel(
     weights: Tensor,
     share: float,
     blocks: Sequence[str] | None = None,
-) -> None:
+) -> np.ndarray:
     """Fit a kernel ridge regression for each task, on the crystals whose label of that task is known.
 
     Parameters
@@ -101,15 +114,69 @@ def fit_kernel(
         How much of the prediction the kernel makes.
     blocks : sequence of str, optional
         Block of each column; how much each weighs is then chosen for each task.
+
+    Returns
+    -------
+    numpy.ndarray
+        (n_tasks,), mean absolute errors in the cross-validation.
     """
     y, known = labels.numpy(), (weights > 0).numpy()
-    duals, fits = np.zeros(y.shape), []
+    duals, fits, squares = np.zeros(y.shape), [], []
     for task in range(y.shape[1]):
         rows = known[:, task]
         fits.append(LaplacianRidgeCV(blocks=blocks).fit(x[rows], y[rows, task], systems[rows]))
         duals[rows, task] = fits[-1].dual_coef_
+        squares.append(np.square(fits[-1].cv_prediction_ - y[rows, task]).mean())
     gamma, center = (torch.tensor([getattr(fit, name) for fit in fits]) for name in ("gamma_", "intercept_"))
     device = kernel.center.device
     columns = torch.as_tensor(np.stack([fit.column_weights_ for fit in fits]))
-    kernel.take(torch.as_tensor(x), torch.as_tensor(duals), gamma, center, share, columns)
+    error = torch.as_tensor(np.sqrt(squares))
+    kernel.take(torch.as_tensor(x), torch.as_tensor(duals), gamma, center, share, columns, error)
     kernel.to(device)
+    return np.array([fit.cv_error_ for fit in fits])
+
+
+def learn_kernel(
+    kernel: KernelRegression,
+    vectors: SiteVectors,
+    graphs: Iterable[CrystalGraph],
+    labels: Tensor,
+    weights: Tensor,
+    share: float,
+    seed: int,
+) -> None:
+    """Fit the kernel regressions of a model to labelled crystals, as many as they can hold, and say so in the log.
+
+    Parameters
+    ----------
+    kernel : KernelRegression
+    vectors : SiteVectors
+        Whose encoder describes the crystals, with model physics if it has that.
+    graphs : iterable of CrystalGraph
+        n crystals.
+    labels, weights : Tensor
+        (n, n_tasks).
+    share : float
+        How much of the prediction the kernel makes, if it can hold all labelled crystals.
+    seed : int
+        Of the crystals that are drawn if there are more.
+    """
+    chosen, held = rows_of_kernel(weights, seed)
+    if not len(chosen):
+        rule = f"it needs {_FEWEST_FOR_KERNEL} crystals with a known label of each task"
+        logger.info("No kernel ridge was fitted, because %s: the network makes the whole prediction.", rule)
+        return
+    rows = list(compress(graphs, np.isin(np.arange(len(weights)), chosen)))
+    x = embed_graphs(vectors.encoder, rows, "crystal", None, vectors.engine, kernel.center.device, "descriptor")
+    systems = np.array([graph.chemical_system for graph in rows])
+    if vectors.physics:
+        x = np.hstack([x, crystal_physics(rows)])
+    blocks = descriptor_blocks(vectors.encoder, vectors.physics)
+    errors = fit_kernel(kernel, x, systems, labels[chosen], weights[chosen], share * held, blocks)
+    logger.info(
+        "A kernel ridge was fitted to %s: its mean absolute error, cross-validated by chemical system, is %s in the "
+        "units of the labels, and it makes %.3g %% of the prediction (kernel_share).",
+        counted(len(rows), "crystal"),
+        ", ".join(f"{error:.3g}" for error in errors),
+        100 * share * held,
+    )

@@ -46,3 +46,7 @@ class WarmUpCosine(LearningRateSchedule):
 
     def _create_pytorch_schedule(self, optimizer: torch.optim.Optimizer) -> Any:
         return torch.optim.lr_scheduler.LambdaLR(optimizer, self.factor)
+
+
+class UntilTheEnd(WarmUpCosine):
+    """A schedule that ends with the epochs asked for."""

@@ -126,6 +126,7 @@ def check_encoder(name: str, arguments: Mapping[str, Any], encoder: type) -> Non
 def check_negnn(
     *, mode: Any, n_tasks: Any, n_classes: Any, level: Any, backbone: Any, width: Any, uncertainty: Any, fine_tune: Any,
     pretrained: Any, physics: Any, kernel_share: Any, hidden: Any, dropout: Any, learning_rate: Any, engine: Any,
+    n_networks: Any,
 ) -> None:  # fmt: skip
     """Refuse arguments of a NEGNN that cannot be used, alone or together.
 
@@ -138,6 +139,14 @@ def check_negnn(
     check_count("n_tasks", n_tasks, 1)
     check_count("n_classes", n_classes, 2)
     check_count("hidden", hidden, 1)
+    check_count("n_networks", n_networks, 1)
+    apart = "Leave n_networks out, and average the predictions of several models, each with its own seed."
+    if n_networks > 1 and not isinstance(backbone, str):
+        rule = "a module of your own has one set of weights, and networks that share weights are no ensemble"
+        raise OptionError("n_networks", n_networks, rule, apart)
+    if n_networks > 1 and fine_tune is not None:
+        rule = "networks that tune one encoder together are not trained independently"
+        raise OptionError("n_networks", n_networks, rule, apart)
     if isinstance(backbone, str):
         check_choice("backbone", backbone, BACKBONES)
     elif width is not None:

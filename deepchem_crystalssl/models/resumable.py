@@ -27,6 +27,8 @@ from .progress import Progress, stopping_after_a_step
 _BEST = "best"
 FIRST_CHECKPOINT_MINUTES = 2.0
 """The first checkpoint of a fit comes after this time at the latest."""
+SEED_STRIDE = 1_000_003
+"""Between the seeds of two runs lie those of all steps of one."""
 
 
 class ResumableModel(CheckpointedModel):
@@ -66,6 +68,10 @@ class ResumableModel(CheckpointedModel):
         """Parameters by learning rate, as torch's optimizers take them; None if all have the optimizer's."""
         return None
 
+    def clipped_groups(self) -> list[list[nn.Parameter]]:
+        """Parameters whose gradients are clipped together, by their common norm; by default all that are trained."""
+        return [[p for group in self._pytorch_optimizer.param_groups for p in group["params"]]]
+
     @property
     def last_losses(self) -> dict[str, float]:
         """The losses of the last step, by name."""
@@ -79,7 +85,7 @@ class ResumableModel(CheckpointedModel):
     @property
     def step_seed(self) -> int:
         """Seed of everything drawn in the step to come."""
-        return self.seed * 1_000_003 + getattr(self, "_global_step", 0)
+        return self.seed * SEED_STRIDE + getattr(self, "_global_step", 0)
 
     def _ensure_built(self) -> None:
         if self._built:
@@ -90,10 +96,13 @@ class ResumableModel(CheckpointedModel):
             self._pytorch_optimizer = self.optimizer._create_pytorch_optimizer(groups)
             if isinstance(self.optimizer.learning_rate, LearningRateSchedule):
                 self._lr_schedule = self.optimizer.learning_rate._create_pytorch_schedule(self._pytorch_optimizer)
-        parameters = [p for group in self._pytorch_optimizer.param_groups for p in group["params"]]
-        self._pytorch_optimizer.register_step_pre_hook(
-            lambda *_: (nn.utils.clip_grad_norm_(parameters, self.max_gradient), None)[1]
-        )
+        groups_to_clip = self.clipped_groups()
+
+        def clip(*_: Any) -> None:
+            for parameters in groups_to_clip:
+                nn.utils.clip_grad_norm_(parameters, self.max_gradient)
+
+        self._pytorch_optimizer.register_step_pre_hook(clip)
 
     # Training
 
@@ -280,7 +289,7 @@ class ResumableModel(CheckpointedModel):
         for epoch in range(epochs):
             if (epoch + 1) * per_epoch > done:
                 batches = dataset.iterbatches(self.batch_size, deterministic=deterministic, pad_batches=False)
-                own = with_own_randomness(batches, self.seed * 1_000_003 + first + epoch)
+                own = with_own_randomness(batches, self.seed * SEED_STRIDE + first + epoch)
                 yield self._without_padding(own, dataset, max(0, done - epoch * per_epoch))
 
     def _without_padding(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any, Literal, cast
 
@@ -11,7 +12,7 @@ from torch.nn import functional as F
 
 from ..crystals.elements import element_features
 from ..errors import LabelError
-from .backbones import Backbone
+from .backbones import BACKBONES, Backbone
 from .crystal_encoder import CrystalEncoder, mean_and_std
 from .layers import mlp
 from .graph_batch import GraphBatch
@@ -20,6 +21,8 @@ from .normalization import BatchRenorm, slow_statistics
 
 PHYSICS_WEIGHT = 3.0
 """Weight of a number of physics in a kernel, in standard deviations; an attribute has about 1."""
+
+_LOG_WIDTHS = (-7.0, 7.0)
 
 Mode = Literal["regression", "classification"]
 PredictionLevel = Literal["crystal", "site"]
@@ -109,6 +112,31 @@ class NEGNN(nn.Module):
         return F.dropout(values, self.dropout, training=self.training or self.sampling)
 
 
+def build_networks(
+    n_networks: int, seed: int, backbone: str | Backbone, width: int | None, *arguments: Any
+) -> dict[str, nn.Module]:
+    """Networks as components of a model, "network", "network_2", ..., each initialised with the next seed.
+
+    Parameters
+    ----------
+    n_networks, seed : int
+    backbone : str or module
+        A name, from which each network gets a backbone of its own, or the module of a single network.
+    width : int, optional
+        Width of a backbone that is named.
+    *arguments
+        Further ones of :class:`NEGNN`.
+    """
+    networks: dict[str, nn.Module] = {}
+    for k in range(n_networks):
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed + k)
+            options = {} if width is None else {"width": width}
+            between = BACKBONES[backbone](**options) if isinstance(backbone, str) else backbone
+            networks[f"network_{k + 1}" if k else "network"] = NEGNN(between, *arguments)
+    return networks
+
+
 class LabelScale(nn.Module):
     """Median and standard deviation of the labels, (n_tasks,) each.
 
@@ -154,7 +182,9 @@ class KernelRegression(nn.Module):
 
     .. math:: f_t(x) = c_t + \sum_r w_{rt} \, e^{-\gamma_t |a_t (x - x_r)|_1}
 
-    with weights :math:`a_t` of the columns. Their weight, the buffer ``share``, is 0 before they are fitted.
+    with weights :math:`a_t` of the columns. Their weight, the buffer ``share``, is 0 before they are fitted. The buffer
+    ``error`` is the root mean square error of each regression in its cross-validation, in the units of the labels; it
+    is NaN where it was not kept.
 
     Parameters
     ----------
@@ -167,13 +197,21 @@ class KernelRegression(nn.Module):
     center: Tensor
     share: Tensor
     columns: Tensor
+    error: Tensor
 
     def __init__(self, n_tasks: int):
         super().__init__()
         self.take(torch.zeros(0, 0), torch.zeros(0, n_tasks), torch.ones(n_tasks), torch.zeros(n_tasks), 0.0)
 
     def take(
-        self, rows: Tensor, weights: Tensor, gamma: Tensor, center: Tensor, share: float, columns: Tensor | None = None
+        self,
+        rows: Tensor,
+        weights: Tensor,
+        gamma: Tensor,
+        center: Tensor,
+        share: float,
+        columns: Tensor | None = None,
+        error: Tensor | None = None,
     ) -> None:
         """Take over fitted regressions.
 
@@ -186,11 +224,15 @@ class KernelRegression(nn.Module):
         share : float
         columns : Tensor, optional
             (n_tasks, F), the weight of each column; by default all have the weight 1.
+        error : Tensor, optional
+            (n_tasks,), root mean square errors in cross-validation; by default unknown.
         """
         if columns is None:
             columns = rows.new_ones(len(center), rows.shape[1])
+        if error is None:
+            error = torch.full_like(center, torch.nan)
         values = {"rows": rows, "weights": weights, "gamma": gamma, "center": center, "columns": columns}
-        for name, value in {**values, "share": torch.tensor(share)}.items():
+        for name, value in {**values, "error": error, "share": torch.tensor(share)}.items():
             self.register_buffer(name, value.float())
 
     def forward(self, x: Tensor) -> Tensor:
@@ -202,10 +244,14 @@ class KernelRegression(nn.Module):
         return torch.stack(tasks, dim=1) + self.center
 
     def _load_from_state_dict(self, state_dict: dict[str, Tensor], prefix: str, *args: Any) -> None:
-        """Make room for as many rows as were saved; before version 0.2 all columns had the weight 1."""
-        if prefix + "rows" in state_dict and prefix + "columns" not in state_dict:
-            rows, weights = state_dict[prefix + "rows"], state_dict[prefix + "weights"]
-            state_dict[prefix + "columns"] = rows.new_ones(weights.shape[1], rows.shape[1])
+        """Make room for as many rows as were saved.
+
+        Before version 0.2 all columns had the weight 1, and the error in cross-validation was not kept.
+        """
+        if prefix + "rows" in state_dict:
+            rows, n_tasks = state_dict[prefix + "rows"], state_dict[prefix + "weights"].shape[1]
+            state_dict.setdefault(prefix + "columns", rows.new_ones(n_tasks, rows.shape[1]))
+            state_dict.setdefault(prefix + "error", rows.new_full((n_tasks,), torch.nan))
         for name in ("rows", "weights", "columns"):
             if prefix + name in state_dict:
                 setattr(self, name, getattr(self, name).new_zeros(state_dict[prefix + name].shape))
@@ -213,12 +259,25 @@ class KernelRegression(nn.Module):
 
 
 class PropertyPredictor(nn.ModuleDict):
-    """Encoder, network, kernel and scale of the labels as one module, whose output is the prediction.
+    r"""Encoder, networks, kernel and scale of the labels as one module, whose output is the prediction.
+
+    The prediction of a regression is made by the mean over the networks, :math:`\bar f`, and by the kernel k, with its
+    share s. Its variance is made of the variance between the networks, of the mean :math:`\sigma_l^2` of the variances
+    that they have learned, and of the error :math:`\sigma_k` of the kernel in its cross-validation:
+
+    .. math::
+        \hat y &= (1 - s) \, \bar f + s \, k \\
+        \sigma^2 &= (1 - s)^2 \, \mathrm{Var}_m f_m + \big((1 - s) \, \sigma_l + s \, \sigma_k\big)^2
+
+    The networks differ by what was drawn at random, of which the errors of the kernel are independent: the squares are
+    added. The learned error and that of the kernel are errors on the same labels, with the same noise. They are
+    added as if they were fully correlated, which is an upper bound. A part that is not there is 0. Where the error of a
+    kernel was not kept, :math:`\sigma_l` stands for it.
 
     Parameters
     ----------
     components : dict from str to Module
-        "network", "labels" and, if there are any, "encoder" and "kernel".
+        "network", "labels" and, if there are any, "network_2", "network_3", ..., "encoder" and "kernel".
     mode : {"regression", "classification"}
     n_tasks, n_classes : int
     layers : sequence of int, optional
@@ -240,6 +299,11 @@ class PropertyPredictor(nn.ModuleDict):
         self.mode, self.n_tasks, self.n_classes, self.layers = mode, n_tasks, n_classes, layers
         self.n_physics = n_physics
 
+    @property
+    def networks(self) -> list[NEGNN]:
+        """The networks, whose predictions are averaged."""
+        return [cast(NEGNN, part) for name, part in self.items() if name.startswith("network")]
+
     def inputs_of_network(self, inputs: tuple[GraphBatch, Tensor | None]) -> tuple[GraphBatch, Tensor | None]:
         """Batch and pretrained vectors; vectors that are None are computed."""
         batch, vectors = inputs
@@ -247,27 +311,78 @@ class PropertyPredictor(nn.ModuleDict):
             vectors = cast(CrystalEncoder, self["encoder"]).standardized_sites(batch, self.layers)
         return batch, vectors
 
-    def raw(self, inputs: tuple[GraphBatch, Tensor | None]) -> Tensor:
-        """The outputs of the network, (B or A, outputs), in standard deviations of the labels."""
-        return self["network"](*self.inputs_of_network(inputs))
+    def forward(self, inputs: tuple[GraphBatch, Tensor | None]) -> Tensor | tuple[Tensor, ...]:
+        """Values (B or A, n_tasks), or probabilities and logits of classes.
 
-    def forward(self, inputs: tuple[GraphBatch, Tensor | None]) -> Tensor | tuple[Tensor, Tensor]:
-        """Values (B or A, n_tasks), with variances if these are learned; or probabilities and logits of classes."""
-        raw = self.raw(inputs)
-        if self.mode == "classification":
-            logits = raw.view(len(raw), self.n_tasks, self.n_classes) if self.n_tasks > 1 else raw
-            return logits.softmax(-1), logits
+        Variances follow if these are learned, or if there are several networks.
+        """
+        seen = self.inputs_of_network(inputs)
+        raw = torch.stack([network(*seen) for network in self.networks])
+        return self._classes(raw) if self.mode == "classification" else self._values(raw, inputs)
+
+    def _classes(self, raw: Tensor) -> tuple[Tensor, ...]:
+        """Means over the networks (K, B or A, outputs); the logarithms of probabilities are logits, too."""
+        logits = raw.view(*raw.shape[:2], self.n_tasks, self.n_classes) if self.n_tasks > 1 else raw
+        if len(raw) == 1:
+            return logits[0].softmax(-1), logits[0]
+        probabilities = logits.softmax(-1)
+        joint = logits.log_softmax(-1).logsumexp(0) - math.log(len(raw))
+        return probabilities.mean(0), joint, probabilities.var(0)
+
+    def _values(self, raw: Tensor, inputs: tuple[GraphBatch, Tensor | None]) -> Tensor | tuple[Tensor, ...]:
+        """Values, and variances if there are any, from the outputs of the networks, (K, B or A, outputs)."""
         scale = cast(LabelScale, self["labels"])
-        values = raw[:, : self.n_tasks] * scale.width + scale.center
+        of_networks = raw[..., : self.n_tasks] * scale.width + scale.center
+        values, learned = of_networks.mean(0), torch.zeros_like(of_networks[0])
+        between = of_networks.var(0) if len(raw) > 1 else learned
+        if raw.shape[-1] > self.n_tasks:
+            widths = raw[..., self.n_tasks :].clamp(*_LOG_WIDTHS).exp() * scale.width
+            learned = (2.0 * widths**2).mean(0)  # of Laplace distributions
         kernel = cast("KernelRegression | None", self["kernel"] if "kernel" in self else None)
         if kernel is not None and bool(kernel.share):
-            batch, vectors = inputs
-            described = cast(CrystalEncoder, self["encoder"]).describe(batch)
-            if self.n_physics and vectors is not None:
-                numbers = PHYSICS_WEIGHT * mean_over_sites(batch, vectors[:, -self.n_physics :])
-                described = torch.cat([described, numbers], dim=1)
-            values = torch.lerp(values, kernel(described), kernel.share)
-        if raw.shape[1] == self.n_tasks:
-            return values
-        spread = raw[:, self.n_tasks :].clamp(-7.0, 7.0).exp() * scale.width
-        return values, 2.0 * spread**2  # of a Laplace distribution
+            values = torch.lerp(values, kernel(self._described(inputs)), kernel.share)
+            of_kernel = torch.where(kernel.error.isnan(), learned.sqrt(), kernel.error)
+            between = (1.0 - kernel.share) ** 2 * between
+            learned = torch.lerp(learned.sqrt(), of_kernel, kernel.share) ** 2
+        return (values, between + learned) if len(raw) > 1 or raw.shape[-1] > self.n_tasks else values
+
+    def _described(self, inputs: tuple[GraphBatch, Tensor | None]) -> Tensor:
+        """What the kernel knows of crystals, (B, F)."""
+        batch, vectors = inputs
+        described = cast(CrystalEncoder, self["encoder"]).describe(batch)
+        if self.n_physics and vectors is not None:
+            numbers = PHYSICS_WEIGHT * mean_over_sites(batch, vectors[:, -self.n_physics :])
+            described = torch.cat([described, numbers], dim=1)
+        return described
+
+    def outputs_of_prediction(self, prediction: Tensor | tuple[Tensor, ...]) -> Tensor:
+        """The outputs that one network alone would need to make a prediction of :meth:`forward`, for its loss."""
+        if self.mode == "classification":
+            return prediction[1].flatten(1)
+        scale = cast(LabelScale, self["labels"])
+        values, *variance = prediction if isinstance(prediction, tuple) else (prediction,)
+        raw = (values - scale.center) / scale.width
+        if self.networks[0].output.out_features == self.n_tasks:
+            return raw
+        return torch.cat([raw, ((variance[0] / 2.0).sqrt() / scale.width).log()], dim=1)
+
+    def loss(self, raw: Tensor, labels: Tensor, weights: Tensor) -> Tensor:
+        """Mean absolute error in standard deviations of the labels, a Laplace likelihood, or cross-entropy.
+
+        Parameters
+        ----------
+        raw : Tensor
+            Outputs of a network, (B or A, outputs).
+        labels, weights : Tensor
+            (B or A, n_tasks).
+        """
+        if self.mode == "classification":
+            logits = raw.reshape(-1, self.n_classes)
+            errors = F.cross_entropy(logits, labels.long().reshape(-1), reduction="none").view_as(labels)
+        else:
+            scale = cast(LabelScale, self["labels"])
+            errors = (raw[:, : self.n_tasks] - (labels - scale.center) / scale.width).abs()
+            if raw.shape[1] > self.n_tasks:
+                log_width = raw[:, self.n_tasks :].clamp(*_LOG_WIDTHS)
+                errors = errors * torch.exp(-log_width) + log_width
+        return (errors * weights).sum() / weights.sum().clamp(min=1e-12)
