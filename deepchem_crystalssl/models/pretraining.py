@@ -47,9 +47,9 @@ class CrystalSSLModel(GivesVectors, ResumableModel):
 
     One encoder maps the graph of a crystal to a vector. If the objectives ask for it, a second one maps its powder
     pattern, which is simulated for each batch. The objectives train both without labels; labels and weights of a data
-    set are ignored. To learn from labels, give the trained model to
-    :class:`~deepchem_crystalssl.NEGNNModel`, as ``NEGNNModel(pretrained=model)``, and with ``fine_tune=1e-4`` to train
-    its encoder further.
+    set are ignored, unless :class:`~deepchem_crystalssl.pretext.answers.Labels` is among them. To learn from few
+    labels, give the trained model to :class:`~deepchem_crystalssl.NEGNNModel`, as ``NEGNNModel(pretrained=model)``, and
+    with ``fine_tune=1e-4`` to train its encoder further.
 
     Parameters
     ----------
@@ -61,8 +61,10 @@ class CrystalSSLModel(GivesVectors, ResumableModel):
         * ``"kong2024-contrastive"``: the vectors of two masked views of a crystal must agree (NT-Xent),
         * ``"joint"``: this package's own; InfoNCE between crystal and pattern, prediction of masked elements and of
           descriptors that are computed from the structure,
-        * ``"joint-measured"`` and ``"joint-measured-small"``: as the shipped models ``"general"`` and ``"small"`` were
-          trained, on patterns as they would be measured.
+        * ``"joint-measured"`` and ``"joint-measured-small"``: as those encoders of the shipped models were trained that
+          meet patterns as they would be measured,
+        * ``"denoising-physics"`` and ``"denoising-physics-small"``: as their encoders of descriptors were trained;
+          noise in sites and cells is undone, masked elements and numbers of model physics are predicted.
     encoder : dict, optional
         Arguments of :class:`~deepchem_crystalssl.nn.crystal_encoder.CrystalEncoder` (``width``, ``n_layers``,
         ``hidden``, ``embedding_size``, ``readout``); they take precedence over those of the preset.
@@ -353,7 +355,7 @@ class CrystalSSLModel(GivesVectors, ResumableModel):
         return self.batches(X, self.step_seed, self.device, labels), [], []
 
     def loss_func(self, inputs: PretrainingBatch, labels: Any, weights: Any) -> Tensor:
-        """Sum of the losses of the objectives; labels and weights are ignored."""
+        """Sum of the losses of the objectives, which have all they need of a batch."""
         losses = self._losses_of(inputs, self.step_seed)
         self._losses = {name: loss.detach() for name, loss in losses.items()}
         return _sum(losses)

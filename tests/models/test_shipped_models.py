@@ -8,11 +8,15 @@ import pytest
 from scipy.spatial.distance import cdist
 
 import deepchem_crystalssl as dcs
+from deepchem_crystalssl.models.pretrained import DEFAULT
 from deepchem_crystalssl.nn.crystal_encoder import LEARNED_SHARE
+from deepchem_crystalssl.physics import model_physics, standardized
+from deepchem_crystalssl.pretext.objectives import Labels
+from deepchem_crystalssl.pretext.presets import PRESETS
 from deepchem_crystalssl.recipes import embed_table, xrd_retrieval
 from deepchem_crystalssl.testing import permuted, recelled, rotated, supercell, translated
 
-NAMES = ("general", "small")
+NAMES = ("general", "small", "general-labels")
 WEIGHTS = files("deepchem_crystalssl.models") / "weights"
 
 
@@ -35,12 +39,43 @@ def test_cards_say_what_a_user_must_know(name):
     assert wanted <= set(card)
 
 
-@pytest.mark.parametrize("name, preset", [("general", "joint-measured"), ("small", "joint-measured-small")])
-def test_a_preset_trains_such_a_model(name, preset):
+@pytest.mark.parametrize(
+    "name, preset, describing",
+    [
+        ("general", "joint-measured", "denoising-physics"),
+        ("small", "joint-measured-small", "denoising-physics-small"),
+        ("general-labels", "joint-measured", "denoising-physics"),
+    ],
+)
+def test_a_preset_trains_such_a_model(name, preset, describing):
     shipped = dcs.load_pretrained(name)
     graphs = {"cutoff": 8.0, "max_neighbors": 12}
-    assert as_json(shipped.config) == as_json(dcs.CrystalSSLModel(preset, **graphs).config)
+    known = PRESETS[describing]
+    objectives = [*known.objectives, Labels(["formation energy per atom", "band gap"])]
+    objectives = objectives if name == "general-labels" else list(known.objectives)
+    described = dcs.CrystalSSLModel(objectives, encoder=dict(known.encoder), **graphs)
+    model = dcs.CrystalSSLModel(preset, descriptor_model=described, **graphs)
+    assert as_json(shipped.config) == as_json(model.config)
     assert json.loads((WEIGHTS / name / "card.json").read_text())["config"] == as_json(shipped.config)
+
+
+def test_only_one_was_shown_labels_and_it_says_so():
+    table = dcs.list_pretrained().set_index("name")
+    for name in NAMES:
+        supervised = "SUPERVISED" in table.loc[name, "description"]
+        data = json.loads((WEIGHTS / name / "card.json").read_text())["card"]["data"]
+        assert supervised == bool(dcs.load_pretrained(name).label_columns) == ("No labels" not in data)
+    assert "SUPERVISED" not in table.loc[DEFAULT, "description"]
+
+
+def test_answers_are_near_the_numbers_of_the_models(model, prototypes):
+    """Most of what springs and tight binding say of crystals is known without computing it."""
+    exact = standardized(model_physics(prototypes[::3]))
+    embedding = dcs.CrystalEmbedding(model)
+    columns = [k for k, label in enumerate(embedding.feature_labels()) if "predicted" in label][: exact.shape[1]]
+    answers = model.embed(prototypes[::3], space="descriptor", progress=False)[:, columns]
+    right = [np.corrcoef(answers[:, k], exact[:, k])[0, 1] for k in range(exact.shape[1]) if exact[:, k].std() > 0.1]
+    assert np.median(right) > 0.85
 
 
 def as_json(config):
@@ -80,8 +115,9 @@ def test_a_crystal_without_pattern_has_no_expected_one(model, graphs, prototypes
 
 def test_blocks_of_a_descriptor_weigh_what_is_said(model, graphs):
     vectors = model.embed(graphs, space="descriptor", progress=False)
-    known = model.crystal_encoder.attributes.size
-    a, b = (np.median(cdist(part, part, "cityblock")) for part in (vectors[:, :known], vectors[:, known:]))
+    known = model.descriptor_encoder.attributes.size
+    learned = vectors[:, known : model.descriptor_encoder.pooled_size]
+    a, b = (np.median(cdist(part, part, "cityblock")) for part in (vectors[:, :known], learned))
     assert b / a == pytest.approx(LEARNED_SHARE, rel=0.5)
     spread = vectors[:, :known].std(0)
     assert 0.3 < np.median(spread) < 3  # in standard deviations over the training crystals
@@ -108,7 +144,7 @@ def test_similar_crystals_are_near(model, prototypes):
 
 def test_sites_have_descriptors_too(model, prototypes):
     vectors = model.embed(prototypes[:4], level="site", space="descriptor", progress=False)
-    assert vectors.shape == (sum(c.num_nodes for c in prototypes[:4]), model.crystal_encoder.site_size)
+    assert vectors.shape == (sum(c.num_nodes for c in prototypes[:4]), model.descriptor_encoder.site_size)
     table, _ = embed_table(prototypes[:4], model, level="site", space="descriptor")
     assert np.array_equal(np.stack(table["embedding"]), vectors)
 
