@@ -103,7 +103,7 @@ class CrystalEmbedding(PretrainedFeaturizer):
     >>> salt = Structure.from_spacegroup("Fm-3m", Lattice.cubic(5.64), ["Na", "Cl"], [[0, 0, 0], [.5, .5, .5]])
     >>> embedding = CrystalEmbedding("small")
     >>> len(embedding.featurize(salt)), embedding.feature_labels()[0]
-    (365, 'small mean electronegativity')
+    (454, 'small mean electronegativity')
     """
 
     def __init__(

@@ -208,11 +208,14 @@ class EmbeddingIndex:
         ------
         QueryError
             If the index was built without a model.
+        IndexFolderError
+            If the model of this name does not give the vectors of the index.
         """
-        if self._parts.model is None:
+        model = self._parts.opened_model()
+        if model is None:
             raise QueryError("index", "no model", "structures and patterns are embedded by the index's model",
                              "Give model= when building it, or search by id or vector.")  # fmt: skip
-        return self._parts.model.opened
+        return model
 
     def query(
         self,

@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 
 from ..crystals.tables import as_ids
-from ..errors import QueryError, counted
+from ..errors import IndexFolderError, QueryError, counted
 from .catalogue import Crystals, Joined, catalogue
 from .materials_map import MaterialsMap
 from .vectors import unit_rows
@@ -32,12 +32,18 @@ class ModelReference:
         If a named model is open already.
     is_part : bool
         Whether the model is a folder within that of the index, and is copied with it.
+    is_checked : bool
+        Whether it is known that this model made the vectors; weights of a name may have changed since.
     """
 
     def __init__(
-        self, model: str | Path | CrystalSSLModel, opened: CrystalSSLModel | None = None, is_part: bool = False
+        self,
+        model: str | Path | CrystalSSLModel,
+        opened: CrystalSSLModel | None = None,
+        is_part: bool = False,
+        is_checked: bool = True,
     ):
-        self.is_part = is_part
+        self.is_part, self.is_checked = is_part, is_checked
         self.name = os.fspath(model) if isinstance(model, str | os.PathLike) else None
         self._opened = model if opened is None and not isinstance(model, str | os.PathLike) else opened
 
@@ -49,6 +55,9 @@ class ModelReference:
 
             self._opened = load_encoder(self.name)
         return self._opened
+
+
+_ALIKE = 0.99
 
 
 @dataclass(frozen=True)
@@ -84,6 +93,30 @@ class IndexParts:
 
     def __len__(self) -> int:
         return len(self.table)
+
+    def opened_model(self) -> CrystalSSLModel | None:
+        """The model, after a look whether it gives the first crystal the vector that the index has.
+
+        Raises
+        ------
+        IndexFolderError
+            If it does not: the weights of this name are others than when the index was built.
+        """
+        if self.model is None:
+            return None
+        model = self.model.opened
+        if not self.model.is_checked and self.structures is not None and len(self):
+            options: dict[str, Any] = {"space": self.space, "disorder": "average", "on_error": "skip"}
+            found = unit_rows(model.embed([self.structures[0]], **options, progress=False))
+            if len(found) and (found.shape[1] != self.vectors.shape[1] or found[0] @ self.vectors[0] < _ALIKE):
+                raise IndexFolderError(
+                    f"model {self.model.name}",
+                    f"it gives {self.table['material_id'].iloc[0]} another vector than the index has",
+                    "an index is searched with the model that made its vectors",
+                    "The weights have changed since: build the index again with this version.",
+                )
+            self.model.is_checked = True
+        return model
 
     def select(self, rows: np.ndarray) -> IndexParts:
         """The crystals of some rows, which stay where they are on the map."""

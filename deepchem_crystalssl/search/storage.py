@@ -122,7 +122,7 @@ def load(folder: str | Path) -> IndexParts:
     sizes = {len(part) for part in (vectors, table, patterns, structures, map) if part is not None}
     if sizes != {size} or vectors.ndim != 2 or "material_id" not in table:
         raise IndexFolderError(str(folder), f"parts of {sorted(sizes)} crystals, the manifest says {size}")
-    reference = None if model is None else ModelReference(model)
+    reference = None if model is None else ModelReference(model, is_checked=False)
     if (folder / _MODEL).is_dir():
         reference = ModelReference(folder / _MODEL, is_part=True)
     return IndexParts(vectors, table, structures, reference, space, patterns, spacing, map)

@@ -170,12 +170,12 @@ def test_whatever_holds_the_structures(kind, structures):
     held = {"list": structures, "array": column, "series": series, "frame": series.to_frame()}
     held["tuples"] = [(s,) for s in structures]
     vectors = CrystalEmbedding("small").fit(held[kind]).transform(held[kind])
-    assert isinstance(vectors, np.ndarray) and vectors.shape == (8, 365) and vectors.dtype == np.float32
+    assert isinstance(vectors, np.ndarray) and vectors.shape == (8, 454) and vectors.dtype == np.float32
 
 
 def test_empty_and_unknown_containers():
     assert CrystalEmbedding("small").featurize_many([]) == []
-    assert CrystalEmbedding("small").transform([]).shape == (0, 365)
+    assert CrystalEmbedding("small").transform([]).shape == (0, 454)
     assert np.isnan(SiteEmbedding("small").transform([(3, 0)])).all()
     with pytest.raises(dcs.CrystalInputError, match="entries"):
         CrystalEmbedding("small").transform(3)

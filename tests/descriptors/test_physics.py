@@ -96,7 +96,7 @@ def test_negnn_learns_with_physics(graphs, tmp_path):
     model = dcs.NEGNNModel(pretrained="small", physics=True, kernel_share=0.5, model_dir=str(tmp_path), width=16)
     model.fit(dataset, nb_epoch=2, progress=False)
     columns = model.components["kernel"].columns
-    assert columns.shape == (1, 365 + 89) and len(columns.unique()) > 1
+    assert columns.shape == (1, 454 + 89) and len(columns.unique()) > 1
     opened = dcs.NEGNNModel.from_folder(tmp_path)
     assert opened.physics and np.allclose(opened.predict(dataset), model.predict(dataset), atol=1e-5)
     with pytest.raises(dcs.CrystalInputError, match="an encoder that is not trained"):

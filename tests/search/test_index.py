@@ -232,3 +232,19 @@ def test_what_cannot_be_added_says_what_to_give(crystals):
             index.add(*arguments)
     with pytest.raises(QueryError, match="Check the id;"):
         index.remove(["z"])
+
+
+def test_an_index_of_other_weights_is_not_searched_with_a_model(prototypes, tmp_path):
+    """A name may mean other weights in a later version; their vectors cannot be compared."""
+    index = dcs.EmbeddingIndex.from_structures(prototypes[:6], model="small", progress=False)
+    index.save(tmp_path / "good")
+    opened = dcs.EmbeddingIndex.load(tmp_path / "good")
+    assert opened.query(prototypes[2], k=1)[0].material_id == index.table["material_id"][2]
+    index.save(tmp_path / "stale")
+    vectors = np.load(tmp_path / "stale" / "vectors.npy")
+    np.save(tmp_path / "stale" / "vectors.npy", np.roll(vectors, 7, axis=1))
+    stale = dcs.EmbeddingIndex.load(tmp_path / "stale")
+    for search in (lambda: stale.query(prototypes[2], k=1), lambda: stale.model):
+        with pytest.raises(dcs.errors.IndexFolderError, match="build the index again"):
+            search()
+    assert len(stale.query(stale.table["material_id"][0], k=2)) == 2  # without the model
