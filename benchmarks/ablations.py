@@ -1,4 +1,4 @@
-"""Measure what each part of the training recipe of the shipped models contributes, one change at a time.
+"""Measure what each part of the recipe by which encoders meet patterns contributes, one change at a time.
 
     python benchmarks/ablations.py DATA -o RUNS [--samples 60000] [--seeds 0] [--variants shipped ...]
 
@@ -7,7 +7,7 @@ of at most 52 sites. The columns are measured on the validation folds. Four are 
 crystals: of the crystal for its clean pattern, of the crystal for an R1 pattern, and of its simulated patterns for
 R1 and R2 patterns (``retrieval.py`` defines R1 and R2). Two are mean absolute errors in cross-validation of kernel
 ridge on the descriptor, for formation energies and log K (see ``materials.py``). A run that is complete is read and
-not repeated.
+not repeated. ``descriptor_study.py`` does the same for the encoders of descriptors.
 """
 
 from __future__ import annotations
