@@ -19,7 +19,7 @@ from .site_attributes import CELL_ATTRIBUTES, SITE_ATTRIBUTES, cell_attributes, 
 from .structure_factor import StructureFactorReadout
 
 Readout = Literal["mean", "means", "mean_std"]
-LEARNED_SHARE = 0.15
+LEARNED_SHARE = 0.3
 """Weight of the learned columns relative to the attributes in a descriptor."""
 ANSWER_WEIGHT = 1.0
 """Weight of an answer of the encoder in a descriptor, in standard deviations; an attribute has about 1."""
