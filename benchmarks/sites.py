@@ -86,7 +86,7 @@ class Sites:
         self.chosen[np.flatnonzero(self.chosen)[~kept]] = False
         self.moments, self.systems = self.moments[kept], self.systems[kept]
 
-    def vectors(self, model: dcs.CrystalSSLModel, physics: bool, attributes: bool = False) -> np.ndarray:
+    def embedded(self, model: dcs.CrystalSSLModel, physics: bool, attributes: bool = False) -> np.ndarray:
         """Columns of ``SiteEmbedding(surroundings=True)`` of the chosen sites, a chunk of structures at a time."""
         rows, first = [], 0
         for k in range(0, len(self.graphs), 1000):
@@ -224,7 +224,7 @@ def all_structures(train: Sites, test: Sites, options: argparse.Namespace) -> It
         if not options.no_controls:
             kinds.append(("random weights", random_control(model, train.graphs), False, False))
         for kind, encoder, physics, attributes in kinds:
-            x, x_test = (s.vectors(encoder, physics, attributes) for s in (train, test))
+            x, x_test = (s.embedded(encoder, physics, attributes) for s in (train, test))
             own = (x.shape[1] - N_ELEMENTS) // 2
             text = f"{label}, {kind}" if kind else label
             yield fitted(text, x[:, :own], x_test[:, :own])
