@@ -111,6 +111,7 @@ def hand_features(graphs: list) -> np.ndarray:
         composition = attributes[z].mean(0)
         for i in range(graph.num_nodes):
             d = np.sort(graph.distance[graph.first_edge[i] : graph.first_edge[i + 1]])
+            d = d if len(d) else np.array([8.0])  # an isolated atom
             nearest = np.pad(d[:12], (0, max(0, 12 - len(d))), constant_values=8.0)
             numbers = [len(d), (d < 1.2 * d[0]).sum(), d[:4].mean(), d.mean(), d.std(), graph.volume / graph.num_nodes]
             rows.append(np.concatenate([[z[i]], attributes[z[i]], composition, nearest, numbers]))
