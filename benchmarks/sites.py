@@ -17,7 +17,7 @@ trained too, with the vectors of each model and from scratch; each chemical syst
 
 With ``--all``, all structures are used, with at most 12 sites of each chemical system for training, and the regressor
 is ``MedianForest``, for which each chemical system has the same weight. The inputs are those of ``SiteEmbedding``,
-without and with ``surroundings=True``, and with ``--physics`` also with ``physics=True``.
+without and with ``surroundings=True``; with ``--physics`` also its attributes with ``physics=True``.
 """
 
 from __future__ import annotations
@@ -221,7 +221,7 @@ def all_structures(train: Sites, test: Sites, options: argparse.Namespace) -> It
     for name in options.models:
         model, label = open_model(name), Path(name).name
         kinds = [("attributes alone", model, False, True), ("", model, False, False)]
-        kinds += [("physics", model, True, False)] * options.physics
+        kinds += [("attributes and physics", model, True, True)] * options.physics
         if not options.no_controls:
             kinds.append(("random weights", random_control(model, train.graphs), False, False))
         for kind, encoder, physics, attributes in kinds:
