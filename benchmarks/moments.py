@@ -179,7 +179,7 @@ def draw_map(sites: Told, model: dcs.CrystalSSLModel, environments: np.ndarray, 
     shown = (21 <= sites.z) & (sites.z <= 30)
     elements = np.array([Element.from_Z(int(z)).symbol for z in sites.z[shown]])
     shapes = environments[shown]
-    depth = len(model.crystal_encoder.convolutions)
+    depth = len(model.descriptor_encoder.convolutions)
     figure = Figure(figsize=(4 * (depth + 1), 11), layout="constrained")
     grid = figure.subplots(3, depth + 1)
     for layer, column in enumerate(grid.T):

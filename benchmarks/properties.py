@@ -151,7 +151,7 @@ def with_forest(features: Callable[[Labelled], np.ndarray]) -> Callable:
 def joined(data: Labelled, chosen: np.ndarray, seed: int) -> np.ndarray:
     """Kernel ridge on ours, Magpie and structure; both weigh alike."""
     a, b = scaled(data.both[chosen], data.both[data.test])
-    readout = general().crystal_encoder.attributes
+    readout = general().descriptor_encoder.attributes
     assert readout is not None
     weight = readout.size / data.both.shape[1]
     x, x_test = (np.hstack([weight * hand, data.descriptor[rows]]) for hand, rows in ((a, chosen), (b, data.test)))

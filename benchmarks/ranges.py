@@ -74,7 +74,7 @@ def main() -> None:
         train, test = np.flatnonzero(folds >= 20), np.flatnonzero(folds < 20)
         draws = [np.random.default_rng(k).permutation(train)[: options.labels] for k in range(options.draws)]
         blind = random_control(model, graphs)
-        for layer in range(len(model.crystal_encoder.convolutions) + 1):
+        for layer in range(len(model.descriptor_encoder.convolutions) + 1):
             for kind, encoder, layers in (
                 ("one layer", model, [layer]),
                 ("all up to it", model, list(range(layer + 1))),

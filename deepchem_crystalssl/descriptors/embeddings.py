@@ -6,7 +6,6 @@ import os
 import pickle
 from collections.abc import Iterable, Sequence
 from functools import lru_cache
-from numbers import Integral
 from pathlib import Path
 from typing import Any
 
@@ -19,15 +18,7 @@ from ..crystals.neighbors import IsolatedAtoms
 from ..crystals.records import Crystal
 from ..data.featurizers import read_one
 from ..diffraction.grid import PowderPatterns, XRDGrid, check_intensities, on_grid
-from ..errors import (
-    CrystalInputError,
-    GridError,
-    OnError,
-    Report,
-    UnsupportedObjectError,
-    an_object,
-    counted,
-)
+from ..errors import CrystalInputError, GridError, OnError, Report
 from ..models.embedding import Space
 from ..models.model_physics import PHYSICS_BLOCKS, descriptor_blocks, weighed_physics, without
 from ..models.pretrained import DEFAULT, load_encoder
@@ -35,6 +26,7 @@ from ..models.pretraining import CrystalSSLModel
 from ..physics.columns import column_names
 from .batches import BatchFeaturizer
 from .columns import chosen_layers, crystal_labels, pattern_labels, site_labels
+from .sites import pair_of, surroundings_labels, vector_of_site, with_surroundings
 
 # matminer forks worker processes. A child of a process in which torch has used its threads would wait for them forever.
 os.register_at_fork(after_in_child=lambda: torch.set_num_threads(1))
@@ -188,6 +180,9 @@ class SiteEmbedding(PretrainedFeaturizer):
         Whether an atom without a neighbour within the cutoff is kept without edges or raises an error.
     physics : bool
         Whether the numbers of springs and tight binding of each site follow, as in :class:`CrystalEmbedding`.
+    surroundings : bool
+        Whether the mean of each column over all sites of the crystal and the fraction of each element follow. They help
+        forests with labels that also depend on what the crystal is made of, such as magnetic moments.
 
     Examples
     --------
@@ -208,6 +203,7 @@ class SiteEmbedding(PretrainedFeaturizer):
         disorder: Disorder = "refuse",
         isolated_atoms: IsolatedAtoms = "keep",
         physics: bool = False,
+        surroundings: bool = False,
     ):
         self.pretrained = pretrained
         self.layers = layers
@@ -215,6 +211,7 @@ class SiteEmbedding(PretrainedFeaturizer):
         self.disorder = disorder
         self.isolated_atoms = isolated_atoms
         self.physics = physics
+        self.surroundings = surroundings
 
     def featurize(self, struct: Any, idx: int) -> list[float]:
         """Return the vector of the site with index ``idx``.
@@ -233,17 +230,18 @@ class SiteEmbedding(PretrainedFeaturizer):
         key = (*_contents(struct), *map(str, self.get_params().items()))
         if self._last is None or self._last[0] != key:
             self._last = (key, self._embed_sites([struct], "raise", Report())[0])
-        return _vector_of_site(self._last[1], idx).tolist()
+        return vector_of_site(self._last[1], idx).tolist()
 
     def feature_labels(self) -> list[str]:
         """Return one name per column: the model, the attribute or layer, and the number of the column within it."""
         encoder = self.model.descriptor_encoder
         labels = site_labels(self.model, self.model_name, chosen_layers(encoder, self.layers))
-        return labels + column_names(level="site") * self.physics
+        labels += column_names(level="site") * self.physics
+        return labels + surroundings_labels(labels) if self.surroundings else labels
 
     def compute(self, entries: list, on_error: OnError, report: Report) -> np.ndarray:
         """Return the vectors of (structure, site index) pairs, float32 (n_good, n_features)."""
-        pairs = [_pair(entry, k) for k, entry in enumerate(entries)]
+        pairs = [pair_of(entry, k) for k, entry in enumerate(entries)]
         structures = {id(pair[0]): pair[0] for pair in pairs if isinstance(pair, tuple)}
         found = Report()
         vectors = iter(self._embed_sites(list(structures.values()), "skip", found))
@@ -258,7 +256,7 @@ class SiteEmbedding(PretrainedFeaturizer):
                 sites = of_structure[id(pair[0])]
                 if isinstance(sites, CrystalInputError):  # one structure may belong to many entries: copy its error
                     raise type(sites)(f"entry {k}", sites.value, sites.rule, sites.remedy)
-                rows.append(_vector_of_site(sites, pair[1]))
+                rows.append(vector_of_site(sites, pair[1]))
             except CrystalInputError as error:
                 report.handle(error, on_error, k)
                 if not isinstance(pair, tuple) or id(pair[0]) not in bad_structures:
@@ -288,8 +286,10 @@ class SiteEmbedding(PretrainedFeaturizer):
         for k, crystal in enumerate(crystals):
             if k not in left_out and isinstance(crystal, tuple):
                 kept = crystal[1]
-                sites = np.full((len(kept), vectors.shape[1]), np.nan, np.float32)
-                sites[kept] = vectors[first : first + kept.sum()]
+                own = vectors[first : first + kept.sum()]
+                own = with_surroundings(own, crystal[0]) if self.surroundings else own
+                sites = np.full((len(kept), own.shape[1]), np.nan, np.float32)
+                sites[kept] = own
                 first += kept.sum()
                 result.append(sites)
         return result
@@ -412,36 +412,3 @@ def _resolved(
         return resolve_disorder(crystal, disorder), kept_sites(crystal, disorder)
     except CrystalInputError as error:
         return error
-
-
-def _pair(entry: Any, k: int) -> tuple[Any, int] | CrystalInputError:
-    if isinstance(entry, tuple | list | np.ndarray) and len(entry) == 2:
-        return entry[0], entry[1]
-    return UnsupportedObjectError(
-        f"entry {k}",
-        an_object(entry),
-        "an entry is a structure and the index of a site",
-        "Pass tuples (structure, index).",
-    )
-
-
-def _vector_of_site(sites: np.ndarray, index: int) -> np.ndarray:
-    if not isinstance(index, Integral) or isinstance(index, bool):
-        raise UnsupportedObjectError(
-            f"site {index}", an_object(index), "the index of a site is a whole number", "Give the index of a site."
-        )
-    if not -len(sites) <= index < len(sites):
-        raise UnsupportedObjectError(
-            f"site {index}",
-            f"a structure of {counted(len(sites), 'site')}",
-            "the index of a site must be between 0 and the number of sites - 1",
-            "Give the index of an existing site.",
-        )
-    if np.isnan(sites[index, 0]):
-        raise UnsupportedObjectError(
-            f"site {index}",
-            "less than half occupied",
-            "disorder='dominant' leaves out sites that are less than half occupied",
-            "Pass disorder='average' to keep the site.",
-        )
-    return sites[index]

@@ -1,4 +1,5 @@
 from .kernel_ridge import LaplacianRidgeCV as LaplacianRidgeCV
+from .median_forest import MedianForest as MedianForest
 from .metrics import (
     RetrievalRecall as RetrievalRecall,
     alignment as alignment,
