@@ -22,7 +22,7 @@ from deepchem_crystalssl.models.log import TrainingLog
 
 from train_models import PRESET
 
-ROOT = Path(dcs.__file__).parent / "weights"
+ROOT = Path(dcs.__file__).parent / "models" / "weights"
 DESCRIPTIONS = {
     "general": "crystals, sites and powder patterns in one space; the model to begin with",
     "small": "crystals, sites and powder patterns in one space; a quarter of the parameters, a little less accurate",

@@ -57,10 +57,14 @@ def test_a_descriptor_with_physics_says_its_blocks(structures):
     assert both.shape == (40, alone.shape[1] + 89) and np.array_equal(both[:, :-89], alone)
     assert len(embedding.feature_labels()) == len(embedding.blocks) == both.shape[1]
     assert list(dict.fromkeys(embedding.blocks)) == [
-        "attributes", "learned", "highest frequency", "vibrations", "local vibrations", "elasticity", "highest modes",
+        "attributes", "learned", "predicted model physics", "highest frequency", "vibrations", "local vibrations", "elasticity", "highest modes",
         "electrons", "band edges",
     ]  # fmt: skip
-    assert embedding.blocks[:-89] == plain.blocks and np.abs(both[:, -89:]).max() <= 18
+    predicted = {"predicted " + part for part in ("highest frequency", "vibrations", "elasticity", "highest modes")}
+    assert (
+        set(plain.blocks) == {"attributes", "learned", "predicted electrons"} | predicted
+        and np.abs(both[:, -89:]).max() <= 18
+    )
     y = np.array([structure.density for structure in structures])
     reader = dcs.LaplacianRidgeCV(blocks=embedding.blocks).fit(both, y)
     assert set(reader.block_weights_) == set(embedding.blocks)
