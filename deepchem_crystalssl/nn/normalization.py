@@ -92,15 +92,20 @@ class BatchRenorm(nn.Module):
 
 @contextmanager
 def statistics_kept(module: nn.Module) -> Iterator[None]:
-    """A context in which a module does not update its running statistics."""
+    """A context in which a module does not update its running statistics.
+
+    Its norms work as in training, also in evaluation: views in which something is masked or displaced are farther from
+    the statistics of whole crystals than the limits of r and d, and only what training saw tells how it went.
+    """
     norms = [part for part in module.modules() if isinstance(part, BatchRenorm)]
+    modes = [norm.training for norm in norms]
     for norm in norms:
-        norm.statistics_move = False
+        norm.statistics_move, norm.training = False, True
     try:
         yield
     finally:
-        for norm in norms:
-            norm.statistics_move = True
+        for norm, mode in zip(norms, modes, strict=True):
+            norm.statistics_move, norm.training = True, mode
 
 
 def slow_statistics(module: nn.Module) -> None:

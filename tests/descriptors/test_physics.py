@@ -57,7 +57,8 @@ def test_a_descriptor_with_physics_says_its_blocks(structures):
     assert both.shape == (40, alone.shape[1] + 89) and np.array_equal(both[:, :-89], alone)
     assert len(embedding.feature_labels()) == len(embedding.blocks) == both.shape[1]
     assert list(dict.fromkeys(embedding.blocks)) == [
-        "attributes", "learned", "predicted model physics", "highest frequency", "vibrations", "local vibrations", "elasticity", "highest modes",
+        "attributes", "learned", "predicted model physics",
+        "highest frequency", "vibrations", "local vibrations", "elasticity", "highest modes",
         "electrons", "band edges",
     ]  # fmt: skip
     predicted = {"predicted " + part for part in ("highest frequency", "vibrations", "elasticity", "highest modes")}
