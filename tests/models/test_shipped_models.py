@@ -3,13 +3,16 @@
 import json
 from importlib.resources import files
 
+import deepchem as dc
 import numpy as np
 import pytest
+import torch
 from scipy.spatial.distance import cdist
 
 import deepchem_crystalssl as dcs
 from deepchem_crystalssl.models.pretrained import DEFAULT
 from deepchem_crystalssl.nn.crystal_encoder import LEARNED_SHARE
+from deepchem_crystalssl.nn.normalization import BatchRenorm
 from deepchem_crystalssl.physics import model_physics, standardized
 from deepchem_crystalssl.pretext.objectives import Labels
 from deepchem_crystalssl.pretext.presets import PRESETS
@@ -121,6 +124,18 @@ def test_blocks_of_a_descriptor_weigh_what_is_said(model, graphs):
     assert b / a == pytest.approx(LEARNED_SHARE, rel=0.5)
     spread = vectors[:, :known].std(0)
     assert 0.3 < np.median(spread) < 3  # in standard deviations over the training crystals
+
+
+def test_what_describes_undoes_noise_on_other_crystals(graphs):
+    """Strained and masked crystals lie far from the running statistics of whole ones, and are judged all the same."""
+    described = dcs.load_pretrained("small").descriptor_model
+    X = np.empty(64, object)
+    X[:] = graphs[:64]
+    norms = [part for part in described.model.modules() if isinstance(part, BatchRenorm)]
+    before = [(norm.mean.clone(), norm.training) for norm in norms]
+    assert described.validate(dc.data.NumpyDataset(X))["loss"] < 5  # untrained: 1 + 1 + .3 * 9 + 4 * .6
+    for norm, (mean, mode) in zip(norms, before, strict=True):
+        assert torch.equal(norm.mean, mean) and norm.training == mode
 
 
 def test_similar_crystals_are_near(model, prototypes):

@@ -32,6 +32,7 @@ from deepchem_crystalssl.pretext.objectives import (
     SiteDescriptors,
     TwoViews,
     needed_modalities,
+    needed_of_encoder,
     objective_from_configuration,
 )
 from deepchem_crystalssl.pretext.presets import PRESETS, resolve_objectives
@@ -207,15 +208,16 @@ def test_presets_descend(batch, patterns, name):
 def descend(batch, patterns, objectives, encoder, xrd_encoder, rate, steps):
     """Losses of Adam on one batch, with new draws in every step."""
     torch.manual_seed(0)
-    crystals = CrystalEncoder(**encoder)
+    crystals = CrystalEncoder(**encoder, **needed_of_encoder(objectives))
     xrd = XRDEncoder(patterns.shape[1], embedding_size=crystals.embedding_size, **xrd_encoder)
     heads = [objective.build_head(crystals) for objective in objectives]
     optimizer = torch.optim.Adam(torch.nn.ModuleList([crystals, xrd, *heads]).parameters(), rate)
     generator, losses = torch.Generator().manual_seed(0), []
     same = torch.eye(len(batch), dtype=torch.bool)
     measured = patterns * (1 + 0.1 * torch.rand(patterns.shape, generator=generator))
+    numbers = {"physics": torch.randn(len(batch), 89), "site_physics": torch.randn(batch.total_sites, 11)}
     for _ in range(steps):
-        parts = PretextBatch(batch, measured, same, crystals, xrd, generator, patterns)
+        parts = PretextBatch(batch, measured, same, crystals, xrd, generator, patterns, **numbers)
         loss = sum(objective(parts, head) for objective, head in zip(objectives, heads, strict=True))
         optimizer.zero_grad()
         loss.backward()
@@ -266,6 +268,10 @@ def test_one_crystal_alone_is_safe(graphs):
     batch = GraphBatch.from_graphs(graphs[:1])
     for preset in PRESETS.values():
         parts = pretext_batch(batch, torch.Generator().manual_seed(0), preset.encoder.get("readout", "mean"))
+        needs = needed_of_encoder(preset.objectives)
+        encoder = CrystalEncoder(width=16, n_layers=2, hidden=16, embedding_size=8, readout="means", **needs)
+        numbers = {"physics": torch.randn(1, 89), "site_physics": torch.randn(batch.total_sites, 11)}
+        parts = replace(parts, crystal_encoder=encoder, **numbers) if needs else parts
         for objective in (*preset.objectives, *OTHERS):
             assert torch.isfinite(objective(parts, objective.build_head(parts.crystal_encoder)))
 
