@@ -18,10 +18,10 @@ both, where the weight of each block of columns is chosen in the training part t
 difference to the descriptor.
 
 With ``--learned`` the rows tell what training gives: each is there with trained weights and with random ones, whose
-statistics have seen crystals. They are the learned columns with the encoder's answers, alone; the descriptor, in which
-these follow the attributes; and the descriptor with springs and tight binding. All weights of blocks are chosen in the
-training part. The intervals are those of the difference to random weights, and the last line of each table is the mean
-over the sets of the ratio of the errors.
+statistics have seen crystals. They are the learned columns with the encoder's answers, alone; the descriptor, in
+which these follow the attributes; and the descriptor with springs and tight binding (``--kinds``). All weights of
+blocks are chosen in the training part. The intervals are those of the difference to random weights, and the last
+line of each table is the mean over the sets of the ratio of the errors.
 
 Magpie stands for 132 statistics of element properties (matminer). Structure stands for density, volume per atom,
 space group, crystal system, inversion, number of sites, and the mean, standard deviation and extremes of
@@ -55,6 +55,7 @@ from controls import random_control
 
 REFERENCE = "Magpie + structure"
 RANDOM = ", random weights"
+KINDS = ("learned alone", "descriptor", "with physics")
 ELECTRONS = ["electrons", "band edges"]
 SPRINGS = sorted(set(PHYSICS_BLOCKS) - set(ELECTRONS))
 PHYSICS_ROWS = {"weighed": [], "+ springs": SPRINGS, "+ electrons": ELECTRONS, "+ both": [*SPRINGS, *ELECTRONS]}
@@ -214,7 +215,8 @@ def with_random_weights(
     blocks = {}
     for label, trained in models.items():
         known = n_attributes(trained)
-        for weights, model in ((RANDOM, random_control(trained, graphs)), ("", trained)):
+        models_of_row = {"": trained} if options.no_controls else {RANDOM: random_control(trained, graphs), "": trained}
+        for weights, model in models_of_row.items():
             x = model.embed(graphs, space="descriptor", progress=False)
             own = descriptor_blocks(model.descriptor_encoder)
             for kind, columns, labels in (
@@ -222,8 +224,9 @@ def with_random_weights(
                 ("descriptor", x, own),
                 ("with physics", np.hstack([x, exact]), descriptor_blocks(model.descriptor_encoder, physics=True)),
             ):
-                row = f"{label}, {kind}{weights}"
-                inputs[row], blocks[row] = (columns[train], columns[test]), labels
+                if kind in options.kinds:
+                    row = f"{label}, {kind}{weights}"
+                    inputs[row], blocks[row] = (columns[train], columns[test]), labels
     return inputs, blocks
 
 
@@ -242,6 +245,8 @@ def main(arguments: list[str] | None = None) -> dict[str, dict[str, dict[str, st
     parser.add_argument("--forest", action="store_true", help="Magpie + random forest too")
     parser.add_argument("--physics", action="store_true", help="springs and tight binding too")
     parser.add_argument("--learned", action="store_true", help="trained beside random weights")
+    parser.add_argument("--kinds", nargs="+", default=KINDS, choices=KINDS, help="of columns, with --learned")
+    parser.add_argument("--no-controls", action="store_true", help="no random weights, with --learned")
     options = parser.parse_args(arguments)
     logging.disable(logging.WARNING)
     warnings.filterwarnings("ignore")
@@ -275,7 +280,7 @@ def main(arguments: list[str] | None = None) -> dict[str, dict[str, dict[str, st
         if options.learned:
             frame = pd.DataFrame(means[part])
             for label in frame.index:
-                if RANDOM not in label:
+                if RANDOM not in label and label + RANDOM in frame.index:
                     ratio = frame.loc[label] / frame.loc[label + RANDOM]
                     sets = ", ".join(f"{name} {value:.3f}" for name, value in ratio.items())
                     print(f"{label}: {ratio.mean():.3f} of random weights, mean of the sets; {sets}")
