@@ -266,13 +266,13 @@ class CrystalEncoder(nn.Module):
         sites, learned columns by theirs over crystals, if the encoder has attributes.
         """
         found = self.encode_sites(batch)
+        answers = [self.all_site_answers(batch, found)]  # first: in training it moves the statistics used below
+        if self.answers:
+            answers.append(self.all_answers(self.pool(batch, found))[batch.crystal])
         known, learned = self._standardized_sites(batch, found)
         if layers is not None:
             blocks = learned.split(self.width, dim=1)
             known, learned = known[:, :0], torch.cat([blocks[k] for k in layers], dim=1)
-        answers = [self.all_site_answers(batch, found)]
-        if self.answers:
-            answers.append(self.all_answers(self.pool(batch, found))[batch.crystal])
         return torch.cat([known, learned, *answers], dim=1)
 
     def _standardized_sites(self, batch: GraphBatch, layers: list[Tensor]) -> tuple[Tensor, Tensor]:

@@ -177,6 +177,9 @@ class LabelScale(nn.Module):
         self.known.fill_(True)
 
 
+_UNKNOWN = -1.0  # not NaN: a state with NaN does not equal itself
+
+
 class KernelRegression(nn.Module):
     r"""Laplacian kernel regressions that were fitted elsewhere, and their weight in a prediction.
 
@@ -184,7 +187,7 @@ class KernelRegression(nn.Module):
 
     with weights :math:`a_t` of the columns. Their weight, the buffer ``share``, is 0 before they are fitted. The buffer
     ``error`` is the root mean square error of each regression in its cross-validation, in the units of the labels; it
-    is NaN where it was not kept.
+    is negative where it was not kept.
 
     Parameters
     ----------
@@ -230,7 +233,7 @@ class KernelRegression(nn.Module):
         if columns is None:
             columns = rows.new_ones(len(center), rows.shape[1])
         if error is None:
-            error = torch.full_like(center, torch.nan)
+            error = torch.full_like(center, _UNKNOWN)
         values = {"rows": rows, "weights": weights, "gamma": gamma, "center": center, "columns": columns}
         for name, value in {**values, "error": error, "share": torch.tensor(share)}.items():
             self.register_buffer(name, value.float())
@@ -251,7 +254,7 @@ class KernelRegression(nn.Module):
         if prefix + "rows" in state_dict:
             rows, n_tasks = state_dict[prefix + "rows"], state_dict[prefix + "weights"].shape[1]
             state_dict.setdefault(prefix + "columns", rows.new_ones(n_tasks, rows.shape[1]))
-            state_dict.setdefault(prefix + "error", rows.new_full((n_tasks,), torch.nan))
+            state_dict.setdefault(prefix + "error", rows.new_full((n_tasks,), _UNKNOWN))
         for name in ("rows", "weights", "columns"):
             if prefix + name in state_dict:
                 setattr(self, name, getattr(self, name).new_zeros(state_dict[prefix + name].shape))
@@ -341,7 +344,7 @@ class PropertyPredictor(nn.ModuleDict):
         kernel = cast("KernelRegression | None", self["kernel"] if "kernel" in self else None)
         if kernel is not None and bool(kernel.share):
             values = torch.lerp(values, kernel(self._described(inputs)), kernel.share)
-            of_kernel = torch.where(kernel.error.isnan(), learned.sqrt(), kernel.error)
+            of_kernel = torch.where(kernel.error < 0, learned.sqrt(), kernel.error)
             between = (1.0 - kernel.share) ** 2 * between
             learned = torch.lerp(learned.sqrt(), of_kernel, kernel.share) ** 2
         return (values, between + learned) if len(raw) > 1 or raw.shape[-1] > self.n_tasks else values

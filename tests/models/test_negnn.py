@@ -17,6 +17,7 @@ from deepchem_crystalssl.errors import UnsupportedObjectError
 from deepchem_crystalssl.evaluation.kernel_ridge import LaplacianRidgeCV
 from deepchem_crystalssl.models import frozen
 from deepchem_crystalssl.models.frozen import SiteVectors
+from deepchem_crystalssl.models.model_physics import descriptor_blocks
 
 SMALL = {"pretrained": "small", "batch_size": 32, "hidden": 32, "kernel_share": 0.0}
 BOTH = {**SMALL, "kernel_share": 0.5}
@@ -120,7 +121,9 @@ def test_an_encoder_tuned_moves_and_the_given_model_does_not(dataset):
 def test_layers(dataset, layers):
     model = NEGNNModel(**SMALL, layers=layers)
     model.fit(dataset, nb_epoch=1)
-    assert model.components["network"].embed_pretrained.in_features == 48 * len(layers)
+    answers = model.encoder.n_inputs_of_network([0]) - 48  # of the site and of its crystal
+    assert answers == 89 + 11
+    assert model.components["network"].embed_pretrained.in_features == 48 * len(layers) + answers
 
 
 @pytest.mark.once
@@ -198,7 +201,7 @@ def test_half_the_prediction_is_the_kernel(few, dataset):
     source = dcs.load_pretrained("small")
     x, x_test = (source.embed(part, space="descriptor") for part in (train, test))
     systems = [g.chemical_system for g in train.X]
-    kernel = LaplacianRidgeCV().fit(x, train.y.ravel(), systems)
+    kernel = LaplacianRidgeCV(blocks=descriptor_blocks(source.descriptor_encoder)).fit(x, train.y.ravel(), systems)
     expected = 0.5 * alone.predict(test)[:, 0] + 0.5 * kernel.predict(x_test)
     assert np.allclose(both.predict(test)[:, 0], expected, atol=1e-4)
     assert not np.allclose(expected, alone.predict(test)[:, 0], atol=1e-2)
