@@ -25,7 +25,9 @@ from train_models import PRESET
 ROOT = Path(dcs.__file__).parent / "models" / "weights"
 DESCRIPTIONS = {
     "general": "crystals, sites and powder patterns in one space; the model to begin with",
-    "small": "crystals, sites and powder patterns in one space; less than a third of the parameters, a little less accurate",
+    "small": (
+        "crystals, sites and powder patterns in one space; less than a third of the parameters, a little less accurate"
+    ),
     "general-labels": "SUPERVISED: general, its descriptors tuned on calculated formation energies and band gaps",
 }
 STRUCTURES = (
