@@ -5,7 +5,6 @@ import logging
 import deepchem as dc
 import numpy as np
 import pytest
-import torch
 
 from deepchem_crystalssl import NEGNNModel, load_pretrained
 from deepchem_crystalssl.evaluation.kernel_ridge import LaplacianRidgeCV
