@@ -55,15 +55,19 @@ assert failed == {"fused_convolution": "numba", "fused_structure_factor": "numba
 OBJECTIVES = """
 from deepchem_crystalssl.nn import crystal_encoder, xrd_encoder
 from deepchem_crystalssl.pretext.batch import PretextBatch
-from deepchem_crystalssl.pretext.objectives import OBJECTIVES
+from deepchem_crystalssl.pretext.objectives import OBJECTIVES, needed_of_encoder
 from deepchem_crystalssl.pretext.presets import PRESETS, Preset
 
-everything = Preset(tuple(make() for make in OBJECTIVES.values()), {"readout": "mean_std"})
+made = tuple(make(["a", "b"]) if name == "Labels" else make() for name, make in OBJECTIVES.items())
+everything = Preset(made, {"readout": "mean_std"})
+asked = {"physics": torch.rand(2, 89), "site_physics": torch.rand(batch.total_sites, 11)}
+asked |= {"labels": torch.rand(2, 2), "label_weights": torch.ones(2, 2)}
 for preset in (*PRESETS.values(), everything):
-    encoder = crystal_encoder.CrystalEncoder(**preset.encoder)
+    encoder = crystal_encoder.CrystalEncoder(**preset.encoder, **needed_of_encoder(preset.objectives))
     xrd = xrd_encoder.XRDEncoder(embedding_size=encoder.embedding_size, **preset.xrd_encoder)
     same = torch.eye(2, dtype=torch.bool)
-    parts = PretextBatch(batch, torch.rand(2, 5000), same, encoder, xrd, torch.Generator(), torch.rand(2, 5000))
+    patterns = torch.rand(2, 2, 5000)
+    parts = PretextBatch(batch, patterns[0], same, encoder, xrd, torch.Generator(), patterns[1], **asked)
     torch.stack([objective(parts, objective.build_head(encoder)) for objective in preset.objectives]).sum().backward()
     assert all(p.grad is not None for p in encoder.convolutions.parameters() if p.ndim == 2)
 """
