@@ -71,7 +71,7 @@ def main() -> None:
     parser.add_argument("--samples", type=int, default=800_000)
     parser.add_argument("--patterns", type=int, default=1_000_000, help="samples of the pattern encoder alone; 0: none")
     parser.add_argument("--described", type=int, default=768_000, help="samples of the encoder of descriptors")
-    parser.add_argument("--labelled", type=int, default=96_000, help="samples of the tuning on labels")
+    parser.add_argument("--labelled", type=int, default=480_000, help="samples of the tuning on labels")
     parser.add_argument("--descriptors-alone", help="a model whose encoders of crystals and patterns are kept")
     parser.add_argument("--labels", action="store_true", help="tune the encoder of descriptors on labels, too")
     options = parser.parse_args()
