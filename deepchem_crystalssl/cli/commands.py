@@ -122,7 +122,9 @@ def search(options: argparse.Namespace) -> int:
     )
     found: Answers
     if is_pattern:
-        found = matches = index.query_pattern(options.query[0], None, options.wavelength, options.k, filter=filter)
+        found = matches = index.query_pattern(
+            options.query[0], None, options.wavelength, options.k, filter=filter, phases=options.phases
+        )
         print(matches.verdict)
         if options.picture:
             matches.plot().savefig(options.picture, dpi=150)
@@ -139,7 +141,7 @@ def _refuse_unused(options: argparse.Namespace, is_pattern: bool) -> None:
     if is_pattern and len(options.query) > 1:
         raise OptionError("query", " ".join(options.query), "a measured pattern is searched for alone",
                           "Run one search for each pattern, and another one for crystals.")  # fmt: skip
-    names = ("unlike",) if is_pattern else ("wavelength", "picture")
+    names = ("unlike",) if is_pattern else ("wavelength", "picture", "phases")
     given = [f"--{name}" for name in names if getattr(options, name)]
     if given:
         kind, other = ("pattern", "crystals") if is_pattern else ("crystal", "a measured pattern")

@@ -311,6 +311,12 @@ def _add_search(add: _Add) -> None:
         help="wavelength of the pattern: CuKa, MoKa1, ... or a number in Å (default: that of the file, else CuKa)",
     )
     search.add_argument(
+        "--phases",
+        type=int,
+        metavar="N",
+        help="number of phases in the sample of a pattern (default: as many as explain lines of their own)",
+    )
+    search.add_argument(
         "--picture",
         type=file_to_write(".png", ".svg", ".pdf"),
         metavar="FILE",

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 from scipy.fft import irfft, next_fast_len, rfft
@@ -37,6 +38,10 @@ _FINEST, _WIDEST = 0.02, 0.05  # degrees; limits of the bins
 _ITERATIONS = 10
 _ENOUGH = 3e-3  # relative gain of a step below which a fit ends
 _CRYSTALS_AT_ONCE = 32
+_SMOOTHING = 0.25  # of the width of peaks
+_NOISE = 8.0  # median absolute deviations above the median
+_MISFIT = 0.15  # of the height of a line that was subtracted
+_WEAKEST = 0.005  # of the strongest line
 _NARROWEST = 3.0  # bins; smallest width of peaks in a fit
 _SPARE = 0.06  # of sin theta: reflections outside the range that a fit may move into it
 _FAINTEST = 1e-5  # relative intensity below which reflections are left out
@@ -59,6 +64,8 @@ class Measurement:
         Bins within the measured range, and the wavelength of the measurement.
     counts : numpy.ndarray
         (n,), above background.
+    background : numpy.ndarray
+        (n,), the counts that were subtracted.
     roots : numpy.ndarray
         (n,), square roots of the counts that stand out of the noise, of length 1.
     fwhm : float
@@ -70,6 +77,7 @@ class Measurement:
 
     grid: XRDGrid
     counts: np.ndarray
+    background: np.ndarray
     roots: np.ndarray
     fwhm: float
     second_line: float = 1.0
@@ -80,13 +88,14 @@ class Measurement:
         low, high = max(float(angles[0]), 3.0), min(float(angles[-1]), _farthest(wavelength))
         step = float(np.clip(np.median(np.diff(angles)), _FINEST, _WIDEST))
         grid = XRDGrid(low, high, max(16, int((high - low) / step)), wavelength)
-        net = prepare_measured_pattern(angles, counts, grid, wavelength=wavelength, normalize=False)
-        roots = np.sqrt(net)
-        noise = np.median(roots)
-        roots = np.clip(roots - 2.0 * noise, 0.0, None) if noise < 0.2 * roots.max() else roots
+        on_grid = partial(prepare_measured_pattern, angles, counts, grid, wavelength=wavelength, normalize=False)
+        net = on_grid()
+        background = np.clip(on_grid(background="none") - net, 0.0, None)
         peaks, _ = find_peaks(net, prominence=0.1 * net.max())
         widths = peak_widths(net, peaks)[0] * grid.step if len(peaks) else np.array([0.15])
-        return cls(grid, net, roots / np.linalg.norm(roots), float(np.clip(np.median(widths), 0.06, 0.8)))
+        fwhm = float(np.clip(np.median(widths), 0.06, 0.8))
+        roots = np.sqrt(above_noise(net, fwhm / grid.step))
+        return cls(grid, net, background, roots / np.linalg.norm(roots), fwhm)
 
     def with_doublet(self) -> Measurement:
         """The same with the K-alpha doublet of its anode, and K-alpha 1 as the wavelength to which cells refer."""
@@ -100,11 +109,39 @@ class Measurement:
         mean = self.grid.wavelength_angstrom * (2.0 + self.second_line) / 3.0
         return replace(self, grid=replace(self.grid, wavelength=mean), second_line=1.0)
 
+    def without(self, profile: np.ndarray) -> Measurement | None:
+        """What is left when the fitted pattern of a phase (n,) is subtracted; None if nothing rises above the noise.
+
+        Where lines were subtracted, a part of their height may be left because their shapes are not matched. It is not
+        taken for lines of another phase.
+        """
+        left = np.clip(self.counts - profile, 0.0, None)
+        lines = np.clip(above_noise(left, self.fwhm / self.grid.step) - _MISFIT * profile, 0.0, None)
+        if lines.max() < _WEAKEST * self.counts.max():
+            return None
+        roots = np.sqrt(lines)
+        return replace(self, counts=left, background=self.background + profile, roots=roots / np.linalg.norm(roots))
+
     def blurred(self) -> Measurement:
         """The same with peaks ``BLUR`` times as wide."""
         added = self.fwhm * np.sqrt(BLUR**2 - 1) / np.sqrt(8 * np.log(2)) / self.grid.step
         roots = np.sqrt(gaussian_filter1d(self.roots**2, added))
         return replace(self, roots=roots / np.linalg.norm(roots), fwhm=BLUR * self.fwhm)
+
+
+def above_noise(counts: np.ndarray, width: float) -> np.ndarray:
+    """Counts above background (n,), without those that are noise; lines have a given width (bins).
+
+    What is subtracted is a constant number of counts. A constant of their square roots, which suits their noise better,
+    would take more from weak lines than from strong ones, and the weakest would seem to be absent. Lines are told from
+    noise after smoothing, and keep the shape that was measured.
+    """
+    smooth = gaussian_filter1d(counts, max(_SMOOTHING * width, 1e-3))
+    level = np.median(smooth)
+    noise = level + _NOISE * np.median(np.abs(smooth - level))
+    if noise >= smooth.max():
+        return smooth
+    return np.where(smooth > noise, np.clip(counts - noise, 0.0, None), 0.0)
 
 
 def slide(measurement: Measurement, crystals: Sequence[Crystal]) -> tuple[np.ndarray, np.ndarray]:
@@ -177,6 +214,9 @@ class Fit:
         Degrees.
     calculated : numpy.ndarray
         (n,), on the scale of the counts.
+    power : float
+        Sum over the reflections of :math:`|F|^2` (electrons squared) and Lorentz-polarisation factor that gives the sum
+        of ``calculated``; weight fractions need it.
     """
 
     cosine: float
@@ -185,6 +225,7 @@ class Fit:
     zero_shift: float
     fwhm: float
     calculated: np.ndarray
+    power: float
 
 
 def fit(measurement: Measurement, crystal: Crystal, strain: float) -> Fit:
@@ -215,7 +256,9 @@ def fit(measurement: Measurement, crystal: Crystal, strain: float) -> Fit:
     left = measurement.counts - scale * pattern
     r_wp = float(np.sqrt((weight * left**2).sum() / (weight * measurement.counts**2).sum()))
     stretch = np.linalg.det(np.eye(3) + np.tensordot(parameters[:n], basis, 1)) ** (1 / 3)
-    return Fit(cosine, r_wp, float(stretch), float(parameters[n]), float(np.exp(parameters[n + 1])), scale * pattern)
+    zero_shift, fwhm = parameters[n], np.exp(parameters[n + 1])
+    power = float(lines.draw(measurement, basis, parameters[None]).sum())
+    return Fit(cosine, r_wp, float(stretch), float(zero_shift), float(fwhm), scale * pattern, power)
 
 
 def choose_lines(measurement: Measurement, crystal: Crystal, strain: float) -> Measurement:

@@ -110,7 +110,7 @@ def _curve(found: PatternAnswer) -> dict[str, list[float | None]]:
     return {
         "two_theta": _finite(found.two_theta[kept]),
         "measured": _finite(found.measured[kept] / top),
-        "calculated": _finite(found[0].calculated[kept] / top),
+        "calculated": _finite(found.calculated[kept] / top),
     }
 
 

@@ -293,8 +293,9 @@ class EmbeddingIndex:
         *,
         filter: Filter | None = None,
         candidates: int = 300,
+        phases: int | None = None,
     ) -> PatternAnswer:
-        """Which of the crystals a measured powder pattern may belong to.
+        """Which of the crystals a measured powder pattern may belong to, and the phases of a mixture.
 
         Candidates are retrieved by the pattern encoder among the vectors of simulated patterns; then the pattern of
         each is fitted to the measurement. See :mod:`~deepchem_crystalssl.search.phases`.
@@ -314,10 +315,13 @@ class EmbeddingIndex:
             Further conditions that the answers must fulfil.
         candidates : int
             Number of crystals that are retrieved.
+        phases : int, optional
+            Number of phases in the sample. By default as many as explain lines of their own, at most four.
 
         Returns
         -------
         PatternAnswer
+            Its ``phases`` have weight fractions.
 
         Raises
         ------
@@ -334,7 +338,17 @@ class EmbeddingIndex:
         vectors, names = self.embed_patterns(), self.table["material_id"].tolist()
         assert self.structures is not None
         return identify_among(
-            vectors, allowed, self.structures, names, self.model, two_theta, intensity, wavelength, k, candidates
+            vectors,
+            allowed,
+            self.structures,
+            names,
+            self.model,
+            two_theta,
+            intensity,
+            wavelength,
+            k,
+            candidates,
+            phases,
         )
 
     def embed_patterns(self, progress: bool | None = None) -> np.ndarray:

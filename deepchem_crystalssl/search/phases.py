@@ -10,6 +10,8 @@ r"""Find the crystals that a measured powder pattern may belong to: retrieve can
 4. The candidates are ranked by the mean of two cosines, that of the encoder and that of the fit, because the two make
    different errors: the encoder was trained on patterns with texture and poor statistics, and the fit uses every line.
    A change of the cell lengths lowers the score, because calculated lengths are seldom off by more than 2 %.
+5. What the first phase leaves is looked up and fitted in the same way, until no further phase explains lines of its
+   own: see :mod:`~deepchem_crystalssl.search.mixtures`.
 """
 
 from __future__ import annotations
@@ -24,9 +26,9 @@ from typing import Any
 import numpy as np
 from threadpoolctl import threadpool_limits
 
-from ..errors import QueryError, Report, counted
+from ..errors import PatternError, QueryError, Report, counted
 from ..crystals.records import Crystal
-from ..diffraction.measured import Scan, place_on_grid
+from ..diffraction.measured import Background, Scan, place_on_grid
 from ..diffraction.fitting import Fit, Measurement, choose_lines, fit, slide
 from ..crystals.symmetry import space_group
 from ..crystals.threads import map_in_threads
@@ -34,14 +36,17 @@ from ..diffraction.radiation import Radiation
 from ..models.pretraining import CrystalSSLModel
 from .answers import Answer, Answers
 from .catalogue import Crystals
+from .mixtures import Part, Proposal, take_apart, weight_fractions
 from .pictures import Picture, as_image, draw_match
-from .queries import checked_k
+from .queries import checked_k, checked_phases
 from .vectors import nearest_to_any
 
 SCALES = (-0.02, -0.01, 0.0, 0.01, 0.02)
 """Relative changes of the cell lengths for which a measured pattern is looked up."""
 FITTED = 16
 """Number of candidates that are fitted."""
+FITTED_TO_REST, SHIFTED_TO_REST = 8, 100
+"""Number of candidates that are fitted, and shifted, to what the phases found leave."""
 SCALE_COST = 0.01
 """Reduction of a candidate's score if its cell lengths change by 2 %; it grows with the square of the change."""
 NOTHING_FITS = 0.73
@@ -96,11 +101,45 @@ class PhaseMatch(Answer):
     crystal: Crystal | None = field(repr=False, default=None)
 
 
-class PatternAnswer(Answers[PhaseMatch]):
-    """The crystals that a measured pattern may belong to, best first.
+@dataclass(frozen=True)
+class Phase:
+    """A phase of the sample.
 
     Attributes
     ----------
+    material_id, formula : str
+    space_group : int or None
+    weight_fraction, weight_fraction_error : float
+        Share of the weight of all phases, and its standard error from the fit alone. Absorption is taken to be the same
+        in all phases, their grains to have no preferred orientation, and the sample to be crystalline.
+    cell_scale : float
+        Geometric mean of the cell lengths in the sample, divided by those of the crystal.
+    calculated : numpy.ndarray
+        Its pattern in counts, (n,).
+    crystal : Crystal
+    """
+
+    material_id: str
+    formula: str
+    space_group: int | None
+    weight_fraction: float
+    weight_fraction_error: float
+    cell_scale: float
+    calculated: np.ndarray = field(repr=False)
+    crystal: Crystal = field(repr=False)
+
+    def __str__(self) -> str:
+        group = "" if self.space_group is None else f", space group {self.space_group}"
+        return f"{self.formula} ({self.material_id}{group})"
+
+
+class PatternAnswer(Answers[PhaseMatch]):
+    """The crystals that a measured pattern, or the strongest phase in it, may belong to, best first.
+
+    Attributes
+    ----------
+    phases : tuple of Phase
+        The phases that together describe the pattern, heaviest first. One phase is that of the first answer.
     two_theta, measured : numpy.ndarray
         Angles in degrees and counts above the background, (n,) each.
     peaks : numpy.ndarray
@@ -116,16 +155,29 @@ class PatternAnswer(Answers[PhaseMatch]):
         measured: np.ndarray,
         peaks: np.ndarray,
         radiation: Radiation,
+        phases: Sequence[Phase] = (),
     ):
         super().__init__(answers)
+        self.phases = tuple(phases)
         self.two_theta, self.measured, self.peaks, self.radiation = two_theta, measured, peaks, radiation
 
     def _repr_html_(self) -> str:
         """Return the verdict, the picture and the table as HTML, for a notebook."""
         return f"<p>{escape(self.verdict)}</p>{as_image(self.plot())}{super()._repr_html_()}"
 
-    def plot(self, rank: int = 1) -> Picture:
-        """Draw the measured pattern, the fitted pattern of one answer, and their difference."""
+    def plot(self, rank: int | None = None) -> Picture:
+        """Draw the measured pattern, the fitted pattern, and their difference.
+
+        Parameters
+        ----------
+        rank : int, optional
+            Of the answer whose pattern is drawn. By default the pattern of all phases together.
+        """
+        if rank is None:
+            if len(self.phases) > 1:
+                shares = ", ".join(f"{100 * p.weight_fraction:.0f} % {p.formula}" for p in self.phases)
+                return draw_match(self.two_theta, self.measured, self.calculated, shares)
+            rank = 1
         if not isinstance(rank, Integral) or isinstance(rank, bool) or not 1 <= rank <= len(self):
             are = "is" if len(self) == 1 else "are"
             raise QueryError("rank", repr(rank), f"there {are} {counted(len(self), 'answer')}, ranked from 1",
@@ -138,25 +190,35 @@ class PatternAnswer(Answers[PhaseMatch]):
         return draw_match(self.two_theta, self.measured, match.calculated, title)
 
     @property
+    def calculated(self) -> np.ndarray:
+        """The fitted patterns of all phases together, in counts, (n,)."""
+        return np.sum([phase.calculated for phase in self.phases], axis=0)
+
+    @property
     def unexplained(self) -> float:
-        """Fraction of the measured peaks at angles where the first answer has no peak."""
-        missed = self[0].calculated < 0.1 * self.measured
+        """Fraction of the measured peaks at angles where no phase has a peak."""
+        missed = self.calculated < 0.1 * self.measured
         return float((self.peaks * missed).sum() / self.peaks.sum())
 
     @property
     def verdict(self) -> str:
         """The result in a sentence."""
         best = self[0]
+        left = f" {self.unexplained:.0%} of the measured peaks are left: there may be another phase."
+        left = left if self.unexplained > _LEFT else ""
         assumed = f" The wavelength is {self.radiation}." if self.radiation.source == "assumed" else ""
+        if len(self.phases) > 1:
+            shares = [
+                f"{100 * phase.weight_fraction:.0f} ± {max(1.0, 100 * phase.weight_fraction_error):.0f} % {phase}"
+                for phase in self.phases
+            ]
+            return f"A mixture of {', '.join(shares)}, by weight.{left}{assumed}"
         if best.confidence == "none":
             return (
                 f"Nothing fits: the nearest, {best.formula} ({best.material_id}), has a score of {best.score:.2f}."
                 + assumed
             )
-        text = f"{best.formula} ({best.material_id}{_group(best)}), {best.confidence} confidence."
-        if self.unexplained > _LEFT:
-            text += f" {self.unexplained:.0%} of the measured peaks are left: there may be another phase."
-        return text + assumed
+        return f"{best.formula} ({best.material_id}{_group(best)}), {best.confidence} confidence.{left}{assumed}"
 
 
 def _group(match: PhaseMatch) -> str:
@@ -172,6 +234,7 @@ def identify(
     retrieve: Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]],
     structures: Crystals,
     names: Sequence[str],
+    phases: int | None = None,
 ) -> PatternAnswer:
     """Retrieve candidates, shift their patterns, fit the best ones and rank them.
 
@@ -190,20 +253,60 @@ def identify(
         cosines.
     structures, names
         Crystals and ids by row.
+    phases : int, optional
+        Number of phases in the sample. By default as many as explain lines of their own.
     """
     scan = Scan.of(two_theta, intensity, wavelength)
     length = scan.radiation.wavelength
-    versions = [place_on_grid(scan, model.xrd_grid, length * (1.0 + scale)) for scale in SCALES]
-    rows, similarities = retrieve(model.embed_xrd(np.stack(versions), progress=False))
+
+    def propose(scan: Scan, measurement: Measurement, background: Background, most: int) -> list[Proposal]:
+        versions = [place_on_grid(scan, model.xrd_grid, length * (1.0 + s), background) for s in SCALES]
+        rows, similarities = retrieve(model.embed_xrd(np.stack(versions), progress=False))
+        rows, similarities = rows[:most], similarities[:most]
+        crystals = [structures[int(row)] for row in rows]
+        cosines, strains = slide(measurement, crystals)
+        best = np.argsort(-cosines - similarities, kind="stable")
+        return [Proposal(int(rows[k]), crystals[k], float(similarities[k]), float(strains[k])) for k in best]
+
+    def propose_for_rest(rest: Measurement) -> list[Proposal]:
+        left = Scan(rest.grid.two_theta, rest.counts, scan.radiation, scan.item)
+        try:
+            return propose(left, rest, "none", SHIFTED_TO_REST)[:FITTED_TO_REST]
+        except PatternError:  # nothing is left within the range of the model
+            return []
+
     measurement = Measurement.of(scan.angles, scan.counts, length)
-    crystals = [structures[int(row)] for row in rows]
-    cosines, strains = slide(measurement, crystals)
-    best = np.argsort(-cosines - similarities, kind="stable")[:FITTED]
-    measurement = choose_lines(measurement, crystals[best[0]], float(strains[best[0]]))
-    with threadpool_limits(1):  # the fits run in threads already; further threads of BLAS would wait for each other
-        fits = map_in_threads(lambda at: fit(measurement, crystals[at], float(strains[at])), iter(best.tolist()))
-        found = [_Candidate(names[int(rows[at])], crystals[at], float(similarities[at]), one) for at, one in fits]
-    return _answer(measurement, scan.radiation, sorted(found, key=lambda candidate: -candidate.score), k)
+    proposals = propose(scan, measurement, "snip", len(names))[:FITTED]
+    measurement = choose_lines(measurement, proposals[0].crystal, proposals[0].strain)
+    parts = [Part(one, found) for one, found in zip(proposals, _fit_all(measurement, proposals), strict=True)]
+    candidates = [_Candidate(names[p.proposal.row], p.proposal.crystal, p.proposal.similarity, p.fit) for p in parts]
+    candidates.sort(key=lambda candidate: -candidate.score)
+    together = [] if phases == 1 else take_apart(measurement, parts, propose_for_rest, _fit_all, phases)
+    if len(together) < 2:  # a single phase is the best of the ranking
+        best = candidates[0]
+        together = [part for part in parts if part.proposal.crystal is best.crystal]
+    return _answer(measurement, scan.radiation, candidates, k, _phases(measurement, together, names))
+
+
+def _fit_all(measurement: Measurement, proposals: Sequence[Proposal]) -> list[Fit]:
+    """Fits of several crystals, in threads."""
+    with threadpool_limits(1):  # further threads of BLAS would wait for each other
+        found = map_in_threads(lambda one: fit(measurement, one.crystal, one.strain), iter(proposals))
+        return [one for _, one in found]
+
+
+def _phases(measurement: Measurement, parts: Sequence[Part], names: Sequence[str]) -> list[Phase]:
+    fractions, errors = weight_fractions(measurement, parts)
+    found = []
+    for part, fraction, error in zip(parts, fractions, errors, strict=True):
+        crystal = part.proposal.crystal
+        found.append(
+            Phase(
+                names[part.proposal.row], crystal.reduced_formula, space_group(crystal), round(float(fraction), 4),
+                round(float(error), 4), round(part.fit.cell_scale, 5), part.fit.calculated, crystal,
+            )
+        )  # fmt: skip
+    return sorted(found, key=lambda phase: -phase.weight_fraction)
 
 
 def identify_among(
@@ -217,6 +320,7 @@ def identify_among(
     wavelength: str | float | None = None,
     k: int = 10,
     candidates: int = 300,
+    phases: int | None = None,
 ) -> PatternAnswer:
     """Find the crystals that a pattern may belong to, as :meth:`.EmbeddingIndex.query_pattern` does.
 
@@ -232,18 +336,21 @@ def identify_among(
         As in :func:`identify`.
     candidates : int
         Number of crystals that are retrieved.
+    phases : int, optional
+        Number of phases, as in :func:`identify`.
 
     Raises
     ------
     QueryError
-        If no crystal may be an answer, or if ``k`` or ``candidates`` is not a positive whole number.
+        If no crystal may be an answer, or if ``k``, ``candidates`` or ``phases`` is not a positive whole number.
     """
     allowed = allowed & np.asarray(vectors).any(axis=1)
     if not allowed.any():
         raise QueryError("filter", "no crystal is left", "at least one crystal must fulfil the conditions",
                          "Loosen the conditions.")  # fmt: skip
     retrieve = partial(nearest_to_any, vectors, k=checked_k(candidates), allowed=allowed)
-    return identify(two_theta, intensity, wavelength, checked_k(k), model, retrieve, structures, names)
+    phases = phases if phases is None else checked_phases(phases)
+    return identify(two_theta, intensity, wavelength, checked_k(k), model, retrieve, structures, names, phases)
 
 
 def pattern_vectors(
@@ -271,7 +378,9 @@ class _Candidate:
         return (self.similarity + self.fit.cosine) / 2 - cost
 
 
-def _answer(measurement: Measurement, radiation: Radiation, candidates: list[_Candidate], k: int) -> PatternAnswer:
+def _answer(
+    measurement: Measurement, radiation: Radiation, candidates: list[_Candidate], k: int, phases: Sequence[Phase]
+) -> PatternAnswer:
     """Make one answer for each formula and space group."""
     kinds: dict[tuple[str, int | None], list[_Candidate]] = {}
     for candidate in candidates:
@@ -288,7 +397,9 @@ def _answer(measurement: Measurement, radiation: Radiation, candidates: list[_Ca
                 tuple(other.name for other in group[1:]), best.fit.calculated, best.crystal,
             )
         )  # fmt: skip
-    return PatternAnswer(answers, measurement.grid.two_theta, measurement.counts, measurement.roots**2, radiation)
+    return PatternAnswer(
+        answers, measurement.grid.two_theta, measurement.counts, measurement.roots**2, radiation, phases
+    )
 
 
 def _confidence(score: float, next_best: float) -> str:

@@ -60,6 +60,20 @@ def checked_k(k: Any) -> int:
     return int(k)
 
 
+def checked_phases(phases: Any) -> int:
+    """The number of phases asked for.
+
+    Raises
+    ------
+    QueryError
+        If it is not a whole number of at least 1.
+    """
+    if not isinstance(phases, Integral) or isinstance(phases, bool) or phases < 1:
+        raise QueryError("phases", repr(phases), "the number of phases is a whole number of at least 1",
+                         "Pass phases=2, say, or None to let it be found.")  # fmt: skip
+    return int(phases)
+
+
 def distinct_names(names: list[str]) -> list[str]:
     """Names made distinct: those that come again are numbered.
 

@@ -65,13 +65,29 @@ def test_elements_and_filters(index, prototypes):
         index.query_pattern(GRID.two_theta, counts, elements=["Og"])
 
 
-def test_a_mixture_gives_its_main_phase_and_says_that_something_is_left(index, prototypes):
+def test_a_mixture_gives_its_phases(index, prototypes):
     main, rest = (crystal_of(prototypes, name) for name in ("AB2_cP12_205_a_c", "AB_hP12_186_a2b_a2b"))
     counts = counts_of(main) + counts_of(rest, height=2500.0)
     found = index.query_pattern(GRID.two_theta, counts, "CuKa1", k=3)
-    assert found[0].formula == "FeS2" and found.unexplained > 0.1 and "another phase" in found.verdict
+    assert found[0].formula == "FeS2"
+    assert {phase.formula for phase in found.phases} == {"FeS2", "SiC"}
+    assert sum(phase.weight_fraction for phase in found.phases) == pytest.approx(1.0, abs=1e-3)
+    assert found.verdict.startswith("A mixture of ") and "FeS2" in found.verdict and "SiC" in found.verdict
+    assert found.unexplained < 0.05 and "another phase" not in found.verdict
+    one = index.query_pattern(GRID.two_theta, counts, "CuKa1", k=3, phases=1)
+    assert len(one.phases) == 1 and one.unexplained > 0.1 and "another phase" in one.verdict
+    assert found.calculated.sum() > 1.2 * one.calculated.sum()
     alone = index.query_pattern(GRID.two_theta, counts_of(main), "CuKa1", k=3)
+    assert [phase.material_id for phase in alone.phases] == [alone[0].material_id]
+    assert alone.phases[0].weight_fraction == 1.0
     assert alone.unexplained < 0.05 and "another phase" not in alone.verdict
+
+
+@pytest.mark.parametrize("phases", [0, -1, 1.5, True, "two"])
+def test_a_number_of_phases_that_is_none(index, prototypes, phases):
+    counts = counts_of(crystal_of(prototypes, "AB2_cP12_205_a_c"))
+    with pytest.raises(QueryError, match="phases"):
+        index.query_pattern(GRID.two_theta, counts, phases=phases)
 
 
 def test_nothing_fits(index):

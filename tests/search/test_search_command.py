@@ -74,6 +74,7 @@ def test_what_is_not_there_is_a_sentence(folder, query, capsys):
         (["mp-1", "a.xy"], "alone"),
         (["a.xy", "--unlike", "zz"], "--unlike"),
         (["Fe", "--picture", "q.png"], "--picture"),
+        (["Fe", "--phases", "2"], "--phases"),
         (["Fe", "--wavelength", "Foo"], "--wavelength"),
         (["Fe", "--wavelength", "1.5", "--picture", "q.png"], "--wavelength and --picture"),
     ],

@@ -1,0 +1,215 @@
+r"""Take a measured pattern apart into the patterns of several phases, and find their weight fractions.
+
+Phases are added one by one. Candidates are proposed for what the phases found before leave of the pattern, each is
+fitted to that rest, and the one is kept with which all profiles together, with non-negative scales, describe the
+measurement best. It must explain enough that the others do not. Then every phase is fitted again to what the others
+leave.
+
+The weight of a phase is proportional to :math:`S M V / P`: the counts :math:`S` of its fitted profile, the mass
+:math:`M` and volume :math:`V` of its cell, and the intensity :math:`P` that the same cell would scatter (Hill and
+Howard, J. Appl. Cryst. 20, 467, 1987). Absorption is taken to be the same for all phases (no microabsorption), and all
+of the sample to be crystalline.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+from pymatgen.core import Element
+from scipy.optimize import nnls
+
+from ..crystals.records import Crystal
+from ..diffraction.fitting import Fit, Measurement, allowed_strains, fit
+from .evidence import absent, unexplained
+
+MOST_PHASES = 4
+GAIN, NEW_LINES, LIKE_REST = 0.2, 0.075, 0.35
+"""What a further phase must do: lower the weighted sum of squares by this share, explain this share of the measured
+lines which the others do not explain, and be as similar to what was left (cosine of the square roots of counts)."""
+CLEAR_GAIN, CLEAR_LINES, CLEARLY_LIKE = 0.1, 0.15, 0.6
+"""The same; a smaller gain is enough for a phase that does more of the rest."""
+ABSENT = 0.35
+"""Largest share of the lines of a further phase that may be missing."""
+LIKE_REST = 0.35
+"""Smallest cosine between the square roots of what was left and of the pattern of a further phase."""
+_COST_OF_FREEDOM = 0.05
+_SMALLEST = 0.01
+"""Share of all counts above background below which a phase is dropped."""
+
+
+@dataclass(frozen=True)
+class Proposal:
+    """A crystal that may be a phase of the sample.
+
+    Attributes
+    ----------
+    row : int
+        Of the index.
+    crystal : Crystal
+    similarity : float
+        Cosine between the vectors of the pattern and of the crystal's simulated pattern.
+    strain : float
+        Relative change of the cell lengths from which a fit starts.
+    """
+
+    row: int
+    crystal: Crystal
+    similarity: float
+    strain: float
+
+
+@dataclass(frozen=True)
+class Part:
+    """A phase of a mixture: what was proposed, and how it was fitted beside the others."""
+
+    proposal: Proposal
+    fit: Fit
+
+
+Propose = Callable[[Measurement], Sequence[Proposal]]
+
+
+def take_apart(
+    measurement: Measurement,
+    first: Sequence[Part],
+    propose: Propose,
+    fit_all: Callable[[Measurement, Sequence[Proposal]], Sequence[Fit]],
+    n_phases: int | None = None,
+) -> list[Part]:
+    """The phases of a mixture, those with most counts first.
+
+    Parameters
+    ----------
+    measurement : Measurement
+    first : sequence of Part
+        Candidates fitted to the whole measurement.
+    propose : callable
+        Candidates for what is left of it.
+    fit_all : callable
+        Fits several of them.
+    n_phases : int, optional
+        By default as many as explain enough that the others do not, at most ``MOST_PHASES``.
+    """
+    options: Sequence[Part] = first
+    found: list[Part] = []
+    for _ in range(n_phases or MOST_PHASES):
+        option = _most_useful(measurement, found, options, forced=n_phases is not None)
+        if option is None:
+            break
+        found = refitted(measurement, [*found, option])
+        scales, _ = joint_scales(measurement, found)
+        found = [scaled(part, scale) for part, scale in zip(found, scales, strict=True)]
+        rest = measurement.without(_sum(found))
+        if rest is None:
+            break
+        proposals = propose(rest)
+        options = [Part(p, one) for p, one in zip(proposals, fit_all(rest, proposals), strict=True)]
+    total = _sum(found).sum()
+    kept = [part for part in found if part.fit.calculated.sum() > _SMALLEST * total]
+    return sorted(kept, key=lambda part: -part.fit.calculated.sum())
+
+
+def _most_useful(measurement: Measurement, found: list[Part], options: Sequence[Part], forced: bool) -> Part | None:
+    """The phase that a mixture needs most, if any.
+
+    What it gains is the share of squares by which it lowers the misfit, less for a crystal with many parameters and
+    many atoms, which can imitate others. Unless a number of phases was asked for, it must explain lines that the others
+    do not, and its own lines must be there.
+    """
+    formulas = {part.proposal.crystal.reduced_formula for part in found}
+    before = joint_scales(measurement, found)[1] if found else 1.0
+    missing = unexplained(measurement, _sum(found)) if found else 1.0
+    best, most = None, 0.0
+    for option in options:
+        crystal = option.proposal.crystal
+        if crystal.reduced_formula in formulas:
+            continue
+        scales, after = joint_scales(measurement, [*found, option])
+        gain = before - after
+        freedom = len(allowed_strains(crystal)) + np.log(len(crystal.atomic_numbers))
+        useful = gain * np.exp(-_COST_OF_FREEDOM * freedom)
+        if useful <= most:
+            continue
+        if found and not forced:
+            parts = [scaled(part, scale) for part, scale in zip([*found, option], scales, strict=True)]
+            others, own = _sum(parts[:-1]), parts[-1].fit.calculated
+            newly = missing - unexplained(measurement, others + own)
+            like = option.fit.cosine
+            usual = gain >= GAIN * before and newly >= NEW_LINES and like >= LIKE_REST
+            clear = gain >= CLEAR_GAIN * before and newly >= CLEAR_LINES and like >= CLEARLY_LIKE
+            if not (usual or clear):
+                continue
+            if absent(measurement, own, others) > ABSENT:
+                continue
+        best, most = option, useful
+    return best
+
+
+def _sum(parts: Sequence[Part]) -> np.ndarray:
+    return np.sum([part.fit.calculated for part in parts], axis=0)
+
+
+def refitted(measurement: Measurement, parts: Sequence[Part]) -> list[Part]:
+    """Each phase fitted again to what the others leave of the measurement."""
+    parts = list(parts)
+    if len(parts) < 2:
+        return parts
+    scales, _ = joint_scales(measurement, parts)
+    parts = [scaled(part, scale) for part, scale in zip(parts, scales, strict=True)]
+    for at, part in enumerate(parts):
+        others = _sum([other for k, other in enumerate(parts) if k != at])
+        rest = measurement.without(others)
+        if rest is not None:
+            strain = part.fit.cell_scale - 1.0
+            again = Part(part.proposal, fit(rest, part.proposal.crystal, strain))
+            tried = [*parts[:at], again, *parts[at + 1 :]]
+            if joint_scales(measurement, tried)[1] < joint_scales(measurement, parts)[1]:
+                parts = tried
+    return parts
+
+
+def joint_scales(measurement: Measurement, parts: Sequence[Part]) -> tuple[np.ndarray, float]:
+    """Non-negative factors of the fitted profiles that describe the counts best, and the share of squares left."""
+    counts = measurement.counts
+    root_weight = 1.0 / np.sqrt(counts + 0.01 * counts.max())
+    profiles = np.stack([part.fit.calculated for part in parts], axis=1)
+    scales, left = nnls(root_weight[:, None] * profiles, root_weight * counts)
+    return scales, float(left**2 / ((root_weight * counts) ** 2).sum())
+
+
+def scaled(part: Part, scale: float) -> Part:
+    """The same phase with another scale."""
+    return replace(part, fit=replace(part.fit, calculated=scale * part.fit.calculated))
+
+
+def weight_fractions(measurement: Measurement, parts: Sequence[Part]) -> tuple[np.ndarray, np.ndarray]:
+    """Weight fractions of phases, which add up to 1, and their standard errors, (P,) each.
+
+    The errors are those of the scales in the least-squares fit, whose residuals are taken as the errors of the counts
+    and to be correlated over the width of a line; they do not know of absorption and texture.
+    """
+    counts = measurement.counts
+    weight = 1.0 / (counts + 0.01 * counts.max())
+    profiles = np.stack([part.fit.calculated for part in parts], axis=1)
+    normal = profiles.T @ (weight[:, None] * profiles)
+    left = counts - profiles.sum(axis=1)
+    correlated = max(1.0, measurement.fwhm / measurement.grid.step)
+    variance = correlated * (weight * left**2).sum() / max(1, len(counts) - len(parts))
+    covariance = variance * np.linalg.pinv(normal)
+    per_count = np.array([_mass(p.proposal.crystal) * _volume(p) / p.fit.power for p in parts])
+    masses = profiles.sum(axis=0) * per_count
+    fractions = masses / masses.sum()
+    slopes = np.diag(fractions) - np.outer(fractions, fractions)  # of fractions by ln scale
+    return fractions, np.sqrt(np.maximum(np.einsum("ij,jk,ik->i", slopes, covariance, slopes), 0.0))
+
+
+def _mass(crystal: Crystal) -> float:
+    species = crystal.species
+    masses = [float(Element.from_Z(int(z)).atomic_mass) for z in species.atomic_numbers]
+    return float(np.dot(masses, species.occupancy))
+
+
+def _volume(part: Part) -> float:
+    return float(abs(np.linalg.det(part.proposal.crystal.lattice))) * part.fit.cell_scale**3
