@@ -10,7 +10,15 @@ import struct
 import numpy as np
 
 from ..errors import PatternError, UnsupportedFileError
-from .patterns import MeasuredPattern, PartOfPattern, assemble, broken, check_number_of_points, mean_wavelength, steps_from
+from .patterns import (
+    MeasuredPattern,
+    PartOfPattern,
+    assemble,
+    broken,
+    check_number_of_points,
+    mean_wavelength,
+    steps_from,
+)
 
 MOST_RANGES = 1_000
 """Largest number of scans in one file."""
@@ -69,11 +77,12 @@ def read_raw(data: bytes, item: str) -> MeasuredPattern:
 
 
 def _time(seconds: float) -> float | None:
-    return seconds if 0.0 < seconds < 1e9 else None
+    return round(seconds, 6) if 0.0 < seconds < 1e9 else None  # a float of 32 bits
 
 
 def _bruker1(file: _Bytes) -> MeasuredPattern:
-    parts, place, wavelength, more = [], 4, None, 1
+    parts: list[PartOfPattern] = []
+    place, wavelength, more = 4, None, 1
     while more and len(parts) < MOST_RANGES:
         if parts and file.data[place : place + 4] == b"RAW ":  # early files do not repeat it
             place += 4
@@ -148,7 +157,8 @@ def _bruker4(file: _Bytes) -> MeasuredPattern:
     if not parts:
         found = ", ".join(left_out[:3]) or "no scan"
         raise PatternError(
-            file.item, f"scans of the type {found}", f"a powder pattern is a scan of the type {', '.join(_COUPLED[:3])}",
+            file.item, f"scans of the type {found}",
+            f"a powder pattern is a scan of the type {', '.join(_COUPLED[:3])}",
             "Export the coupled scan, as two columns of text.",
         )  # fmt: skip
     notes = [f"scans of other axes were left out: {', '.join(left_out[:3])}"] if left_out else []

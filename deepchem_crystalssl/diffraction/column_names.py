@@ -10,7 +10,23 @@ from .patterns import check_wavelength, mean_wavelength
 from .radiation import ANODES, WAVELENGTHS
 
 _HEADER_LINES = 5  # lines above the rows in which names are looked for
-_INDEX = {"", "no", "nr", "n", "num", "number", "index", "idx", "id", "point", "points", "pt", "unnamed:0", "row", "channel"}
+_INDEX = {
+    "",
+    "no",
+    "nr",
+    "n",
+    "num",
+    "number",
+    "index",
+    "idx",
+    "id",
+    "point",
+    "points",
+    "pt",
+    "unnamed:0",
+    "row",
+    "channel",
+}
 _COUNTS = (  # most direct name first
     ("count", "cts"),
     ("yobs", "iobs", "obs", "imeas", "ymeas", "meas"),
@@ -20,7 +36,19 @@ _COUNTS = (  # most direct name first
 )
 _ERRORS = {"e", "esd", "sd", "sig", "di", "dy", "yerr", "ierr", "weight", "weights", "σ", "uncertainty"}
 _CALCULATED = ("calc", "ycal", "fit", "diff", "bkg", "back", "resid", "bragg", "smooth")
-_OTHER_AXES = ("energy", "tof", "kev", "ev", "wavelength", "lambda", "sintheta", "sinth", "frequency", "wavenumber", "raman")
+_OTHER_AXES = (
+    "energy",
+    "tof",
+    "kev",
+    "ev",
+    "wavelength",
+    "lambda",
+    "sintheta",
+    "sinth",
+    "frequency",
+    "wavenumber",
+    "raman",
+)
 _Q_IN_TEXT = re.compile(
     r"(?:^|[\s,;(\[])q[\s_]*(?:[(\[/,^]|$)|q_(?:nm|a)|scattering vector|momentum transfer|d.spacing"
     r"|nm\s*\^?\s*-1|1/nm|(?:å|angstroms?)\s*\^?\s*-1|1/(?:å|angstrom)"
@@ -82,7 +110,11 @@ def role_of(name: str) -> str:
         return "error"
     if any(mark in base for mark in _CALCULATED):
         return "calculated"
-    if base.startswith(("time", "sec", "elapsed", "livetime", "countingtime", "counttime")) or base in ("t", "t/s", "s"):
+    if base.startswith(("time", "sec", "elapsed", "livetime", "countingtime", "counttime")) or base in (
+        "t",
+        "t/s",
+        "s",
+    ):
         return "time"
     for rank, marks in enumerate(_COUNTS):
         if any(base == mark or len(mark) > 2 and base.startswith(mark) for mark in marks):
@@ -92,9 +124,7 @@ def role_of(name: str) -> str:
     return "other axis" if base.startswith(_OTHER_AXES) else "unknown"
 
 
-def header_names(
-    header: list[str], width: int, separator: str, labels: bool, counted: bool, item: str
-) -> Names | None:
+def header_names(header: list[str], width: int, separator: str, labels: bool, counted: bool, item: str) -> Names | None:
     """The columns that the lines above the rows name, None if they name none.
 
     Parameters
@@ -171,12 +201,14 @@ def _choose(names: list[str], item: str) -> Names:
         nm = "nm" in unit
         factor = (0.1 if roles[x] == "q" else 10.0) if nm else 1.0
         if not nm and not re.search(r"å|angstrom|(?<![a-z])a(?![a-z])|\u212b", unit):
-            note = f"the unit of {names[x][:30]!r} is not stated and was taken as {'1/Å' if roles[x] == 'q' else 'Å'}"
+            unit_meant = "1/Å" if roles[x] == "q" else "Å"
+            note = f"the unit of {names[x][:30]!r} is not stated and was taken as {unit_meant}"
     return Names(names, x, best[0], roles[x], factor, note)
 
 
 _WAVELENGTH = re.compile(
-    r"(?:wave\s?-?length|lambda|λ|_wl)[^0-9=:,]{0,30}[=:,]\s*([0-9]*\.?[0-9]+(?:e[+-]?[0-9]+)?)\s*(nm|pm|m|å|a)?(?![a-z])"
+    r"(?:wave\s?-?length|lambda|λ|_wl)[^0-9=:,]{0,30}[=:,]\s*([0-9]*\.?[0-9]+(?:e[+-]?[0-9]+)?)"
+    r"\s*(nm|pm|m|å|a)?(?![a-z])"
 )
 _RATIO = re.compile(r"ratio[^=:,]{0,40}[=:,]\s*([0-9]*\.?[0-9]+)")
 _ANODE = re.compile(r"anode[^a-z0-9]{0,10}(?:material[^a-z0-9]{0,10})?([a-z]{2})(?![a-z])")
@@ -202,7 +234,7 @@ def stated_wavelength(lines: list[str], item: str) -> float | None:
         lower = line[:500].lower()
         found = _WAVELENGTH.search(lower)
         if found:
-            value = float(found[1]) * _UNITS.get(found[2] or "", 1.0)
+            value = round(float(found[1]) * _UNITS.get(found[2] or "", 1.0), 9)
             label = lower[: found.start(1)]
             if "beta" in label or "kb" in label:
                 continue

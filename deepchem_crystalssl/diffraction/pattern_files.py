@@ -33,7 +33,7 @@ def read_pattern(path: str | Path, wavelength: str | float | None = None) -> Mea
     Columns of text are found by the names in the header, else by their places: angles, then counts. Decimal commas,
     comments, and all common encodings and line ends are understood. A column of Q or d is converted to two-theta, which
     needs the wavelength. The files of Bruker (``.raw``, ``.brml``, ``.uxd``), PANalytical (``.xrdml``, ``.udf``),
-    Rigaku (``.ras``, ``.rasx``, ``.raw``), GSAS, fit2d and pyFAI (``.chi``), DBWS, the ILL and the PSI are read as well.
+    Rigaku (``.ras``, ``.rasx``, ``.raw``), GSAS, fit2d and pyFAI (``.chi``), DBWS, the ILL and the PSI are read too.
     Scans of one file over the same range are summed, those of other ranges joined, at the same counting time.
 
     Parameters

@@ -109,7 +109,9 @@ class PartOfPattern:
             bad = np.flatnonzero(values > (most or MOST_COUNTS))
             if len(bad):
                 rule = "two-theta lies between 0 and 180 degrees" if most else "counts must be below 1e30"
-                remedy = "Check that the column holds two-theta in degrees." if most else "Check the column of the counts."
+                remedy = (
+                    "Check that the column holds two-theta in degrees." if most else "Check the column of the counts."
+                )
                 raise kind(item, f"{place(int(bad[0]))}: {name} {values[bad[0]]:g}", rule, remedy)
         steps = np.diff(angles)
         turned = len(steps) > 1 and bool((steps < 0).all())
@@ -166,9 +168,7 @@ def assemble(
     return MeasuredPattern(angles, counts, wavelength, time, item, format, columns, tuple(notes))
 
 
-def _join(
-    parts: list[PartOfPattern], item: str, notes: list[str]
-) -> tuple[np.ndarray, np.ndarray, float | None]:
+def _join(parts: list[PartOfPattern], item: str, notes: list[str]) -> tuple[np.ndarray, np.ndarray, float | None]:
     """Angles, counts and the common counting time; what was done is added to the notes."""
     timed = all(part.times is not None for part in parts)
     if len(parts) > 1 and not timed:

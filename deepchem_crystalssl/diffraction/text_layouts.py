@@ -275,9 +275,8 @@ def read_udf(text: str, item: str) -> MeasuredPattern:
     if not slash or stop is not None and abs(start + step * (len(counts) - 1) - stop) > 1.5 * abs(step):
         raise broken(item, f"{len(counts):,} counts from {start:g}° in steps of {step:g}°", "a file ends with its stop")
     time = _value(keys, "ScanStepTime", item)
-    lines = [_value(keys, key, item) or 0.0 for key in ("LabdaAlpha1", "LabdaAlpha2")]
-    ratio = _value(keys, "RatioAlpha21", item)
-    wavelength = mean_wavelength(*lines, 0.5 if ratio is None else ratio)
+    alpha1, alpha2, ratio = (_value(keys, key, item) for key in ("LabdaAlpha1", "LabdaAlpha2", "RatioAlpha21"))
+    wavelength = mean_wavelength(alpha1 or 0.0, alpha2 or 0.0, 0.5 if ratio is None else ratio)
     part = PartOfPattern(steps_from(start, step, len(counts), item), counts, time if time and time > 0 else None)
     return assemble([part], item, "Philips udf", wavelength=wavelength)
 

@@ -92,7 +92,7 @@ def read_xrdml(text: str, item: str) -> MeasuredPattern:
         raise PatternError(item, f"scans at {wavelengths[0]:g} and {wavelengths[-1]:g} Å",
                            "all scans of a file have one wavelength", "Export them to files of their own.")  # fmt: skip
     wavelength = wavelengths[0] if wavelengths else None
-    return assemble(parts, item, "PANalytical xrdml", ("2Theta", "counts"), wavelength, dict.fromkeys(notes))
+    return assemble(parts, item, "PANalytical xrdml", ("2Theta", "counts"), wavelength, list(dict.fromkeys(notes)))
 
 
 def _scan_of_xrdml(points: ElementTree.Element, item: str, notes: list[str]) -> PartOfPattern | None:
@@ -224,7 +224,7 @@ def read_brml(data: bytes, item: str) -> MeasuredPattern:
     if not parts:
         raise PatternError(item, "no scan of the axis TwoTheta", "a powder pattern is a scan of the axis TwoTheta",
                            "Export the powder scan.")  # fmt: skip
-    return assemble(parts, item, "Bruker brml", ("TwoTheta", "Counts"), wavelength, dict.fromkeys(notes))
+    return assemble(parts, item, "Bruker brml", ("TwoTheta", "Counts"), wavelength, list(dict.fromkeys(notes)))
 
 
 def _scan_of_brml(route: ElementTree.Element, item: str, notes: list[str]) -> PartOfPattern | None:
@@ -295,7 +295,7 @@ def read_rasx(data: bytes, item: str) -> MeasuredPattern:
         raise PatternError(item, "no scan of the axis TwoTheta", "a powder pattern is a scan of the axis TwoTheta",
                            "Export the powder scan.")  # fmt: skip
     columns = ("column 1", "column 2 x column 3")
-    return assemble(parts, item, "Rigaku rasx", columns, wavelength, dict.fromkeys(notes))
+    return assemble(parts, item, "Rigaku rasx", columns, wavelength, list(dict.fromkeys(notes)))
 
 
 def _text_number(root: ElementTree.Element, tag: str, item: str) -> float:
@@ -323,7 +323,7 @@ def scan_of_rigaku(lines: list[str], item: str, notes: list[str]) -> PartOfPatte
             angle, count, factor = (*map(number_in, fields[:3]), 1.0)[:3]
         except ValueError as error:
             raise PatternError(item, f"row {number} of a scan: {line.strip()[:60]!r}",
-                               "a row holds an angle, a count and a factor", "Export the scan again.") from error  # fmt: skip
+                               "a row holds an angle, a count and a factor") from error  # fmt: skip
         rows.append((angle, count, factor))
     table = np.array(rows).reshape(-1, 3)
     if (table[:, 2] != 1.0).any():
