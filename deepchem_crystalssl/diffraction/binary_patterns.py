@@ -54,7 +54,8 @@ class _Bytes:
             raise broken(
                 self.item, f"{number:,} points are announced, the file holds {max(0, len(self.data) - place) // size:,}"
             )
-        return np.ndarray((number,), "<f4", self.data, place, (size,)).astype(float)
+        with np.errstate(invalid="ignore"):  # what is not finite is refused later
+            return np.ndarray((number,), "<f4", self.data, place, (size,)).astype(float)
 
 
 def read_raw(data: bytes, item: str) -> MeasuredPattern:

@@ -234,8 +234,10 @@ def stated_wavelength(lines: list[str], item: str) -> float | None:
         lower = line[:500].lower()
         found = _WAVELENGTH.search(lower)
         if found:
-            value = round(float(found[1]) * _UNITS.get(found[2] or "", 1.0), 9)
             label = lower[: found.start(1)]
+            inside = re.search(r"[(\[]\s*(nm|pm)\s*[)\]]", label)
+            unit = found[2] or (inside[1] if inside else "")
+            value = round(float(found[1]) * _UNITS.get(unit, 1.0), 9)
             if "beta" in label or "kb" in label:
                 continue
             if re.search(r"alpha\s?-?2|ka\s?2|wl2|lambda\s?2", label):

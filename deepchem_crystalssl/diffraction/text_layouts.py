@@ -235,6 +235,9 @@ def _range_of_uxd(keys: dict[str, str], numbers: list[float], item: str) -> Part
     if drive not in ("COUPLED", "2THETA", "TWOTHETA", "LOCKED COUPLED", "UNLOCKED COUPLED", "DETECTOR SCAN"):
         raise PatternError(item, f"_DRIVE={drive[:40]!r}", "a powder pattern is a coupled scan", "Export that scan.")
     counts = np.array(numbers)
+    announced = _value(keys, "_STEPCOUNT", item)
+    if announced is not None and announced != len(counts) // (2 if keys["angles"] else 1):
+        raise broken(item, f"_STEPCOUNT={announced:g}, and {len(counts):,} numbers below it")
     steps = None if start is None or not step else steps_from(start, step, len(counts), item)
     angles = steps
     if keys["angles"]:

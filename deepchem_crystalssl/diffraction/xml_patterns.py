@@ -23,13 +23,38 @@ from .patterns import (
 )
 from .text_columns import decode_text
 
-MOST_ELEMENTS = 2_000_000
-"""Largest number of tags in a file of XML."""
+MOST_ELEMENTS, DEEPEST = 600_000, 100
+"""Largest number of elements in a file of XML, and how deep they may be nested."""
 MOST_MEMBERS = 5_000
 """Largest number of members of an archive."""
 MOST_UNPACKED = 100_000_000
 """Bytes that are unpacked from an archive, all members together."""
 _MOST_SCANS = 1_000
+
+
+class _Builder(ElementTree.TreeBuilder):
+    """Builds a tree within the limits."""
+
+    def __init__(self, item: str):
+        super().__init__()
+        self.item, self.depth, self.elements = item, 0, 0
+
+    def start(self, tag: str, attributes: dict) -> ElementTree.Element:
+        """Open an element."""
+        self.depth += 1
+        self.elements += 1
+        if self.depth > DEEPEST or self.elements > MOST_ELEMENTS:
+            raise broken(
+                self.item,
+                f"XML with more than {DEEPEST} levels or {MOST_ELEMENTS:,} elements",
+                "a file of a scan has fewer",
+            )
+        return super().start(tag, attributes)
+
+    def end(self, tag: str) -> ElementTree.Element:
+        """Close an element."""
+        self.depth -= 1
+        return super().end(tag)
 
 
 def parse_xml(text: str, item: str) -> ElementTree.Element:
@@ -43,11 +68,10 @@ def parse_xml(text: str, item: str) -> ElementTree.Element:
         raise UnsupportedFileError(
             item, "XML with a document type", "a file of a scan has no document type", "Export the scan again."
         )
-    if text.count("<") > MOST_ELEMENTS:
-        raise UnsupportedFileError(item, f"XML with more than {MOST_ELEMENTS:,} tags",
-                                   "a file of a scan has fewer", "Export the scan again.")  # fmt: skip
+    parser = ElementTree.XMLParser(target=_Builder(item))
     try:
-        return ElementTree.fromstring(text)
+        parser.feed(text)
+        return parser.close()
     except ElementTree.ParseError as error:
         raise UnsupportedFileError(
             item, f"broken XML ({error})", "a file of a scan is well-formed XML", "Export the scan again."
