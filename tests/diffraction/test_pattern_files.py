@@ -210,7 +210,8 @@ def test_wavelengths_in_headers(lines, expected):
     ("name", "role"),
     [
         ("2θ", "angle"), ("°2Th.", "angle"), ("Pos. [°2Th.]", "angle"), ("TwoTheta", "angle"), ("tth_deg", "angle"),
-        ("Omega-2Theta", "angle"), ("I(2theta)", "counts 2"), ("I(Q)", "counts 2"), ("Intensity (counts/s)", "counts 2"),
+        ("Omega-2Theta", "angle"), ("I(2theta)", "counts 2"), ("I(Q)", "counts 2"),
+        ("Intensity (counts/s)", "counts 2"),
         ("counts", "counts 0"), ("Iobs", "counts 1"), ("cps", "counts 3"), ("q", "q"), ("Q_A^-1", "q"), ("q/nm-1", "q"),
         ("d-value", "d"), ("d [Å]", "d"), ("date", "unknown"), ("delta", "unknown"), ("quartz", "unknown"),
         ("sigma", "error"), ("Ycalc", "calculated"), ("time", "time"), ("theta", "theta"), ("Energy", "other axis"),
