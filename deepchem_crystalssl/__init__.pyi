@@ -23,6 +23,7 @@ from .descriptors.physics import (
 from .descriptors.environments import compare_layers as compare_layers, local_environments as local_environments
 from .diffraction.grid import XRDGrid as XRDGrid
 from .diffraction.measured import prepare_measured_pattern as prepare_measured_pattern
+from .diffraction.pattern_files import read_pattern as read_pattern
 from .diffraction.simulation import simulate_xrd as simulate_xrd
 from .errors import CrystalInputError as CrystalInputError, Report as Report
 from .evaluation.kernel_ridge import LaplacianRidgeCV as LaplacianRidgeCV

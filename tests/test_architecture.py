@@ -24,7 +24,8 @@ FILES_OF_A_ROOM = {
         "neighbor_search neighbors"
     ).split(),
     "diffraction": (
-        "radiation grid pattern_files structure_factors peaks kernels simulation measured conditions fitting"
+        "radiation grid patterns column_names text_columns xml_patterns text_layouts binary_patterns pattern_files "
+        "structure_factors peaks kernels simulation measured conditions fitting"
     ).split(),
     "physics": (
         "bonds bloch parameters carriers springs hopping spring_columns electron_columns columns scales elasticity "

@@ -12,7 +12,7 @@ from pybaselines import Baseline
 
 from ..errors import AngleError, CountsError, PatternError, PatternRangeError
 from .grid import PowderPatterns, XRDGrid
-from .pattern_files import read_pattern_file
+from .pattern_files import read_pattern
 from .radiation import Radiation
 
 Background = Literal["snip", "none"]
@@ -37,8 +37,8 @@ def prepare_measured_pattern(
     Parameters
     ----------
     two_theta : array-like (n,) or path
-        Angles 2 theta, degrees, increasing; or a file: two columns of text (``.xy``, ``.dat``, ``.txt``, ``.csv``)
-        or PANalytical ``.xrdml``.
+        Angles 2 theta, degrees, increasing; or a file in one of the formats that
+        :func:`~deepchem_crystalssl.read_pattern` reads.
     intensity : array-like (n,), optional
         Counts. Leave them out for a file.
     grid : XRDGrid
@@ -114,8 +114,9 @@ class Scan:
         """
         item, in_file = "pattern", None
         if isinstance(two_theta, str | Path):
-            item = str(two_theta)
-            two_theta, intensity, in_file = read_pattern_file(two_theta)
+            pattern = read_pattern(two_theta, wavelength)
+            item, in_file = pattern.item, pattern.wavelength
+            two_theta, intensity = pattern.two_theta, pattern.counts
         return cls(
             *check_pattern(two_theta, intensity, item), Radiation.of_measurement(wavelength, in_file, item), item
         )

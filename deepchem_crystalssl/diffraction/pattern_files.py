@@ -1,52 +1,142 @@
-"""Files of measured powder patterns: columns of text, and PANalytical xrdml."""
+"""Files of measured powder patterns, in whatever form an instrument or a program has written them."""
 
 from __future__ import annotations
 
-import re
+import dataclasses
+import zipfile
+import zlib
 from pathlib import Path
-from xml.etree import ElementTree
 
 import numpy as np
 
-from ..errors import EmptyFileError, PatternError, UnsupportedFileError
+from ..errors import EmptyFileError, UnsupportedFileError, typed_error
+from .binary_patterns import read_raw
+from .patterns import MOST_BYTES, MeasuredPattern
+from .radiation import resolve_wavelength
+from .text_columns import decode_text, read_columns
+from .text_layouts import layout_of
+from .xml_patterns import read_brml, read_rasx, read_xrdml
 
-PATTERN_SUFFIXES = (".xy", ".xye", ".dat", ".txt", ".csv", ".tsv", ".xrdml")
+TEXT_SUFFIXES = (
+    ".xy", ".xye", ".dat", ".txt", ".csv", ".tsv", ".asc", ".chi", ".uxd", ".ras", ".udf",
+    ".gsa", ".gss", ".gsas", ".fxye", ".xra", ".xrdml",
+)  # fmt: skip
+"""Suffixes of texts that hold a measured pattern."""
+BINARY_SUFFIXES = {".raw": read_raw, ".brml": read_brml, ".rasx": read_rasx}
+"""Suffixes of other files that hold one, and their readers."""
+_BROKEN = (  # what libraries raise when a file is not what it says
+    ArithmeticError, LookupError, OSError, RuntimeError, EOFError, ValueError, zlib.error, zipfile.BadZipFile,
+)  # fmt: skip
+PATTERN_SUFFIXES = (*TEXT_SUFFIXES, *BINARY_SUFFIXES)
 """Suffixes of files that hold a measured pattern."""
 
 
-def read_pattern_file(path: str | Path) -> tuple[np.ndarray, np.ndarray, float | None]:
-    """Angles (degrees), counts and, if the file states it, the wavelength (Å).
+def read_pattern(path: str | Path, wavelength: str | float | None = None) -> MeasuredPattern:
+    """Read a measured powder pattern from a file.
+
+    Columns of text are found by the names in the header, else by their places: angles, then counts. Decimal commas,
+    comments, and all common encodings and line ends are understood. A column of Q or d is converted to two-theta, which
+    needs the wavelength. The files of Bruker (``.raw``, ``.brml``, ``.uxd``), PANalytical (``.xrdml``, ``.udf``),
+    Rigaku (``.ras``, ``.rasx``, ``.raw``), GSAS, fit2d and pyFAI (``.chi``), DBWS, the ILL and the PSI are read too.
+    Scans of one file over the same range are summed, those of other ranges joined, at the same counting time.
 
     Parameters
     ----------
     path : str or Path
-        Two columns of text with one of the :data:`PATTERN_SUFFIXES`; comments and header lines are skipped. Or
-        PANalytical ``.xrdml``.
+        File with one of the :data:`~deepchem_crystalssl.diffraction.pattern_files.PATTERN_SUFFIXES`.
+    wavelength : str or float, optional
+        Radiation of the measurement, by name or in Å. By default that which the file states.
 
     Returns
     -------
-    two_theta, counts : numpy.ndarray
-        (n,) each.
-    wavelength : float or None
-        Of a K-alpha doublet the mean, weighted by intensity.
+    MeasuredPattern
+        Immutable. It says which columns were read and what was done to them.
 
     Raises
     ------
-    UnsupportedFileError, EmptyFileError, PatternError
-        If the format is unknown, or the file is missing, empty or cannot be read.
+    UnsupportedFileError, EmptyFileError
+        If the format is unknown, or if the file is missing, empty, broken or larger than 100 MB.
+    PatternError, AngleError, CountsError
+        If it is not clear which numbers are angles and counts, or if they are absurd: not finite, negative, unsorted.
+    GridError
+        If the radiation is unknown.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> path = Path(tempfile.mkdtemp()) / "quartz.csv"
+    >>> _ = path.write_text("point;counts;2theta\\n1;15;20,00\\n2;17;20,02\\n3;16;20,04\\n")
+    >>> pattern = read_pattern(path)
+    >>> pattern.two_theta.tolist(), pattern.counts.tolist(), pattern.columns
+    ([20.0, 20.02, 20.04], [15.0, 17.0, 16.0], ('2theta', 'counts'))
     """
     path = Path(path)
     suffix = path.suffix.lower()
     if suffix not in PATTERN_SUFFIXES:
-        raise UnsupportedFileError(
-            str(path),
-            f"suffix {path.suffix!r}",
-            f"a file of a pattern has one of the suffixes {', '.join(PATTERN_SUFFIXES)}",
-            "Export two columns, two-theta and counts.",
-        )
+        raise _unknown_suffix(str(path), path.suffix)
     if not path.is_file():
         raise UnsupportedFileError(str(path), "no such file", "the file must exist", "Check the path.")
-    return read_pattern_text(path.read_text(errors="replace"), str(path), suffix)
+    try:
+        with path.open("rb") as file:
+            data = file.read(MOST_BYTES + 1)
+    except OSError as error:
+        raise typed_error(error, str(path)) from error
+    return read_pattern_bytes(data, str(path), suffix, wavelength)
+
+
+def read_pattern_bytes(
+    data: bytes, item: str, suffix: str = ".xy", wavelength: str | float | None = None
+) -> MeasuredPattern:
+    """Like :func:`read_pattern`, from the content of a file; no file is opened.
+
+    Parameters
+    ----------
+    data : bytes
+        Content of the file.
+    item : str
+        Name of the pattern in errors.
+    suffix : str
+        Suffix of the file, with its point.
+    wavelength : str or float, optional
+        Radiation of the measurement.
+
+    Raises
+    ------
+    UnsupportedFileError, EmptyFileError, PatternError, AngleError, CountsError, GridError
+
+    Examples
+    --------
+    >>> print(read_pattern_bytes(b"20.0 15\\r\\n20.1 17\\r\\n20.2 14\\r\\n\\x1a", "quartz"))
+    quartz: 2 columns of text, 3 points, 20-20.2°, no wavelength
+    """
+    suffix = suffix.lower()
+    if suffix not in PATTERN_SUFFIXES:
+        raise _unknown_suffix(item, suffix)
+    if not data:
+        raise EmptyFileError(item, "0 bytes")
+    if len(data) > MOST_BYTES:
+        raise UnsupportedFileError(item, f"more than {MOST_BYTES // 10**6} MB", "a file of a pattern is smaller",
+                                   "Export the pattern alone.")  # fmt: skip
+    given = None if wavelength is None else resolve_wavelength(wavelength, item)
+    try:
+        if suffix in BINARY_SUFFIXES:
+            pattern = BINARY_SUFFIXES[suffix](data, item)
+        else:
+            pattern = _read_text(decode_text(data, item), item, suffix, given)
+    except _BROKEN as error:
+        raise typed_error(error, item) from error
+    return pattern if given is None else dataclasses.replace(pattern, wavelength=given)
+
+
+def read_pattern_file(path: str | Path) -> tuple[np.ndarray, np.ndarray, float | None]:
+    """Angles (degrees), counts and, if the file states it, the wavelength (Å), as :func:`read_pattern` reads them.
+
+    Raises
+    ------
+    UnsupportedFileError, EmptyFileError, PatternError
+    """
+    pattern = read_pattern(path)
+    return pattern.two_theta, pattern.counts, pattern.wavelength
 
 
 def read_pattern_text(text: str, item: str, suffix: str = ".xy") -> tuple[np.ndarray, np.ndarray, float | None]:
@@ -59,7 +149,7 @@ def read_pattern_text(text: str, item: str, suffix: str = ".xy") -> tuple[np.nda
     item : str
         Name of the pattern in errors.
     suffix : str
-        ".xrdml"; any other stands for two columns of text.
+        One of :data:`TEXT_SUFFIXES`.
 
     Raises
     ------
@@ -67,74 +157,25 @@ def read_pattern_text(text: str, item: str, suffix: str = ".xy") -> tuple[np.nda
 
     Examples
     --------
-    >>> angles, counts, wavelength = read_pattern_text("# quartz\\n20.0 15\\n20.1 17", "quartz")
+    >>> angles, counts, wavelength = read_pattern_text("# quartz\\n20.0 15\\n20.1 17\\n20.2 14", "quartz")
     >>> angles.tolist(), counts.tolist(), wavelength
-    ([20.0, 20.1], [15.0, 17.0], None)
+    ([20.0, 20.1, 20.2], [15.0, 17.0, 14.0], None)
     """
-    if not text.strip():
-        raise EmptyFileError(item, "0 characters")
-    return _read_xrdml(text, item) if suffix == ".xrdml" else (*_read_columns(text, item), None)
+    pattern = read_pattern_bytes(text.encode(errors="replace"), item, suffix)
+    return pattern.two_theta, pattern.counts, pattern.wavelength
 
 
-def _read_columns(text: str, item: str) -> tuple[np.ndarray, np.ndarray]:
-    rows: list[tuple[float, float]] = []
-    for number, line in enumerate(text.splitlines(), 1):
-        fields = re.split(r"[\s,;]+", line.split("#")[0].split("!")[0].strip())
-        try:
-            rows.append((float(fields[0]), float(fields[1])))
-        except (ValueError, IndexError):
-            if rows and line.strip() and line.strip()[0] not in "#!;'":
-                raise PatternError(item, f"line {number}: {line.strip()[:60]!r}") from None
-    if not rows:
-        raise PatternError(item, "no line holds two numbers")
-    angles, counts = np.array(rows).T
-    return angles, counts
+def _read_text(text: str, item: str, suffix: str, given: float | None) -> MeasuredPattern:
+    if suffix == ".xrdml":
+        return read_xrdml(text, item)
+    layout = layout_of(text, suffix)
+    return read_columns(text, item, suffix, given) if layout is None else layout(text, item)
 
 
-def _read_xrdml(text: str, item: str) -> tuple[np.ndarray, np.ndarray, float | None]:
-    if "<!ENTITY" in text or "<!DOCTYPE" in text:
-        raise UnsupportedFileError(
-            item, "XML with a document type", "an xrdml file has no document type", "Export the scan again."
-        )
-    try:
-        root = ElementTree.fromstring(text)
-    except ElementTree.ParseError as error:
-        raise UnsupportedFileError(
-            item, f"broken XML ({error})", "an xrdml file is well-formed XML", "Export the scan again."
-        ) from error
-    points = root.find(".//{*}scan/{*}dataPoints")
-    counts_text = None
-    if points is not None:
-        found = [points.find(f"{{*}}{tag}") for tag in ("counts", "intensities")]
-        counts_text = next((node.text for node in found if node is not None), None)
-    if points is None or not counts_text:
-        raise PatternError(item, "the xrdml holds no counts of a scan")
-    try:
-        counts = np.array(counts_text.split(), float)
-        position = next(p for p in points.findall("{*}positions") if p.get("axis") == "2Theta")
-        listed = position.findtext("{*}listPositions")
-        if listed:
-            angles = np.array(listed.split(), float)
-        else:
-            start, end = (float(position.findtext(f"{{*}}{tag}") or "nan") for tag in ("startPosition", "endPosition"))
-            angles = np.linspace(start, end, len(counts))
-    except (StopIteration, ValueError) as error:
-        raise PatternError(item, "the xrdml holds no readable positions of the axis 2Theta") from error
-    return angles, counts, _wavelength_of_xrdml(root, item)
-
-
-def _wavelength_of_xrdml(root: ElementTree.Element, item: str) -> float | None:
-    """The wavelength for which the measurement was intended; of the K-alpha doublet the mean by intensity."""
-    used = root.find(".//{*}usedWavelength")
-    if used is None:
-        return None
-    defaults = {"kAlpha1": 0.0, "kAlpha2": 0.0, "kBeta": 0.0, "ratioKAlpha2KAlpha1": 0.5}
-    try:
-        values = [float(used.findtext(f"{{*}}{tag}") or default) for tag, default in defaults.items()]
-    except ValueError as error:
-        raise PatternError(item, f"the wavelengths of the xrdml are not numbers ({error})") from error
-    alpha1, alpha2, beta, ratio = values
-    intended = (used.get("intended") or "K-Alpha").lower().replace(" ", "")
-    lines = {"k-alpha1": alpha1, "k-alpha2": alpha2, "k-beta": beta}
-    mean = (alpha1 + ratio * alpha2) / (1.0 + ratio) if alpha2 else alpha1
-    return lines.get(intended, mean) or None
+def _unknown_suffix(item: str, suffix: str) -> UnsupportedFileError:
+    return UnsupportedFileError(
+        item,
+        f"suffix {suffix[:20]!r}",
+        f"a file of a pattern has one of the suffixes {', '.join(PATTERN_SUFFIXES)}",
+        "Export two columns, two-theta and counts.",
+    )

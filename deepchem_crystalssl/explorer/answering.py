@@ -44,7 +44,7 @@ def answer(
     CrystalInputError
         If the upload cannot be read or compared.
     """
-    found = read_upload(body, name, limits)
+    found = read_upload(body, name, limits, wavelength)
     if isinstance(found, Crystal):
         return {"kind": "crystal", "name": shown_name(name), **_answer_crystal(index, found)}
     return {"kind": "pattern", "name": shown_name(name), **_answer_pattern(index, found, wavelength, elements)}

@@ -15,19 +15,17 @@ from typing import TypeVar
 
 import numpy as np
 
-from ..errors import CountsError, CrystalInputError, EmptyFileError, UnsupportedFileError, UploadError
+from ..errors import CrystalInputError, EmptyFileError, UnsupportedFileError, UploadError
 from ..crystals.records import Crystal
 from ..crystals.files import crystal_kind
 from ..crystals.texts import read_structure_text
-from ..diffraction.measured import check_pattern
-from ..diffraction.pattern_files import PATTERN_SUFFIXES, read_pattern_text
+from ..diffraction.pattern_files import PATTERN_SUFFIXES, TEXT_SUFFIXES, read_pattern_bytes
 
 logger = logging.getLogger(__name__)
 
 LONGEST_NAME = 80
 _CONTROLS = bytes(sorted({*range(32), 127} - set(b"\t\n\v\f\r\x1a")))  # files written under DOS end with the byte 1A
 _EXPANDED_TAGS = ("_atom_site_fract_x", "_symmetry_equiv_pos", "_space_group_symop")
-_MOST_COUNTS = 1e30  # sums of squares of larger counts overflow
 T = TypeVar("T")
 
 
@@ -79,7 +77,7 @@ def shown_name(name: str) -> str:
     return "".join(filter(str.isprintable, name))[:LONGEST_NAME] or "upload"
 
 
-def read_upload(body: bytes, name: str, limits: Limits) -> Crystal | Pattern:
+def read_upload(body: bytes, name: str, limits: Limits, wavelength: str | float | None = None) -> Crystal | Pattern:
     """Read the crystal or the pattern in the content of a file.
 
     Parameters
@@ -90,6 +88,8 @@ def read_upload(body: bytes, name: str, limits: Limits) -> Crystal | Pattern:
         Name of the file. Its suffix decides how the content is read; it is never used as a path.
     limits : Limits
         Limits on the content.
+    wavelength : str or float, optional
+        Radiation of the measurement; a pattern over Q or d needs it.
 
     Returns
     -------
@@ -101,11 +101,25 @@ def read_upload(body: bytes, name: str, limits: Limits) -> Crystal | Pattern:
         If the content is neither a crystal nor a pattern, or exceeds the limits.
     """
     item = shown_name(name)
+    suffix = _pattern_suffix(name, body)
+    if suffix is not None:
+        return _guarded(lambda: _read_pattern(body, item, suffix, limits, wavelength), item)
     text = _decode(body, item)
     kind = _kind_of(name, text)
-    if kind.startswith("."):
-        return _guarded(lambda: _read_pattern(text, item, kind, limits), item)
     return _guarded(lambda: _read_crystal(text, item, kind, limits), item)
+
+
+def _last_part(name: str) -> str:
+    return re.split(r"[/\\]", name.replace("\0", ""))[-1]
+
+
+def _pattern_suffix(name: str, body: bytes) -> str | None:
+    """Return the suffix of a file that holds a pattern, None for a crystal."""
+    last = _last_part(name)
+    suffix = PurePosixPath(last).suffix.lower()
+    if suffix not in PATTERN_SUFFIXES or crystal_kind(last) in ("cif", "json", "poscar"):
+        return None
+    return None if suffix == ".txt" and b"_cell_length_a" in body else suffix
 
 
 def _decode(body: bytes, item: str) -> str:
@@ -122,15 +136,13 @@ def _decode(body: bytes, item: str) -> str:
 
 
 def _kind_of(name: str, text: str) -> str:
-    """Return "cif", "json" or "poscar" for a crystal, and the suffix of the file for a pattern."""
-    last = re.split(r"[/\\]", name.replace("\0", ""))[-1]
+    """Return "cif", "json" or "poscar"."""
+    last = _last_part(name)
     kind, suffix = crystal_kind(last), PurePosixPath(last).suffix.lower()
     if kind in ("cif", "json", "poscar"):
         return kind
     if suffix in ("", ".txt") and "_cell_length_a" in text:
         return "cif"
-    if suffix in PATTERN_SUFFIXES:
-        return suffix
     found = f"suffix {suffix[:20]!r}" if suffix else "no suffix"
     raise UnsupportedFileError(shown_name(name), found, "a crystal comes as CIF, mCIF, POSCAR or pymatgen JSON, and a "
                                f"pattern as {', '.join(PATTERN_SUFFIXES)}", "Convert or rename the file.")  # fmt: skip
@@ -181,16 +193,13 @@ def _count_listed(text: str, kind: str) -> int:
     return most
 
 
-def _read_pattern(text: str, item: str, suffix: str, limits: Limits) -> Pattern:
+def _read_pattern(body: bytes, item: str, suffix: str, limits: Limits, wavelength: str | float | None) -> Pattern:
     rule = f"an uploaded pattern may have at most {limits.points:,} points"
     remedy = "Cut its range or merge neighbouring points."
-    lines = text.count("\n")
-    if lines > limits.points + 1_000:  # a header may be long
+    lines = body.count(b"\n") if suffix in TEXT_SUFFIXES else 0
+    if lines > limits.points + 20_000:  # a header may be long
         raise UploadError(item, f"{lines:,} lines", rule, remedy)
-    angles, counts, wavelength = read_pattern_text(text, item, suffix)
-    if len(angles) > limits.points:
-        raise UploadError(item, f"{len(angles):,} points", rule, remedy)
-    angles, counts = check_pattern(angles, counts, item)
-    if counts.max() > _MOST_COUNTS:
-        raise CountsError(item, f"count {counts.max():g} at point {counts.argmax()}", "counts must be below 1e30")
-    return Pattern(angles, counts, wavelength)
+    pattern = read_pattern_bytes(body, item, suffix, wavelength)
+    if len(pattern) > limits.points:
+        raise UploadError(item, f"{len(pattern):,} points", rule, remedy)
+    return Pattern(pattern.two_theta, pattern.counts, pattern.wavelength)
