@@ -39,7 +39,7 @@ from deepchem_crystalssl.evaluation.probes import interval_of_mean
 from deepchem_crystalssl.search import EmbeddingIndex
 
 NOT_IN_INDEX = ("TiO2", "La(OH)3")
-"""Phases of mixtures that no crystal of the file has."""
+"""Compounds in the mixtures that no crystal of the index is."""
 
 
 def read(path: Path) -> Any:

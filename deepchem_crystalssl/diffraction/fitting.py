@@ -215,8 +215,8 @@ class Fit:
     calculated : numpy.ndarray
         (n,), on the scale of the counts.
     power : float
-        Sum over the reflections of :math:`|F|^2` (electrons squared) and Lorentz-polarisation factor that gives the sum
-        of ``calculated``; weight fractions need it.
+        What one unit cell would scatter into the range: the sum of :math:`|F|^2` (electrons squared) times the
+        Lorentz-polarisation factor. With it, counts become numbers of cells, and so weights.
     """
 
     cosine: float

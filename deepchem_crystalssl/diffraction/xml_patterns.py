@@ -246,8 +246,7 @@ def read_brml(data: bytes, item: str) -> MeasuredPattern:
             if part is not None:
                 parts.append(part)
     if not parts:
-        raise PatternError(item, "no scan of the axis TwoTheta", "a powder pattern is a scan of the axis TwoTheta",
-                           "Export the powder scan.")  # fmt: skip
+        raise _no_scan(item)
     return assemble(parts, item, "Bruker brml", ("TwoTheta", "Counts"), wavelength, list(dict.fromkeys(notes)))
 
 
@@ -286,6 +285,11 @@ def _scan_of_brml(route: ElementTree.Element, item: str, notes: list[str]) -> Pa
     return PartOfPattern(angles, counts, times if times is not None and (times > 0).all() else None)
 
 
+def _no_scan(item: str) -> PatternError:
+    return PatternError(item, "no scan of the axis TwoTheta", "a powder pattern is a scan of the axis TwoTheta",
+                        "Export the powder scan.")  # fmt: skip
+
+
 def _attribute(node: ElementTree.Element, name: str, item: str) -> float:
     try:
         value = number_in(node.get(name) or "0")
@@ -316,8 +320,7 @@ def read_rasx(data: bytes, item: str) -> MeasuredPattern:
         wavelength = wavelength or mean_wavelength(*lines)
         parts.append(scan_of_rigaku(archive.text(name).split("\n"), item, notes))
     if not parts:
-        raise PatternError(item, "no scan of the axis TwoTheta", "a powder pattern is a scan of the axis TwoTheta",
-                           "Export the powder scan.")  # fmt: skip
+        raise _no_scan(item)
     columns = ("column 1", "column 2 x column 3")
     return assemble(parts, item, "Rigaku rasx", columns, wavelength, list(dict.fromkeys(notes)))
 

@@ -13,7 +13,7 @@ from ..errors import CrystalInputError, OnError, QueryError, Report
 from .answers import Answers, Neighbor
 from .catalogue import Facts
 from .filters import Filter, allowed_by
-from .queries import Asked, checked_k, resolve, with_direction
+from .queries import Asked, checked_number, resolve, with_direction
 from .vectors import nearest_rows, unit_rows
 
 if TYPE_CHECKING:
@@ -115,7 +115,7 @@ class Gallery:
         report: Report | None = None,
     ) -> list[Answers[Neighbor]]:
         """The answers to many queries, compared with the crystals together: :meth:`EmbeddingIndex.query_each`."""
-        k, report = checked_k(k), Report() if report is None else report
+        k, report = checked_number(k), Report() if report is None else report
         asked: list[Asked | None] = []
         with report.job(on_error):
             for position, item in enumerate(items):
@@ -146,7 +146,7 @@ class Gallery:
         left_out: Sequence[int] = (),
     ) -> tuple[np.ndarray, np.ndarray]:
         """Rows and distances of the k nearest, (q, k) each; rows are -1 where an approximate search found no more."""
-        k = checked_k(k)
+        k = checked_number(k)
         if not len(self):
             raise QueryError("index", "0 crystals", "a search needs at least one crystal", "Add crystals to the index.")
         allowed = None if filter is None else allowed_by(filter, self.table)

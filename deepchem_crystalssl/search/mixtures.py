@@ -21,8 +21,9 @@ from pymatgen.core import Element
 from scipy.optimize import nnls
 
 from ..crystals.records import Crystal
+from ..crystals.symmetry import space_group
 from ..diffraction.fitting import Fit, Measurement, allowed_strains, fit
-from .evidence import absent, unexplained
+from .lines import absent, unexplained
 
 MOST_PHASES = 4
 GAIN, NEW_LINES, LIKE_REST = 0.2, 0.075, 0.35
@@ -118,13 +119,13 @@ def _most_useful(measurement: Measurement, found: list[Part], options: Sequence[
     many atoms, which can imitate others. Unless a number of phases was asked for, it must explain lines that the others
     do not, and its own lines must be there.
     """
-    formulas = {part.proposal.crystal.reduced_formula for part in found}
+    kinds = {_kind(part) for part in found}
     before = joint_scales(measurement, found)[1] if found else 1.0
     missing = unexplained(measurement, _sum(found)) if found else 1.0
     best, most = None, 0.0
     for option in options:
         crystal = option.proposal.crystal
-        if crystal.reduced_formula in formulas:
+        if _kind(option) in kinds:
             continue
         scales, after = joint_scales(measurement, [*found, option])
         gain = before - after
@@ -145,6 +146,11 @@ def _most_useful(measurement: Measurement, found: list[Part], options: Sequence[
                 continue
         best, most = option, useful
     return best
+
+
+def _kind(part: Part) -> tuple[str, int | None]:
+    """Formula and space group: of polymorphs both may be in a sample."""
+    return part.proposal.crystal.reduced_formula, space_group(part.proposal.crystal)
 
 
 def _sum(parts: Sequence[Part]) -> np.ndarray:
@@ -190,6 +196,8 @@ def weight_fractions(measurement: Measurement, parts: Sequence[Part]) -> tuple[n
     The errors are those of the scales in the least-squares fit, whose residuals are taken as the errors of the counts
     and to be correlated over the width of a line; they do not know of absorption and texture.
     """
+    if len(parts) == 1:
+        return np.ones(1), np.zeros(1)
     counts = measurement.counts
     weight = 1.0 / (counts + 0.01 * counts.max())
     profiles = np.stack([part.fit.calculated for part in parts], axis=1)

@@ -38,7 +38,7 @@ from .answers import Answer, Answers
 from .catalogue import Crystals
 from .mixtures import Part, Proposal, take_apart, weight_fractions
 from .pictures import Picture, as_image, draw_match
-from .queries import checked_k, checked_phases
+from .queries import checked_number
 from .vectors import nearest_to_any
 
 SCALES = (-0.02, -0.01, 0.0, 0.01, 0.02)
@@ -212,7 +212,7 @@ class PatternAnswer(Answers[PhaseMatch]):
                 f"{100 * phase.weight_fraction:.0f} ± {max(1.0, 100 * phase.weight_fraction_error):.0f} % {phase}"
                 for phase in self.phases
             ]
-            return f"A mixture of {', '.join(shares)}, by weight.{left}{assumed}"
+            return f"It may be a mixture of {', '.join(shares)}, by weight.{left}{assumed}"
         if best.confidence == "none":
             return (
                 f"Nothing fits: the nearest, {best.formula} ({best.material_id}), has a score of {best.score:.2f}."
@@ -259,7 +259,7 @@ def identify(
     scan = Scan.of(two_theta, intensity, wavelength)
     length = scan.radiation.wavelength
 
-    def propose(scan: Scan, measurement: Measurement, background: Background, most: int) -> list[Proposal]:
+    def propose(scan: Scan, measurement: Measurement, background: Background, most: int | None) -> list[Proposal]:
         versions = [place_on_grid(scan, model.xrd_grid, length * (1.0 + s), background) for s in SCALES]
         rows, similarities = retrieve(model.embed_xrd(np.stack(versions), progress=False))
         rows, similarities = rows[:most], similarities[:most]
@@ -276,7 +276,7 @@ def identify(
             return []
 
     measurement = Measurement.of(scan.angles, scan.counts, length)
-    proposals = propose(scan, measurement, "snip", len(names))[:FITTED]
+    proposals = propose(scan, measurement, "snip", None)[:FITTED]
     measurement = choose_lines(measurement, proposals[0].crystal, proposals[0].strain)
     parts = [Part(one, found) for one, found in zip(proposals, _fit_all(measurement, proposals), strict=True)]
     candidates = [_Candidate(names[p.proposal.row], p.proposal.crystal, p.proposal.similarity, p.fit) for p in parts]
@@ -348,9 +348,10 @@ def identify_among(
     if not allowed.any():
         raise QueryError("filter", "no crystal is left", "at least one crystal must fulfil the conditions",
                          "Loosen the conditions.")  # fmt: skip
-    retrieve = partial(nearest_to_any, vectors, k=checked_k(candidates), allowed=allowed)
-    phases = phases if phases is None else checked_phases(phases)
-    return identify(two_theta, intensity, wavelength, checked_k(k), model, retrieve, structures, names, phases)
+    retrieve = partial(nearest_to_any, vectors, k=checked_number(candidates), allowed=allowed)
+    if phases is not None:
+        phases = checked_number(phases, "phases", "phases", "Pass phases=2, say, or None to let the search decide.")
+    return identify(two_theta, intensity, wavelength, checked_number(k), model, retrieve, structures, names, phases)
 
 
 def pattern_vectors(

@@ -47,31 +47,17 @@ def is_several(x: Any) -> bool:
     return isinstance(x, list | tuple | set | frozenset) or isinstance(x, np.ndarray) and x.ndim == 2
 
 
-def checked_k(k: Any) -> int:
-    """The number of answers asked for.
+def checked_number(number: Any, name: str = "k", of: str = "answers", example: str = "Pass k=10, say.") -> int:
+    """How many answers or phases are asked for.
 
     Raises
     ------
     QueryError
         If it is not a whole number of at least 1.
     """
-    if not isinstance(k, Integral) or isinstance(k, bool) or k < 1:
-        raise QueryError("k", repr(k), "the number of answers is a whole number of at least 1", "Pass k=10, say.")
-    return int(k)
-
-
-def checked_phases(phases: Any) -> int:
-    """The number of phases asked for.
-
-    Raises
-    ------
-    QueryError
-        If it is not a whole number of at least 1.
-    """
-    if not isinstance(phases, Integral) or isinstance(phases, bool) or phases < 1:
-        raise QueryError("phases", repr(phases), "the number of phases is a whole number of at least 1",
-                         "Pass phases=2, say, or None to let it be found.")  # fmt: skip
-    return int(phases)
+    if not isinstance(number, Integral) or isinstance(number, bool) or number < 1:
+        raise QueryError(name, repr(number), f"the number of {of} is a whole number of at least 1", example)
+    return int(number)
 
 
 def distinct_names(names: list[str]) -> list[str]:
