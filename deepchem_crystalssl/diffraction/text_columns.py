@@ -313,7 +313,7 @@ def _to_two_theta(
         raise PatternError(
             item, f"column {name!r} holds {what}, not two-theta",
             f"{what} can be converted to two-theta if the wavelength of the measurement is known",
-            "Give the wavelength with wavelength=, by name, such as 'CuKa', or in Å.",
+            "Give the wavelength with wavelength= (on the command line --wavelength), such as 'CuKa', or in Å.",
         )  # fmt: skip
     bad = np.flatnonzero(~np.isfinite(values) | (values <= 0.0))
     if len(bad):

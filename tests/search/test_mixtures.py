@@ -14,6 +14,12 @@ STRUCTURES = {
     "CeO2": Structure.from_spacegroup("Fm-3m", Lattice.cubic(5.411), ["Ce", "O"], [[0, 0, 0], [0.25, 0.25, 0.25]]),
     "Si": Structure.from_spacegroup("Fd-3m", Lattice.cubic(5.431), ["Si"], [[0, 0, 0]]),
     "MgO": Structure.from_spacegroup("Fm-3m", Lattice.cubic(4.212), ["Mg", "O"], [[0, 0, 0], [0.5, 0.5, 0.5]]),
+    "rutile": Structure.from_spacegroup(
+        "P4_2/mnm", Lattice.tetragonal(4.594, 2.959), ["Ti", "O"], [[0, 0, 0], [0.305, 0.305, 0]]
+    ),
+    "anatase": Structure.from_spacegroup(
+        "I4_1/amd", Lattice.tetragonal(3.784, 9.515), ["Ti", "O"], [[0, 0, 0], [0, 0, 0.208]]
+    ),
     "CsCl": Structure.from_spacegroup("Pm-3m", Lattice.cubic(4.123), ["Cs", "Cl"], [[0, 0, 0], [0.5, 0.5, 0.5]]),
 }
 ANGLES = np.arange(15.0, 90.0, 0.02)
@@ -66,6 +72,14 @@ def test_a_single_phase_stays_alone(name):
     assert [part.proposal.crystal.reduced_formula for part in parts] == [name]
     assert joint_scales(measurement, parts)[1] < 0.1
     assert weight_fractions(measurement, parts)[0] == pytest.approx([1.0])
+
+
+def test_polymorphs_are_two_phases():
+    """Anatase and rutile, as in a common pigment."""
+    measurement, parts = taken_apart({"anatase": 0.75, "rutile": 0.25})
+    fractions, _ = weight_fractions(measurement, parts)
+    names = [part.proposal.crystal.material_id for part in parts]
+    assert dict(zip(names, fractions, strict=True)) == pytest.approx({"anatase": 0.75, "rutile": 0.25}, abs=0.025)
 
 
 def test_the_number_of_phases_may_be_given():
