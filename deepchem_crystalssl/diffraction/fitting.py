@@ -212,6 +212,10 @@ class Fit:
         Refined cell lengths over those of the crystal, geometric mean.
     zero_shift, fwhm : float
         Degrees.
+    mixing : float
+        Lorentzian fraction of the peaks.
+    strain : numpy.ndarray
+        (3, 3), symmetric; the refined cell is the crystal's lattice, multiplied by one plus the strain.
     calculated : numpy.ndarray
         (n,), on the scale of the counts.
     power : float
@@ -224,6 +228,8 @@ class Fit:
     cell_scale: float
     zero_shift: float
     fwhm: float
+    mixing: float
+    strain: np.ndarray
     calculated: np.ndarray
     power: float
 
@@ -255,10 +261,13 @@ def fit(measurement: Measurement, crystal: Crystal, strain: float) -> Fit:
     scale = (weight * pattern * measurement.counts).sum() / max((weight * pattern**2).sum(), 1e-300)
     left = measurement.counts - scale * pattern
     r_wp = float(np.sqrt((weight * left**2).sum() / (weight * measurement.counts**2).sum()))
-    stretch = np.linalg.det(np.eye(3) + np.tensordot(parameters[:n], basis, 1)) ** (1 / 3)
-    zero_shift, fwhm = parameters[n], np.exp(parameters[n + 1])
+    deformation = np.tensordot(parameters[:n], basis, 1)
+    stretch = np.linalg.det(np.eye(3) + deformation) ** (1 / 3)
+    zero_shift, fwhm, mixing = parameters[n], np.exp(parameters[n + 1]), np.clip(parameters[n + 2], 0.0, 1.0)
     power = float(lines.draw(measurement, basis, parameters[None]).sum())
-    return Fit(cosine, r_wp, float(stretch), float(zero_shift), float(fwhm), scale * pattern, power)
+    return Fit(
+        cosine, r_wp, float(stretch), float(zero_shift), float(fwhm), float(mixing), deformation, scale * pattern, power
+    )
 
 
 def choose_lines(measurement: Measurement, crystal: Crystal, strain: float) -> Measurement:

@@ -10,7 +10,7 @@ import numpy as np
 
 from ..crystals.records import Crystal
 from ..search import EmbeddingIndex
-from ..search.phases import PatternAnswer
+from ..search.pattern_answers import PatternAnswer
 from .document import structure_of
 from .payload import strongest_lines
 from .uploads import Limits, Pattern, read_upload, shown_name

@@ -12,6 +12,6 @@ from .concepts import (
 )
 from .index import EmbeddingIndex as EmbeddingIndex
 from .neighbors import neighbor_table as neighbor_table
-from .phases import PatternAnswer as PatternAnswer, Phase as Phase, PhaseMatch as PhaseMatch
+from .pattern_answers import PatternAnswer as PatternAnswer, Phase as Phase, PhaseMatch as PhaseMatch
 from .materials_map import MaterialsMap as MaterialsMap
 from .projection import make_map as make_map

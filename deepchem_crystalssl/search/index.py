@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from ..models.embedding import Space
     from ..models.pretraining import CrystalSSLModel
     from .catalogue import Crystals
-    from .phases import PatternAnswer
+    from .pattern_answers import PatternAnswer
     from .pictures import Picture
 
 

@@ -17,16 +17,14 @@ r"""Find the crystals that a measured powder pattern may belong to: retrieve can
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
-from html import escape
-from numbers import Integral
 from typing import Any
 
 import numpy as np
 from threadpoolctl import threadpool_limits
 
-from ..errors import PatternError, QueryError, Report, counted
+from ..errors import PatternError, QueryError, Report
 from ..crystals.records import Crystal
 from ..diffraction.measured import Background, Scan, place_on_grid
 from ..diffraction.fitting import Fit, Measurement, choose_lines, fit, slide
@@ -34,10 +32,9 @@ from ..crystals.symmetry import space_group
 from ..crystals.threads import map_in_threads
 from ..diffraction.radiation import Radiation
 from ..models.pretraining import CrystalSSLModel
-from .answers import Answer, Answers
 from .catalogue import Crystals
 from .mixtures import Part, Proposal, take_apart, weight_fractions
-from .pictures import Picture, as_image, draw_match
+from .pattern_answers import PatternAnswer, Phase, PhaseMatch
 from .queries import checked_number
 from .vectors import nearest_to_any
 
@@ -51,178 +48,6 @@ SCALE_COST = 0.01
 """Reduction of a candidate's score if its cell lengths change by 2 %; it grows with the square of the change."""
 NOTHING_FITS = 0.73
 """If the sum of score and lead is below this value, no candidate is called a match."""
-_LEFT = 0.08  # single phases with wrong intensities and noise leave less than 0.05 unexplained
-
-
-@dataclass(frozen=True)
-class PhaseMatch(Answer):
-    """A crystal whose pattern was fitted to the measurement.
-
-    Attributes
-    ----------
-    score : float
-        Mean of ``fit`` and ``similarity``, reduced if the cell lengths changed. The best score is 1.
-    fit : float
-        Cosine between the square roots of the measured and of the fitted counts, both above the background.
-    similarity : float
-        Cosine between the vectors of the measured and of the simulated pattern.
-    confidence : str
-        "high", "fair", "low" or "none", from the score and its lead over the best other compound.
-    formula : str
-        Reduced formula.
-    space_group : int or None
-        Number of the space group.
-    r_wp : float
-        Weighted profile R factor of the counts above the background. 0 is a perfect fit.
-    cell_scale : float
-        Geometric mean of the cell lengths of the sample, divided by those of the crystal.
-    zero_shift, fwhm : float
-        Zero shift and full width at half maximum of the peaks, in degrees.
-    also : tuple of str
-        Ids of other candidates of the same formula and space group, which have lower scores.
-    calculated : numpy.ndarray
-        The fitted pattern in counts, shape (n,).
-    crystal : Crystal
-        The crystal that was fitted.
-    """
-
-    score: float
-    fit: float
-    similarity: float
-    confidence: str
-    formula: str
-    space_group: int | None
-    r_wp: float
-    cell_scale: float
-    zero_shift: float
-    fwhm: float
-    also: tuple[str, ...] = ()
-    calculated: np.ndarray = field(repr=False, default_factory=lambda: np.zeros(0))
-    crystal: Crystal | None = field(repr=False, default=None)
-
-
-@dataclass(frozen=True)
-class Phase:
-    """A phase of the sample.
-
-    Attributes
-    ----------
-    material_id, formula : str
-    space_group : int or None
-    weight_fraction, weight_fraction_error : float
-        Share of the weight of all phases, and its standard error from the fit alone. Absorption is taken to be the same
-        in all phases, their grains to have no preferred orientation, and the sample to be crystalline.
-    cell_scale : float
-        Geometric mean of the cell lengths in the sample, divided by those of the crystal.
-    calculated : numpy.ndarray
-        Its pattern in counts, (n,).
-    crystal : Crystal
-    """
-
-    material_id: str
-    formula: str
-    space_group: int | None
-    weight_fraction: float
-    weight_fraction_error: float
-    cell_scale: float
-    calculated: np.ndarray = field(repr=False)
-    crystal: Crystal = field(repr=False)
-
-    def __str__(self) -> str:
-        group = "" if self.space_group is None else f", space group {self.space_group}"
-        return f"{self.formula} ({self.material_id}{group})"
-
-
-class PatternAnswer(Answers[PhaseMatch]):
-    """The crystals that a measured pattern, or the strongest phase in it, may belong to, best first.
-
-    Attributes
-    ----------
-    phases : tuple of Phase
-        The phases that together describe the pattern, heaviest first. One phase is that of the first answer.
-    two_theta, measured : numpy.ndarray
-        Angles in degrees and counts above the background, (n,) each.
-    peaks : numpy.ndarray
-        The part of these counts that rises above the noise, (n,).
-    radiation : Radiation
-        The wavelength that was used, and whether it was given, read from the file or assumed.
-    """
-
-    def __init__(
-        self,
-        answers: Sequence[PhaseMatch],
-        two_theta: np.ndarray,
-        measured: np.ndarray,
-        peaks: np.ndarray,
-        radiation: Radiation,
-        phases: Sequence[Phase] = (),
-    ):
-        super().__init__(answers)
-        self.phases = tuple(phases)
-        self.two_theta, self.measured, self.peaks, self.radiation = two_theta, measured, peaks, radiation
-
-    def _repr_html_(self) -> str:
-        """Return the verdict, the picture and the table as HTML, for a notebook."""
-        return f"<p>{escape(self.verdict)}</p>{as_image(self.plot())}{super()._repr_html_()}"
-
-    def plot(self, rank: int | None = None) -> Picture:
-        """Draw the measured pattern, the fitted pattern, and their difference.
-
-        Parameters
-        ----------
-        rank : int, optional
-            Of the answer whose pattern is drawn. By default the pattern of all phases together.
-        """
-        if rank is None:
-            if len(self.phases) > 1:
-                shares = ", ".join(f"{100 * p.weight_fraction:.0f} % {p.formula}" for p in self.phases)
-                return draw_match(self.two_theta, self.measured, self.calculated, shares)
-            rank = 1
-        if not isinstance(rank, Integral) or isinstance(rank, bool) or not 1 <= rank <= len(self):
-            are = "is" if len(self) == 1 else "are"
-            raise QueryError("rank", repr(rank), f"there {are} {counted(len(self), 'answer')}, ranked from 1",
-                             "Pass the rank of an answer, or search with a larger k.")  # fmt: skip
-        match = self[rank - 1]
-        title = (
-            f"{match.formula} ({match.material_id}{_group(match)})   score {match.score:.3f}   "
-            f"$R_{{wp}}$ {match.r_wp:.2f}   cell × {match.cell_scale:.4f}"
-        )
-        return draw_match(self.two_theta, self.measured, match.calculated, title)
-
-    @property
-    def calculated(self) -> np.ndarray:
-        """The fitted patterns of all phases together, in counts, (n,)."""
-        return np.sum([phase.calculated for phase in self.phases], axis=0)
-
-    @property
-    def unexplained(self) -> float:
-        """Fraction of the measured peaks at angles where no phase has a peak."""
-        missed = self.calculated < 0.1 * self.measured
-        return float((self.peaks * missed).sum() / self.peaks.sum())
-
-    @property
-    def verdict(self) -> str:
-        """The result in a sentence."""
-        best = self[0]
-        left = f" {self.unexplained:.0%} of the measured peaks are left: there may be another phase."
-        left = left if self.unexplained > _LEFT else ""
-        assumed = f" The wavelength is {self.radiation}." if self.radiation.source == "assumed" else ""
-        if len(self.phases) > 1:
-            shares = [
-                f"{100 * phase.weight_fraction:.0f} ± {max(1.0, 100 * phase.weight_fraction_error):.0f} % {phase}"
-                for phase in self.phases
-            ]
-            return f"It may be a mixture of {', '.join(shares)}, by weight.{left}{assumed}"
-        if best.confidence == "none":
-            return (
-                f"Nothing fits: the nearest, {best.formula} ({best.material_id}), has a score of {best.score:.2f}."
-                + assumed
-            )
-        return f"{best.formula} ({best.material_id}{_group(best)}), {best.confidence} confidence.{left}{assumed}"
-
-
-def _group(match: PhaseMatch) -> str:
-    return "" if match.space_group is None else f", space group {match.space_group}"
 
 
 def identify(
@@ -303,7 +128,7 @@ def _phases(measurement: Measurement, parts: Sequence[Part], names: Sequence[str
         found.append(
             Phase(
                 names[part.proposal.row], crystal.reduced_formula, space_group(crystal), round(float(fraction), 4),
-                round(float(error), 4), round(part.fit.cell_scale, 5), part.fit.calculated, crystal,
+                round(float(error), 4), round(part.fit.cell_scale, 5), crystal, part.fit,
             )
         )  # fmt: skip
     return sorted(found, key=lambda phase: -phase.weight_fraction)
@@ -395,12 +220,10 @@ def _answer(
                 best.name, rank, round(best.score, 4), round(best.fit.cosine, 4), round(best.similarity, 4),
                 _confidence(best.score, max(others, default=0.0)), formula, number, round(best.fit.r_wp, 4),
                 round(best.fit.cell_scale, 5), round(best.fit.zero_shift, 4), round(best.fit.fwhm, 4),
-                tuple(other.name for other in group[1:]), best.fit.calculated, best.crystal,
+                tuple(other.name for other in group[1:]), best.crystal, best.fit,
             )
         )  # fmt: skip
-    return PatternAnswer(
-        answers, measurement.grid.two_theta, measurement.counts, measurement.roots**2, radiation, phases
-    )
+    return PatternAnswer(answers, measurement, radiation, phases)
 
 
 def _confidence(score: float, next_best: float) -> str:
