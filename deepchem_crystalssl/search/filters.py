@@ -80,8 +80,8 @@ class Filter:
         return allowed
 
     def _has_elements(self, systems: pd.Series) -> np.ndarray:
-        needed, unwanted = _known(self.elements), _known(self.without)
-        most = None if self.only is None else _known(self.only)
+        needed, unwanted = known_elements(self.elements), known_elements(self.without)
+        most = None if self.only is None else known_elements(self.only)
         low, high = (0.0, N_ELEMENTS) if self.n_elements is None else _ends("n_elements", self.n_elements)
         codes, distinct = pd.factorize(systems)  # -1 where the chemical system is unknown
         passes = [
@@ -108,7 +108,36 @@ def allowed_by(filter: Filter | None, table: pd.DataFrame) -> np.ndarray:
     return filter.mask(table)
 
 
-def _known(elements: Iterable[str]) -> set[str]:
+def of_elements(elements: Sequence[str] | None, allowed: Sequence[str] | None, excluded: Sequence[str]) -> Filter:
+    """The condition on each phase of a sample that contains, may contain and does not contain some elements.
+
+    Raises
+    ------
+    QueryError
+        If an element is excluded and contained, or a name is no element.
+
+    Examples
+    --------
+    >>> of_elements(["O"], ["Fe"], []).only
+    ['Fe', 'O']
+    """
+    contained, may, no = (known_elements(names or ()) for names in (elements, allowed, excluded))
+    both = sorted((contained | may) & no)
+    if both:
+        raise QueryError("excluded", both[0], "an element that the sample contains, or may contain, is not excluded",
+                         "Name it in one of elements, allowed and excluded.")  # fmt: skip
+    given = elements is not None or allowed is not None
+    return Filter(without=sorted(no), only=sorted(contained | may) if given else None)
+
+
+def known_elements(elements: Iterable[str]) -> set[str]:
+    """Symbols of elements as a set; one symbol may be given alone.
+
+    Raises
+    ------
+    QueryError
+        If one is no symbol.
+    """
     given = {elements} if isinstance(elements, str) else set(elements)
     strange = sorted(map(str, given - set(symbols()[1:])))
     if strange:

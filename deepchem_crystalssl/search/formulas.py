@@ -81,6 +81,21 @@ def same_compound(one: dict[str, float], other: dict[str, float]) -> bool:
     return all(abs(amount / total - other[symbol] / other_total) < _SAME for symbol, amount in one.items())
 
 
+def without_hydrogen(formula: str) -> str:
+    """The formula without hydrogen, whose positions X-rays hardly see, with its elements sorted; that of H2 as it is.
+
+    Examples
+    --------
+    >>> without_hydrogen("LiAlPHO5"), without_hydrogen("Mg(OH)2"), without_hydrogen("H2")
+    ('Al Li O5 P', 'Mg O2', 'H2')
+    """
+    amounts = {name: n for name, n in (parse_formula(formula) or {}).items() if name != "H"}
+    if not amounts:
+        return formula
+    smallest = math.gcd(*map(int, amounts.values())) if all(n == int(n) for n in amounts.values()) else 1
+    return " ".join(name if n == smallest else f"{name}{n / smallest:.6g}" for name, n in sorted(amounts.items()))
+
+
 def formula_type(formula: Any) -> str:
     """The formula with letters in place of the elements, as AB2; empty if it is no formula.
 

@@ -14,7 +14,7 @@ from ..crystals.tables import as_ids
 from ..errors import OnError, QueryError, Report, counted
 from . import storage
 from .answers import Answers, Neighbor
-from .filters import Filter, allowed_by
+from .filters import Filter, allowed_by, known_elements, of_elements
 from .gallery import Gallery
 from .materials_map import MaterialsMap, place_new
 from .parts import IndexParts, ModelReference, assemble
@@ -291,6 +291,8 @@ class EmbeddingIndex:
         k: int = 10,
         elements: Sequence[str] | None = None,
         *,
+        allowed: Sequence[str] | None = None,
+        excluded: Sequence[str] = (),
         filter: Filter | None = None,
         candidates: int = 300,
         phases: int | None = None,
@@ -310,7 +312,11 @@ class EmbeddingIndex:
             Radiation by name, or in Å. By default that which the file states, else Cu K-alpha; the answer says so.
         k : int
         elements : sequence of str, optional
-            The sample contains no other elements than these.
+            Elements that the sample contains: its phases contain no others, and together all of them.
+        allowed : sequence of str, optional
+            Elements that it may contain besides.
+        excluded : sequence of str
+            Elements that it does not contain.
         filter : Filter, optional
             Further conditions that the answers must fulfil.
         candidates : int
@@ -332,14 +338,12 @@ class EmbeddingIndex:
         """
         from .phases import identify_among
 
-        allowed = allowed_by(filter, self.table)
-        if elements is not None:
-            allowed &= Filter(only=elements).mask(self.table)
+        rows = allowed_by(filter, self.table) & of_elements(elements, allowed, excluded).mask(self.table)
         vectors, names = self.embed_patterns(), self.table["material_id"].tolist()
         assert self.structures is not None
         return identify_among(
             vectors,
-            allowed,
+            rows,
             self.structures,
             names,
             self.model,
@@ -349,6 +353,7 @@ class EmbeddingIndex:
             k,
             candidates,
             phases,
+            frozenset(known_elements(elements or ())),
         )
 
     def embed_patterns(self, progress: bool | None = None) -> np.ndarray:

@@ -13,8 +13,9 @@ of the sample to be crystalline.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Sequence, Set
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 from pymatgen.core import Element
@@ -26,6 +27,8 @@ from ..diffraction.fitting import Fit, Measurement, allowed_strains, fit
 from .lines import absent, unexplained
 
 MOST_PHASES = 4
+SCALE_COST = 0.01
+"""Reduction of a candidate's score if its cell lengths change by 2 %; it grows with the square of the change."""
 GAIN, NEW_LINES, LIKE_REST = 0.2, 0.075, 0.35
 """What a further phase must do: lower the weighted sum of squares by this share, explain this share of the measured
 lines which the others do not explain, and be as similar to what was left (cosine of the square roots of counts)."""
@@ -33,9 +36,11 @@ CLEAR_GAIN, CLEAR_LINES, CLEARLY_LIKE = 0.1, 0.15, 0.6
 """The same; a smaller gain is enough for a phase that does more of the rest."""
 ABSENT = 0.35
 """Largest share of the lines of a further phase that may be missing."""
-LIKE_REST = 0.35
-"""Smallest cosine between the square roots of what was left and of the pattern of a further phase."""
 _COST_OF_FREEDOM = 0.05
+_RIVALS = 3
+"""Nearest rivals of each phase that are tried in its place."""
+_HYPOTHESES = 4
+"""Number of other ways to describe a measurement that are kept."""
 _SMALLEST = 0.01
 """Share of all counts above background below which a phase is dropped."""
 
@@ -63,10 +68,34 @@ class Proposal:
 
 @dataclass(frozen=True)
 class Part:
-    """A phase of a mixture: what was proposed, and how it was fitted beside the others."""
+    """A crystal and how it was fitted: a candidate for a phase, or a phase beside the others.
+
+    Attributes
+    ----------
+    proposal : Proposal
+    fit : Fit
+    rivals : tuple of Part
+        Of a phase: the candidates among which it was chosen, fitted to the same counts.
+    """
 
     proposal: Proposal
     fit: Fit
+    rivals: tuple[Part, ...] = ()
+
+    @property
+    def score(self) -> float:
+        """Mean of the cosines of encoder and fit, less if the cell lengths change much; 1 is best."""
+        cost = SCALE_COST * ((self.fit.cell_scale - 1.0) / 0.02) ** 2
+        return (self.proposal.similarity + self.fit.cosine) / 2 - cost
+
+    def lacks(self, needed: Set[str]) -> bool:
+        """Whether the crystal does not contain all of these elements."""
+        return not needed <= set(self.proposal.crystal.chemical_system.split("-"))
+
+    @cached_property
+    def kind(self) -> tuple[str, int | None]:
+        """Formula and space group: of polymorphs both may be in a sample."""
+        return self.proposal.crystal.reduced_formula, space_group(self.proposal.crystal)
 
 
 Propose = Callable[[Measurement], Sequence[Proposal]]
@@ -99,7 +128,7 @@ def take_apart(
         option = _most_useful(measurement, found, options, forced=n_phases is not None)
         if option is None:
             break
-        found = refitted(measurement, [*found, option])
+        found = refitted(measurement, [*found, replace(option, rivals=tuple(options))])
         scales, _ = joint_scales(measurement, found)
         found = [scaled(part, scale) for part, scale in zip(found, scales, strict=True)]
         rest = measurement.without(_sum(found))
@@ -119,13 +148,13 @@ def _most_useful(measurement: Measurement, found: list[Part], options: Sequence[
     many atoms, which can imitate others. Unless a number of phases was asked for, it must explain lines that the others
     do not, and its own lines must be there.
     """
-    kinds = {_kind(part) for part in found}
+    kinds = {part.kind for part in found}
     before = joint_scales(measurement, found)[1] if found else 1.0
     missing = unexplained(measurement, _sum(found)) if found else 1.0
     best, most = None, 0.0
     for option in options:
         crystal = option.proposal.crystal
-        if _kind(option) in kinds:
+        if option.kind in kinds:
             continue
         scales, after = joint_scales(measurement, [*found, option])
         gain = before - after
@@ -148,11 +177,6 @@ def _most_useful(measurement: Measurement, found: list[Part], options: Sequence[
     return best
 
 
-def _kind(part: Part) -> tuple[str, int | None]:
-    """Formula and space group: of polymorphs both may be in a sample."""
-    return part.proposal.crystal.reduced_formula, space_group(part.proposal.crystal)
-
-
 def _sum(parts: Sequence[Part]) -> np.ndarray:
     return np.sum([part.fit.calculated for part in parts], axis=0)
 
@@ -169,11 +193,36 @@ def refitted(measurement: Measurement, parts: Sequence[Part]) -> list[Part]:
         rest = measurement.without(others)
         if rest is not None:
             strain = part.fit.cell_scale - 1.0
-            again = Part(part.proposal, fit(rest, part.proposal.crystal, strain))
+            again = replace(part, fit=fit(rest, part.proposal.crystal, strain))
             tried = [*parts[:at], again, *parts[at + 1 :]]
             if joint_scales(measurement, tried)[1] < joint_scales(measurement, parts)[1]:
                 parts = tried
     return parts
+
+
+def alternatives(measurement: Measurement, parts: Sequence[Part]) -> list[tuple[list[Part], float]]:
+    """Other ways to describe the measurement, with the share of squares that each leaves: best first.
+
+    In each way one phase is replaced by one of its nearest rivals, or left out. The phases themselves come first. The
+    share of a way with more phases counts as larger, as in the search for further phases.
+    """
+    ways = [list(parts)]
+    for at, part in enumerate(parts):
+        rest = [*parts[:at], *parts[at + 1 :]]
+        kinds = {part.kind, *(other.kind for other in rest)}
+        rivals: dict[tuple[str, int | None], Part] = {}
+        for rival in sorted(part.rivals, key=lambda rival: -rival.score):
+            if rival.kind not in kinds:
+                rivals.setdefault(rival.kind, rival)
+        ways += [[*parts[:at], rival, *parts[at + 1 :]] for rival in list(rivals.values())[:_RIVALS]]
+        ways += [rest] if rest else []
+    described = []
+    for way in ways:
+        scales, left = joint_scales(measurement, way)
+        described.append(([scaled(part, scale) for part, scale in zip(way, scales, strict=True) if scale > 0.0], left))
+    chosen, others = described[0], [way for way in described[1:] if way[0]]
+    others.sort(key=lambda way: way[1] * (1.0 - GAIN) ** -len(way[0]))
+    return [chosen, *others[:_HYPOTHESES]]
 
 
 def joint_scales(measurement: Measurement, parts: Sequence[Part]) -> tuple[np.ndarray, float]:

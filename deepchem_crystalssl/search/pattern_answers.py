@@ -1,10 +1,11 @@
-"""What a measured powder pattern may belong to: ranked crystals, the phases of the sample, their picture and verdict."""
+"""What a measured powder pattern may belong to: ranked crystals, phases of the sample, their picture and verdict."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from html import escape
+from itertools import combinations
 from numbers import Integral
 
 import numpy as np
@@ -14,6 +15,8 @@ from ..diffraction.fitting import Fit, Measurement
 from ..diffraction.radiation import Radiation
 from ..errors import QueryError, counted
 from .answers import Answer, Answers
+from .confidence import HIGH, probabilities
+from .formulas import formula_type
 from .pictures import Picture, as_image, draw_match
 
 _LEFT = 0.08  # single phases with wrong intensities and noise leave less than 0.05 unexplained
@@ -48,8 +51,10 @@ class PhaseMatch(_Fitted, Answer):
         Cosine between the square roots of the measured and of the fitted counts, both above the background.
     similarity : float
         Cosine between the vectors of the measured and of the simulated pattern.
+    probability : float
+        That the answer is right: see :mod:`~deepchem_crystalssl.search.confidence`.
     confidence : str
-        "high", "fair", "low" or "none", from the score and its lead over the best other compound.
+        The same in a word: "high" (at least .9), "fair" (at least .5), "low" (at least .1) or "none".
     formula : str
         Reduced formula.
     space_group : int or None
@@ -71,6 +76,7 @@ class PhaseMatch(_Fitted, Answer):
     score: float
     fit: float
     similarity: float
+    probability: float
     confidence: str
     formula: str
     space_group: int | None
@@ -94,6 +100,11 @@ class Phase(_Fitted):
     weight_fraction, weight_fraction_error : float
         Share of the weight of all phases, and its standard error from the fit alone. Absorption is taken to be the same
         in all phases, their grains to have no preferred orientation, and the sample to be crystalline.
+    probability : float
+        That this is the phase, and no other candidate or a crystal that the index does not have.
+    group : tuple of str
+        Ids of this phase and of the candidates whose score is nearly as good: intensities cannot tell them apart. One
+        id stands for each formula and space group.
     cell_scale : float
         Geometric mean of the cell lengths in the sample, divided by those of the crystal.
     crystal : Crystal
@@ -107,6 +118,8 @@ class Phase(_Fitted):
     space_group: int | None
     weight_fraction: float
     weight_fraction_error: float
+    probability: float
+    group: tuple[str, ...]
     cell_scale: float
     crystal: Crystal = field(repr=False)
     refined: Fit = field(repr=False)
@@ -116,6 +129,25 @@ class Phase(_Fitted):
         return f"{self.formula} ({self.material_id}{group})"
 
 
+@dataclass(frozen=True)
+class Hypothesis:
+    """One way to describe a measured pattern.
+
+    Attributes
+    ----------
+    material_ids, formulas : tuple of str
+        Of its phases, heaviest first.
+    weight_fractions : tuple of float
+    r_wp : float
+        Weighted profile R factor of the counts above the background.
+    """
+
+    material_ids: tuple[str, ...]
+    formulas: tuple[str, ...]
+    weight_fractions: tuple[float, ...]
+    r_wp: float
+
+
 class PatternAnswer(Answers[PhaseMatch]):
     """The crystals that a measured pattern, or the strongest phase in it, may belong to, best first.
 
@@ -123,6 +155,8 @@ class PatternAnswer(Answers[PhaseMatch]):
     ----------
     phases : tuple of Phase
         The phases that together describe the pattern, heaviest first. One phase is that of the first answer.
+    hypotheses : tuple of Hypothesis
+        These phases, and other ways to describe the pattern: with a rival in place of a phase, or without one.
     measurement : Measurement
         The measured pattern in equal bins, with its background and the wavelength that cells refer to.
     radiation : Radiation
@@ -135,8 +169,10 @@ class PatternAnswer(Answers[PhaseMatch]):
         measurement: Measurement,
         radiation: Radiation,
         phases: Sequence[Phase] = (),
+        hypotheses: Sequence[Hypothesis] = (),
     ):
         super().__init__(answers)
+        self.hypotheses = tuple(hypotheses)
         self.measurement, self.radiation, self.phases = measurement, radiation, tuple(phases)
 
     @property
@@ -208,10 +244,48 @@ class PatternAnswer(Answers[PhaseMatch]):
             return f"It may be a mixture of {', '.join(shares)}, by weight.{left}{assumed}"
         if best.confidence == "none":
             return (
-                f"Nothing fits: the nearest, {best.formula} ({best.material_id}), has a score of {best.score:.2f}."
-                + assumed
+                f"Nothing fits: the nearest, {best.formula} ({best.material_id}), has a probability of "
+                f"{best.probability:.2f}.{assumed}"
             )
-        return f"{best.formula} ({best.material_id}{_group(best)}), {best.confidence} confidence.{left}{assumed}"
+        sure = f"{best.confidence} confidence (probability {best.probability:.2f})"
+        return f"{best.formula} ({best.material_id}{_group(best)}), {sure}.{self._rivals}{left}{assumed}"
+
+    @property
+    def group(self) -> list[PhaseMatch]:
+        """The first answer, and those that intensities cannot tell from it because they fit nearly as well."""
+        return [match for match in self if match.material_id in self.phases[0].group]
+
+    @property
+    def _rivals(self) -> str:
+        """What is said of the other members of the first group, and of the elements that would decide."""
+        best, others = self[0], self.group[1:]
+        if not others:
+            return ""
+        type_ = formula_type(best.formula)
+        alike = all(formula_type(o.formula) == type_ and o.space_group == best.space_group for o in others)
+        certain = " The structure type is certain, the elements are not." if alike else ""
+        named = ", ".join(f"{other.formula} ({other.material_id})" for other in others)
+        elements = self.deciding_elements
+        decided = f" With {' and '.join(elements)} known to be in the sample, it would be certain." if elements else ""
+        return f"{certain} {counted(len(others), 'other')} fit nearly as well: {named}.{decided}"
+
+    @property
+    def deciding_elements(self) -> tuple[str, ...]:
+        """The fewest elements of the first answer that make it sure if the sample is known to contain them.
+
+        Empty if it is sure already, or if no elements of it would do.
+        """
+        best = self[0]
+        if best.confidence == "high":
+            return ()
+        systems = [set(match.crystal.chemical_system.split("-")) for match in self]
+        for number in range(1, len(systems[0]) + 1):
+            for chosen in combinations(sorted(systems[0]), number):
+                left = [match for match, system in zip(self, systems, strict=True) if system >= set(chosen)]
+                likely = probabilities([match.score for match in left], [match.formula for match in left])
+                if likely[0] >= HIGH:
+                    return chosen
+        return ()
 
 
 def _group(match: PhaseMatch) -> str:

@@ -16,8 +16,8 @@ r"""Find the crystals that a measured powder pattern may belong to: retrieve can
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Sequence, Set
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -28,13 +28,12 @@ from ..errors import PatternError, QueryError, Report
 from ..crystals.records import Crystal
 from ..diffraction.measured import Background, Scan, place_on_grid
 from ..diffraction.fitting import Fit, Measurement, choose_lines, fit, slide
-from ..crystals.symmetry import space_group
 from ..crystals.threads import map_in_threads
-from ..diffraction.radiation import Radiation
 from ..models.pretraining import CrystalSSLModel
 from .catalogue import Crystals
-from .mixtures import Part, Proposal, take_apart, weight_fractions
-from .pattern_answers import PatternAnswer, Phase, PhaseMatch
+from .confidence import GROUP, in_words, probabilities
+from .mixtures import Part, Proposal, alternatives, take_apart, weight_fractions
+from .pattern_answers import Hypothesis, PatternAnswer, Phase, PhaseMatch
 from .queries import checked_number
 from .vectors import nearest_to_any
 
@@ -44,10 +43,8 @@ FITTED = 16
 """Number of candidates that are fitted."""
 FITTED_TO_REST, SHIFTED_TO_REST = 8, 100
 """Number of candidates that are fitted, and shifted, to what the phases found leave."""
-SCALE_COST = 0.01
-"""Reduction of a candidate's score if its cell lengths change by 2 %; it grows with the square of the change."""
-NOTHING_FITS = 0.73
-"""If the sum of score and lead is below this value, no candidate is called a match."""
+LACKING = 0.05
+"""Reduction of a single phase's score in the ranking if it lacks elements that the sample contains."""
 
 
 def identify(
@@ -60,6 +57,7 @@ def identify(
     structures: Crystals,
     names: Sequence[str],
     phases: int | None = None,
+    needed: Set[str] = frozenset(),
 ) -> PatternAnswer:
     """Retrieve candidates, shift their patterns, fit the best ones and rank them.
 
@@ -80,6 +78,8 @@ def identify(
         Crystals and ids by row.
     phases : int, optional
         Number of phases in the sample. By default as many as explain lines of their own.
+    needed : set of str
+        Elements that the sample contains.
     """
     scan = Scan.of(two_theta, intensity, wavelength)
     length = scan.radiation.wavelength
@@ -104,13 +104,16 @@ def identify(
     proposals = propose(scan, measurement, "snip", None)[:FITTED]
     measurement = choose_lines(measurement, proposals[0].crystal, proposals[0].strain)
     parts = [Part(one, found) for one, found in zip(proposals, _fit_all(measurement, proposals), strict=True)]
-    candidates = [_Candidate(names[p.proposal.row], p.proposal.crystal, p.proposal.similarity, p.fit) for p in parts]
-    candidates.sort(key=lambda candidate: -candidate.score)
     together = [] if phases == 1 else take_apart(measurement, parts, propose_for_rest, _fit_all, phases)
-    if len(together) < 2:  # a single phase is the best of the ranking
-        best = candidates[0]
-        together = [part for part in parts if part.proposal.crystal is best.crystal]
-    return _answer(measurement, scan.radiation, candidates, k, _phases(measurement, together, names))
+    if len(together) < 2:  # a single phase is the best of the ranking, which is the only one to contain all elements
+        parts.sort(key=lambda part: LACKING * part.lacks(needed) - part.score)
+        together = [replace(parts[0], rivals=tuple(parts))]
+    else:
+        parts.sort(key=lambda part: -part.score)
+    found = [_phase(*one, names) for one in zip(together, *weight_fractions(measurement, together), strict=True)]
+    found.sort(key=lambda phase: -phase.weight_fraction)
+    ways = [_hypothesis(measurement, *way, names) for way in alternatives(measurement, together)]
+    return PatternAnswer(_answers(parts, names)[:k], measurement, scan.radiation, found, ways)
 
 
 def _fit_all(measurement: Measurement, proposals: Sequence[Proposal]) -> list[Fit]:
@@ -120,18 +123,19 @@ def _fit_all(measurement: Measurement, proposals: Sequence[Proposal]) -> list[Fi
         return [one for _, one in found]
 
 
-def _phases(measurement: Measurement, parts: Sequence[Part], names: Sequence[str]) -> list[Phase]:
-    fractions, errors = weight_fractions(measurement, parts)
-    found = []
-    for part, fraction, error in zip(parts, fractions, errors, strict=True):
-        crystal = part.proposal.crystal
-        found.append(
-            Phase(
-                names[part.proposal.row], crystal.reduced_formula, space_group(crystal), round(float(fraction), 4),
-                round(float(error), 4), round(part.fit.cell_scale, 5), crystal, part.fit,
-            )
-        )  # fmt: skip
-    return sorted(found, key=lambda phase: -phase.weight_fraction)
+def _phase(part: Part, fraction: float, error: float, names: Sequence[str]) -> Phase:
+    rivals = sorted(part.rivals, key=lambda rival: -rival.score)
+    group, others = {part.kind: names[part.proposal.row]}, []
+    for rival in rivals:
+        if rival.kind != part.kind:
+            others.append(rival)
+            if rival.score >= part.score - GROUP:
+                group.setdefault(rival.kind, names[rival.proposal.row])
+    [likely, *_] = probabilities([part.score, *(o.score for o in others)], [part.kind[0], *(o.kind[0] for o in others)])
+    return Phase(
+        names[part.proposal.row], *part.kind, round(float(fraction), 4), round(float(error), 4),
+        round(float(likely), 4), tuple(group.values()), round(part.fit.cell_scale, 5), part.proposal.crystal, part.fit,
+    )  # fmt: skip
 
 
 def identify_among(
@@ -146,6 +150,7 @@ def identify_among(
     k: int = 10,
     candidates: int = 300,
     phases: int | None = None,
+    needed: Set[str] = frozenset(),
 ) -> PatternAnswer:
     """Find the crystals that a pattern may belong to, as :meth:`.EmbeddingIndex.query_pattern` does.
 
@@ -161,8 +166,8 @@ def identify_among(
         As in :func:`identify`.
     candidates : int
         Number of crystals that are retrieved.
-    phases : int, optional
-        Number of phases, as in :func:`identify`.
+    phases, needed
+        As in :func:`identify`.
 
     Raises
     ------
@@ -176,7 +181,9 @@ def identify_among(
     retrieve = partial(nearest_to_any, vectors, k=checked_number(candidates), allowed=allowed)
     if phases is not None:
         phases = checked_number(phases, "phases", "phases", "Pass phases=2, say, or None to let the search decide.")
-    return identify(two_theta, intensity, wavelength, checked_number(k), model, retrieve, structures, names, phases)
+    return identify(
+        two_theta, intensity, wavelength, checked_number(k), model, retrieve, structures, names, phases, needed
+    )
 
 
 def pattern_vectors(
@@ -191,46 +198,29 @@ def pattern_vectors(
     return vectors
 
 
-@dataclass(frozen=True)
-class _Candidate:
-    name: str
-    crystal: Crystal
-    similarity: float
-    fit: Fit
-
-    @property
-    def score(self) -> float:
-        cost = SCALE_COST * ((self.fit.cell_scale - 1.0) / 0.02) ** 2
-        return (self.similarity + self.fit.cosine) / 2 - cost
+def _hypothesis(measurement: Measurement, parts: Sequence[Part], left: float, names: Sequence[str]) -> Hypothesis:
+    fractions, _ = weight_fractions(measurement, parts)
+    ordered = sorted(zip(parts, fractions.tolist(), strict=True), key=lambda pair: -pair[1])
+    return Hypothesis(
+        tuple(names[part.proposal.row] for part, _ in ordered), tuple(part.kind[0] for part, _ in ordered),
+        tuple(round(fraction, 4) for _, fraction in ordered), round(left**0.5, 4),
+    )  # fmt: skip
 
 
-def _answer(
-    measurement: Measurement, radiation: Radiation, candidates: list[_Candidate], k: int, phases: Sequence[Phase]
-) -> PatternAnswer:
-    """Make one answer for each formula and space group."""
-    kinds: dict[tuple[str, int | None], list[_Candidate]] = {}
+def _answers(candidates: Sequence[Part], names: Sequence[str]) -> list[PhaseMatch]:
+    """One answer for each formula and space group, best first."""
+    kinds: dict[tuple[str, int | None], list[Part]] = {}
     for candidate in candidates:
-        kinds.setdefault((candidate.crystal.reduced_formula, space_group(candidate.crystal)), []).append(candidate)
-    answers = []
-    for rank, ((formula, number), group) in enumerate(list(kinds.items())[:k], start=1):
-        best = group[0]
-        others = [other[0].score for (name, _), other in kinds.items() if name != formula]
-        answers.append(
-            PhaseMatch(
-                best.name, rank, round(best.score, 4), round(best.fit.cosine, 4), round(best.similarity, 4),
-                _confidence(best.score, max(others, default=0.0)), formula, number, round(best.fit.r_wp, 4),
-                round(best.fit.cell_scale, 5), round(best.fit.zero_shift, 4), round(best.fit.fwhm, 4),
-                tuple(other.name for other in group[1:]), best.crystal, best.fit,
-            )
-        )  # fmt: skip
-    return PatternAnswer(answers, measurement, radiation, phases)
-
-
-def _confidence(score: float, next_best: float) -> str:
-    """Judge a score and its lead over the best other compound. For patterns of random lines, their sum reaches 0.72."""
-    lead = float(np.clip(score - next_best, 0.0, 0.15))
-    if score + lead < NOTHING_FITS:
-        return "none"
-    if score > 0.85 and lead > 0.02 or score > 0.65 and lead > 0.1:
-        return "high"
-    return "fair" if score > 0.8 else "low"
+        kinds.setdefault(candidate.kind, []).append(candidate)
+    firsts = [group[0] for group in kinds.values()]
+    likely = probabilities([part.score for part in firsts], [part.kind[0] for part in firsts])
+    return [
+        PhaseMatch(
+            names[best.proposal.row], rank, round(best.score, 4), round(best.fit.cosine, 4),
+            round(best.proposal.similarity, 4), round(float(probability), 4), in_words(probability), *best.kind,
+            round(best.fit.r_wp, 4), round(best.fit.cell_scale, 5), round(best.fit.zero_shift, 4),
+            round(best.fit.fwhm, 4), tuple(names[other.proposal.row] for other in group[1:]), best.proposal.crystal,
+            best.fit,
+        )
+        for rank, (best, group, probability) in enumerate(zip(firsts, kinds.values(), likely, strict=True), start=1)
+    ]  # fmt: skip

@@ -1,0 +1,61 @@
+r"""How probable it is that an answer to a measured pattern is right.
+
+The probability is a logistic function of two numbers: the score of the answer, and its lead over the best answer of
+another compound (negative if that one is better),
+
+.. math:: \ln \frac{p}{1 - p} = a + b\,\text{score} + c\,\text{lead}.
+
+Its constants were fitted to measured patterns of minerals, with the right compound in the index and with it removed, in
+equal numbers, with and without the elements given: ``benchmarks/confidence.py``. So the odds that the compound is in
+the index at all are taken as even.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+CONSTANT, PER_SCORE, PER_LEAD = -13.0, 13.0, 40.0
+MOST_LEAD = 0.15
+"""A larger lead says no more: the rivals may have been excluded by filters."""
+HIGH, FAIR, LOW = 0.9, 0.5, 0.1
+"""Least probability of an answer of high, fair and low confidence."""
+GROUP = 0.03
+"""Answers whose scores are lower by at most this much cannot be told from the best one."""
+
+
+def probabilities(scores: Sequence[float], compounds: Sequence[str]) -> np.ndarray:
+    """Probability that each answer is right, (n,).
+
+    Parameters
+    ----------
+    scores : sequence of float
+        (n,).
+    compounds : sequence of str
+        Names of the compounds, (n,); answers of one compound are no rivals of each other.
+
+    Examples
+    --------
+    >>> p = probabilities([0.95, 0.80], ["MgO", "CaO"])
+    >>> bool(p[0] > 0.9 > 0.1 > p[1])
+    True
+    """
+    values, names = np.asarray(scores, float), np.asarray(compounds, object)
+    best_other = [
+        max(values[names != name], default=value - MOST_LEAD) for value, name in zip(values, names, strict=True)
+    ]
+    lead = np.clip(values - best_other, -MOST_LEAD, MOST_LEAD)
+    return 1.0 / (1.0 + np.exp(-(CONSTANT + PER_SCORE * values + PER_LEAD * lead)))
+
+
+def in_words(probability: float) -> str:
+    """A probability as "high", "fair", "low" or "none".
+
+    Examples
+    --------
+    >>> [in_words(p) for p in (0.95, 0.6, 0.2, 0.01)]
+    ['high', 'fair', 'low', 'none']
+    """
+    limits = {"high": HIGH, "fair": FAIR, "low": LOW}
+    return next((word for word, least in limits.items() if probability >= least), "none")
