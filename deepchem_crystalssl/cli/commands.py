@@ -3,9 +3,16 @@
 from __future__ import annotations
 
 import argparse
+import re
+from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-from ..errors import OptionError, counted
+from ..errors import OptionError, Report, counted
+
+if TYPE_CHECKING:
+    from ..search import EmbeddingIndex, Filter
+    from ..search.pictures import Picture
 
 
 def demo(options: argparse.Namespace) -> int:
@@ -108,39 +115,70 @@ def index(options: argparse.Namespace) -> int:
 
 def search(options: argparse.Namespace) -> int:
     from ..diffraction.pattern_files import PATTERN_SUFFIXES
-    from ..search import Answers, EmbeddingIndex, Filter
+    from ..search import EmbeddingIndex, Filter
 
     is_pattern = any(Path(query).suffix.lower() in PATTERN_SUFFIXES for query in options.query)
     _refuse_unused(options, is_pattern)
     index = EmbeddingIndex.load(options.index)
     filter = Filter(
         elements=() if is_pattern else options.elements,
-        without=options.without,
-        only=options.only or (options.elements or None if is_pattern else None),
+        without=() if is_pattern else options.without,
+        only=None if is_pattern else options.only,
         n_sites=tuple(options.sites) if options.sites else None,
         space_group=options.space_group,
     )
-    found: Answers
     if is_pattern:
-        found = matches = index.query_pattern(
-            options.query[0], None, options.wavelength, options.k, filter=filter, phases=options.phases
-        )
-        print(matches.verdict)
-        if options.picture:
-            matches.plot().savefig(options.picture, dpi=150)
-    else:
-        found = index.query(options.query, options.k, unlike=options.unlike, filter=filter)
+        return _search_by_patterns(index, filter, options)
+    found = index.query(options.query, options.k, unlike=options.unlike, filter=filter)
     print(found)
     if options.output:
         found.to_frame().to_csv(options.output, index=False)
     return 0
 
 
+def _search_by_patterns(index: EmbeddingIndex, filter: Filter, options: argparse.Namespace) -> int:
+    """One pattern with its answers, or the phases of several."""
+    sample: dict[str, Any] = {
+        "elements": options.elements or None, "allowed": options.only, "excluded": options.without, "filter": filter,
+        "phases": options.phases,
+    }  # fmt: skip
+    if len(options.query) == 1:
+        found = index.query_pattern(options.query[0], None, options.wavelength, options.k, **sample)
+        print(found.verdict)
+        print(found)
+        draw: Callable[[], Picture] = found.plot
+        table, done = found.to_frame(), 0
+    else:
+        report = Report()
+        several = index.query_patterns(
+            sorted(options.query, key=_by_number), options.wavelength, options.k, on_error="skip", report=report,
+            progress=_progress(options), **sample,
+        )  # fmt: skip
+        print(several)
+        for error in report:
+            print(f"left out: {error}")
+        draw = several.plot
+        table, done = several.to_frame(), 1 if len(report) == len(several) else 0
+    if options.picture:
+        draw().savefig(options.picture, dpi=150)
+    if options.output:
+        table.to_csv(options.output, index=False)
+    return done
+
+
+def _by_number(name: str) -> list[str | int]:
+    """Key that sorts names by the numbers in them: frame_2 before frame_10."""
+    return [int(part) if part.isdigit() else part for part in re.split(r"(\d+)", name)]
+
+
 def _refuse_unused(options: argparse.Namespace, is_pattern: bool) -> None:
     """Refuse a search with queries or options that would have no effect on its answers."""
-    if is_pattern and len(options.query) > 1:
-        raise OptionError("query", " ".join(options.query), "a measured pattern is searched for alone",
-                          "Run one search for each pattern, and another one for crystals.")  # fmt: skip
+    from ..diffraction.pattern_files import PATTERN_SUFFIXES
+
+    others = [query for query in options.query if Path(query).suffix.lower() not in PATTERN_SUFFIXES]
+    if is_pattern and others:
+        raise OptionError("query", " ".join(others), "measured patterns are searched for without crystals",
+                          "Run one search for the patterns, and another one for crystals.")  # fmt: skip
     names = ("unlike",) if is_pattern else ("wavelength", "picture", "phases")
     given = [f"--{name}" for name in names if getattr(options, name)]
     if given:

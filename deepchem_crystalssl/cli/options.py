@@ -269,10 +269,13 @@ def _add_search(add: _Add) -> None:
     search = add(
         "search",
         commands.search,
-        "find crystals similar to others, or the phase of a powder pattern",
-        "search mp-149 --index index -k 5\n  crystalssl search sample.xy --index index --elements Hg,S",
+        "find crystals similar to others, or the phases of powder patterns",
+        "search mp-149 --index index -k 5\n  crystalssl search sample.xy --index index --elements Hg,S\n"
+        "  crystalssl search scans/*.xy --index index -o phases.csv --picture series.png",
     )
-    search.add_argument("query", nargs="+", help="ids, formulas or crystal files; or one measured pattern (.xy, ...)")
+    search.add_argument(
+        "query", nargs="+", help="ids, formulas or crystal files; or measured patterns (.xy, .xrdml, .raw, ...)"
+    )
     search.add_argument(
         "--index", type=Path, metavar="FOLDER", required=True, help="folder written by the command index"
     )
@@ -289,8 +292,8 @@ def _add_search(add: _Add) -> None:
         type=symbols,
         default=(),
         metavar="Fe,O",
-        help="for crystals: elements that every answer contains; for a pattern: all elements that the sample may "
-        "contain (default: any)",
+        help="for crystals: elements that every answer contains; for a pattern: elements that the sample contains, and "
+        "no others but those of --only (default: any)",
     )
     search.add_argument(
         "--without", type=symbols, default=(), metavar="Pb,Hg", help="the answers contain none of these (default: none)"

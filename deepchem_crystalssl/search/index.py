@@ -14,10 +14,11 @@ from ..crystals.tables import as_ids
 from ..errors import OnError, QueryError, Report, counted
 from . import storage
 from .answers import Answers, Neighbor
-from .filters import Filter, allowed_by, known_elements, of_elements
+from .filters import Filter
 from .gallery import Gallery
 from .materials_map import MaterialsMap, place_new
 from .parts import IndexParts, ModelReference, assemble
+from .pattern_search import PatternSearch
 
 if TYPE_CHECKING:
     from ..crystals.disorder import Disorder
@@ -25,11 +26,10 @@ if TYPE_CHECKING:
     from ..models.embedding import Space
     from ..models.pretraining import CrystalSSLModel
     from .catalogue import Crystals
-    from .pattern_answers import PatternAnswer
     from .pictures import Picture
 
 
-class EmbeddingIndex:
+class EmbeddingIndex(PatternSearch):
     """Crystals with their embeddings, what is known of them, and the model that embeds queries.
 
     Made by :meth:`build`, :meth:`from_structures` or :meth:`load`. What it holds is an immutable record
@@ -282,79 +282,6 @@ class EmbeddingIndex:
         list of Answers of Neighbor
         """
         return self.gallery.search_each(items, k, filter, exact, on_error, report)
-
-    def query_pattern(
-        self,
-        two_theta: Any,
-        intensity: Any = None,
-        wavelength: str | float | None = None,
-        k: int = 10,
-        elements: Sequence[str] | None = None,
-        *,
-        allowed: Sequence[str] | None = None,
-        excluded: Sequence[str] = (),
-        filter: Filter | None = None,
-        candidates: int = 300,
-        phases: int | None = None,
-    ) -> PatternAnswer:
-        """Which of the crystals a measured powder pattern may belong to, and the phases of a mixture.
-
-        Candidates are retrieved by the pattern encoder among the vectors of simulated patterns; then the pattern of
-        each is fitted to the measurement. See :mod:`~deepchem_crystalssl.search.phases`.
-
-        Parameters
-        ----------
-        two_theta : array-like (n,) or path
-            Angles, degrees, or a file, as :func:`~deepchem_crystalssl.prepare_measured_pattern` reads them.
-        intensity : array-like (n,), optional
-            Counts as measured, with their background; left out for a file.
-        wavelength : str or float, optional
-            Radiation by name, or in Å. By default that which the file states, else Cu K-alpha; the answer says so.
-        k : int
-        elements : sequence of str, optional
-            Elements that the sample contains: its phases contain no others, and together all of them.
-        allowed : sequence of str, optional
-            Elements that it may contain besides.
-        excluded : sequence of str
-            Elements that it does not contain.
-        filter : Filter, optional
-            Further conditions that the answers must fulfil.
-        candidates : int
-            Number of crystals that are retrieved.
-        phases : int, optional
-            Number of phases in the sample. By default as many as explain lines of their own, at most four.
-
-        Returns
-        -------
-        PatternAnswer
-            Its ``phases`` have weight fractions.
-
-        Raises
-        ------
-        PatternError
-            If the measurement cannot be used.
-        QueryError
-            If the index has no structures or no model, or no crystal is left by the filters.
-        """
-        from .phases import identify_among
-
-        rows = allowed_by(filter, self.table) & of_elements(elements, allowed, excluded).mask(self.table)
-        vectors, names = self.embed_patterns(), self.table["material_id"].tolist()
-        assert self.structures is not None
-        return identify_among(
-            vectors,
-            rows,
-            self.structures,
-            names,
-            self.model,
-            two_theta,
-            intensity,
-            wavelength,
-            k,
-            candidates,
-            phases,
-            frozenset(known_elements(elements or ())),
-        )
 
     def embed_patterns(self, progress: bool | None = None) -> np.ndarray:
         """Vectors of the simulated patterns, (n, P), zeros where a crystal has none; computed once.

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from base64 import b64encode
+from collections.abc import Sequence
 from io import BytesIO
 from typing import Any
 
 import numpy as np
+import pandas as pd
 from matplotlib import colormaps
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -14,6 +16,8 @@ from matplotlib.figure import Figure
 from .coloring import Coloring
 
 _UNKNOWN = "0.88"
+_CURVES = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#999933")
+"""Colours that people with any colour vision can tell apart (Okabe and Ito 2008)."""
 _POINTS_PER_SQUARE_INCH = 60.0
 
 
@@ -56,6 +60,46 @@ def draw_match(two_theta: np.ndarray, measured: np.ndarray, calculated: np.ndarr
     above.legend(frameon=False, fontsize=9)
     for axes in (above, below):
         axes.spines[["top", "right"]].set_visible(False)
+    return figure
+
+
+def draw_series(
+    patterns: Sequence[tuple[np.ndarray, np.ndarray]], places: np.ndarray, fractions: pd.DataFrame
+) -> Picture:
+    """Draw measured patterns over their number, and the weight fractions of the phases in them.
+
+    Parameters
+    ----------
+    patterns : sequence of (numpy.ndarray, numpy.ndarray)
+        Angles in degrees and heights relative to the highest, of the q patterns that could be used.
+    places : numpy.ndarray
+        Their numbers in the series, from 0, (q,).
+    fractions : pandas.DataFrame
+        One row for each pattern of the series, one column for each compound; the first ten are drawn.
+    """
+    number = np.arange(1, len(fractions) + 1)
+    figure = Picture(figsize=(8, 7), layout="constrained")
+    above, below = figure.subplots(2, 1, sharex=True, height_ratios=[1.2, 1])
+    low = min((angles[0] for angles, _ in patterns), default=0.0)
+    high = max((angles[-1] for angles, _ in patterns), default=90.0)
+    axis = np.linspace(low, high, 1200)
+    image = np.full((len(axis), len(fractions)), np.nan)
+    for place, (angles, heights) in zip(places, patterns, strict=True):
+        image[:, place] = np.sqrt(np.clip(np.interp(axis, angles, heights, np.nan, np.nan), 0.0, None))
+    above.imshow(
+        image, aspect="auto", origin="lower", extent=(0.5, len(fractions) + 0.5, low, high), cmap="magma", vmax=1.0,
+        interpolation="nearest",
+    )  # fmt: skip
+    above.set_ylabel(r"$2\theta$ (degrees)")
+    above.set_title("square root of counts, relative to the highest", fontsize=10)
+    styles = ["-", "--"]
+    for at, name in enumerate(fractions.columns[:10]):
+        values = 100 * fractions[name].to_numpy(float)
+        below.plot(number, values, styles[at // 8], marker="o", markersize=3.5, color=_CURVES[at % 8], label=name)
+    below.set(xlabel="pattern", ylabel="weight fraction (%)", ylim=(-3, 103))
+    below.locator_params(axis="x", integer=True)
+    below.spines[["top", "right"]].set_visible(False)
+    below.legend(frameon=False, fontsize=9, title="formula, space group", loc="center left", bbox_to_anchor=(1.0, 0.5))
     return figure
 
 
