@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
+from typing import NamedTuple
 
 import numpy as np
 from scipy.fft import irfft, next_fast_len, rfft
@@ -35,6 +36,10 @@ BLUR = 3.0
 """Factor by which peaks are wider in the first of two fits."""
 _STEP = 2e-4  # of ln sin theta
 _FINEST, _WIDEST = 0.02, 0.05  # degrees; limits of the bins
+LOW_INDEX = ((0, 0, 1), (1, 0, 0), (0, 1, 0), (1, 1, 0), (1, 0, 1), (0, 1, 1), (1, 1, 1))
+"""Axes along which a preferred orientation is looked for."""
+_MARCH = (0.35, 0.45, 0.55, 0.65, 0.75, 0.85, 1.15, 1.3, 1.5, 1.8, 2.2)
+_TEXTURE_GAIN = 0.1
 _ITERATIONS = 10
 _ENOUGH = 3e-3  # relative gain of a step below which a fit ends
 _CRYSTALS_AT_ONCE = 32
@@ -81,6 +86,11 @@ class Measurement:
     roots: np.ndarray
     fwhm: float
     second_line: float = 1.0
+
+    @property
+    def weight(self) -> np.ndarray:
+        """Weights of the squares of counts in a sum, (n,): inverse variances with a floor of 1 % of the highest."""
+        return 1.0 / (self.counts + 0.01 * self.counts.max())
 
     @classmethod
     def of(cls, angles: np.ndarray, counts: np.ndarray, wavelength: float) -> Measurement:
@@ -189,13 +199,38 @@ def _simulate(
     fwhm: float | np.ndarray,
     mixing: float | np.ndarray = 0.5,
     zero_shift: float | np.ndarray = 0.0,
+    texture: Texture | None = None,
 ) -> np.ndarray:
     """Patterns (S, n) with pseudo-Voigt peaks; zeros for a crystal without pattern."""
-    ideal = DrawnConditions.of_grid(grid, len(crystals))
-    fwhms, mixings, zero_shifts = (np.full(len(crystals), value, float) for value in (fwhm, mixing, zero_shift))
-    drawn = ideal._replace(fwhm=fwhms, mixing=mixings, zero_shift=zero_shifts)
+    n = len(crystals)
+    fwhms, mixings, zero_shifts = (np.full(n, value, float) for value in (fwhm, mixing, zero_shift))
+    drawn = DrawnConditions.of_grid(grid, n)._replace(fwhm=fwhms, mixing=mixings, zero_shift=zero_shifts)
+    if texture is not None:
+        drawn = drawn._replace(march=np.full(n, texture.march), axis=np.tile(np.asarray(texture.axis, float), (n, 1)))
     patterns = compute_patterns(crystals, grid, drawn, fast=True)
     return np.nan_to_num(patterns)
+
+
+class Texture(NamedTuple):
+    """Preferred orientation of the grains (Dollase, J. Appl. Cryst. 19, 267, 1986).
+
+    Attributes
+    ----------
+    axis : tuple of int
+        Miller indices of the planes that lie preferably in the surface, or perpendicular to it.
+    march : float
+        March coefficient: below 1 the planes lie in the surface (plates), above 1 perpendicular to it (needles).
+    """
+
+    axis: tuple[int, int, int]
+    march: float
+
+    def factors(self, hkl: np.ndarray, metric: np.ndarray) -> np.ndarray:
+        """Factors of the intensities (R,) of reflections (R, 3); the metric is that of the reciprocal cell."""
+        axis = np.asarray(self.axis, float)
+        lengths = np.einsum("ri,ij,rj->r", hkl, metric, hkl) * (axis @ metric @ axis)
+        tilt = (hkl @ metric @ axis) ** 2 / lengths
+        return (self.march**2 * tilt + (1.0 - tilt) / self.march) ** -1.5
 
 
 @dataclass(frozen=True)
@@ -216,6 +251,8 @@ class Fit:
         Lorentzian fraction of the peaks.
     strain : numpy.ndarray
         (3, 3), symmetric; the refined cell is the crystal's lattice, multiplied by one plus the strain.
+    texture : Texture or None
+        Preferred orientation that the pattern was calculated with.
     calculated : numpy.ndarray
         (n,), on the scale of the counts.
     power : float
@@ -230,11 +267,12 @@ class Fit:
     fwhm: float
     mixing: float
     strain: np.ndarray
+    texture: Texture | None
     calculated: np.ndarray
     power: float
 
 
-def fit(measurement: Measurement, crystal: Crystal, strain: float) -> Fit:
+def fit(measurement: Measurement, crystal: Crystal, strain: float, texture: Texture | None = None) -> Fit:
     """Refine strains, zero shift, width and mixing by least squares on square roots of counts.
 
     If the symmetry allows more than one strain, the first fit has blurred peaks, so that the peaks of a cell of other
@@ -246,18 +284,20 @@ def fit(measurement: Measurement, crystal: Crystal, strain: float) -> Fit:
     crystal : Crystal
     strain : float
         Relative change of the cell lengths from which to start, as :func:`slide` finds it.
+    texture : Texture, optional
+        Preferred orientation, which is not refined; see :func:`find_texture`.
     """
     basis = allowed_strains(crystal)
     n = len(basis)
     isotropic = np.einsum("kij,ij->k", basis, np.eye(3))  # the isotropic strain in this basis
     parameters = np.concatenate([strain * isotropic, [0.0, 0.0, 0.5]])
-    lines = _Lines.of(measurement.grid, crystal, strain)
+    lines = _Lines.of(measurement.grid, crystal, strain).oriented(texture)
     for one in [measurement.blurred().with_mean_line(), measurement] if n > 1 else [measurement]:
         parameters[n + 1] = np.log(one.fwhm)
         parameters = _refined(one, lines, basis, parameters)
-    pattern = _pattern(measurement, crystal, basis, parameters)
+    pattern = _pattern(measurement, crystal, basis, parameters, texture)
     cosine = float(np.sqrt(pattern) @ measurement.roots / max(np.sqrt(pattern.sum()), 1e-12))
-    weight = 1.0 / (measurement.counts + 0.01 * measurement.counts.max())
+    weight = measurement.weight
     scale = (weight * pattern * measurement.counts).sum() / max((weight * pattern**2).sum(), 1e-300)
     left = measurement.counts - scale * pattern
     r_wp = float(np.sqrt((weight * left**2).sum() / (weight * measurement.counts**2).sum()))
@@ -266,8 +306,39 @@ def fit(measurement: Measurement, crystal: Crystal, strain: float) -> Fit:
     zero_shift, fwhm, mixing = parameters[n], np.exp(parameters[n + 1]), np.clip(parameters[n + 2], 0.0, 1.0)
     power = float(lines.draw(measurement, basis, parameters[None]).sum())
     return Fit(
-        cosine, r_wp, float(stretch), float(zero_shift), float(fwhm), float(mixing), deformation, scale * pattern, power
+        cosine,
+        r_wp,
+        float(stretch),
+        float(zero_shift),
+        float(fwhm),
+        float(mixing),
+        deformation,
+        texture,
+        scale * pattern,
+        power,
     )
+
+
+def find_texture(measurement: Measurement, crystal: Crystal, found: Fit) -> Texture | None:
+    """The preferred orientation, along an axis of low index, with which a fitted pattern agrees better, if any.
+
+    It must lower the weighted sum of squares by a tenth.
+    """
+    basis = found.strain[None]
+    parameters = np.array([[1.0, found.zero_shift, np.log(found.fwhm), found.mixing]])
+    lines = _Lines.of(measurement.grid, crystal, found.cell_scale - 1.0)
+
+    weight = measurement.weight
+
+    def misfit(texture: Texture | None) -> float:
+        pattern = lines.oriented(texture).draw(measurement, basis, parameters)[0]
+        explained = float((weight * measurement.counts) @ pattern) ** 2 / max(float(weight @ pattern**2), 1e-300)
+        return 1.0 - explained / float(weight @ measurement.counts**2)
+
+    tried = [Texture(axis, march) for axis in LOW_INDEX for march in _MARCH[1::3]]
+    best = min(tried, key=misfit)
+    best = min([Texture(best.axis, march) for march in _MARCH], key=misfit)
+    return best if misfit(best) < (1.0 - _TEXTURE_GAIN) * misfit(None) else None
 
 
 def choose_lines(measurement: Measurement, crystal: Crystal, strain: float) -> Measurement:
@@ -337,6 +408,13 @@ class _Lines:
         kept = seen > _FAINTEST * seen.max(initial=0.0)  # none if an element has no scattering factor
         return cls(crystal.lattice, hkl[kept], intensity[kept])
 
+    def oriented(self, texture: Texture | None) -> _Lines:
+        """The same with intensities as a preferred orientation changes them."""
+        if texture is None:
+            return self
+        metric = np.linalg.inv(self.lattice @ self.lattice.T)
+        return replace(self, intensity=self.intensity * texture.factors(self.hkl.astype(float), metric))
+
     def draw(self, measurement: Measurement, basis: np.ndarray, parameters: np.ndarray) -> np.ndarray:
         """Patterns (S, n) for several sets of parameters (S, m + 3)."""
         n, grid = len(basis), measurement.grid
@@ -360,12 +438,14 @@ class _Lines:
         return broadened(splines.astype(np.float32), fwhm, mixing)[:, margin : margin + grid.n_bins].astype(float)
 
 
-def _pattern(measurement: Measurement, crystal: Crystal, basis: np.ndarray, parameters: np.ndarray) -> np.ndarray:
+def _pattern(
+    measurement: Measurement, crystal: Crystal, basis: np.ndarray, parameters: np.ndarray, texture: Texture | None
+) -> np.ndarray:
     """The pattern (n,) for one set of parameters, with structure factors computed anew."""
     n = len(basis)
     deformed = [_deformed(crystal, np.tensordot(parameters[:n], basis, 1))]
     zero, width, mixing = parameters[n:]
-    profile = np.exp(width), np.clip(mixing, 0.0, 1.0), zero
+    profile = np.exp(width), np.clip(mixing, 0.0, 1.0), zero, texture
     pattern = _simulate(deformed, measurement.grid, *profile)[0]
     if measurement.second_line != 1.0:
         shifted = replace(measurement.grid, wavelength=measurement.grid.wavelength_angstrom * measurement.second_line)

@@ -23,7 +23,7 @@ from scipy.optimize import nnls
 
 from ..crystals.records import Crystal
 from ..crystals.symmetry import space_group
-from ..diffraction.fitting import Fit, Measurement, allowed_strains, fit
+from ..diffraction.fitting import Fit, Measurement, allowed_strains, find_texture, fit
 from .lines import absent, unexplained
 
 MOST_PHASES = 4
@@ -182,19 +182,17 @@ def _sum(parts: Sequence[Part]) -> np.ndarray:
 
 
 def refitted(measurement: Measurement, parts: Sequence[Part]) -> list[Part]:
-    """Each phase fitted again to what the others leave of the measurement."""
+    """Each phase fitted again to what the others leave of the measurement, with a preferred orientation if it helps."""
     parts = list(parts)
-    if len(parts) < 2:
-        return parts
     scales, _ = joint_scales(measurement, parts)
     parts = [scaled(part, scale) for part, scale in zip(parts, scales, strict=True)]
     for at, part in enumerate(parts):
-        others = _sum([other for k, other in enumerate(parts) if k != at])
-        rest = measurement.without(others)
+        others = [other for k, other in enumerate(parts) if k != at]
+        rest = measurement.without(_sum(others)) if others else measurement
         if rest is not None:
-            strain = part.fit.cell_scale - 1.0
-            again = replace(part, fit=fit(rest, part.proposal.crystal, strain))
-            tried = [*parts[:at], again, *parts[at + 1 :]]
+            crystal, strain = part.proposal.crystal, part.fit.cell_scale - 1.0
+            again = fit(rest, crystal, strain, find_texture(rest, crystal, part.fit))
+            tried = [*parts[:at], replace(part, fit=again), *parts[at + 1 :]]
             if joint_scales(measurement, tried)[1] < joint_scales(measurement, parts)[1]:
                 parts = tried
     return parts
@@ -228,7 +226,7 @@ def alternatives(measurement: Measurement, parts: Sequence[Part]) -> list[tuple[
 def joint_scales(measurement: Measurement, parts: Sequence[Part]) -> tuple[np.ndarray, float]:
     """Non-negative factors of the fitted profiles that describe the counts best, and the share of squares left."""
     counts = measurement.counts
-    root_weight = 1.0 / np.sqrt(counts + 0.01 * counts.max())
+    root_weight = np.sqrt(measurement.weight)
     profiles = np.stack([part.fit.calculated for part in parts], axis=1)
     scales, left = nnls(root_weight[:, None] * profiles, root_weight * counts)
     return scales, float(left**2 / ((root_weight * counts) ** 2).sum())
@@ -248,7 +246,7 @@ def weight_fractions(measurement: Measurement, parts: Sequence[Part]) -> tuple[n
     if len(parts) == 1:
         return np.ones(1), np.zeros(1)
     counts = measurement.counts
-    weight = 1.0 / (counts + 0.01 * counts.max())
+    weight = measurement.weight
     profiles = np.stack([part.fit.calculated for part in parts], axis=1)
     normal = profiles.T @ (weight[:, None] * profiles)
     left = counts - profiles.sum(axis=1)
