@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Sequence
+from collections.abc import Hashable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -11,6 +11,7 @@ import pandas as pd
 from tqdm import tqdm
 
 from ..errors import CrystalInputError, OnError, Report
+from .formulas import formula_type
 from .filters import Filter, allowed_by, known_elements, of_elements
 
 if TYPE_CHECKING:
@@ -113,7 +114,14 @@ class PatternSearch(ABC):
             candidates,
             phases,
             frozenset(known_elements(elements or ())),
+            self._prototype,
         )
+
+    def _prototype(self, row: int) -> Hashable:
+        """Kind of formula and space group of a crystal, such as ("AB2", 225)."""
+        known = self.table.iloc[row]
+        group = known.get("space_group")
+        return (formula_type(known.get("formula")), None if pd.isna(group) else group)
 
     def query_patterns(
         self,

@@ -16,7 +16,8 @@ r"""Find the crystals that a measured powder pattern may belong to: retrieve can
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence, Set
+from collections import Counter
+from collections.abc import Callable, Hashable, Iterable, Sequence, Set
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -39,6 +40,8 @@ from .vectors import nearest_to_any
 
 SCALES = (-0.02, -0.01, 0.0, 0.01, 0.02)
 """Relative changes of the cell lengths for which a measured pattern is looked up."""
+OF_ONE_PROTOTYPE = 3
+"""Of isostructural candidates so many are fitted; others of their kind fit as well, and would keep all others out."""
 FITTED = 16
 """Number of candidates that are fitted."""
 FITTED_TO_REST, SHIFTED_TO_REST = 8, 100
@@ -58,6 +61,7 @@ def identify(
     names: Sequence[str],
     phases: int | None = None,
     needed: Set[str] = frozenset(),
+    prototype: Callable[[int], Hashable] = lambda row: row,
 ) -> PatternAnswer:
     """Retrieve candidates, shift their patterns, fit the best ones and rank them.
 
@@ -80,6 +84,8 @@ def identify(
         Number of phases in the sample. By default as many as explain lines of their own.
     needed : set of str
         Elements that the sample contains.
+    prototype : callable
+        The kind of structure of a row. Of each, at most ``OF_ONE_PROTOTYPE`` crystals are fitted.
     """
     scan = Scan.of(two_theta, intensity, wavelength)
     length = scan.radiation.wavelength
@@ -90,7 +96,8 @@ def identify(
         rows, similarities = rows[:most], similarities[:most]
         crystals = [structures[int(row)] for row in rows]
         cosines, strains = slide(measurement, crystals)
-        best = np.argsort(-cosines - similarities, kind="stable")
+        best = np.argsort(-cosines - similarities, kind="stable").tolist()
+        best = at_most(OF_ONE_PROTOTYPE, best, lambda k: prototype(int(rows[k])))
         return [Proposal(int(rows[k]), crystals[k], float(similarities[k]), float(strains[k])) for k in best]
 
     def propose_for_rest(rest: Measurement) -> list[Proposal]:
@@ -114,6 +121,23 @@ def identify(
     found.sort(key=lambda phase: -phase.weight_fraction)
     ways = [_hypothesis(measurement, *way, names) for way in alternatives(measurement, together)]
     return PatternAnswer(_answers(parts, names)[:k], measurement, scan.radiation, found, ways)
+
+
+def at_most(number: int, ordered: Iterable[int], kind: Callable[[int], Hashable]) -> list[int]:
+    """The first so many of each kind.
+
+    Examples
+    --------
+    >>> at_most(2, [1, 3, 2, 5, 7, 4], lambda k: k % 2)
+    [1, 3, 2, 4]
+    """
+    seen: Counter[Hashable] = Counter()
+    kept = []
+    for one in ordered:
+        seen[kind(one)] += 1
+        if seen[kind(one)] <= number:
+            kept.append(one)
+    return kept
 
 
 def _fit_all(measurement: Measurement, proposals: Sequence[Proposal]) -> list[Fit]:
@@ -151,6 +175,7 @@ def identify_among(
     candidates: int = 300,
     phases: int | None = None,
     needed: Set[str] = frozenset(),
+    prototype: Callable[[int], Hashable] = lambda row: row,
 ) -> PatternAnswer:
     """Find the crystals that a pattern may belong to, as :meth:`.EmbeddingIndex.query_pattern` does.
 
@@ -166,7 +191,7 @@ def identify_among(
         As in :func:`identify`.
     candidates : int
         Number of crystals that are retrieved.
-    phases, needed
+    phases, needed, prototype
         As in :func:`identify`.
 
     Raises
@@ -182,7 +207,17 @@ def identify_among(
     if phases is not None:
         phases = checked_number(phases, "phases", "phases", "Pass phases=2, say, or None to let the search decide.")
     return identify(
-        two_theta, intensity, wavelength, checked_number(k), model, retrieve, structures, names, phases, needed
+        two_theta,
+        intensity,
+        wavelength,
+        checked_number(k),
+        model,
+        retrieve,
+        structures,
+        names,
+        phases,
+        needed,
+        prototype,
     )
 
 
