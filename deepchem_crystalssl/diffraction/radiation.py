@@ -101,6 +101,10 @@ def kalpha_doublet(wavelength: float) -> tuple[float, float] | None:
     return None
 
 
+_SAME_RADIATION = 0.003
+"""Largest relative difference between two wavelengths of one anode: those of K-alpha 1 and of the mean of a doublet."""
+
+
 @dataclass(frozen=True)
 class Radiation:
     """The wavelength of a measurement, and how it is known.
@@ -111,10 +115,13 @@ class Radiation:
         Å.
     source : {"given", "file", "assumed"}
         Given by the caller, read from the file of the measurement, or assumed to be Cu K-alpha for want of both.
+    contradicted : float or None
+        The wavelength that the file states, if the caller gave another one; Å.
     """
 
     wavelength: float
     source: Literal["given", "file", "assumed"]
+    contradicted: float | None = None
 
     @classmethod
     def of_measurement(cls, given: str | float | None, in_file: float | None, item: str = "pattern") -> Radiation:
@@ -124,21 +131,26 @@ class Radiation:
         --------
         >>> print(Radiation.of_measurement("CuKa1", 1.54187))
         1.54056 Å (given)
+        >>> print(Radiation.of_measurement("CuKa1", 0.7093))
+        1.54056 Å (given; the file states 0.7093 Å)
         >>> print(Radiation.of_measurement(None, 1.54187))
         1.54187 Å (from the file)
         >>> print(Radiation.of_measurement(None, None))
         1.54184 Å (Cu K-alpha, assumed because no wavelength is given)
         """
         if given is not None:
-            return cls(resolve_wavelength(given, item), "given")
+            length = resolve_wavelength(given, item)
+            other = in_file is not None and abs(in_file / length - 1.0) > _SAME_RADIATION
+            return cls(length, "given", in_file if other else None)
         if in_file is not None:
             return cls(resolve_wavelength(in_file, item), "file")
         return cls(WAVELENGTHS["CuKa"], "assumed")
 
     def __str__(self) -> str:
         """Wavelength and source in words."""
+        stated = "" if self.contradicted is None else f"; the file states {self.contradicted:g} Å"
         sources = {
-            "given": "given",
+            "given": f"given{stated}",
             "file": "from the file",
             "assumed": "Cu K-alpha, assumed because no wavelength is given",
         }

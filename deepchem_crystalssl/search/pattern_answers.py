@@ -235,7 +235,8 @@ class PatternAnswer(Answers[PhaseMatch]):
         best = self[0]
         left = f" {self.unexplained:.0%} of the measured peaks are left: there may be another phase."
         left = left if self.unexplained > _LEFT else ""
-        assumed = f" The wavelength is {self.radiation}." if self.radiation.source == "assumed" else ""
+        doubtful = self.radiation.source == "assumed" or self.radiation.contradicted is not None
+        assumed = f" The wavelength is {self.radiation}." if doubtful else ""
         if len(self.phases) > 1:
             shares = [
                 f"{100 * phase.weight_fraction:.0f} ± {max(1.0, 100 * phase.weight_fraction_error):.0f} % {phase}"
