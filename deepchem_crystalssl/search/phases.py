@@ -30,7 +30,6 @@ from ..diffraction.measured import Background, Scan, place_on_grid
 from ..diffraction.fitting import Fit, Measurement, choose_lines, fit, slide
 from ..crystals.symmetry import space_group
 from ..crystals.threads import map_in_threads
-from ..diffraction.radiation import Radiation
 from ..models.pretraining import CrystalSSLModel
 from .catalogue import Crystals
 from .mixtures import Part, Proposal, take_apart, weight_fractions
@@ -110,7 +109,7 @@ def identify(
     if len(together) < 2:  # a single phase is the best of the ranking
         best = candidates[0]
         together = [part for part in parts if part.proposal.crystal is best.crystal]
-    return _answer(measurement, scan.radiation, candidates, k, _phases(measurement, together, names))
+    return _answer(measurement, scan, candidates, k, _phases(measurement, together, names))
 
 
 def _fit_all(measurement: Measurement, proposals: Sequence[Proposal]) -> list[Fit]:
@@ -205,7 +204,7 @@ class _Candidate:
 
 
 def _answer(
-    measurement: Measurement, radiation: Radiation, candidates: list[_Candidate], k: int, phases: Sequence[Phase]
+    measurement: Measurement, scan: Scan, candidates: list[_Candidate], k: int, phases: Sequence[Phase]
 ) -> PatternAnswer:
     """Make one answer for each formula and space group."""
     kinds: dict[tuple[str, int | None], list[_Candidate]] = {}
@@ -223,7 +222,7 @@ def _answer(
                 tuple(other.name for other in group[1:]), best.crystal, best.fit,
             )
         )  # fmt: skip
-    return PatternAnswer(answers, measurement, radiation, phases)
+    return PatternAnswer(answers, measurement, scan, phases)
 
 
 def _confidence(score: float, next_best: float) -> str:
