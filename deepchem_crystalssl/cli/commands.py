@@ -128,6 +128,10 @@ def search(options: argparse.Namespace) -> int:
         print(matches.verdict)
         if options.picture:
             matches.plot().savefig(options.picture, dpi=150)
+        if options.report:
+            matches.report(options.report)
+        if options.export:
+            matches.export(options.export)
     else:
         found = index.query(options.query, options.k, unlike=options.unlike, filter=filter)
     print(found)
@@ -141,7 +145,7 @@ def _refuse_unused(options: argparse.Namespace, is_pattern: bool) -> None:
     if is_pattern and len(options.query) > 1:
         raise OptionError("query", " ".join(options.query), "a measured pattern is searched for alone",
                           "Run one search for each pattern, and another one for crystals.")  # fmt: skip
-    names = ("unlike",) if is_pattern else ("wavelength", "picture", "phases")
+    names = ("unlike",) if is_pattern else ("wavelength", "picture", "report", "export", "phases")
     given = [f"--{name}" for name in names if getattr(options, name)]
     if given:
         kind, other = ("pattern", "crystals") if is_pattern else ("crystal", "a measured pattern")

@@ -10,7 +10,7 @@ measured points, and weights :math:`w_i = 1 / y_i` (Toby, Powder Diffr. 21, 67, 
 
 Measured and calculated intensities both include the background here. P is the number of parameters. The background of
 the search passes below the noise, so that it is too low on average; a polynomial of six terms is fitted to what the
-phases leave, and added to it, as refinement programs refine their background too.
+phases leave between the lines, and added to it, as refinement programs refine their background too.
 
 :math:`R_{exp}` supposes that the variance of each intensity is the intensity itself. That is so for counts, but not for
 counts that were divided by their maximum, smoothed or averaged.
@@ -32,6 +32,7 @@ _BACKGROUND_TERMS = 6
 _PROFILE_TERMS = 4  # of each phase: scale, zero shift, width and mixing
 _SCATTER_OF_COUNTS = (0.6, 1.5)  # variance over mean
 _LOWEST = 1e-3  # of the highest intensity; weights do not grow below it if intensities are no counts
+_ROUNDS, _OUTSTANDING = 10, 5.0  # medians of the absolute differences; 3.4 standard deviations of normal noise
 _MEDIAN_OF_SQUARES = 0.4549  # of normal numbers
 
 
@@ -137,6 +138,18 @@ def variance_ratio(intensities: np.ndarray) -> float:
 
 
 def _smooth(angles: np.ndarray, values: np.ndarray, weight: np.ndarray) -> Chebyshev:
-    """The polynomial that describes values best, by weighted least squares."""
-    degree = min(_BACKGROUND_TERMS, len(angles)) - 1
-    return Chebyshev.fit(angles, values, degree, w=np.sqrt(weight))
+    """The polynomial that describes values best by weighted least squares, without those that stand out of the noise.
+
+    What stands out are lines that the phases do not describe; they would draw the polynomial towards them.
+    """
+    kept = np.ones(len(angles), bool)
+    degree, roots = min(_BACKGROUND_TERMS, len(angles)) - 1, np.sqrt(weight)
+    domain = [float(angles[0]), float(angles[-1])]
+    for _ in range(_ROUNDS):
+        found = Chebyshev.fit(angles[kept], values[kept], degree, domain, w=roots[kept])
+        left = roots * (values - found(angles))
+        again = left <= _OUTSTANDING * np.median(np.abs(left[kept]))
+        if again.sum() <= 2 * _BACKGROUND_TERMS or np.array_equal(again, kept):
+            break
+        kept = again
+    return found

@@ -132,13 +132,16 @@ def _measured(answer: PatternAnswer) -> str:
 
 
 def _readme(answer: PatternAnswer, cifs: Sequence[str]) -> str:
-    errors = "the square root of the counts" if are_counts(answer.scan.counts) else (
-        "estimated from its scatter,\n    because the intensities are no counts: goodness of fit and R_exp of a refinement"
-        " will not mean much"
-    )  # fmt: skip
-    wavelength = f"{answer.measurement.grid.wavelength_angstrom:.6g} angstrom"
+    errors = "the square root of the counts"
+    if not are_counts(answer.scan.counts):
+        errors = (
+            "estimated from its\n    scatter, because the intensities are no counts: goodness of fit means little then"
+        )
+    first = answer.measurement.grid.wavelength_angstrom
+    wavelength = f"{first:.6g} angstrom"
     if answer.measurement.second_line != 1.0:
-        wavelength += f"\n    (K-alpha 1) and {answer.measurement.grid.wavelength_angstrom * answer.measurement.second_line:.6g} angstrom (K-alpha 2, half as intense)"
+        second = first * answer.measurement.second_line
+        wavelength += f"\n    (K-alpha 1) and {second:.6g} angstrom (K-alpha 2, half as intense)"
     return _README.format(
         verdict=answer.verdict, errors=errors, wavelength=wavelength, cifs=", ".join(cifs),
         radiation=answer.radiation, version=__version__,

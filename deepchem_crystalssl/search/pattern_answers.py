@@ -1,4 +1,4 @@
-"""What a measured powder pattern may belong to: ranked crystals, the phases of the sample, their picture and verdict."""
+"""What a measured powder pattern may belong to: ranked crystals, the phases of the sample, and how well they fit."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from ..errors import QueryError, counted
 from .agreement import Agreement
 from .answers import Answer, Answers
 from .pictures import Picture, Ticks, as_image, draw_fit
-from .reflection_lists import COLUMNS, list_reflections
+from .reflection_lists import list_reflections
 from .typesetting import formula_label, percent, plain_label, space_group_label
 
 _LEFT = 0.08  # single phases with wrong intensities and noise leave less than 0.05 unexplained
@@ -184,9 +184,10 @@ class PatternAnswer(Answers[PhaseMatch]):
 
     @property
     def r_wp_above_background(self) -> float:
-        r"""The same with the background b taken off the denominator, :math:`\sqrt{\sum w (y - y_c)^2 / \sum w (y - b)^2}`.
+        r"""The same with the background b taken off the denominator, as Rietveld programs also print it.
 
-        A high background makes ``r_wp`` small even for a wrong structure; it does not do so here.
+        It is :math:`\sqrt{\sum w (y - y_c)^2 / \sum w (y - b)^2}`. A high background makes ``r_wp`` small even for a
+        wrong structure; it does not do so here.
         """
         return self.agreement.r_wp_above_background
 
@@ -194,8 +195,8 @@ class PatternAnswer(Answers[PhaseMatch]):
     def r_exp(self) -> float | None:
         r"""What ``r_wp`` would be if counting noise were the only misfit, :math:`\sqrt{(N - P) / \sum w y^2}`.
 
-        N points were measured, and P parameters were fitted: for each phase the strains that its symmetry allows, scale,
-        zero shift, width and mixing, and six terms of the background (Toby 2006). None if the intensities are no
+        N points were measured, and P parameters were fitted: for each phase the strains that its symmetry allows,
+        scale, zero shift, width and mixing, and six terms of the background (Toby 2006). None if the intensities are no
         counts, as :func:`~deepchem_crystalssl.search.agreement.are_counts` judges.
         """
         return self.agreement.r_exp
@@ -232,8 +233,10 @@ class PatternAnswer(Answers[PhaseMatch]):
         tables = []
         for number, phase in enumerate(self.phases, start=1):
             table = list_reflections(self.measurement, self.net, self.calculated, phase.setting, phase.refined)
-            named = {"phase": number, "material_id": phase.material_id, "formula": phase.formula}
-            tables.append(table.assign(**named)[[*named, *COLUMNS]])
+            table.insert(0, "phase", number)
+            table.insert(1, "material_id", phase.material_id)
+            table.insert(2, "formula", phase.formula)
+            tables.append(table)
         return pd.concat(tables, ignore_index=True)
 
     def write_cif(self, path: str | Path, phase: int | str | None = None) -> None:
@@ -280,8 +283,8 @@ class PatternAnswer(Answers[PhaseMatch]):
         """Write what a refinement program, a spreadsheet and a colleague need into a folder.
 
         The files are the measured points (``measured.xye``), a CIF file for each phase, ``reflections.csv``,
-        ``candidates.csv``, ``figure.pdf``, ``report.html``, and a ``README.txt`` that says what each of them is. Files of
-        these names are replaced.
+        ``candidates.csv``, ``figure.pdf``, ``report.html``, and a ``README.txt`` that says what each of them is. Files
+        of these names are replaced.
 
         Parameters
         ----------

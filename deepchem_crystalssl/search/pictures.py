@@ -13,6 +13,7 @@ import numpy as np
 from matplotlib import colormaps, rc_context
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.layout_engine import ConstrainedLayoutEngine
 
 from .coloring import Coloring
 
@@ -86,8 +87,8 @@ def draw_fit(
     span = 1.04 * top - low
     rows = max(len(phases), 1)
     heights = [3.0, 0.2 * rows + 0.06, max(3.0 * 2 * reach / span, 0.5)]
-    figure = Picture(figsize=(9, 1.1 + 0.95 * sum(heights)), layout="constrained")
-    figure.get_layout_engine().set(h_pad=0.03, hspace=0.0)  # type: ignore[union-attr]
+    layout = ConstrainedLayoutEngine(h_pad=0.03, hspace=0.0)
+    figure = Picture(figsize=(9, 1.1 + 0.95 * sum(heights)), layout=layout)
     above, ticks, below = figure.subplots(3, 1, sharex=True, height_ratios=heights)
     marks = {"markersize": 2.6, "markeredgewidth": 0.5, "fillstyle": "none", "color": "0.35"}
     above.plot(two_theta, measured, "o", label="measured", **marks)

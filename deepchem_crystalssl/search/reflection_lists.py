@@ -29,7 +29,7 @@ COLUMNS = "h k l multiplicity d two_theta f_squared intensity_calculated intensi
 
 @dataclass(frozen=True)
 class _Families:
-    """Sets of equivalent reflections: indices (R, 3), multiplicities, squared 1/d and mean squared structure factors."""
+    """Sets of equivalent reflections: indices (R, 3), multiplicities, 1/d^2 and mean squared structure factors (R,)."""
 
     hkl: np.ndarray
     multiplicity: np.ndarray

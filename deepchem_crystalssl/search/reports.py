@@ -31,12 +31,16 @@ th{font-weight:600;border-bottom:1px solid #888;vertical-align:bottom}
 tr+tr td{border-top:1px solid #e4e4e4}
 .left{text-align:left}td.text{white-space:normal;text-align:left}
 .columns{display:grid;grid-template-columns:repeat(auto-fit,minmax(min(100%,280px),1fr));gap:0 28px}
-.columns>*{min-width:0}
+.two{display:grid;grid-template-columns:4fr 5fr;gap:0 28px}
+.columns>*,.two>*{min-width:0}
+@media(max-width:760px){.two{grid-template-columns:1fr}}
 @media print{
 @page{size:A4;margin:10mm}
-body{font-size:8pt;line-height:1.25;max-width:none;padding:0}
-h2{margin:.7em 0 .15em}img{max-height:92mm;object-fit:contain;margin:.2em 0}
-.wide{overflow:visible}th,td{padding:0 5px 0 0}.columns{gap:0 6mm}
+body{font-size:7.5pt;line-height:1.2;max-width:none;padding:0}
+h2{margin:.6em 0 .1em}img{max-height:98mm;object-fit:contain;margin:.2em 0}
+.wide{overflow:visible}th,td{padding:0 5px 0 0}
+.columns{gap:0 5mm;grid-template-columns:repeat(auto-fit,minmax(42mm,1fr))}
+.two{gap:0 5mm;grid-template-columns:4fr 5fr}
 section{break-inside:avoid}
 }
 """
@@ -54,7 +58,8 @@ def render_report(answer: PatternAnswer) -> str:
     """The page; see :meth:`.PatternAnswer.report`."""
     names = ", ".join(phase.formula for phase in answer.phases)
     figure = as_image(answer.plot(), f"Measured and calculated pattern of {names}, and their difference", 180)
-    where = answer.scan.item
+    where = "Measured points" if answer.scan.item == "pattern" else answer.scan.item
+    candidates = _section("Candidates for the strongest phase", _candidates(answer))
     parts = [
         "<h1>Phases in a powder pattern</h1>",
         f'<p class="verdict">{escape(answer.verdict)}</p>',
@@ -63,16 +68,15 @@ def render_report(answer: PatternAnswer) -> str:
         f"{escape(str(answer.radiation))}.</p>",
         figure,
         _section("Phases", _phases(answer.phases)),
-        f'<div class="columns">{_section("Agreement", _agreement(answer))}{_section("Candidates", _candidates(answer))}'
-        "</div>",
+        f'<div class="two">{_section("Agreement", _agreement(answer))}{candidates}</div>',
         _section(f"The {_STRONGEST} strongest reflections of each phase", _reflections(answer)),
         _section("What was assumed", f"<p>{' '.join(map(escape, _ASSUMED))}</p>"),
         f'<p class="quiet">deepchem_crystalssl {escape(__version__)}</p>',
     ]
     head = '<meta charset="utf-8"><meta name="viewport" content="width=device-width,initial-scale=1">'
     title = f"<title>{escape(names)}: phases in a powder pattern</title>"
-    body = "\n".join(parts)
-    return f'<!DOCTYPE html>\n<html lang="en"><head>{head}{title}<style>{_STYLE}</style></head>\n<body>{body}</body></html>\n'
+    head = f'<!DOCTYPE html>\n<html lang="en"><head>{head}{title}<style>{_STYLE}</style></head>'
+    return "\n".join([head, "<body>", *parts, "</body></html>\n"])
 
 
 def _section(title: str, content: str) -> str:
@@ -84,7 +88,9 @@ def _table(head: Sequence[str], rows: Iterable[Sequence[str]], left: Sequence[in
 
     def line(cells: Sequence[str], tag: str) -> str:
         kinds = [' class="left"' if place in left else "" for place in range(len(cells))]
-        return "<tr>" + "".join(f"<{tag}{kind}>{cell}</{tag}>" for kind, cell in zip(kinds, cells, strict=True)) + "</tr>"
+        return (
+            "<tr>" + "".join(f"<{tag}{kind}>{cell}</{tag}>" for kind, cell in zip(kinds, cells, strict=True)) + "</tr>"
+        )
 
     body = "".join(line(row, "td") for row in rows)
     return f'<div class="wide"><table><thead>{line(head, "th")}</thead><tbody>{body}</tbody></table></div>'
@@ -115,19 +121,19 @@ def _group(setting: StandardSetting) -> str:
 
 def _agreement(answer: PatternAnswer) -> str:
     """R factors with their meaning in a few words, and what no phase explains."""
-    no_counts = "not known, because the intensities are no counts"
-    expected = no_counts if answer.r_exp is None else f"{100 * answer.r_exp:.1f} %"
-    goodness = no_counts if answer.goodness_of_fit is None else f"{answer.goodness_of_fit:.2f}"
+    why = "; unknown here, because the intensities are no counts" if answer.r_exp is None else ""
+    expected = "–" if answer.r_exp is None else f"{100 * answer.r_exp:.1f} %"
+    goodness = "–" if answer.goodness_of_fit is None else f"{answer.goodness_of_fit:.2f}"
     rows = [
         ("<i>R</i><sub>wp</sub>", f"{100 * answer.r_wp:.1f} %", "weighted misfit, background included; 0 is perfect"),
         ("<i>R</i><sub>wp</sub> above background", f"{100 * answer.r_wp_above_background:.1f} %",
          "the same, relative to the intensities above the background"),
-        ("<i>R</i><sub>exp</sub>", expected, "what counting noise alone would leave"),
-        ("Goodness of fit", goodness, "<i>R</i><sub>wp</sub> / <i>R</i><sub>exp</sub>; 1 is perfect"),
+        ("<i>R</i><sub>exp</sub>", expected, "what counting noise alone would leave" + why),
+        ("Goodness of fit", goodness, "<i>R</i><sub>wp</sub> / <i>R</i><sub>exp</sub>; 1 is perfect" + why),
         ("Unexplained", f"{100 * answer.unexplained:.0f} %", "of the measured peaks, where no phase has one"),
     ]  # fmt: skip
     cells = "".join(
-        f'<tr><td class="left">{name}</td><td class="text">{value}</td><td class="text quiet">{text}</td></tr>'
+        f'<tr><td class="left">{name}</td><td class="left">{value}</td><td class="text quiet">{text}</td></tr>'
         for name, value, text in rows
     )
     note = (
@@ -145,24 +151,36 @@ def _candidates(answer: PatternAnswer) -> str:
         return [str(match.rank), formula_html(match.formula), escape(match.material_id), _group(match.setting),
                 f"{match.score:.3f}", escape(match.confidence), change]  # fmt: skip
 
-    head = ["", "For the strongest phase", "Id", "Space group", "Score", "Confidence", "Cell (%)"]
+    head = ["", "Formula", "Id", "Space group", "Score", "Confidence", "Cell (%)"]
     return _table(head, map(row, answer), (1, 2, 3))
 
 
 def _reflections(answer: PatternAnswer) -> str:
     """The strongest reflections of each phase, side by side."""
     table, parts = answer.reflections(), []
-    head = ["<i>h k l</i>", "<i>m</i>", "<i>d</i> (Å)", "2<i>θ</i> (°)", "<i>I</i><sub>calc</sub>", "<i>I</i><sub>obs</sub>"]
+    head = [
+        "<i>h k l</i>",
+        "<i>m</i>",
+        "<i>d</i> (Å)",
+        "2<i>θ</i> (°)",
+        "<i>I</i><sub>calc</sub>",
+        "<i>I</i><sub>obs</sub>",
+    ]
     for number, phase in enumerate(answer.phases, start=1):
         own = table[table["phase"] == number]
         top = max(own["intensity_calculated"].max(), 1e-300) if len(own) else 1.0
         strongest = own.nlargest(_STRONGEST, "intensity_calculated").sort_values("two_theta")
+        columns = "h k l multiplicity d two_theta intensity_calculated intensity_observed".split()
+        values = zip(*(strongest[name] for name in columns), strict=True)
         rows = [
-            [_indices(one.h, one.k, one.l), str(one.multiplicity), f"{one.d:.4f}", f"{one.two_theta:.3f}",
-             f"{100 * one.intensity_calculated / top:.1f}", f"{100 * one.intensity_observed / top:.1f}"]
-            for one in strongest.itertuples()
+            [_indices(h, k, l), str(multiplicity), f"{d:.4f}", f"{angle:.3f}", f"{100 * calculated / top:.1f}",
+             f"{100 * observed / top:.1f}"]
+            for h, k, l, multiplicity, d, angle, calculated, observed in values
         ]  # fmt: skip
-        parts.append(f"<div><b>{formula_html(phase.formula)}</b>{_table(head, rows)}</div>")
+        height = _STRONGEST if len(answer.phases) > 1 else _STRONGEST // 3  # those of one phase fill the page's width
+        for start in range(0, max(len(rows), 1), height):
+            title = f"<b>{formula_html(phase.formula)}</b>" if len(answer.phases) > 1 else ""
+            parts.append(f"<div>{title}{_table(head, rows[start : start + height])}</div>")
     note = (
         "Areas relative to the strongest calculated reflection of the phase, 100. Where reflections overlap, measured "
         "counts are divided in proportion to the calculated profiles. <i>m</i> is the multiplicity."
