@@ -271,8 +271,8 @@ class StandardSetting:
         >>> from deepchem_crystalssl.crystals.validation import make_crystal
         >>> silicon = make_crystal([14, 14], [[0, 0, 0], [.25, .25, .25]], 2.715 * (1 - np.eye(3)), "Si")
         >>> setting = StandardSetting.of(silicon)
-        >>> setting.symbol, setting.crystal.num_nodes, setting.crystal.frac_coords.min()
-        ('Fd-3m', 8, 0.125)
+        >>> setting.symbol, setting.crystal.num_nodes, setting.hall
+        ('Fd-3m', 8, '-F 4vw 2vw 3')
         """
         kinds = _kinds(crystal)
         cell = (crystal.lattice, crystal.frac_coords, kinds + 1)

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from numbers import Integral
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -13,10 +12,8 @@ from .. import __version__
 from ..crystals.cif_writing import write_cif_text
 from ..errors import QueryError, counted
 from .agreement import are_counts, variance_ratio
+from .fitted import FittedAnswer, FittedPhase
 from .reports import render_report
-
-if TYPE_CHECKING:
-    from .pattern_answers import PatternAnswer, Phase
 
 _SMALLEST_ERROR = 1e-4  # of the highest intensity
 _README = """What is in this folder
@@ -44,7 +41,7 @@ The wavelength is {radiation}. Written by deepchem_crystalssl {version}.
 """
 
 
-def find_phase(phases: Sequence[Phase], wanted: int | str | None) -> list[Phase]:
+def find_phase(phases: Sequence[FittedPhase], wanted: int | str | None) -> list[FittedPhase]:
     """The phase of a number, from 1, or of a material_id; all for None.
 
     Raises
@@ -64,17 +61,17 @@ def find_phase(phases: Sequence[Phase], wanted: int | str | None) -> list[Phase]
     return named
 
 
-def write_cif(answer: PatternAnswer, path: str | Path, phase: int | str | None = None) -> None:
+def write_cif(answer: FittedAnswer, path: str | Path, phase: int | str | None = None) -> None:
     """Write phases as CIF; see :meth:`.PatternAnswer.write_cif`."""
     _write(Path(path), _cif(answer, find_phase(answer.phases, phase)))
 
 
-def write_report(answer: PatternAnswer, path: str | Path) -> None:
+def write_report(answer: FittedAnswer, path: str | Path) -> None:
     """Write a page of HTML; see :meth:`.PatternAnswer.report`."""
     _write(Path(path), render_report(answer))
 
 
-def export(answer: PatternAnswer, folder: str | Path) -> list[Path]:
+def export(answer: FittedAnswer, folder: str | Path) -> list[Path]:
     """Write all files into a folder; see :meth:`.PatternAnswer.export`."""
     folder = Path(folder)
     try:
@@ -108,7 +105,7 @@ def _cannot_write(path: Path, error: OSError) -> QueryError:
                       "Give another path.")  # fmt: skip
 
 
-def _cif(answer: PatternAnswer, phases: Sequence[Phase]) -> str:
+def _cif(answer: FittedAnswer, phases: Sequence[FittedPhase]) -> str:
     facts = {
         "_audit_creation_method": f"deepchem_crystalssl {__version__}",
         "_pd_proc_ls_special_details": "cell refined against a powder pattern; atoms as in the database",
@@ -117,7 +114,7 @@ def _cif(answer: PatternAnswer, phases: Sequence[Phase]) -> str:
     return write_cif_text([(phase.material_id, phase.setting) for phase in phases], facts)
 
 
-def _measured(answer: PatternAnswer) -> str:
+def _measured(answer: FittedAnswer) -> str:
     """Angles, intensities and their standard errors as columns.
 
     The variance of counts is their mean. That of other intensities is their mean times a factor, which their scatter
@@ -131,7 +128,7 @@ def _measured(answer: PatternAnswer) -> str:
     return "".join(f"{angle:.5f} {count:.10g} {error:.6g}\n" for angle, count, error in rows)
 
 
-def _readme(answer: PatternAnswer, cifs: Sequence[str]) -> str:
+def _readme(answer: FittedAnswer, cifs: Sequence[str]) -> str:
     errors = "the square root of the counts"
     if not are_counts(answer.scan.counts):
         errors = (

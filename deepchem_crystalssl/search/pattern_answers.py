@@ -18,6 +18,7 @@ from ..diffraction.fitting import Fit, Measurement
 from ..diffraction.measured import Scan
 from ..diffraction.radiation import Radiation, radiation_name
 from ..errors import QueryError, counted
+from . import handover
 from .agreement import Agreement
 from .answers import Answer, Answers
 from .pictures import Picture, Ticks, as_image, draw_fit
@@ -256,9 +257,7 @@ class PatternAnswer(Answers[PhaseMatch]):
         QueryError
             If there is no such phase, or the file cannot be written.
         """
-        from .handover import write_cif
-
-        write_cif(self, path, phase)
+        handover.write_cif(self, path, phase)
 
     def report(self, path: str | Path) -> None:
         """Write a page of HTML about the answer, which needs no other file.
@@ -275,9 +274,7 @@ class PatternAnswer(Answers[PhaseMatch]):
         QueryError
             If the file cannot be written.
         """
-        from .handover import write_report
-
-        write_report(self, path)
+        handover.write_report(self, path)
 
     def export(self, folder: str | Path) -> list[Path]:
         """Write what a refinement program, a spreadsheet and a colleague need into a folder.
@@ -301,9 +298,7 @@ class PatternAnswer(Answers[PhaseMatch]):
         QueryError
             If the folder cannot be written.
         """
-        from .handover import export
-
-        return export(self, folder)
+        return handover.export(self, folder)
 
     def _repr_html_(self) -> str:
         """Return the verdict, the picture and the table as HTML, for a notebook."""

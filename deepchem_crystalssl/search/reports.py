@@ -4,18 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from html import escape
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from .. import __version__
 from ..crystals.cif_writing import cell_angles
 from ..crystals.symmetry import StandardSetting
+from .fitted import Candidate, FittedAnswer, FittedPhase
 from .pictures import as_image
 from .typesetting import formula_html, percent, space_group_html
-
-if TYPE_CHECKING:
-    from .pattern_answers import PatternAnswer, Phase, PhaseMatch
 
 _STRONGEST = 15
 _STYLE = """
@@ -54,7 +51,7 @@ _ASSUMED = (
 )
 
 
-def render_report(answer: PatternAnswer) -> str:
+def render_report(answer: FittedAnswer) -> str:
     """The page; see :meth:`.PatternAnswer.report`."""
     names = ", ".join(phase.formula for phase in answer.phases)
     figure = as_image(answer.plot(), f"Measured and calculated pattern of {names}, and their difference", 180)
@@ -96,7 +93,7 @@ def _table(head: Sequence[str], rows: Iterable[Sequence[str]], left: Sequence[in
     return f'<div class="wide"><table><thead>{line(head, "th")}</thead><tbody>{body}</tbody></table></div>'
 
 
-def _phases(phases: Sequence[Phase]) -> str:
+def _phases(phases: Sequence[FittedPhase]) -> str:
     """Formula, id, space group, weight fraction and refined cell of each phase."""
     head = ["Phase", "Id", "Space group", "Weight", "<i>a</i> (Å)", "<i>b</i> (Å)", "<i>c</i> (Å)", "α (°)", "β (°)",
             "γ (°)", "<i>V</i> (Å³)", "Change of <i>a</i>, <i>b</i>, <i>c</i> (%)"]  # fmt: skip
@@ -119,14 +116,15 @@ def _group(setting: StandardSetting) -> str:
     return f"{space_group_html(setting.symbol)} ({setting.number})"
 
 
-def _agreement(answer: PatternAnswer) -> str:
+def _agreement(answer: FittedAnswer) -> str:
     """R factors with their meaning in a few words, and what no phase explains."""
-    why = "; unknown here, because the intensities are no counts" if answer.r_exp is None else ""
-    expected = "–" if answer.r_exp is None else f"{100 * answer.r_exp:.1f} %"
-    goodness = "–" if answer.goodness_of_fit is None else f"{answer.goodness_of_fit:.2f}"
+    found = answer.agreement
+    why = "; unknown here, because the intensities are no counts" if found.r_exp is None else ""
+    expected = "–" if found.r_exp is None else f"{100 * found.r_exp:.1f} %"
+    goodness = "–" if found.goodness_of_fit is None else f"{found.goodness_of_fit:.2f}"
     rows = [
-        ("<i>R</i><sub>wp</sub>", f"{100 * answer.r_wp:.1f} %", "weighted misfit, background included; 0 is perfect"),
-        ("<i>R</i><sub>wp</sub> above background", f"{100 * answer.r_wp_above_background:.1f} %",
+        ("<i>R</i><sub>wp</sub>", f"{100 * found.r_wp:.1f} %", "weighted misfit, background included; 0 is perfect"),
+        ("<i>R</i><sub>wp</sub> above background", f"{100 * found.r_wp_above_background:.1f} %",
          "the same, relative to the intensities above the background"),
         ("<i>R</i><sub>exp</sub>", expected, "what counting noise alone would leave" + why),
         ("Goodness of fit", goodness, "<i>R</i><sub>wp</sub> / <i>R</i><sub>exp</sub>; 1 is perfect" + why),
@@ -137,16 +135,16 @@ def _agreement(answer: PatternAnswer) -> str:
         for name, value, text in rows
     )
     note = (
-        f'<p class="quiet">{answer.agreement.n_points:,} points, {answer.agreement.n_parameters} parameters; weights '
+        f'<p class="quiet">{found.n_points:,} points, {found.n_parameters} parameters; weights '
         "1/intensity (Toby, Powder Diffr. 21, 67, 2006).</p>"
     )
     return f"<table><tbody>{cells}</tbody></table>{note}"
 
 
-def _candidates(answer: PatternAnswer) -> str:
+def _candidates(answer: FittedAnswer) -> str:
     """The answers, which are candidates for the strongest phase."""
 
-    def row(match: PhaseMatch) -> list[str]:
+    def row(match: Candidate) -> list[str]:
         change = f"{100 * (match.cell_scale - 1):+.2f}".replace("-", "−")
         return [str(match.rank), formula_html(match.formula), escape(match.material_id), _group(match.setting),
                 f"{match.score:.3f}", escape(match.confidence), change]  # fmt: skip
@@ -155,7 +153,7 @@ def _candidates(answer: PatternAnswer) -> str:
     return _table(head, map(row, answer), (1, 2, 3))
 
 
-def _reflections(answer: PatternAnswer) -> str:
+def _reflections(answer: FittedAnswer) -> str:
     """The strongest reflections of each phase, side by side."""
     table, parts = answer.reflections(), []
     head = [
