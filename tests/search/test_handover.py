@@ -278,6 +278,16 @@ def test_both_lines_of_a_doublet_count(silicon):
     assert both["f_squared"].to_numpy() == pytest.approx(silicon.reflections()["f_squared"].to_numpy(), rel=0.02)
     weight = phase.refined.calculated.sum() * doublet.grid.step
     assert both["intensity_calculated"].sum() == pytest.approx(weight, rel=0.05)
+    ratio = doublet.second_line
+    last = both[both["two_theta"] < 98].iloc[-1]  # where the two lines are apart
+    second = (
+        2 * np.degrees(np.arcsin(ratio * doublet.grid.wavelength_angstrom / 2 / last["d"])) + phase.refined.zero_shift
+    )
+    first_only = np.where(silicon.two_theta < (last["two_theta"] + second) / 2, phase.refined.calculated, 0.0)
+    answer = PatternAnswer(list(silicon), replace(doublet, counts=first_only), silicon.scan, (phase,))
+    answer.__dict__["agreement"] = replace(silicon.agreement, background=lambda x: 0.0 * x)
+    again = answer.reflections().loc[last.name]
+    assert again["intensity_observed"] / again["intensity_calculated"] == pytest.approx(2 / 3, abs=0.03)
 
 
 # --- CIF ------------------------------------------------------------------------------------------
