@@ -20,7 +20,7 @@ ROOMS = (
 FILES_OF_A_ROOM = {
     "crystals": (
         "elements reciprocal records symmetry validation disorder convert prototypes tables files cif_species "
-        "cif_symmetry cif texts reading shards store_source store unfinished duplicates threads options "
+        "cif_symmetry cif cif_writing texts reading shards store_source store unfinished duplicates threads options "
         "neighbor_search neighbors"
     ).split(),
     "diffraction": (
@@ -50,7 +50,7 @@ DOORS = {
     },
     "dgl": {"nn/links.py", "crystals/records.py"},  # the record's to_dgl_graph, asked for by DeepChem
     "matminer": {"descriptors/batches.py", "descriptors/environments.py", "data/tables.py"},
-    "gemmi": {"crystals/cif.py", "crystals/cif_species.py", "crystals/cif_symmetry.py"},
+    "gemmi": {"crystals/cif.py", "crystals/cif_species.py", "crystals/cif_symmetry.py", "crystals/cif_writing.py"},
     "pybaselines": {"diffraction/measured.py"},
     "spglib": {"crystals/symmetry.py"},
     "matplotlib": {"search/pictures.py", "models/plots.py", "physics/density.py"},

@@ -146,6 +146,10 @@ def _search_by_patterns(index: EmbeddingIndex, filter: Filter, options: argparse
         found = index.query_pattern(options.query[0], None, options.wavelength, options.k, **sample)
         print(found.verdict)
         print(found)
+        if options.report:
+            found.report(options.report)
+        if options.export:
+            found.export(options.export)
         draw: Callable[[], Picture] = found.plot
         table, done = found.to_frame(), 0
     else:
@@ -179,7 +183,11 @@ def _refuse_unused(options: argparse.Namespace, is_pattern: bool) -> None:
     if is_pattern and others:
         raise OptionError("query", " ".join(others), "measured patterns are searched for without crystals",
                           "Run one search for the patterns, and another one for crystals.")  # fmt: skip
-    names = ("unlike",) if is_pattern else ("wavelength", "picture", "phases")
+    for name in ("report", "export"):
+        if is_pattern and len(options.query) > 1 and getattr(options, name):
+            raise OptionError(f"--{name}", "given for several patterns", "one pattern is handed over at a time",
+                              "Search for that pattern alone.")  # fmt: skip
+    names = ("unlike",) if is_pattern else ("wavelength", "picture", "report", "export", "phases")
     given = [f"--{name}" for name in names if getattr(options, name)]
     if given:
         kind, other = ("pattern", "crystals") if is_pattern else ("crystal", "a measured pattern")

@@ -326,6 +326,18 @@ def _add_search(add: _Add) -> None:
         help="for a pattern: draw the measured, calculated and difference curves (default: no)",
     )
     search.add_argument(
+        "--report",
+        type=file_to_write(".html"),
+        metavar="FILE.html",
+        help="for a pattern: write a page with figure, phases, R factors and reflections (default: no)",
+    )
+    search.add_argument(
+        "--export",
+        type=folder_to_write,
+        metavar="FOLDER",
+        help="for a pattern: write measured points, phases as CIF files, tables, figure and report (default: no)",
+    )
+    search.add_argument(
         "-o",
         "--output",
         type=file_to_write(".csv"),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from functools import lru_cache
 
 import numpy as np
@@ -218,3 +220,131 @@ def _has_translation(lattice: np.ndarray, frac: np.ndarray, kinds: np.ndarray, t
 def _symmetry(crystal: Crystal, symprec: float) -> spglib.SpglibDataset | None:
     cell = (crystal.lattice, crystal.frac_coords, crystal.atomic_numbers)
     return spglib.get_symmetry_dataset(cell, symprec=symprec)
+
+
+@dataclass(frozen=True, eq=False)
+class StandardSetting:
+    """A crystal in the conventional cell of its space group, as tables and refinement programs list it.
+
+    The cell is that of the International Tables: unique axis b, hexagonal axes, and the origin at a centre of inversion
+    where there is a choice.
+
+    Attributes
+    ----------
+    crystal : Crystal
+        In this cell, with positions that obey the symmetry exactly.
+    kinds : numpy.ndarray
+        int64 (N,), a number for each site, the same for sites that are occupied in the same way.
+    number : int
+        Of the space group.
+    symbol : str
+        Short Hermann-Mauguin symbol, such as ``"P2_1/c"`` or ``"Fm-3m"``.
+    hall : str
+        Hall symbol, which names the setting too.
+    rotations, translations : numpy.ndarray
+        int (S, 3, 3) and float64 (S, 3): all symmetry operations of the cell, on fractional coordinates.
+    transformation : numpy.ndarray
+        (3, 3); the cell is this matrix times the lattice of the crystal that was given, but for a rotation.
+    """
+
+    crystal: Crystal
+    kinds: np.ndarray
+    number: int
+    symbol: str
+    hall: str
+    rotations: np.ndarray
+    translations: np.ndarray
+    transformation: np.ndarray
+
+    @classmethod
+    def of(cls, crystal: Crystal, symprec: float = 0.01) -> StandardSetting:
+        """Of a crystal in any cell; P 1 in its own cell if spglib finds no symmetry.
+
+        Parameters
+        ----------
+        crystal : Crystal
+        symprec : float
+            Tolerance, Å.
+
+        Examples
+        --------
+        >>> from deepchem_crystalssl.crystals.validation import make_crystal
+        >>> silicon = make_crystal([14, 14], [[0, 0, 0], [.25, .25, .25]], 2.715 * (1 - np.eye(3)), "Si")
+        >>> setting = StandardSetting.of(silicon)
+        >>> setting.symbol, setting.crystal.num_nodes, setting.hall
+        ('Fd-3m', 8, '-F 4vw 2vw 3')
+        """
+        kinds = _kinds(crystal)
+        cell = (crystal.lattice, crystal.frac_coords, kinds + 1)
+        found = _dataset(cell, symprec)
+        if found is None:
+            group = spglib.get_spacegroup_type(1)
+            one = np.eye(3, dtype=int)
+            return cls(crystal, kinds, 1, "P1", group.hall_symbol, one[None], np.zeros((1, 3)), one)
+        found = _dataset(cell, symprec, _centred(found.hall_number)) or found
+        group = spglib.get_spacegroup_type(found.hall_number)
+        operations = spglib.get_symmetry_from_database(found.hall_number)
+        of_kind = [int(np.argmax(kinds == kind)) for kind in found.std_types - 1]
+        sites = Crystal(
+            crystal.atomic_numbers[of_kind],
+            (found.std_positions % 1.0) % 1.0,
+            crystal.lattice,
+            crystal.material_id,
+            None if crystal.occupancies is None else _repeated(crystal.occupancies, of_kind),
+        )
+        setting = cls(
+            sites, found.std_types - 1, int(found.number), group.international_short, group.hall_symbol,
+            operations["rotations"], operations["translations"], np.linalg.inv(found.transformation_matrix).T,
+        )  # fmt: skip
+        return setting.with_lattice(crystal.lattice)
+
+    def with_lattice(self, lattice: np.ndarray) -> StandardSetting:
+        """The same with another lattice of the crystal that was given, made to obey the symmetry exactly.
+
+        Parameters
+        ----------
+        lattice : numpy.ndarray
+            Cell vectors as rows, Å, (3, 3), in the cell in which the crystal was given.
+        """
+        vectors = self.transformation @ lattice
+        products = np.einsum("nki,kl,nlj->ij", self.rotations, vectors @ vectors.T, self.rotations)
+        cell = np.linalg.cholesky(products / len(self.rotations))
+        one = self.crystal
+        return replace(
+            self, crystal=Crystal(one.atomic_numbers, one.frac_coords, cell, one.material_id, one.occupancies)
+        )
+
+    def orbits(self) -> np.ndarray:
+        """Number of the first site, for each site, that the symmetry maps onto it, int64 (N,)."""
+        first = np.full(self.crystal.num_nodes, -1)
+        for site, position in enumerate(self.crystal.frac_coords):
+            if first[site] >= 0:
+                continue
+            same = np.flatnonzero(self.kinds == self.kinds[site])
+            images = self.rotations @ position + self.translations
+            apart = images[:, None] - self.crystal.frac_coords[same]
+            distances = np.linalg.norm((apart - np.round(apart)) @ self.crystal.lattice, axis=2)
+            first[same[distances.argmin(axis=1)]] = site
+        return first
+
+
+def _dataset(cell: tuple, symprec: float, hall_number: int = 0) -> spglib.SpglibDataset | None:
+    return spglib.get_symmetry_dataset(cell, symprec=symprec, hall_number=hall_number)
+
+
+def _centred(hall_number: int) -> int:
+    """The number of the setting whose origin is at a centre of inversion, where spglib's first one has it elsewhere."""
+    number = spglib.get_spacegroup_type(hall_number).number
+    for other in range(hall_number + 1, min(hall_number + 8, 531)):
+        group = spglib.get_spacegroup_type(other)
+        if group.number == number and group.choice == "2":
+            return other
+    return hall_number
+
+
+def _repeated(occupancies: Occupancies, sites: Sequence[int]) -> Occupancies:
+    """The occupancies of sites in a given order, each as often as it is named."""
+    rows = [np.flatnonzero(occupancies.site == site) for site in sites]
+    at = np.concatenate(rows)
+    site = np.repeat(np.arange(len(sites), dtype=np.int32), [len(row) for row in rows])
+    return Occupancies(site, occupancies.atomic_numbers[at], occupancies.occupancy[at])

@@ -101,6 +101,21 @@ def kalpha_doublet(wavelength: float) -> tuple[float, float] | None:
     return None
 
 
+def radiation_name(wavelength: float) -> str | None:
+    """The line of a laboratory anode that has a wavelength (Å) within .02 %, as it is written; None if none has.
+
+    Examples
+    --------
+    >>> radiation_name(1.5406), radiation_name(1.54184), radiation_name(1.0)
+    ('Cu Kα₁', 'Cu Kα', None)
+    """
+    name = min(WAVELENGTHS, key=lambda key: abs(WAVELENGTHS[key] - wavelength))
+    if abs(WAVELENGTHS[name] / wavelength - 1.0) > 2e-4:
+        return None
+    greek = name[2:].replace("a", "α").replace("b", "β").replace("1", "₁").replace("2", "₂")
+    return f"{name[:2]} {greek}"
+
+
 _SAME_RADIATION = 0.003
 """Largest relative difference between two wavelengths of one anode: those of K-alpha 1 and of the mean of a doublet."""
 

@@ -12,12 +12,8 @@ from .concepts import (
 )
 from .index import EmbeddingIndex as EmbeddingIndex
 from .neighbors import neighbor_table as neighbor_table
-from .pattern_answers import (
-    Hypothesis as Hypothesis,
-    PatternAnswer as PatternAnswer,
-    Phase as Phase,
-    PhaseMatch as PhaseMatch,
-)
+from .matches import Hypothesis as Hypothesis, Phase as Phase, PhaseMatch as PhaseMatch
+from .pattern_answers import PatternAnswer as PatternAnswer
 from .materials_map import MaterialsMap as MaterialsMap
 from .projection import make_map as make_map
 from .series import PatternSeries as PatternSeries

@@ -13,6 +13,7 @@ the index at all are taken as even.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import combinations
 
 import numpy as np
 
@@ -59,3 +60,30 @@ def in_words(probability: float) -> str:
     """
     limits = {"high": HIGH, "fair": FAIR, "low": LOW}
     return next((word for word, least in limits.items() if probability >= least), "none")
+
+
+def deciding_elements(scores: Sequence[float], formulas: Sequence[str], systems: Sequence[str]) -> tuple[str, ...]:
+    """The fewest elements of the first answer that make its confidence high if the sample is known to contain them.
+
+    Parameters
+    ----------
+    scores, formulas, systems : sequence
+        Of the answers, best first: scores, formulas and chemical systems such as "Mn-O", (n,) each.
+
+    Returns
+    -------
+    tuple of str
+        Empty if the confidence is high already, or if no elements would do.
+
+    Examples
+    --------
+    >>> deciding_elements([0.95, 0.945], ["MnO", "ScO"], ["Mn-O", "O-Sc"])
+    ('Mn',)
+    """
+    elements = [set(system.split("-")) for system in systems]
+    for number in range(len(elements[0]) + 1):
+        for chosen in combinations(sorted(elements[0]), number):
+            left = [k for k, contained in enumerate(elements) if contained >= set(chosen)]
+            if probabilities([scores[k] for k in left], [formulas[k] for k in left])[0] >= HIGH:
+                return chosen
+    return ()

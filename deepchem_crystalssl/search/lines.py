@@ -6,7 +6,7 @@ import numpy as np
 from scipy.ndimage import uniform_filter1d
 from scipy.signal import find_peaks
 
-from ..diffraction.fitting import Measurement
+from ..diffraction.measurement import Measurement
 
 _FAINTEST = 0.01
 """Lines below this share of the strongest one are not asked for."""

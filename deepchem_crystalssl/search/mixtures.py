@@ -23,7 +23,8 @@ from scipy.optimize import nnls
 
 from ..crystals.records import Crystal
 from ..crystals.symmetry import space_group
-from ..diffraction.fitting import Fit, Measurement, allowed_strains, find_texture, fit
+from ..diffraction.fitting import Fit, allowed_strains, find_texture, fit
+from ..diffraction.measurement import Measurement
 from .lines import absent, unexplained
 
 MOST_PHASES = 4

@@ -1,151 +1,31 @@
-"""What a measured powder pattern may belong to: ranked crystals, phases of the sample, their picture and verdict."""
+"""What a measured powder pattern may belong to: ranked crystals, the phases of the sample, and how well they fit."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from functools import cached_property
 from html import escape
-from itertools import combinations
 from numbers import Integral
+from pathlib import Path
 
 import numpy as np
+import pandas as pd
 
-from ..crystals.records import Crystal
-from ..diffraction.fitting import Fit, Measurement
-from ..diffraction.radiation import Radiation
+from ..diffraction.measurement import Measurement
+from ..diffraction.measured import Scan
+from ..diffraction.radiation import Radiation, radiation_name
 from ..errors import QueryError, counted
-from .answers import Answer, Answers
-from .confidence import HIGH, probabilities
+from . import handover
+from .agreement import Agreement
+from .answers import Answers
+from .confidence import deciding_elements
 from .formulas import formula_type
-from .pictures import Picture, as_image, draw_match
+from .matches import Hypothesis, Phase, PhaseMatch
+from .pictures import Picture, Ticks, as_image, draw_fit
+from .reflection_lists import list_reflections
+from .typesetting import formula_label, percent, plain_label, space_group_label
 
 _LEFT = 0.08  # single phases with wrong intensities and noise leave less than 0.05 unexplained
-
-
-class _Fitted:
-    """A crystal as it was fitted."""
-
-    crystal: Crystal
-    refined: Fit
-
-    @property
-    def calculated(self) -> np.ndarray:
-        """The fitted pattern in counts, (n,)."""
-        return self.refined.calculated
-
-    @property
-    def lattice(self) -> np.ndarray:
-        """The refined cell vectors as rows, Å, (3, 3)."""
-        return self.crystal.lattice @ (np.eye(3) + self.refined.strain)
-
-
-@dataclass(frozen=True)
-class PhaseMatch(_Fitted, Answer):
-    """A crystal whose pattern was fitted to the measurement.
-
-    Attributes
-    ----------
-    score : float
-        Mean of ``fit`` and ``similarity``, reduced if the cell lengths changed. The best score is 1.
-    fit : float
-        Cosine between the square roots of the measured and of the fitted counts, both above the background.
-    similarity : float
-        Cosine between the vectors of the measured and of the simulated pattern.
-    probability : float
-        That the answer is right: see :mod:`~deepchem_crystalssl.search.confidence`.
-    confidence : str
-        The same in a word: "high" (at least .9), "fair" (at least .5), "low" (at least .1) or "none".
-    formula : str
-        Reduced formula.
-    space_group : int or None
-        Number of the space group.
-    r_wp : float
-        Weighted profile R factor of the counts above the background. 0 is a perfect fit.
-    cell_scale : float
-        Geometric mean of the cell lengths of the sample, divided by those of the crystal.
-    zero_shift, fwhm : float
-        Zero shift and full width at half maximum of the peaks, in degrees.
-    also : tuple of str
-        Ids of other candidates of the same formula and space group, which have lower scores.
-    crystal : Crystal
-        The crystal that was fitted.
-    refined : Fit
-        How it was fitted.
-    """
-
-    score: float
-    fit: float
-    similarity: float
-    probability: float
-    confidence: str
-    formula: str
-    space_group: int | None
-    r_wp: float
-    cell_scale: float
-    zero_shift: float
-    fwhm: float
-    also: tuple[str, ...]
-    crystal: Crystal = field(repr=False)
-    refined: Fit = field(repr=False)
-
-
-@dataclass(frozen=True)
-class Phase(_Fitted):
-    """A phase of the sample.
-
-    Attributes
-    ----------
-    material_id, formula : str
-    space_group : int or None
-    weight_fraction, weight_fraction_error : float
-        Share of the weight of all phases, and its standard error from the fit alone. Absorption is taken to be the same
-        in all phases, their grains to have no preferred orientation, and the sample to be crystalline.
-    probability : float
-        That this is the phase, and no other candidate or a crystal that the index does not have.
-    group : tuple of str
-        Ids of this phase and of the candidates whose score is nearly as good: intensities cannot tell them apart. One
-        id stands for each formula and space group.
-    cell_scale : float
-        Geometric mean of the cell lengths in the sample, divided by those of the crystal.
-    crystal : Crystal
-        The crystal that was fitted.
-    refined : Fit
-        How it was fitted beside the other phases.
-    """
-
-    material_id: str
-    formula: str
-    space_group: int | None
-    weight_fraction: float
-    weight_fraction_error: float
-    probability: float
-    group: tuple[str, ...]
-    cell_scale: float
-    crystal: Crystal = field(repr=False)
-    refined: Fit = field(repr=False)
-
-    def __str__(self) -> str:
-        group = "" if self.space_group is None else f", space group {self.space_group}"
-        return f"{self.formula} ({self.material_id}{group})"
-
-
-@dataclass(frozen=True)
-class Hypothesis:
-    """One way to describe a measured pattern.
-
-    Attributes
-    ----------
-    material_ids, formulas : tuple of str
-        Of its phases, heaviest first.
-    weight_fractions : tuple of float
-    r_wp : float
-        Weighted profile R factor of the counts above the background.
-    """
-
-    material_ids: tuple[str, ...]
-    formulas: tuple[str, ...]
-    weight_fractions: tuple[float, ...]
-    r_wp: float
 
 
 class PatternAnswer(Answers[PhaseMatch]):
@@ -159,21 +39,26 @@ class PatternAnswer(Answers[PhaseMatch]):
         These phases, and other ways to describe the pattern: with a rival in place of a phase, or without one.
     measurement : Measurement
         The measured pattern in equal bins, with its background and the wavelength that cells refer to.
-    radiation : Radiation
-        The wavelength that was used, and whether it was given, read from the file or assumed.
+    scan : Scan
+        The measured points as they were recorded.
     """
 
     def __init__(
         self,
         answers: Sequence[PhaseMatch],
         measurement: Measurement,
-        radiation: Radiation,
+        scan: Scan,
         phases: Sequence[Phase] = (),
         hypotheses: Sequence[Hypothesis] = (),
     ):
         super().__init__(answers)
-        self.hypotheses = tuple(hypotheses)
-        self.measurement, self.radiation, self.phases = measurement, radiation, tuple(phases)
+        self.measurement, self.scan = measurement, scan
+        self.phases, self.hypotheses = tuple(phases), tuple(hypotheses)
+
+    @property
+    def radiation(self) -> Radiation:
+        """The wavelength that was used, and whether it was given, read from the file or assumed."""
+        return self.scan.radiation
 
     @property
     def two_theta(self) -> np.ndarray:
@@ -190,33 +75,190 @@ class PatternAnswer(Answers[PhaseMatch]):
         """The part of these counts that rises above the noise, relative, (n,)."""
         return self.measurement.roots**2
 
+    @cached_property
+    def agreement(self) -> Agreement:
+        """How well all phases together describe the measured points; its numbers are also attributes of the answer."""
+        return Agreement.of(self.scan, self.measurement, [(phase.crystal, phase.refined) for phase in self.phases])
+
+    @property
+    def r_wp(self) -> float:
+        r"""Weighted profile R factor of all phases together, :math:`\sqrt{\sum w (y - y_c)^2 / \sum w y^2}`.
+
+        The weights are :math:`w = 1 / y`, and measured and calculated intensities include the background (Toby, Powder
+        Diffr. 21, 67, 2006). It is a fraction of 1. See :mod:`~deepchem_crystalssl.search.agreement`.
+        """
+        return self.agreement.r_wp
+
+    @property
+    def r_wp_above_background(self) -> float:
+        r"""The same with the background b taken off the denominator, as Rietveld programs also print it.
+
+        It is :math:`\sqrt{\sum w (y - y_c)^2 / \sum w (y - b)^2}`. A high background makes ``r_wp`` small even for a
+        wrong structure; it does not do so here.
+        """
+        return self.agreement.r_wp_above_background
+
+    @property
+    def r_exp(self) -> float | None:
+        r"""What ``r_wp`` would be if counting noise were the only misfit, :math:`\sqrt{(N - P) / \sum w y^2}`.
+
+        N points were measured, and P parameters were fitted: for each phase the strains that its symmetry allows,
+        scale, zero shift, width and mixing, and six terms of the background (Toby 2006). None if the intensities are no
+        counts, as :func:`~deepchem_crystalssl.search.agreement.are_counts` judges.
+        """
+        return self.agreement.r_exp
+
+    @property
+    def goodness_of_fit(self) -> float | None:
+        """``r_wp / r_exp``, the root of the reduced chi squared (Toby 2006). None if the intensities are no counts."""
+        return self.agreement.goodness_of_fit
+
+    @property
+    def net(self) -> np.ndarray:
+        """Measured counts above the background that was fitted together with the phases, (n,). They may be negative."""
+        return self.measured - self.agreement.background(self.two_theta)
+
+    def reflections(self) -> pd.DataFrame:
+        """List the reflections of all phases within the measured range.
+
+        Returns
+        -------
+        pandas.DataFrame
+            One row for each phase and set of equivalent reflections:
+
+            * ``phase``, from 1, ``material_id`` and ``formula``;
+            * Miller indices ``h``, ``k``, ``l`` in the standard cell, which is also that of the CIF files, and the
+              ``multiplicity``;
+            * the spacing ``d`` in Å and ``two_theta`` in degrees, of the refined cell, for the wavelength of the
+              measurement (K-alpha 1 where both lines were fitted), with the zero shift;
+            * ``f_squared``, squared structure factor of the standard cell in electrons squared;
+            * ``intensity_calculated`` and ``intensity_observed``, areas in counts times degrees. Measured counts are
+              divided among overlapping reflections in proportion to their calculated profiles (Rietveld 1969).
+
+            Reflections weaker than 1e-5 of the strongest one of their phase are left out.
+        """
+        tables = []
+        for number, phase in enumerate(self.phases, start=1):
+            table = list_reflections(self.measurement, self.net, self.calculated, phase.setting, phase.refined)
+            table.insert(0, "phase", number)
+            table.insert(1, "material_id", phase.material_id)
+            table.insert(2, "formula", phase.formula)
+            tables.append(table)
+        return pd.concat(tables, ignore_index=True)
+
+    def write_cif(self, path: str | Path, phase: int | str | None = None) -> None:
+        """Write the phases with their refined cells as a CIF file.
+
+        The crystals are in the standard setting of their space groups. Positions and occupancies are those of the
+        database; only the cell was refined.
+
+        Parameters
+        ----------
+        path : str or Path
+        phase : int or str, optional
+            Number of a phase, from 1, or its material_id. By default all phases, one data block for each.
+
+        Raises
+        ------
+        QueryError
+            If there is no such phase, or the file cannot be written.
+        """
+        handover.write_cif(self, path, phase)
+
+    def report(self, path: str | Path) -> None:
+        """Write a page of HTML about the answer, which needs no other file.
+
+        It holds the verdict, the figure, the phases with their refined cells, the R factors, the other candidates, the
+        strongest reflections, and what was assumed.
+
+        Parameters
+        ----------
+        path : str or Path
+
+        Raises
+        ------
+        QueryError
+            If the file cannot be written.
+        """
+        handover.write_report(self, path)
+
+    def export(self, folder: str | Path) -> list[Path]:
+        """Write what a refinement program, a spreadsheet and a colleague need into a folder.
+
+        The files are the measured points (``measured.xye``), a CIF file for each phase, ``reflections.csv``,
+        ``candidates.csv``, ``figure.pdf``, ``report.html``, and a ``README.txt`` that says what each of them is. Files
+        of these names are replaced.
+
+        Parameters
+        ----------
+        folder : str or Path
+            It is made if it is not there.
+
+        Returns
+        -------
+        list of Path
+            The files.
+
+        Raises
+        ------
+        QueryError
+            If the folder cannot be written.
+        """
+        return handover.export(self, folder)
+
     def _repr_html_(self) -> str:
         """Return the verdict, the picture and the table as HTML, for a notebook."""
         return f"<p>{escape(self.verdict)}</p>{as_image(self.plot())}{super()._repr_html_()}"
 
     def plot(self, rank: int | None = None) -> Picture:
-        """Draw the measured pattern, the fitted pattern, and their difference.
+        """Draw the measured and the fitted pattern above the background, the reflections, and the difference.
 
         Parameters
         ----------
         rank : int, optional
             Of the answer whose pattern is drawn. By default the pattern of all phases together.
+
+        Returns
+        -------
+        Picture
+            A figure of matplotlib; ``savefig`` writes it as PNG, PDF or SVG.
+
+        Raises
+        ------
+        QueryError
+            If there is no answer of this rank.
         """
         if rank is None:
-            if len(self.phases) > 1:
-                shares = ", ".join(f"{100 * p.weight_fraction:.0f} % {p.formula}" for p in self.phases)
-                return draw_match(self.two_theta, self.measured, self.calculated, shares)
-            rank = 1
+            shares = [f", {percent(p.weight_fraction, p.weight_fraction_error)}" for p in self.phases]
+            named = zip(self.phases, shares if len(self.phases) > 1 else [""], strict=True)
+            quality = rf"$R_{{wp}}$ = {100 * self.r_wp:.1f} %"
+            if self.goodness_of_fit is not None:
+                quality += f", goodness of fit {self.goodness_of_fit:.2f}"
+            return self._draw(self.net, self.calculated, [self._ticks(p, share) for p, share in named], quality)
         if not isinstance(rank, Integral) or isinstance(rank, bool) or not 1 <= rank <= len(self):
             are = "is" if len(self) == 1 else "are"
             raise QueryError("rank", repr(rank), f"there {are} {counted(len(self), 'answer')}, ranked from 1",
                              "Pass the rank of an answer, or search with a larger k.")  # fmt: skip
         match = self[rank - 1]
-        title = (
-            f"{match.formula} ({match.material_id}{_group(match)})   score {match.score:.3f}   "
-            f"$R_{{wp}}$ {match.r_wp:.2f}   cell × {match.cell_scale:.4f}"
-        )
-        return draw_match(self.two_theta, self.measured, match.calculated, title)
+        title = f"Answer {rank}: {plain_label(match.material_id)}, score {match.score:.3f}"
+        return self._draw(self.measured, match.calculated, [self._ticks(match, "")], title)
+
+    def _draw(self, measured: np.ndarray, calculated: np.ndarray, phases: list[Ticks], title: str) -> Picture:
+        unit = "counts" if self.agreement.r_exp is not None else ""
+        return draw_fit(self.two_theta, measured, calculated, phases, self.radiation_label, title, unit)
+
+    def _ticks(self, match: PhaseMatch | Phase, share: str) -> Ticks:
+        label = f"{formula_label(match.formula)} {space_group_label(match.setting.symbol)}{share}"
+        table = list_reflections(self.measurement, self.net, self.calculated, match.setting, match.refined)
+        return Ticks(label, table["two_theta"].to_numpy())
+
+    @property
+    def radiation_label(self) -> str:
+        """The radiation in a few words, such as "Cu Kα, λ = 1.5418 Å"."""
+        length, doublet = self.measurement.grid.wavelength_angstrom, self.measurement.second_line != 1.0
+        name = radiation_name(length)
+        name = name and (f"{name} and Kα₂" if doublet else name)
+        return f"{name + ', ' if name else ''}λ{'₁' if doublet else ''} = {length:.5g} Å"
 
     @property
     def calculated(self) -> np.ndarray:
@@ -276,17 +318,10 @@ class PatternAnswer(Answers[PhaseMatch]):
 
         Empty if it is sure already, or if no elements of it would do.
         """
-        best = self[0]
-        if best.confidence == "high":
-            return ()
-        systems = [set(match.crystal.chemical_system.split("-")) for match in self]
-        for number in range(1, len(systems[0]) + 1):
-            for chosen in combinations(sorted(systems[0]), number):
-                left = [match for match, system in zip(self, systems, strict=True) if system >= set(chosen)]
-                likely = probabilities([match.score for match in left], [match.formula for match in left])
-                if likely[0] >= HIGH:
-                    return chosen
-        return ()
+        return deciding_elements(
+            [match.score for match in self], [match.formula for match in self],
+            [match.crystal.chemical_system for match in self],
+        )  # fmt: skip
 
 
 def _group(match: PhaseMatch) -> str:

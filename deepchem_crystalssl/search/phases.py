@@ -28,13 +28,15 @@ from threadpoolctl import threadpool_limits
 from ..errors import PatternError, QueryError, Report
 from ..crystals.records import Crystal
 from ..diffraction.measured import Background, Scan, place_on_grid
-from ..diffraction.fitting import Fit, Measurement, choose_lines, fit, slide
+from ..diffraction.fitting import Fit, choose_lines, fit, slide
+from ..diffraction.measurement import Measurement
 from ..crystals.threads import map_in_threads
 from ..models.pretraining import CrystalSSLModel
 from .catalogue import Crystals
 from .confidence import GROUP, in_words, probabilities
 from .mixtures import Part, Proposal, alternatives, take_apart, weight_fractions
-from .pattern_answers import Hypothesis, PatternAnswer, Phase, PhaseMatch
+from .matches import Hypothesis, Phase, PhaseMatch
+from .pattern_answers import PatternAnswer
 from .queries import checked_number
 from .vectors import nearest_to_any
 
@@ -120,7 +122,7 @@ def identify(
     found = [_phase(*one, names) for one in zip(together, *weight_fractions(measurement, together), strict=True)]
     found.sort(key=lambda phase: -phase.weight_fraction)
     ways = [_hypothesis(measurement, *way, names) for way in alternatives(measurement, together)]
-    return PatternAnswer(_answers(parts, names)[:k], measurement, scan.radiation, found, ways)
+    return PatternAnswer(_answers(parts, names)[:k], measurement, scan, found, ways)
 
 
 def at_most(number: int, ordered: Iterable[int], kind: Callable[[int], Hashable]) -> list[int]:

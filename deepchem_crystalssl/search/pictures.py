@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from base64 import b64encode
 from collections.abc import Sequence
+from dataclasses import dataclass
+from html import escape
 from io import BytesIO
 from typing import Any
 
 import numpy as np
 import pandas as pd
-from matplotlib import colormaps
+from matplotlib import colormaps, rc_context
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.layout_engine import ConstrainedLayoutEngine
 
 from .coloring import Coloring
 
@@ -19,47 +22,100 @@ _UNKNOWN = "0.88"
 _CURVES = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#999933")
 """Colours that people with any colour vision can tell apart (Okabe and Ito 2008)."""
 _POINTS_PER_SQUARE_INCH = 60.0
+_CALCULATED, _DIFFERENCE = "#C84A00", "#0072B2"
+_TICKS = ("#00785A", "#A6478A", "#1F6FA8", "#A86E00")
+"""Colours that are told apart with any kind of colour vision, dark enough for text (after Okabe and Ito)."""
 
 
 class Picture(Figure):
     """A matplotlib figure that a notebook displays without pyplot."""
 
-    def _repr_png_(self) -> bytes:
+    def as_bytes(self, format: str, dpi: int = 150) -> bytes:
+        """The picture as the content of a file: "png", "pdf" or "svg". Texts stay texts in the latter two."""
         buffer = BytesIO()
-        self.savefig(buffer, format="png", dpi=90)
+        with rc_context({"svg.fonttype": "none", "pdf.fonttype": 42}):
+            self.savefig(buffer, format=format, dpi=dpi)
         return buffer.getvalue()
 
+    def _repr_png_(self) -> bytes:
+        return self.as_bytes("png", 90)
 
-def draw_match(two_theta: np.ndarray, measured: np.ndarray, calculated: np.ndarray, title: str) -> Picture:
-    """Draw a measured pattern and a pattern that was fitted to it, and below them their difference.
 
-    All heights are relative to the highest measured count.
+@dataclass(frozen=True)
+class Ticks:
+    """The places of the reflections of a phase, and the name that stands beside them.
+
+    Attributes
+    ----------
+    label : str
+    places : numpy.ndarray
+        Degrees, (r,).
+    """
+
+    label: str
+    places: np.ndarray
+
+
+def draw_fit(
+    two_theta: np.ndarray,
+    measured: np.ndarray,
+    calculated: np.ndarray,
+    phases: Sequence[Ticks],
+    radiation: str,
+    title: str = "",
+    unit: str = "counts",
+) -> Picture:
+    """Draw a measured pattern, the pattern that was fitted to it, the reflections of its phases, and the difference.
 
     Parameters
     ----------
     two_theta, measured, calculated : numpy.ndarray
-        Angles in degrees, and measured and calculated counts above the background, (n,) each.
+        Angles in degrees, and measured and calculated intensities above the background, (n,) each.
+    phases : sequence of Ticks
+        One row of ticks for each.
+    radiation : str
+        Named beside the angles.
     title : str
-        Title of the picture.
+    unit : str
+        Of the intensities.
 
     Returns
     -------
     Picture
+        Measured intensities and differences have the same scale.
     """
-    top = measured.max()
-    figure = Picture(figsize=(9, 4.6), layout="constrained")
-    above, below = figure.subplots(2, 1, sharex=True, height_ratios=[3, 1])
-    above.plot(two_theta, measured / top, ".", markersize=1.8, color="0.35", label="measured")
-    above.plot(two_theta, calculated / top, color="C3", linewidth=0.9, label="calculated")
-    below.plot(two_theta, (measured - calculated) / top, color="C0", linewidth=0.7)
-    below.axhline(0.0, color="0.7", linewidth=0.6)
+    top, low = float(max(measured.max(), calculated.max())), float(min(measured.min(), 0.0))
+    difference = measured - calculated
+    reach = float(np.clip(1.1 * np.abs(difference).max() / top, 0.06, 0.5)) * top
+    span = 1.04 * top - low
+    rows = max(len(phases), 1)
+    heights = [3.0, 0.2 * rows + 0.06, max(3.0 * 2 * reach / span, 0.5)]
+    layout = ConstrainedLayoutEngine(h_pad=0.03, hspace=0.0)
+    figure = Picture(figsize=(9, 1.1 + 0.95 * sum(heights)), layout=layout)
+    above, ticks, below = figure.subplots(3, 1, sharex=True, height_ratios=heights)
+    marks = {"markersize": 2.6, "markeredgewidth": 0.5, "fillstyle": "none", "color": "0.35"}
+    above.plot(two_theta, measured, "o", label="measured", **marks)
+    above.plot(two_theta, calculated, color=_CALCULATED, linewidth=1.0, label="calculated")
+    below.plot(two_theta, difference, color=_DIFFERENCE, linewidth=0.7)
+    below.axhline(0.0, color="0.6", linewidth=0.6)
+    for row, phase in enumerate(phases):
+        color = _TICKS[row % len(_TICKS)]
+        ticks.vlines(phase.places, row - 0.36, row + 0.36, color=color, linewidth=0.7)
+        ticks.annotate(phase.label, (1.0, row), (6, 0), ("axes fraction", "data"), "offset points", color=color,
+                       fontsize=9, va="center", annotation_clip=False)  # fmt: skip
+    ticks.set(ylim=(rows - 0.35, -0.65), yticks=[])
+    above.set(xlim=(two_theta[0], two_theta[-1]), ylim=(low - 0.01 * span, low + span))
+    above.set_ylabel(f"Intensity above background ({unit})" if unit else "Intensity above background")
     above.set_title(title, fontsize=10)
-    above.set_ylabel("counts / highest")
-    below.set(xlabel=r"$2\theta$ (degrees)", ylabel="difference")
-    below.set_ylim(-0.5, 0.5)
-    above.legend(frameon=False, fontsize=9)
-    for axes in (above, below):
+    above.legend(frameon=False, fontsize=9, markerscale=1.6)
+    below.set(xlabel=rf"$2\theta$ (degrees), {radiation}", ylabel="Difference", ylim=(-reach, reach))
+    for axes in (above, ticks, below):
         axes.spines[["top", "right"]].set_visible(False)
+    for axes in (above, ticks):
+        axes.spines["bottom"].set_visible(False)
+        axes.tick_params(bottom=False)
+    ticks.spines["left"].set_visible(False)
+    figure.align_ylabels([above, below])
     return figure
 
 
@@ -159,6 +215,7 @@ def _draw_kinds(
     figure.legend(loc="outside lower center", ncols=3, frameon=False, title=coloring.name)
 
 
-def as_image(figure: Picture) -> str:
-    """Return a picture as an ``img`` element of an HTML page."""
-    return f'<img alt="" src="data:image/png;base64,{b64encode(figure._repr_png_()).decode()}">'
+def as_image(figure: Picture, description: str = "", dpi: int = 90) -> str:
+    """Return a picture as an ``img`` element of an HTML page, with a description for those who do not see it."""
+    data = b64encode(figure.as_bytes("png", dpi)).decode()
+    return f'<img alt="{escape(description)}" src="data:image/png;base64,{data}">'

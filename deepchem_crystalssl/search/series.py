@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from .pattern_answers import PatternAnswer, Phase
+from .matches import Phase
+from .pattern_answers import PatternAnswer
 from .pictures import Picture, draw_series
 
 _COLUMNS = (

@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from deepchem_crystalssl.diffraction.fitting import Measurement, above_noise
+from deepchem_crystalssl.diffraction.measurement import Measurement, above_noise
 from deepchem_crystalssl.search.lines import absent, unexplained
 
 ANGLES = np.arange(20.0, 80.0, 0.02)
