@@ -25,7 +25,7 @@ FILES_OF_A_ROOM = {
     ).split(),
     "diffraction": (
         "radiation grid patterns column_names text_columns xml_patterns text_layouts binary_patterns pattern_files "
-        "structure_factors peaks kernels simulation measured conditions fitting"
+        "structure_factors peaks kernels simulation measured conditions measurement fitting"
     ).split(),
     "physics": (
         "bonds bloch parameters carriers springs hopping spring_columns electron_columns columns scales elasticity "

@@ -10,14 +10,17 @@ from pymatgen.core import Lattice, Structure
 import deepchem_crystalssl as dcs
 from deepchem_crystalssl.diffraction.conditions import HARD, MeasurementConditions, measure_patterns
 from deepchem_crystalssl.diffraction.fitting import (
-    Measurement,
+    Texture,
     _Lines,
     _pattern,
     allowed_strains,
     choose_lines,
+    find_texture,
     fit,
     slide,
 )
+from deepchem_crystalssl.diffraction.kernels import DrawnConditions, compute_patterns
+from deepchem_crystalssl.diffraction.measurement import Measurement
 from deepchem_crystalssl.diffraction.radiation import resolve_wavelength
 from deepchem_crystalssl.crystals.symmetry import crystal_system, rotations
 from deepchem_crystalssl.crystals.validation import make_crystal
@@ -93,14 +96,15 @@ def test_the_second_line_of_the_anode(prototypes):
 
 @pytest.mark.parametrize("kind", ["cubic", "hexagonal", "monoclinic", "triclinic"])
 @pytest.mark.parametrize("second", [1.0, 1.0025])
-def test_lines_moved_are_the_pattern_simulated_anew(prototypes, kind, second):
+@pytest.mark.parametrize("texture", [None, Texture((0, 0, 1), 0.6), Texture((1, 1, 0), 1.8)])
+def test_lines_moved_are_the_pattern_simulated_anew(prototypes, kind, second, texture):
     crystal = next(crystal for crystal in prototypes if crystal_system(crystal) == kind)
     measurement = replace(Measurement.of(GRID.two_theta, counts_of(crystal), 1.54056), second_line=second)
     basis = allowed_strains(crystal)
     strains = np.random.default_rng(0).uniform(-0.01, 0.01, len(basis))
     parameters = np.concatenate([strains, [0.1, np.log(0.15), 0.4]])
-    expected = _pattern(measurement, crystal, basis, parameters)
-    lines = _Lines.of(measurement.grid, crystal, 0.0)
+    expected = _pattern(measurement, crystal, basis, parameters, texture)
+    lines = _Lines.of(measurement.grid, crystal, 0.0).oriented(texture)
     unmoved = np.concatenate([0 * strains, parameters[-3:]])
     drawn = lines.draw(measurement, basis, np.stack([parameters, unmoved]))
     cosines = drawn @ expected / (np.linalg.norm(drawn, axis=1) * np.linalg.norm(expected))
@@ -164,3 +168,30 @@ def test_a_single_line_is_taken_at_the_wavelength_that_was_given(prototypes, wav
     chosen = choose_lines(measurement, crystal, 0.0)
     assert chosen.second_line == 1.0
     assert fit(chosen, crystal, 0.0).cell_scale == pytest.approx(1.0, rel=1e-4)
+
+
+def test_preferred_orientation_is_found_and_only_where_it_is(prototypes):
+    """Plates of a hexagonal crystal, whose basal planes lie in the surface."""
+    crystal = crystal_of(prototypes, "AB_hP12_186_a2b_a2b")
+    drawn = DrawnConditions.of_grid(GRID, 1)._replace(fwhm=np.array([0.15]), march=np.array([0.55]))
+    plates = compute_patterns([crystal], GRID, drawn)[0]
+    powder = compute_patterns([crystal], GRID, drawn._replace(march=np.array([1.0])))[0]
+    for pattern, textured in ((plates, True), (powder, False)):
+        counts = np.random.default_rng(0).poisson(20_000 * pattern / pattern.max() + 50.0).astype(float)
+        measurement = Measurement.of(GRID.two_theta, counts, 1.54056)
+        found = fit(measurement, crystal, 0.0)
+        texture = find_texture(measurement, crystal, found)
+        assert (texture is not None) == textured
+        if texture is not None:
+            assert texture.axis == (0, 0, 1) and texture.march == pytest.approx(0.55, abs=0.1)
+            again = fit(measurement, crystal, 0.0, texture)
+            assert again.r_wp < 0.5 * found.r_wp and again.texture == texture
+
+
+def test_factors_of_preferred_orientation_leave_the_mean_over_directions(prototypes):
+    """Averaged over all directions the March-Dollase factor is 1."""
+    rng = np.random.default_rng(0)
+    directions = rng.standard_normal((200_000, 3))
+    for march in (0.5, 0.8, 1.5):
+        factors = Texture((0, 0, 1), march).factors(directions, np.eye(3))
+        assert factors.mean() == pytest.approx(1.0, abs=0.01)

@@ -69,9 +69,9 @@ def test_what_is_not_there_is_a_sentence(folder, query, capsys):
 @pytest.mark.parametrize(
     ("arguments", "word"),
     [
-        (["a.xrdml", "b.xy"], "alone"),
-        (["a.xrdml", "mp-1"], "alone"),
-        (["mp-1", "a.xy"], "alone"),
+        (["a.xrdml", "mp-1"], "without crystals"),
+        (["mp-1", "a.xy"], "without crystals"),
+        (["a.xy", "b.xy", "--report", "r.html"], "one pattern is handed over at a time"),
         (["a.xy", "--unlike", "zz"], "--unlike"),
         (["Fe", "--picture", "q.png"], "--picture"),
         (["Fe", "--phases", "2"], "--phases"),
