@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import pandas as pd
 
@@ -13,7 +13,9 @@ from ..diffraction.measurement import Measurement
 from ..diffraction.measured import Scan
 from ..diffraction.radiation import Radiation
 from .agreement import Agreement
-from .pictures import Picture
+
+if TYPE_CHECKING:
+    from .pictures import Picture
 
 
 class FittedCrystal(Protocol):

@@ -7,6 +7,7 @@ from functools import cached_property
 from html import escape
 from numbers import Integral
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
@@ -21,9 +22,11 @@ from .answers import Answers
 from .confidence import deciding_elements
 from .formulas import formula_type
 from .matches import Hypothesis, Phase, PhaseMatch
-from .pictures import Picture, Ticks, as_image, draw_fit
 from .reflection_lists import list_reflections
 from .typesetting import formula_label, percent, plain_label, space_group_label
+
+if TYPE_CHECKING:
+    from .pictures import Picture, Ticks
 
 _LEFT = 0.08  # single phases with wrong intensities and noise leave less than 0.05 unexplained
 
@@ -208,6 +211,8 @@ class PatternAnswer(Answers[PhaseMatch]):
 
     def _repr_html_(self) -> str:
         """Return the verdict, the picture and the table as HTML, for a notebook."""
+        from .pictures import as_image
+
         return f"<p>{escape(self.verdict)}</p>{as_image(self.plot())}{super()._repr_html_()}"
 
     def plot(self, rank: int | None = None) -> Picture:
@@ -244,10 +249,14 @@ class PatternAnswer(Answers[PhaseMatch]):
         return self._draw(self.measured, match.calculated, [self._ticks(match, "")], title)
 
     def _draw(self, measured: np.ndarray, calculated: np.ndarray, phases: list[Ticks], title: str) -> Picture:
+        from .pictures import draw_fit
+
         unit = "counts" if self.agreement.r_exp is not None else ""
         return draw_fit(self.two_theta, measured, calculated, phases, self.radiation_label, title, unit)
 
     def _ticks(self, match: PhaseMatch | Phase, share: str) -> Ticks:
+        from .pictures import Ticks
+
         label = f"{formula_label(match.formula)} {space_group_label(match.setting.symbol)}{share}"
         table = list_reflections(self.measurement, self.net, self.calculated, match.setting, match.refined)
         return Ticks(label, table["two_theta"].to_numpy())

@@ -11,7 +11,6 @@ from .. import __version__
 from ..crystals.cif_writing import cell_angles
 from ..crystals.symmetry import StandardSetting
 from .fitted import Candidate, FittedAnswer, FittedPhase
-from .pictures import as_image
 from .typesetting import formula_html, percent, space_group_html
 
 _STRONGEST = 15
@@ -53,6 +52,8 @@ _ASSUMED = (
 
 def render_report(answer: FittedAnswer) -> str:
     """The page; see :meth:`.PatternAnswer.report`."""
+    from .pictures import as_image
+
     names = ", ".join(phase.formula for phase in answer.phases)
     figure = as_image(answer.plot(), f"Measured and calculated pattern of {names}, and their difference", 180)
     where = "Measured points" if answer.scan.item == "pattern" else answer.scan.item

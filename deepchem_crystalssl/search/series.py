@@ -5,14 +5,16 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 
 from .matches import Phase
 from .pattern_answers import PatternAnswer
-from .pictures import Picture, draw_series
+
+if TYPE_CHECKING:
+    from .pictures import Picture
 
 _COLUMNS = (
     "pattern", "phase", "material_id", "formula", "space_group", "weight_fraction", "weight_fraction_error",
@@ -83,6 +85,8 @@ class PatternSeries(Sequence[PatternAnswer | None]):
 
     def plot(self) -> Picture:
         """Draw the patterns beside each other, and below them the weight fractions of their phases."""
+        from .pictures import draw_series
+
         kept = [answer for answer in self if answer is not None]
         heights = [(answer.two_theta, answer.measured / answer.measured.max()) for answer in kept]
         used = [answer is not None for answer in self]
