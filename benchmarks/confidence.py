@@ -82,7 +82,8 @@ def cases_of(index: EmbeddingIndex, data: Path) -> list[dict[str, Any]]:
                         continue
                     answer = identify_among(
                         vectors, allowed, index.structures, ids, index.model, one["two_theta"], one["intensity"],
-                        one["wavelength"], 16, phases=1, needed=elements if given else frozenset(),
+                        one["wavelength"], 24, phases=1, needed=elements if given else frozenset(),
+                        prototype=index.prototype_of,
                     )  # fmt: skip
                     hits = [(match.formula, match.space_group) in right for match in answer]
                     found.append(

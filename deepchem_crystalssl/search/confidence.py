@@ -22,7 +22,7 @@ MOST_LEAD = 0.15
 """A larger lead says no more: the rivals may have been excluded by filters."""
 HIGH, FAIR, LOW = 0.9, 0.5, 0.1
 """Least probability of an answer of high, fair and low confidence."""
-GROUP = 0.03
+GROUP = 0.035
 """Answers whose scores are lower by at most this much cannot be told from the best one."""
 
 

@@ -114,10 +114,10 @@ class PatternSearch(ABC):
             candidates,
             phases,
             frozenset(known_elements(elements or ())),
-            self._prototype,
+            self.prototype_of,
         )
 
-    def _prototype(self, row: int) -> Hashable:
+    def prototype_of(self, row: int) -> Hashable:
         """Kind of formula and space group of a crystal, such as ("AB2", 225)."""
         known = self.table.iloc[row]
         group = known.get("space_group")

@@ -44,7 +44,7 @@ SCALES = (-0.02, -0.01, 0.0, 0.01, 0.02)
 """Relative changes of the cell lengths for which a measured pattern is looked up."""
 OF_ONE_PROTOTYPE = 3
 """Of isostructural candidates so many are fitted; others of their kind fit as well, and would keep all others out."""
-FITTED = 16
+FITTED = 24
 """Number of candidates that are fitted."""
 FITTED_TO_REST, SHIFTED_TO_REST = 8, 100
 """Number of candidates that are fitted, and shifted, to what the phases found leave."""
