@@ -9,6 +9,9 @@ looked up eight times: among all crystals and among 20,000, with its elements gi
 compound in the index and removed. Removed are all crystals of its formula, whatever their hydrogen, because X-rays
 hardly see hydrogen. The cases are kept in CASES.json, if a path is given, and not computed again if it exists.
 
+Then the weighed mixtures of the second file are taken apart, with their elements given and without, and with each of
+their compounds removed, for the probabilities of phases.
+
 Printed are the constants of :mod:`deepchem_crystalssl.search.confidence`; then, for probabilities whose constants were
 fitted to the other patterns (ten parts, by pattern): the expected calibration error, a table of reliability, how often
 the first answer has a high confidence and is wrong, and how often the right one is in the first group.
@@ -19,18 +22,19 @@ from __future__ import annotations
 import argparse
 import json
 import logging
+import re
 import warnings
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from powder import elements_of, read
+from powder import NOT_IN_INDEX, elements_of, read
 from pymatgen.core import Composition
 from scipy.optimize import minimize
 from tqdm import tqdm
 
 from deepchem_crystalssl.search import EmbeddingIndex
-from deepchem_crystalssl.search.confidence import GROUP, HIGH, MOST_LEAD
+from deepchem_crystalssl.search.confidence import GROUP, HIGH, MOST_LEAD, MOST_NEEDED
 from deepchem_crystalssl.search.formulas import without_hydrogen
 from deepchem_crystalssl.search.phases import identify_among
 
@@ -98,6 +102,38 @@ def cases_of(index: EmbeddingIndex, data: Path) -> list[dict[str, Any]]:
     return found
 
 
+def phases_of(index: EmbeddingIndex, data: Path) -> list[dict[str, Any]]:
+    """Phases that were found in weighed mixtures, and whether they are right."""
+    table, vectors, found = index.table, index.embed_patterns(), []
+    ids = table["material_id"].to_numpy(object)
+    bare = np.array([without_hydrogen(formula) for formula in table["formula"]], object)
+    systems = [set(system.split("-")) for system in table["chemical_system"]]
+    for row in tqdm(read(data / "xrd_measured_examples.json.gz"), mininterval=30):
+        weighed = [] if row["formula"] else re.findall(r"([A-Za-z0-9()]+)_0p\d+", row["name"])
+        if not weighed or any(name in NOT_IN_INDEX for name in weighed):
+            continue
+        compounds = {Composition(name).reduced_formula for name in weighed}
+        elements = frozenset(elements_of(*weighed))
+        within = np.array([system <= elements for system in systems])
+        for given, gone in [(True, None), (False, None), *((True, compound) for compound in sorted(compounds))]:
+            allowed = within if given else np.ones(len(ids), bool)
+            if gone is not None:
+                allowed = allowed & (bare != without_hydrogen(gone))
+            answer = identify_among(
+                vectors, allowed, index.structures, ids, index.model, row["two_theta"], row["intensity"],
+                row["wavelength"], needed=elements if given else frozenset(), prototype=index.prototype_of,
+            )  # fmt: skip
+            for phase in answer.phases if len(answer.phases) > 1 else ():
+                found.append(
+                    {
+                        "name": row["name"].split("--")[0], "elements": given, "removed": gone,
+                        "right": phase.formula in compounds,
+                        "numbers": [1.0, phase.score, min(phase.needed, MOST_NEEDED), np.clip(phase.lead, -1.0, 1.0)],
+                    }
+                )  # fmt: skip
+    return found
+
+
 def numbers(case: dict[str, Any]) -> np.ndarray:
     """One, the score of the first answer and its lead, (3,)."""
     scores, formulas = case["scores"], case["formulas"]
@@ -116,14 +152,13 @@ def fitted(x: np.ndarray, y: np.ndarray) -> np.ndarray:
     return minimize(loss, np.zeros(x.shape[1]), jac=True).x
 
 
-def report(cases: list[dict[str, Any]]) -> None:
-    """Print all."""
-    x, y = np.stack([numbers(case) for case in cases]), np.array([case["right"][0] for case in cases])
+def held_out(x: np.ndarray, y: np.ndarray, names: list[str]) -> np.ndarray:
+    """Probabilities of cases (n,), from constants that were fitted to other patterns; the calibration is printed."""
     print("constants:", ", ".join(f"{w:.2f}" for w in fitted(x, y)))
-    names = sorted({case["name"] for case in cases})
-    part = dict(zip(np.random.default_rng(0).permutation(names), np.arange(len(names)) % PARTS, strict=True))
-    parts = np.array([part[case["name"]] for case in cases])
-    p = np.zeros(len(cases))
+    kinds = sorted(set(names))
+    part = dict(zip(np.random.default_rng(0).permutation(kinds), np.arange(len(kinds)) % PARTS, strict=True))
+    parts = np.array([part[name] for name in names])
+    p = np.zeros(len(names))
     for k in range(PARTS):
         p[parts == k] = 1 / (1 + np.exp(-x[parts == k] @ fitted(x[parts != k], y[parts != k])))
     bins = np.minimum((10 * p).astype(int), 9)
@@ -132,6 +167,13 @@ def report(cases: list[dict[str, Any]]) -> None:
     print(f"expected calibration error on patterns not fitted to: {error:.3f} ({len(p)} cases)")
     for said, was, n in shown:
         print(f"  said {said:.2f}, right {was:.2f} ({n} cases)")
+    return p
+
+
+def report(cases: list[dict[str, Any]], phases: list[dict[str, Any]]) -> None:
+    """Print all."""
+    x, y = np.stack([numbers(case) for case in cases]), np.array([case["right"][0] for case in cases])
+    p = held_out(x, y, [case["name"] for case in cases])
     for gallery in ("all", "small"):
         for given in (False, True):
             chosen = np.array([c["gallery"] == gallery and c["elements"] == given for c in cases])
@@ -144,6 +186,12 @@ def report(cases: list[dict[str, Any]]) -> None:
                 f"{((p >= HIGH) & away).sum()} of {away.sum()}; right in the first group "
                 f"{np.mean([right for right, _ in groups]):.3f}, of {np.mean([n for _, n in groups]):.2f} compounds"
             )
+
+    print("phases of mixtures:")
+    held_out(
+        np.array([phase["numbers"] for phase in phases]), np.array([phase["right"] for phase in phases]),
+        [phase["name"] for phase in phases],
+    )  # fmt: skip
 
 
 def _group(case: dict[str, Any]) -> tuple[bool, int]:
@@ -162,12 +210,13 @@ def main() -> None:
     logging.disable(logging.WARNING)
     warnings.filterwarnings("ignore")
     if options.cases and options.cases.exists():
-        cases = json.loads(options.cases.read_text())
+        cases, phases = json.loads(options.cases.read_text())
     else:
-        cases = cases_of(EmbeddingIndex.load(options.index), options.data)
+        index = EmbeddingIndex.load(options.index)
+        cases, phases = cases_of(index, options.data), phases_of(index, options.data)
         if options.cases:
-            options.cases.write_text(json.dumps(cases))
-    report(cases)
+            options.cases.write_text(json.dumps([cases, phases], default=float))
+    report(cases, phases)
 
 
 if __name__ == "__main__":

@@ -20,6 +20,10 @@ import numpy as np
 CONSTANT, PER_SCORE, PER_LEAD = -13.0, 13.0, 40.0
 MOST_LEAD = 0.15
 """A larger lead says no more: the rivals may have been excluded by filters."""
+OF_A_PHASE = (-6.0, 6.0, 1.0, 3.0)
+"""The same for a phase of a mixture: constant, and factors of score, need and lead."""
+MOST_NEEDED = 2.0
+"""A larger need says no more."""
 HIGH, FAIR, LOW = 0.9, 0.5, 0.1
 """Least probability of an answer of high, fair and low confidence."""
 GROUP = 0.035
@@ -48,6 +52,26 @@ def probabilities(scores: Sequence[float], compounds: Sequence[str]) -> np.ndarr
     ]
     lead = np.clip(values - best_other, -MOST_LEAD, MOST_LEAD)
     return 1.0 / (1.0 + np.exp(-(CONSTANT + PER_SCORE * values + PER_LEAD * lead)))
+
+
+def phase_probability(score: float, needed: float, lead: float) -> float:
+    """Probability that a phase of a mixture is right.
+
+    Parameters
+    ----------
+    score : float
+        Of the phase, fitted to what the other phases leave.
+    needed, lead : float
+        How much the mixture needs it, and it rather than a rival: see
+        :func:`~deepchem_crystalssl.search.mixtures.support`.
+
+    Examples
+    --------
+    >>> phase_probability(0.8, 1.5, 0.5) > phase_probability(0.6, 0.3, 0.0)
+    True
+    """
+    numbers = np.array([1.0, score, min(needed, MOST_NEEDED), np.clip(lead, -1.0, 1.0)])
+    return float(1.0 / (1.0 + np.exp(-numbers @ np.array(OF_A_PHASE))))
 
 
 def in_words(probability: float) -> str:

@@ -101,6 +101,11 @@ class Phase(_Fitted):
     group : tuple of str
         Ids of this phase and of the candidates whose score is nearly as good: intensities cannot tell them apart. One
         id stands for each formula and space group.
+    score : float
+        As that of an answer, for what the other phases leave.
+    needed, lead : float
+        Logarithms of the factors by which the weighted sum of squares grows without the phase, and with the best rival
+        of another compound in its place.
     cell_scale : float
         Geometric mean of the cell lengths in the sample, divided by those of the crystal.
     crystal : Crystal
@@ -116,6 +121,9 @@ class Phase(_Fitted):
     weight_fraction_error: float
     probability: float
     group: tuple[str, ...]
+    score: float
+    needed: float
+    lead: float
     cell_scale: float
     crystal: Crystal = field(repr=False)
     refined: Fit = field(repr=False)

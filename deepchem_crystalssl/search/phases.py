@@ -33,8 +33,8 @@ from ..diffraction.measurement import Measurement
 from ..crystals.threads import map_in_threads
 from ..models.pretraining import CrystalSSLModel
 from .catalogue import Crystals
-from .confidence import GROUP, in_words, probabilities
-from .mixtures import Part, Proposal, alternatives, take_apart, weight_fractions
+from .confidence import GROUP, in_words, phase_probability, probabilities
+from .mixtures import Part, Proposal, alternatives, refitted, support, take_apart, weight_fractions
 from .matches import Hypothesis, Phase, PhaseMatch
 from .pattern_answers import PatternAnswer
 from .queries import checked_number
@@ -116,13 +116,16 @@ def identify(
     together = [] if phases == 1 else take_apart(measurement, parts, propose_for_rest, _fit_all, phases)
     if len(together) < 2:  # a single phase is the best of the ranking, which is the only one to contain all elements
         parts.sort(key=lambda part: LACKING * part.lacks(needed) - part.score)
-        together = [replace(parts[0], rivals=tuple(parts))]
+        together = refitted(measurement, [replace(parts[0], rivals=tuple(parts))])
     else:
-        parts.sort(key=lambda part: -part.score)
-    found = [_phase(*one, names) for one in zip(together, *weight_fractions(measurement, together), strict=True)]
+        rows = {part.proposal.row for part in together}
+        parts.sort(key=lambda part: (part.proposal.row not in rows, -part.score))
+    answers, supported = _answers(parts, names), support(measurement, together)
+    shares = zip(together, *weight_fractions(measurement, together), supported, strict=True)
+    found = [_phase(*one, answers[0].probability if len(together) == 1 else None, names) for one in shares]
     found.sort(key=lambda phase: -phase.weight_fraction)
     ways = [_hypothesis(measurement, *way, names) for way in alternatives(measurement, together)]
-    return PatternAnswer(_answers(parts, names)[:k], measurement, scan, found, ways)
+    return PatternAnswer(answers[:k], measurement, scan, found, ways)
 
 
 def at_most(number: int, ordered: Iterable[int], kind: Callable[[int], Hashable]) -> list[int]:
@@ -149,18 +152,29 @@ def _fit_all(measurement: Measurement, proposals: Sequence[Proposal]) -> list[Fi
         return [one for _, one in found]
 
 
-def _phase(part: Part, fraction: float, error: float, names: Sequence[str]) -> Phase:
-    rivals = sorted(part.rivals, key=lambda rival: -rival.score)
-    group, others = {part.kind: names[part.proposal.row]}, []
-    for rival in rivals:
-        if rival.kind != part.kind:
-            others.append(rival)
-            if rival.score >= part.score - GROUP:
-                group.setdefault(rival.kind, names[rival.proposal.row])
-    [likely, *_] = probabilities([part.score, *(o.score for o in others)], [part.kind[0], *(o.kind[0] for o in others)])
+def _phase(
+    part: Part,
+    fraction: float,
+    error: float,
+    supported: tuple[float, float],
+    likely: float | None,
+    names: Sequence[str],
+) -> Phase:
+    """A phase; its probability is known already if it is the only one."""
+    if likely is None:
+        likely = round(phase_probability(part.score, *supported), 4)
+    own = next(
+        rival.score for rival in part.rivals if rival.proposal.row == part.proposal.row
+    )  # before it was refitted
+    group = {part.kind: names[part.proposal.row]}
+    for rival in sorted(part.rivals, key=lambda rival: -rival.score):
+        if rival.score >= own - GROUP:
+            group.setdefault(rival.kind, names[rival.proposal.row])
+    needed, lead = supported
     return Phase(
-        names[part.proposal.row], *part.kind, round(float(fraction), 4), round(float(error), 4),
-        round(float(likely), 4), tuple(group.values()), round(part.fit.cell_scale, 5), part.proposal.crystal, part.fit,
+        names[part.proposal.row], *part.kind, round(float(fraction), 4), round(float(error), 4), likely,
+        tuple(group.values()), round(part.score, 4), round(needed, 4), round(lead, 4), round(part.fit.cell_scale, 5),
+        part.proposal.crystal, part.fit,
     )  # fmt: skip
 
 

@@ -1,0 +1,92 @@
+"""What speaks for a phase of a mixture, its rivals, and other ways to describe a pattern."""
+
+import numpy as np
+import pytest
+
+from deepchem_crystalssl import XRDGrid
+from deepchem_crystalssl.diffraction.conditions import MeasurementConditions, measure_patterns
+from deepchem_crystalssl.errors import QueryError
+from deepchem_crystalssl.search import EmbeddingIndex
+from deepchem_crystalssl.search.confidence import GROUP
+
+GRID = XRDGrid(wavelength="CuKa1")
+FINE = MeasurementConditions(fwhm=(0.12, 0.12), mixing=(0.5, 0.5))
+
+
+@pytest.fixture(scope="module")
+def index(prototypes):
+    return EmbeddingIndex.from_structures(prototypes, "small", patterns=True, progress=False)
+
+
+@pytest.fixture(scope="module")
+def counts(prototypes):
+    """Pyrite, and half as high silicon carbide."""
+    named = {crystal.material_id: crystal for crystal in prototypes}
+    parts = [
+        measure_patterns([named[name]], FINE, GRID, 0)[0].astype(float)
+        for name in ("AB2_cP12_205_a_c", "AB_hP12_186_a2b_a2b")
+    ]
+    return np.random.default_rng(0).poisson(8000 * (parts[0] + 0.5 * parts[1]) + 60)
+
+
+@pytest.fixture(scope="module")
+def mixture(index, counts):
+    return index.query_pattern(GRID.two_theta, counts, "CuKa1")
+
+
+def test_a_mixture_needs_its_phases(mixture):
+    assert {phase.formula for phase in mixture.phases} == {"FeS2", "SiC"}
+    for phase in mixture.phases:
+        assert phase.needed > 0.3 and phase.lead > 0.0 and 0.5 < phase.probability <= 1.0
+        assert phase.group[0] == phase.material_id
+    heaviest = mixture.phases[0].material_id
+    assert mixture[0].material_id in {phase.material_id for phase in mixture.phases}
+    assert heaviest in {match.material_id for match in mixture}
+
+
+def test_other_ways_to_describe_the_pattern(mixture):
+    """One phase alone describes it worse; a rival in its place may do as well, if it has more freedom."""
+    first, *others = mixture.hypotheses
+    assert first.material_ids == tuple(phase.material_id for phase in mixture.phases)
+    assert sum(first.weight_fractions) == pytest.approx(1.0, abs=1e-3)
+    assert others and all(other.r_wp > 0.95 * first.r_wp for other in others)
+    assert all(other.r_wp > 1.1 * first.r_wp for other in others if len(other.formulas) < len(first.formulas))
+    assert len({other.material_ids for other in mixture.hypotheses}) == len(mixture.hypotheses)
+
+
+def test_the_group_ends_where_the_score_says(index, counts):
+    found = index.query_pattern(GRID.two_theta, counts, "CuKa1", k=30, phases=1)
+    inside = [match.material_id for match in found.group]
+    assert inside and inside[0] == found[0].material_id
+    for match in found:
+        assert (match.material_id in inside) == (match.score >= found[0].score - GROUP - 1e-9)
+    assert found.phases[0].probability == found[0].probability
+
+
+def test_elements_that_are_in_the_sample_may_be_or_are_not(index, counts):
+    def asked(**elements):
+        return index.query_pattern(GRID.two_theta, counts, "CuKa1", phases=1, **elements)
+
+    def systems(found):
+        return [set(match.crystal.chemical_system.split("-")) for match in found]
+
+    assert asked(elements=["Fe", "S"])[0].formula == "FeS2"
+    assert all(system <= {"Fe", "S", "Si", "C"} for system in systems(asked(elements=["Fe", "S"], allowed=["Si", "C"])))
+    assert all(system <= {"Si", "C"} for system in systems(asked(allowed=["Si", "C"])))
+    assert all("S" not in system for system in systems(asked(excluded=["S"])))
+    assert all("Fe" not in system for system in systems(asked(excluded="Fe")))
+    with pytest.raises(QueryError, match="not excluded"):
+        asked(elements=["Fe", "S"], excluded=["S"])
+    with pytest.raises(QueryError, match="named by its symbol"):
+        asked(allowed=["iron"])
+
+
+def test_a_single_phase_should_contain_all_elements(index, counts, monkeypatch):
+    """Chalcopyrite alone contains copper, iron and sulphur; but pyrite fits far better."""
+
+    def first():
+        return index.query_pattern(GRID.two_theta, counts, "CuKa1", elements=["Cu", "Fe", "S"], phases=1)[0].formula
+
+    assert first() == "FeS2"
+    monkeypatch.setattr("deepchem_crystalssl.search.phases.LACKING", 1.0)
+    assert first() == "FeCuS2"
