@@ -285,6 +285,38 @@ def weight_fractions(measurement: Measurement, parts: Sequence[Part]) -> tuple[n
     return fractions, np.sqrt(np.maximum(np.einsum("ij,jk,ik->i", slopes, covariance, slopes), 0.0))
 
 
+def absolute_fractions(fractions: np.ndarray, standard: int, weighed: float) -> tuple[np.ndarray, float]:
+    """Weight fractions in the sample before a known share of a standard was mixed into it, with what is not crystalline.
+
+    The fractions of a fit add up to 1 whatever part of the sample gives no lines. The ratio of a phase to the standard
+    is right nevertheless, so that the weighed standard gives absolute amounts; what is missing is amorphous.
+
+    Parameters
+    ----------
+    fractions : numpy.ndarray
+        Of the fit, with the standard, (P,).
+    standard : int
+        Which phase it is.
+    weighed : float
+        Its weight divided by that of sample and standard together.
+
+    Returns
+    -------
+    fractions : numpy.ndarray
+        Of the phases in the sample without the standard, (P,); that of the standard is 0.
+    amorphous : float
+        The rest. It is negative if the standard is seen too weakly, as when it absorbs more than the sample.
+
+    Examples
+    --------
+    >>> absolute_fractions(np.array([0.6, 0.4]), 1, 0.2)
+    (array([0.375, 0.   ]), 0.625)
+    """
+    amounts = np.asarray(fractions, float) * weighed / fractions[standard] / (1.0 - weighed)
+    amounts[standard] = 0.0
+    return amounts, float(1.0 - amounts.sum())
+
+
 def _mass(crystal: Crystal) -> float:
     species = crystal.species
     masses = [float(Element.from_Z(int(z)).atomic_mass) for z in species.atomic_numbers]

@@ -269,6 +269,40 @@ class PatternAnswer(Answers[PhaseMatch]):
         name = name and (f"{name} and Kα₂" if doublet else name)
         return f"{name + ', ' if name else ''}λ{'₁' if doublet else ''} = {length:.5g} Å"
 
+    def with_standard(self, phase: int | str, weight_fraction: float) -> pd.Series:
+        """Weight fractions of the sample if one phase is an internal standard of which the amount was weighed.
+
+        Parameters
+        ----------
+        phase : int or str
+            The standard: its number in ``phases``, from 1, or its material_id.
+        weight_fraction : float
+            Weight of the standard divided by that of sample and standard together.
+
+        Returns
+        -------
+        pandas.Series
+            Fraction of each other phase by material_id, and of what gives no lines as "amorphous"; they add up to 1.
+
+        Raises
+        ------
+        QueryError
+            If there is no such phase, or the fraction is not between 0 and 1.
+        """
+        from .mixtures import absolute_fractions
+
+        [standard] = handover.find_phase(self.phases, phase)
+        if not 0.0 < weight_fraction < 1.0:
+            raise QueryError("weight_fraction", repr(weight_fraction), "the share of a standard lies between 0 and 1",
+                             "Divide the weight of the standard by that of sample and standard together.")  # fmt: skip
+        at = [one.material_id for one in self.phases].index(standard.material_id)
+        fractions = np.array([one.weight_fraction for one in self.phases])
+        amounts, amorphous = absolute_fractions(fractions, at, weight_fraction)
+        found = {
+            one.material_id: amount for one, amount in zip(self.phases, amounts, strict=True) if one is not standard
+        }
+        return pd.Series({**found, "amorphous": amorphous}, name="weight_fraction")
+
     @property
     def calculated(self) -> np.ndarray:
         """The fitted patterns of all phases together, in counts, (n,)."""

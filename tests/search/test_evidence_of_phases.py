@@ -90,3 +90,21 @@ def test_a_single_phase_should_contain_all_elements(index, counts, monkeypatch):
     assert first() == "FeS2"
     monkeypatch.setattr("deepchem_crystalssl.search.phases.LACKING", 1.0)
     assert first() == "FeCuS2"
+
+
+def test_a_weighed_standard_gives_absolute_amounts(mixture):
+    """Half of the sample is glass: the ratio of the phases is that of the fit, and the rest is amorphous."""
+    standard, other = mixture.phases
+    ratio = other.weight_fraction / standard.weight_fraction
+    weighed = 0.25
+    found = mixture.with_standard(1, weighed)
+    assert found.index.tolist() == [other.material_id, "amorphous"] and found.sum() == pytest.approx(1.0)
+    assert found[other.material_id] * 0.75 / weighed == pytest.approx(ratio)
+    assert mixture.with_standard(standard.material_id, weighed).equals(found)
+    crystalline = standard.weight_fraction  # as weighed if nothing is amorphous
+    assert mixture.with_standard(1, crystalline)["amorphous"] == pytest.approx(0.0, abs=1e-9)
+    for wrong in (0.0, 1.0, -0.1, float("nan")):
+        with pytest.raises(QueryError, match="weight_fraction"):
+            mixture.with_standard(1, wrong)
+    with pytest.raises(QueryError):
+        mixture.with_standard("mp-none", 0.2)
