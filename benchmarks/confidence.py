@@ -1,6 +1,6 @@
 """Fit the probabilities of answers to measured patterns, and measure how well they hold on patterns not fitted to.
 
-    python benchmarks/confidence.py DATA --index INDEX [--cases CASES.json]
+    python benchmarks/confidence.py DATA --index INDEX [--cases CASES.json] [--picture FILE.png]
 
 INDEX holds all crystals: ``crystalssl index DATA/mp_structures.parquet -o INDEX``.
 
@@ -28,13 +28,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from matplotlib.figure import Figure
 from powder import NOT_IN_INDEX, elements_of, read
 from pymatgen.core import Composition
 from scipy.optimize import minimize
 from tqdm import tqdm
 
 from deepchem_crystalssl.search import EmbeddingIndex
-from deepchem_crystalssl.search.confidence import GROUP, HIGH, MOST_LEAD, MOST_NEEDED
+from deepchem_crystalssl.search.confidence import GROUP, HIGH, MOST_LEAD
 from deepchem_crystalssl.search.formulas import without_hydrogen
 from deepchem_crystalssl.search.phases import identify_among
 
@@ -128,7 +129,7 @@ def phases_of(index: EmbeddingIndex, data: Path) -> list[dict[str, Any]]:
                     {
                         "name": row["name"].split("--")[0], "elements": given, "removed": gone,
                         "right": phase.formula in compounds,
-                        "numbers": [1.0, phase.score, min(phase.needed, MOST_NEEDED), np.clip(phase.lead, -1.0, 1.0)],
+                        "score": phase.score,
                     }
                 )  # fmt: skip
     return found
@@ -152,7 +153,10 @@ def fitted(x: np.ndarray, y: np.ndarray) -> np.ndarray:
     return minimize(loss, np.zeros(x.shape[1]), jac=True).x
 
 
-def held_out(x: np.ndarray, y: np.ndarray, names: list[str]) -> np.ndarray:
+Bins = list[tuple[float, float, int]]
+
+
+def held_out(x: np.ndarray, y: np.ndarray, names: list[str], n_bins: int = 10) -> tuple[np.ndarray, Bins]:
     """Probabilities of cases (n,), from constants that were fitted to other patterns; the calibration is printed."""
     print("constants:", ", ".join(f"{w:.2f}" for w in fitted(x, y)))
     kinds = sorted(set(names))
@@ -161,19 +165,21 @@ def held_out(x: np.ndarray, y: np.ndarray, names: list[str]) -> np.ndarray:
     p = np.zeros(len(names))
     for k in range(PARTS):
         p[parts == k] = 1 / (1 + np.exp(-x[parts == k] @ fitted(x[parts != k], y[parts != k])))
-    bins = np.minimum((10 * p).astype(int), 9)
-    shown = [(p[bins == b].mean(), y[bins == b].mean(), int((bins == b).sum())) for b in range(10) if (bins == b).any()]
+    bins = np.minimum((n_bins * p).astype(int), n_bins - 1)
+    shown = [
+        (p[bins == b].mean(), y[bins == b].mean(), int((bins == b).sum())) for b in range(n_bins) if (bins == b).any()
+    ]
     error = sum(abs(said - was) * n for said, was, n in shown) / len(p)
     print(f"expected calibration error on patterns not fitted to: {error:.3f} ({len(p)} cases)")
     for said, was, n in shown:
         print(f"  said {said:.2f}, right {was:.2f} ({n} cases)")
-    return p
+    return p, shown
 
 
-def report(cases: list[dict[str, Any]], phases: list[dict[str, Any]]) -> None:
+def report(cases: list[dict[str, Any]], phases: list[dict[str, Any]]) -> tuple[Bins, Bins]:
     """Print all."""
     x, y = np.stack([numbers(case) for case in cases]), np.array([case["right"][0] for case in cases])
-    p = held_out(x, y, [case["name"] for case in cases])
+    p, of_answers = held_out(x, y, [case["name"] for case in cases])
     for gallery in ("all", "small"):
         for given in (False, True):
             chosen = np.array([c["gallery"] == gallery and c["elements"] == given for c in cases])
@@ -188,10 +194,26 @@ def report(cases: list[dict[str, Any]], phases: list[dict[str, Any]]) -> None:
             )
 
     print("phases of mixtures:")
-    held_out(
-        np.array([phase["numbers"] for phase in phases]), np.array([phase["right"] for phase in phases]),
-        [phase["name"] for phase in phases],
+    _, of_phases = held_out(
+        np.array([[1.0, phase["score"]] for phase in phases]), np.array([phase["right"] for phase in phases]),
+        [phase["name"] for phase in phases], 5,
     )  # fmt: skip
+    return of_answers, of_phases
+
+
+def draw(of_answers: Bins, of_phases: Bins, path: Path) -> None:
+    """A reliability diagram: how often what was said with a probability was right."""
+    figure = Figure(figsize=(5, 4.6), layout="constrained")
+    axes = figure.subplots()
+    axes.plot([0, 1], [0, 1], color="0.7", linewidth=0.8)
+    for shown, name, color in ((of_answers, "first answers", "#0072B2"), (of_phases, "phases of mixtures", "#D55E00")):
+        said, right, n = np.array(shown).T
+        error = np.sqrt(np.maximum(right * (1 - right), 0.25 / n) / n)
+        axes.errorbar(said, right, error, color=color, marker="o", markersize=4, linewidth=1.0, label=name)
+    axes.set(xlabel="probability that was said", ylabel="share that was right", xlim=(0, 1), ylim=(-0.02, 1.02))
+    axes.legend(frameon=False)
+    axes.spines[["top", "right"]].set_visible(False)
+    figure.savefig(path, dpi=120)
 
 
 def _group(case: dict[str, Any]) -> tuple[bool, int]:
@@ -206,6 +228,7 @@ def main() -> None:
     parser.add_argument("data", type=Path)
     parser.add_argument("--index", type=Path, required=True)
     parser.add_argument("--cases", type=Path)
+    parser.add_argument("--picture", type=Path)
     options = parser.parse_args()
     logging.disable(logging.WARNING)
     warnings.filterwarnings("ignore")
@@ -216,7 +239,9 @@ def main() -> None:
         cases, phases = cases_of(index, options.data), phases_of(index, options.data)
         if options.cases:
             options.cases.write_text(json.dumps([cases, phases], default=float))
-    report(cases, phases)
+    bins = report(cases, phases)
+    if options.picture:
+        draw(*bins, options.picture)
 
 
 if __name__ == "__main__":

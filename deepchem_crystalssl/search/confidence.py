@@ -17,14 +17,12 @@ from itertools import combinations
 
 import numpy as np
 
-CONSTANT, PER_SCORE, PER_LEAD = -13.0, 13.0, 40.0
-MOST_LEAD = 0.15
+CONSTANT, PER_SCORE, PER_LEAD = -8.8, 8.5, 36.0
+MOST_LEAD = 0.1
 """A larger lead says no more: the rivals may have been excluded by filters."""
-OF_A_PHASE = (-6.0, 6.0, 1.0, 3.0)
-"""The same for a phase of a mixture: constant, and factors of score, need and lead."""
-MOST_NEEDED = 2.0
-"""A larger need says no more."""
-HIGH, FAIR, LOW = 0.9, 0.5, 0.1
+PHASE_CONSTANT, PER_PHASE_SCORE = -8.0, 12.8
+"""The same for a phase of a mixture."""
+HIGH, FAIR, LOW = 0.92, 0.5, 0.1
 """Least probability of an answer of high, fair and low confidence."""
 GROUP = 0.035
 """Answers whose scores are lower by at most this much cannot be told from the best one."""
@@ -54,24 +52,18 @@ def probabilities(scores: Sequence[float], compounds: Sequence[str]) -> np.ndarr
     return 1.0 / (1.0 + np.exp(-(CONSTANT + PER_SCORE * values + PER_LEAD * lead)))
 
 
-def phase_probability(score: float, needed: float, lead: float) -> float:
-    """Probability that a phase of a mixture is right.
+def phase_probability(score: float) -> float:
+    """Probability that a phase of a mixture is right, from its score for what the other phases leave.
 
-    Parameters
-    ----------
-    score : float
-        Of the phase, fitted to what the other phases leave.
-    needed, lead : float
-        How much the mixture needs it, and it rather than a rival: see
-        :func:`~deepchem_crystalssl.search.mixtures.support`.
+    Its lead over rivals, and how much the misfit grows without it, did not add to what the score says: see
+    ``benchmarks/confidence.py``.
 
     Examples
     --------
-    >>> phase_probability(0.8, 1.5, 0.5) > phase_probability(0.6, 0.3, 0.0)
+    >>> phase_probability(0.8) > 0.8 > 0.3 > phase_probability(0.5)
     True
     """
-    numbers = np.array([1.0, score, min(needed, MOST_NEEDED), np.clip(lead, -1.0, 1.0)])
-    return float(1.0 / (1.0 + np.exp(-numbers @ np.array(OF_A_PHASE))))
+    return float(1.0 / (1.0 + np.exp(-(PHASE_CONSTANT + PER_PHASE_SCORE * score))))
 
 
 def in_words(probability: float) -> str:

@@ -50,7 +50,7 @@ class PhaseMatch(_Fitted, Answer):
     probability : float
         That the answer is right: see :mod:`~deepchem_crystalssl.search.confidence`.
     confidence : str
-        The same in a word: "high" (at least .9), "fair" (at least .5), "low" (at least .1) or "none".
+        The same in a word: "high" (at least .92), "fair" (at least .5), "low" (at least .1) or "none".
     formula : str
         Reduced formula.
     space_group : int or None
@@ -103,9 +103,6 @@ class Phase(_Fitted):
         id stands for each formula and space group.
     score : float
         As that of an answer, for what the other phases leave.
-    needed, lead : float
-        Logarithms of the factors by which the weighted sum of squares grows without the phase, and with the best rival
-        of another compound in its place.
     cell_scale : float
         Geometric mean of the cell lengths in the sample, divided by those of the crystal.
     crystal : Crystal
@@ -122,8 +119,6 @@ class Phase(_Fitted):
     probability: float
     group: tuple[str, ...]
     score: float
-    needed: float
-    lead: float
     cell_scale: float
     crystal: Crystal = field(repr=False)
     refined: Fit = field(repr=False)

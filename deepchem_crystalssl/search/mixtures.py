@@ -37,8 +37,6 @@ CLEAR_GAIN, CLEAR_LINES, CLEARLY_LIKE = 0.1, 0.15, 0.6
 """The same; a smaller gain is enough for a phase that does more of the rest."""
 ABSENT = 0.35
 """Largest share of the lines of a further phase that may be missing."""
-NO_RIVAL = 1.0
-"""Logarithm of the factor by which the best rival of a phase is worse, at most."""
 _COST_OF_FREEDOM = 0.05
 _RIVALS = 3
 """Nearest rivals of each phase that are tried in its place."""
@@ -224,28 +222,6 @@ def alternatives(measurement: Measurement, parts: Sequence[Part]) -> list[tuple[
     chosen, others = described[0], [way for way in described[1:] if way[0]]
     others.sort(key=lambda way: way[1] * (1.0 - GAIN) ** -len(way[0]))
     return [chosen, *others[:_HYPOTHESES]]
-
-
-def support(measurement: Measurement, parts: Sequence[Part]) -> list[tuple[float, float]]:
-    """How much a mixture needs each phase, and that phase rather than a rival of another compound.
-
-    Returns
-    -------
-    list of (float, float)
-        For each phase the logarithms of the factors by which the sum of squares grows without the phase, and with the
-        best of its rivals in its place; the second is negative if a rival is better, and ``NO_RIVAL`` without one.
-    """
-    all_left = joint_scales(measurement, parts)[1]
-    found = []
-    for at, part in enumerate(parts):
-        rest = [*parts[:at], *parts[at + 1 :]]
-        without = joint_scales(measurement, rest)[1] if rest else 1.0
-        named = {other.kind[0] for other in parts}
-        rivals = [rival for rival in part.rivals if rival.kind[0] not in named]
-        others = [joint_scales(measurement, [*rest, rival])[1] for rival in rivals]
-        best = min(others, default=all_left * np.exp(NO_RIVAL))
-        found.append((float(np.log(without / all_left)), float(min(NO_RIVAL, np.log(best / all_left)))))
-    return found
 
 
 def joint_scales(measurement: Measurement, parts: Sequence[Part]) -> tuple[np.ndarray, float]:

@@ -34,7 +34,7 @@ from ..crystals.threads import map_in_threads
 from ..models.pretraining import CrystalSSLModel
 from .catalogue import Crystals
 from .confidence import GROUP, in_words, phase_probability, probabilities
-from .mixtures import Part, Proposal, alternatives, refitted, support, take_apart, weight_fractions
+from .mixtures import Part, Proposal, alternatives, refitted, take_apart, weight_fractions
 from .matches import Hypothesis, Phase, PhaseMatch
 from .pattern_answers import PatternAnswer
 from .queries import checked_number
@@ -120,9 +120,12 @@ def identify(
     else:
         rows = {part.proposal.row for part in together}
         parts.sort(key=lambda part: (part.proposal.row not in rows, -part.score))
-    answers, supported = _answers(parts, names), support(measurement, together)
-    shares = zip(together, *weight_fractions(measurement, together), supported, strict=True)
-    found = [_phase(*one, answers[0].probability if len(together) == 1 else None, names) for one in shares]
+    answers = _answers(parts, names)
+    likely = [round(phase_probability(part.score), 4) for part in together]
+    if len(together) == 1:
+        likely = [answers[0].probability]
+    shares = zip(together, *weight_fractions(measurement, together), likely, strict=True)
+    found = [_phase(*one, names) for one in shares]
     found.sort(key=lambda phase: -phase.weight_fraction)
     ways = [_hypothesis(measurement, *way, names) for way in alternatives(measurement, together)]
     return PatternAnswer(answers[:k], measurement, scan, found, ways)
@@ -152,17 +155,7 @@ def _fit_all(measurement: Measurement, proposals: Sequence[Proposal]) -> list[Fi
         return [one for _, one in found]
 
 
-def _phase(
-    part: Part,
-    fraction: float,
-    error: float,
-    supported: tuple[float, float],
-    likely: float | None,
-    names: Sequence[str],
-) -> Phase:
-    """A phase; its probability is known already if it is the only one."""
-    if likely is None:
-        likely = round(phase_probability(part.score, *supported), 4)
+def _phase(part: Part, fraction: float, error: float, likely: float, names: Sequence[str]) -> Phase:
     own = next(
         rival.score for rival in part.rivals if rival.proposal.row == part.proposal.row
     )  # before it was refitted
@@ -170,10 +163,9 @@ def _phase(
     for rival in sorted(part.rivals, key=lambda rival: -rival.score):
         if rival.score >= own - GROUP:
             group.setdefault(rival.kind, names[rival.proposal.row])
-    needed, lead = supported
     return Phase(
         names[part.proposal.row], *part.kind, round(float(fraction), 4), round(float(error), 4), likely,
-        tuple(group.values()), round(part.score, 4), round(needed, 4), round(lead, 4), round(part.fit.cell_scale, 5),
+        tuple(group.values()), round(part.score, 4), round(part.fit.cell_scale, 5),
         part.proposal.crystal, part.fit,
     )  # fmt: skip
 

@@ -86,9 +86,7 @@ def answer_of(shares, counts=None, names=None, item="pattern", source="given"):
     for rank, (name, part, fraction, error) in enumerate(zip(names, parts, fractions, errors, strict=True), start=1):
         crystal, one = part.proposal.crystal, part.fit
         formula, group = crystal.reduced_formula, space_group(crystal)
-        phases.append(
-            Phase(name, formula, group, fraction, error, 0.95, (name,), 0.9, 1.0, 1.0, one.cell_scale, crystal, one)
-        )
+        phases.append(Phase(name, formula, group, fraction, error, 0.95, (name,), 0.9, one.cell_scale, crystal, one))
         matches.append(
             PhaseMatch(name, rank, 0.9, one.cosine, 0.9, 0.95, "high", formula, group, one.r_wp, one.cell_scale,
                        one.zero_shift, one.fwhm, (), crystal, one)

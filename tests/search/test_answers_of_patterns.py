@@ -1,4 +1,4 @@
-"""What speaks for a phase of a mixture, its rivals, and other ways to describe a pattern."""
+"""Probabilities and rivals of phases, other ways to describe a pattern, elements of the sample, standards."""
 
 import numpy as np
 import pytest
@@ -7,7 +7,7 @@ from deepchem_crystalssl import XRDGrid
 from deepchem_crystalssl.diffraction.conditions import MeasurementConditions, measure_patterns
 from deepchem_crystalssl.errors import QueryError
 from deepchem_crystalssl.search import EmbeddingIndex
-from deepchem_crystalssl.search.confidence import GROUP
+from deepchem_crystalssl.search.confidence import GROUP, phase_probability
 
 GRID = XRDGrid(wavelength="CuKa1")
 FINE = MeasurementConditions(fwhm=(0.12, 0.12), mixing=(0.5, 0.5))
@@ -34,10 +34,12 @@ def mixture(index, counts):
     return index.query_pattern(GRID.two_theta, counts, "CuKa1")
 
 
-def test_a_mixture_needs_its_phases(mixture):
+def test_phases_of_a_mixture_are_probable_and_among_the_answers(mixture):
     assert {phase.formula for phase in mixture.phases} == {"FeS2", "SiC"}
     for phase in mixture.phases:
-        assert phase.needed > 0.3 and phase.lead > 0.0 and 0.5 < phase.probability <= 1.0
+        assert 0.5 < phase.probability <= 1.0 and phase.probability == pytest.approx(
+            phase_probability(phase.score), abs=1e-3
+        )
         assert phase.group[0] == phase.material_id
     heaviest = mixture.phases[0].material_id
     assert mixture[0].material_id in {phase.material_id for phase in mixture.phases}
