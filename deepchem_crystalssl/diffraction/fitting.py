@@ -32,7 +32,7 @@ _STEP = 2e-4  # of ln sin theta
 LOW_INDEX = ((0, 0, 1), (1, 0, 0), (0, 1, 0), (1, 1, 0), (1, 0, 1), (0, 1, 1), (1, 1, 1))
 """Axes along which a preferred orientation is looked for."""
 _MARCH = (0.35, 0.45, 0.55, 0.65, 0.75, 0.85, 1.15, 1.3, 1.5, 1.8, 2.2)
-_TEXTURE_GAIN = 0.2
+_TEXTURE_GAIN = 0.15
 _ITERATIONS = 10
 _ENOUGH = 3e-3  # relative gain of a step below which a fit ends
 _CRYSTALS_AT_ONCE = 32
@@ -211,7 +211,7 @@ def fit(measurement: Measurement, crystal: Crystal, strain: float, texture: Text
 def find_texture(measurement: Measurement, crystal: Crystal, found: Fit) -> Texture | None:
     """The preferred orientation, along an axis of low index, with which a fitted pattern agrees better, if any.
 
-    It must lower the weighted sum of squares by a fifth.
+    It must lower the weighted sum of squares by 15 %.
     """
     basis = found.strain[None]
     parameters = np.array([[1.0, found.zero_shift, np.log(found.fwhm), found.mixing]])

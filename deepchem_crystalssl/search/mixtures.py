@@ -37,7 +37,7 @@ CLEAR_GAIN, CLEAR_LINES, CLEARLY_LIKE = 0.1, 0.15, 0.6
 """The same; a smaller gain is enough for a phase that does more of the rest."""
 ABSENT = 0.35
 """Largest share of the lines of a further phase that may be missing."""
-_COST_OF_FREEDOM = 0.05
+_COST_OF_FREEDOM = 0.08
 _RIVALS = 3
 """Nearest rivals of each phase that are tried in its place."""
 _HYPOTHESES = 4
@@ -262,7 +262,7 @@ def weight_fractions(measurement: Measurement, parts: Sequence[Part]) -> tuple[n
 
 
 def absolute_fractions(fractions: np.ndarray, standard: int, weighed: float) -> tuple[np.ndarray, float]:
-    """Weight fractions in the sample before a known share of a standard was mixed into it, with what is not crystalline.
+    """Weight fractions in a sample before a known share of a standard was mixed into it, and what is not crystalline.
 
     The fractions of a fit add up to 1 whatever part of the sample gives no lines. The ratio of a phase to the standard
     is right nevertheless, so that the weighed standard gives absolute amounts; what is missing is amorphous.
