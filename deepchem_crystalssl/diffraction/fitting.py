@@ -11,7 +11,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import NamedTuple
 
 import numpy as np
 from scipy.fft import irfft, next_fast_len, rfft
@@ -100,7 +99,8 @@ def _simulate(
     return np.nan_to_num(patterns)
 
 
-class Texture(NamedTuple):
+@dataclass(frozen=True)
+class Texture:
     """Preferred orientation of the grains (Dollase, J. Appl. Cryst. 19, 267, 1986).
 
     Attributes
