@@ -9,6 +9,7 @@ import pandas as pd
 
 from ..crystals.records import Crystal
 from ..crystals.symmetry import StandardSetting
+from ..diffraction.fitting import Fit
 from ..diffraction.measurement import Measurement
 from ..diffraction.measured import Scan
 from ..diffraction.radiation import Radiation
@@ -48,6 +49,14 @@ class FittedPhase(FittedCrystal, Protocol):
     @property
     def weight_fraction_error(self) -> float:
         """Its standard error."""
+
+    @property
+    def probability(self) -> float:
+        """That this is the phase."""
+
+    @property
+    def refined(self) -> Fit:
+        """How it was fitted."""
 
 
 class Candidate(FittedCrystal, Protocol):

@@ -95,7 +95,7 @@ class Phase(_Fitted):
     space_group : int or None
     weight_fraction, weight_fraction_error : float
         Share of the weight of all phases, and its standard error from the fit alone. Absorption is taken to be the same
-        in all phases, their grains to have no preferred orientation, and the sample to be crystalline.
+        in all phases, and the sample to be crystalline.
     probability : float
         That this is the phase, and no other candidate or a crystal that the index does not have.
     group : tuple of str

@@ -42,7 +42,6 @@ section{break-inside:avoid}
 """
 _ASSUMED = (
     "Absorption is the same in all phases (no microabsorption).",
-    "Grains have no preferred orientation (no texture).",
     "The sample is crystalline: glass and phases that were not found take no part in the weight fractions.",
     "Atoms are where the database has them, without thermal motion; only cell, zero shift, width and shape of the "
     "peaks, and scale were fitted.",
@@ -57,6 +56,7 @@ def render_report(answer: FittedAnswer) -> str:
     names = ", ".join(phase.formula for phase in answer.phases)
     figure = as_image(answer.plot(), f"Measured and calculated pattern of {names}, and their difference", 180)
     where = "Measured points" if answer.scan.item == "pattern" else answer.scan.item
+    assumed = " ".join(map(escape, [*_ASSUMED, _texture(answer.phases)]))
     candidates = _section("Candidates for the strongest phase", _candidates(answer))
     parts = [
         "<h1>Phases in a powder pattern</h1>",
@@ -68,7 +68,7 @@ def render_report(answer: FittedAnswer) -> str:
         _section("Phases", _phases(answer.phases)),
         f'<div class="two">{_section("Agreement", _agreement(answer))}{candidates}</div>',
         _section(f"The {_STRONGEST} strongest reflections of each phase", _reflections(answer)),
-        _section("What was assumed", f"<p>{' '.join(map(escape, _ASSUMED))}</p>"),
+        _section("What was assumed", f"<p>{assumed}</p>"),
         f'<p class="quiet">deepchem_crystalssl {escape(__version__)}</p>',
     ]
     head = '<meta charset="utf-8"><meta name="viewport" content="width=device-width,initial-scale=1">'
@@ -96,7 +96,7 @@ def _table(head: Sequence[str], rows: Iterable[Sequence[str]], left: Sequence[in
 
 def _phases(phases: Sequence[FittedPhase]) -> str:
     """Formula, id, space group, weight fraction and refined cell of each phase."""
-    head = ["Phase", "Id", "Space group", "Weight", "<i>a</i> (Å)", "<i>b</i> (Å)", "<i>c</i> (Å)", "α (°)", "β (°)",
+    head = ["Phase", "Id", "Space group", "Weight", "Probability", "<i>a</i> (Å)", "<i>b</i> (Å)", "<i>c</i> (Å)", "α (°)", "β (°)",
             "γ (°)", "<i>V</i> (Å³)", "Change of <i>a</i>, <i>b</i>, <i>c</i> (%)"]  # fmt: skip
     rows = []
     for phase in phases:
@@ -107,10 +107,24 @@ def _phases(phases: Sequence[FittedPhase]) -> str:
         angles = [f"{angle:.2f}" for angle in cell_angles(setting.crystal.lattice)]
         rows.append(
             [f"<b>{formula_html(phase.formula)}</b>", escape(phase.material_id), _group(setting), weight,
-             *(f"{length:.4f}" for length in lengths), *angles, f"{setting.crystal.volume:.2f}", changes]
+             f"{phase.probability:.2f}", *(f"{length:.4f}" for length in lengths), *angles, f"{setting.crystal.volume:.2f}", changes]
         )  # fmt: skip
     note = "The cell is refined; its change is that against the database. Cells are conventional ones."
     return _table(head, rows, (0, 1, 2)) + f'<p class="quiet">{note}</p>'
+
+
+def _texture(phases: Sequence[FittedPhase]) -> str:
+    """Which phases were fitted with a preferred orientation."""
+    oriented = []
+    for phase in phases:
+        texture = phase.refined.texture
+        if texture is not None:
+            axis = " ".join(map(str, texture.axis))
+            place = f"along ({axis}) of the database's cell"
+            oriented.append(f"{phase.formula} {place}, March coefficient {texture.march:g}")
+    if not oriented:
+        return "Grains have no preferred orientation."
+    return f"Grains have no preferred orientation except {'; '.join(oriented)}; the table of reflections is without it."
 
 
 def _group(setting: StandardSetting) -> str:

@@ -23,7 +23,7 @@ from deepchem_crystalssl.crystals.cif_writing import cell_angles, write_cif_text
 from deepchem_crystalssl.crystals.convert import to_crystal
 from deepchem_crystalssl.crystals.symmetry import StandardSetting, space_group
 from deepchem_crystalssl.diffraction.conditions import HARD, measure_patterns
-from deepchem_crystalssl.diffraction.fitting import allowed_strains, fit
+from deepchem_crystalssl.diffraction.fitting import Texture, allowed_strains, fit
 from deepchem_crystalssl.diffraction.measurement import Measurement
 from deepchem_crystalssl.diffraction.measured import Scan
 from deepchem_crystalssl.diffraction.radiation import Radiation
@@ -474,8 +474,15 @@ def test_the_report_is_whole_and_needs_nothing_else(mixture):
     assert "<i>P</i>4<sub>2</sub>/<i>mnm</i>" in page
     for number in (mixture.r_wp, mixture.r_wp_above_background, mixture.r_exp):
         assert f"{100 * number:.1f} %" in text
-    for word in ("microabsorption", "texture", "crystalline"):
+    for word in ("microabsorption", "no preferred orientation.", "crystalline"):
         assert word in text
+
+
+def test_the_report_names_preferred_orientation(silicon):
+    [phase] = silicon.phases
+    plates = replace(phase, refined=replace(phase.refined, texture=Texture((1, 1, 1), 0.6)))
+    answer = PatternAnswer(list(silicon), silicon.measurement, silicon.scan, [plates])
+    assert "except Si along (1 1 1) of the database's cell, March coefficient 0.6" in unescape(report_of(answer))
 
 
 def test_names_cannot_write_into_the_report():
