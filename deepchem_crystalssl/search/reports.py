@@ -96,8 +96,8 @@ def _table(head: Sequence[str], rows: Iterable[Sequence[str]], left: Sequence[in
 
 def _phases(phases: Sequence[FittedPhase]) -> str:
     """Formula, id, space group, weight fraction and refined cell of each phase."""
-    head = ["Phase", "Id", "Space group", "Weight", "Probability", "<i>a</i> (Å)", "<i>b</i> (Å)", "<i>c</i> (Å)", "α (°)", "β (°)",
-            "γ (°)", "<i>V</i> (Å³)", "Change of <i>a</i>, <i>b</i>, <i>c</i> (%)"]  # fmt: skip
+    head = ["Phase", "Id", "Space group", "Weight", "Probability", "<i>a</i> (Å)", "<i>b</i> (Å)", "<i>c</i> (Å)",
+            "α (°)", "β (°)", "γ (°)", "<i>V</i> (Å³)", "Change of <i>a</i>, <i>b</i>, <i>c</i> (%)"]  # fmt: skip
     rows = []
     for phase in phases:
         setting, known = phase.setting, StandardSetting.of(phase.crystal)
@@ -107,7 +107,8 @@ def _phases(phases: Sequence[FittedPhase]) -> str:
         angles = [f"{angle:.2f}" for angle in cell_angles(setting.crystal.lattice)]
         rows.append(
             [f"<b>{formula_html(phase.formula)}</b>", escape(phase.material_id), _group(setting), weight,
-             f"{phase.probability:.2f}", *(f"{length:.4f}" for length in lengths), *angles, f"{setting.crystal.volume:.2f}", changes]
+             f"{phase.probability:.2f}", *(f"{length:.4f}" for length in lengths), *angles,
+             f"{setting.crystal.volume:.2f}", changes]
         )  # fmt: skip
     note = "The cell is refined; its change is that against the database. Cells are conventional ones."
     return _table(head, rows, (0, 1, 2)) + f'<p class="quiet">{note}</p>'
