@@ -28,6 +28,7 @@ from .typesetting import formula_label, percent, plain_label, space_group_label
 if TYPE_CHECKING:
     from .pictures import Picture, Ticks
 
+_NAMED = 4  # rivals in the verdict
 _LEFT = 0.08  # single phases with wrong intensities and noise leave less than 0.05 unexplained
 
 
@@ -350,10 +351,14 @@ class PatternAnswer(Answers[PhaseMatch]):
         type_ = formula_type(best.formula)
         alike = all(formula_type(o.formula) == type_ and o.space_group == best.space_group for o in others)
         certain = " The structure type is certain, the elements are not." if alike else ""
-        named = ", ".join(f"{other.formula} ({other.material_id})" for other in others)
+        named = ", ".join(f"{other.formula} ({other.material_id})" for other in others[:_NAMED])
+        named += f" and {len(others) - _NAMED} more" if len(others) > _NAMED else ""
         elements = self.deciding_elements
-        decided = f" With {' and '.join(elements)} known to be in the sample, it would be certain." if elements else ""
-        return f"{certain} {counted(len(others), 'other')} fit nearly as well: {named}.{decided}"
+        decided = (
+            f" If the sample is known to contain {' and '.join(elements)}, confidence is high." if elements else ""
+        )
+        fit = "fits" if len(others) == 1 else "fit"
+        return f"{certain} {counted(len(others), 'other')} {fit} nearly as well: {named}.{decided}"
 
     @property
     def deciding_elements(self) -> tuple[str, ...]:

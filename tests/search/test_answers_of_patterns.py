@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from deepchem_crystalssl import XRDGrid
+from deepchem_crystalssl.crystals.validation import make_crystal
 from deepchem_crystalssl.diffraction.conditions import MeasurementConditions, measure_patterns
 from deepchem_crystalssl.errors import QueryError
 from deepchem_crystalssl.search import EmbeddingIndex
@@ -63,6 +64,24 @@ def test_the_group_ends_where_the_score_says(index, counts):
     for match in found:
         assert (match.material_id in inside) == (match.score >= found[0].score - GROUP - 1e-9)
     assert found.phases[0].probability == found[0].probability
+
+
+def test_the_verdict_names_rivals_and_the_elements_that_decide(index, prototypes):
+    """Rock salts of one cell length: the structure type is certain, the elements are not."""
+    salts = [
+        make_crystal([z, 8], [[0, 0, 0], [0.5, 0.5, 0.5]], length / 2 * (np.ones((3, 3)) - np.eye(3)), name)
+        for z, length, name in ((25, 4.44, "manganese"), (26, 4.43, "iron"), (27, 4.45, "cobalt"))
+    ]
+    few = EmbeddingIndex.from_structures(salts, "small", patterns=True, progress=False)
+    counts = np.random.default_rng(0).poisson(5000 * measure_patterns(salts[:1], FINE, GRID, 0)[0].astype(float) + 60)
+    found = few.query_pattern(GRID.two_theta, counts, "CuKa1", phases=1)
+    assert len(found.group) == 3 and found[0].confidence != "high"
+    assert "The structure type is certain, the elements are not." in found.verdict
+    assert "2 others fit nearly as well" in found.verdict
+    [element] = found.deciding_elements
+    assert element in found[0].formula and f"known to contain {element}, confidence is high" in found.verdict
+    told = few.query_pattern(GRID.two_theta, counts, "CuKa1", phases=1, elements=[element, "O"])
+    assert told[0].confidence == "high" and told.deciding_elements == () and len(told.group) == 1
 
 
 def test_elements_that_are_in_the_sample_may_be_or_are_not(index, counts):
