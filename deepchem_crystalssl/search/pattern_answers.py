@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from functools import cached_property
 from html import escape
 from numbers import Integral
@@ -45,17 +45,22 @@ class PatternAnswer(Answers[PhaseMatch]):
         The measured pattern in equal bins, with its background and the wavelength that cells refer to.
     scan : Scan
         The measured points as they were recorded.
+    candidates : tuple of PhaseMatch
+        All crystals that were fitted, best first; the answers are the first k of them.
     """
 
     def __init__(
         self,
-        answers: Sequence[PhaseMatch],
+        candidates: Sequence[PhaseMatch],
         measurement: Measurement,
         scan: Scan,
         phases: Sequence[Phase] = (),
         hypotheses: Sequence[Hypothesis] = (),
+        k: int | None = None,
+        needed: Set[str] = frozenset(),
     ):
-        super().__init__(answers)
+        super().__init__(candidates[:k])
+        self.candidates, self._needed = tuple(candidates), needed
         self.measurement, self.scan = measurement, scan
         self.phases, self.hypotheses = tuple(phases), tuple(hypotheses)
 
@@ -316,11 +321,18 @@ class PatternAnswer(Answers[PhaseMatch]):
         return float((self.peaks * missed).sum() / self.peaks.sum())
 
     @property
+    def nothing_fits(self) -> bool:
+        """Whether there is only one phase, and its probability is below .1."""
+        return len(self.phases) == 1 and self[0].confidence == "none"
+
+    @property
     def verdict(self) -> str:
         """The result in a sentence."""
         best = self[0]
         left = f" {self.unexplained:.0%} of the measured peaks are left: there may be another phase."
         left = left if self.unexplained > _LEFT else ""
+        if self.missing_elements:
+            left += f" No phase contains {' or '.join(self.missing_elements)}, which the sample was said to contain."
         doubtful = self.radiation.source == "assumed" or self.radiation.contradicted is not None
         assumed = f" The wavelength is {self.radiation}." if doubtful else ""
         if len(self.phases) > 1:
@@ -329,7 +341,7 @@ class PatternAnswer(Answers[PhaseMatch]):
                 for phase in self.phases
             ]
             return f"It may be a mixture of {', '.join(shares)}, by weight.{left}{assumed}"
-        if best.confidence == "none":
+        if self.nothing_fits:
             return (
                 f"Nothing fits: the nearest, {best.formula} ({best.material_id}), has a probability of "
                 f"{best.probability:.2f}.{assumed}"
@@ -340,7 +352,13 @@ class PatternAnswer(Answers[PhaseMatch]):
     @property
     def group(self) -> list[PhaseMatch]:
         """The first answer, and those that intensities cannot tell from it because they fit nearly as well."""
-        return [match for match in self if match.material_id in self.phases[0].group]
+        return [match for match in self.candidates if match.material_id in self.phases[0].group]
+
+    @property
+    def missing_elements(self) -> tuple[str, ...]:
+        """Elements that the sample was said to contain, and that no phase contains."""
+        found = {element for phase in self.phases for element in phase.crystal.chemical_system.split("-")}
+        return tuple(sorted(self._needed - found))
 
     @property
     def _rivals(self) -> str:
@@ -367,8 +385,8 @@ class PatternAnswer(Answers[PhaseMatch]):
         Empty if it is sure already, or if no elements of it would do.
         """
         return deciding_elements(
-            [match.score for match in self], [match.formula for match in self],
-            [match.crystal.chemical_system for match in self],
+            [match.score for match in self.candidates], [match.formula for match in self.candidates],
+            [match.crystal.chemical_system for match in self.candidates],
         )  # fmt: skip
 
 

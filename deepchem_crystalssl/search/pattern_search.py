@@ -72,7 +72,8 @@ class PatternSearch(ABC):
             Radiation by name, or in Å. By default that which the file states, else Cu K-alpha; the answer says so.
         k : int
         elements : sequence of str, optional
-            Elements that the sample contains: its phases contain no others, and together all of them.
+            Elements that the sample contains. Its phases contain no others; a single phase that lacks one of them is
+            ranked lower, and the verdict names those that no phase contains.
         allowed : sequence of str, optional
             Elements that it may contain besides.
         excluded : sequence of str
@@ -118,10 +119,10 @@ class PatternSearch(ABC):
         )
 
     def prototype_of(self, row: int) -> Hashable:
-        """Kind of formula and space group of a crystal, such as ("AB2", 225)."""
+        """Kind of formula and space group of a crystal, such as ("AB2", 225); the row itself if they are not known."""
         known = self.table.iloc[row]
-        group = known.get("space_group")
-        return (formula_type(known.get("formula")), None if pd.isna(group) else group)
+        kind, group = formula_type(known.get("formula")), known.get("space_group")
+        return row if not kind or pd.isna(group) else (kind, int(group))
 
     def query_patterns(
         self,

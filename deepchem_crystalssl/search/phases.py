@@ -114,7 +114,7 @@ def identify(
     measurement = choose_lines(measurement, proposals[0].crystal, proposals[0].strain)
     parts = [Part(one, found) for one, found in zip(proposals, _fit_all(measurement, proposals), strict=True)]
     together = [] if phases == 1 else take_apart(measurement, parts, propose_for_rest, _fit_all, phases)
-    if len(together) < 2:  # a single phase is the best of the ranking, which is the only one to contain all elements
+    if len(together) < 2:  # a single phase is the best of the ranking, and should contain all elements
         parts.sort(key=lambda part: LACKING * part.lacks(needed) - part.score)
         together = refitted(measurement, [replace(parts[0], rivals=tuple(parts))])
     else:
@@ -128,7 +128,7 @@ def identify(
     found = [_phase(*one, names) for one in shares]
     found.sort(key=lambda phase: -phase.weight_fraction)
     ways = [_hypothesis(measurement, *way, names) for way in alternatives(measurement, together)]
-    return PatternAnswer(answers[:k], measurement, scan, found, ways)
+    return PatternAnswer(answers, measurement, scan, found, ways, k, needed)
 
 
 def at_most(number: int, ordered: Iterable[int], kind: Callable[[int], Hashable]) -> list[int]:
@@ -156,9 +156,8 @@ def _fit_all(measurement: Measurement, proposals: Sequence[Proposal]) -> list[Fi
 
 
 def _phase(part: Part, fraction: float, error: float, likely: float, names: Sequence[str]) -> Phase:
-    own = next(
-        rival.score for rival in part.rivals if rival.proposal.row == part.proposal.row
-    )  # before it was refitted
+    # Rivals were not refitted beside the other phases: the score of the phase before that is the one to compare.
+    own = next(rival.score for rival in part.rivals if rival.proposal.row == part.proposal.row)
     group = {part.kind: names[part.proposal.row]}
     for rival in sorted(part.rivals, key=lambda rival: -rival.score):
         if rival.score >= own - GROUP:

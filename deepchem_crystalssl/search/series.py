@@ -45,7 +45,7 @@ class PatternSeries(Sequence[PatternAnswer | None]):
     def to_frame(self) -> pd.DataFrame:
         """One row for each phase of each pattern, and one for each pattern that could not be used.
 
-        A single phase of which nothing is sure has its probability; see the verdict.
+        Where nothing fits, the row has the nearest crystal with its low probability, and the verdict says so.
         """
         rows: list[tuple[Any, ...]] = []
         for name, answer in zip(self.names, self, strict=True):
@@ -70,17 +70,18 @@ class PatternSeries(Sequence[PatternAnswer | None]):
         -------
         pandas.DataFrame
             One row for each pattern and one column for each compound, that with the largest sum first; 0 where a
-            compound is not found, NaN where a pattern could not be used.
+            compound is not found, NaN where a pattern could not be used or nothing fits.
         """
         rows: list[dict[str, float]] = []
-        for answer in self:
+        known = [answer is not None and not answer.nothing_fits for answer in self]
+        for answer, fits in zip(self, known, strict=True):
             row: dict[str, float] = {}
-            for phase in answer.phases if answer is not None else ():
+            for phase in answer.phases if answer is not None and fits else ():
                 row[_kind(phase)] = row.get(_kind(phase), 0.0) + phase.weight_fraction
             rows.append(row)
         table = pd.DataFrame(rows, index=pd.Index(self.names, name="pattern"))
         table = table.fillna(0.0)
-        table.loc[[answer is None for answer in self]] = np.nan
+        table.loc[~np.array(known, bool)] = np.nan
         return table[table.sum().sort_values(ascending=False, kind="stable").index]
 
     def plot(self) -> Picture:

@@ -129,3 +129,24 @@ def test_a_weighed_standard_gives_absolute_amounts(mixture):
             mixture.with_standard(1, wrong)
     with pytest.raises(QueryError):
         mixture.with_standard("mp-none", 0.2)
+
+
+def test_what_is_said_of_an_answer_does_not_depend_on_how_many_are_asked_for(index, counts):
+    one, many = (index.query_pattern(GRID.two_theta, counts, "CuKa1", k=k, phases=1) for k in (1, 20))
+    assert len(one) == 1 and len(many.candidates) == len(one.candidates) > 1
+    assert [match.material_id for match in one.group] == [match.material_id for match in many.group]
+    assert one.deciding_elements == many.deciding_elements and one.verdict == many.verdict
+
+
+def test_an_element_that_no_phase_contains_is_named(index, counts):
+    found = index.query_pattern(GRID.two_theta, counts, "CuKa1", elements=["Fe", "S", "Si", "C", "Mo"])
+    assert found.missing_elements == ("Mo",)
+    assert "No phase contains Mo, which the sample was said to contain." in found.verdict
+    assert index.query_pattern(GRID.two_theta, counts, "CuKa1").missing_elements == ()
+
+
+def test_crystals_of_unknown_symmetry_are_no_prototype(index):
+    known = {index.prototype_of(row) for row in range(len(index))}
+    assert ("AB", 225) in known and len(known) < len(index)
+    bare = EmbeddingIndex.build(np.eye(5, 8), list("abcde"))
+    assert [bare.prototype_of(row) for row in range(5)] == list(range(5))

@@ -86,3 +86,17 @@ def test_a_batch_on_the_command_line(index, scans, capsys):
     assert main(["search", str(scans / "frame_3.xy"), str(scans / "frame_3.xy"), *common]) == 1
     assert main(["search", files[0], "mp-1", *common]) == 2
     assert "without crystals" in capsys.readouterr().err
+
+
+def test_a_pattern_that_nothing_fits_has_no_phases_in_the_picture(index, scans):
+    rng = np.random.default_rng(0)
+    lines = sum(
+        h * np.exp(-((GRID.two_theta - x) ** 2) / 0.02)
+        for x, h in zip(rng.uniform(12, 100, 40), rng.uniform(200, 999, 40), strict=True)
+    )
+    series = index.query_patterns(
+        [scans / "frame_1.xy", (GRID.two_theta, 50 + lines)], "CuKa1", phases=1, progress=False
+    )
+    assert series[1].nothing_fits and not series[0].nothing_fits
+    assert series.weight_fractions().isna().all(axis=1).tolist() == [False, True]
+    assert series.to_frame()["verdict"][1].startswith("Nothing fits")
