@@ -15,12 +15,12 @@ FILES = sorted(ROOT.rglob("*.py"))
 # Lower rooms first; a file may import from its own room and those before it.
 ROOMS = (
     "_names errors crystals diffraction physics nn pretext evaluation registry __init__ data models descriptors "
-    "search recipes demo explorer testing cli __main__"
+    "bulk search recipes demo explorer testing cli __main__"
 ).split()
 FILES_OF_A_ROOM = {
     "crystals": (
         "elements reciprocal records symmetry validation disorder convert prototypes tables files cif_species "
-        "cif_symmetry cif cif_writing texts reading shards store_source store unfinished duplicates threads options "
+        "cif_symmetry cif cif_writing texts shards reading store_source store unfinished duplicates threads options "
         "neighbor_search neighbors"
     ).split(),
     "diffraction": (
@@ -58,6 +58,10 @@ DOORS = {
     "fastapi": {"explorer/server.py"},
     "uvicorn": {"explorer/server.py"},
     "faiss": {"search/approximate.py"},
+    "loky": {"bulk/engines.py"},
+    "dask": {"bulk/dask_engine.py"},
+    "distributed": {"bulk/dask_engine.py"},
+    "ray": {"bulk/ray_engine.py"},
 }
 ANYWHERE = {"testing"}
 UPWARD = {("registry.py", "data"), ("registry.py", "models")}  # when DeepChem is there, not when imported

@@ -14,10 +14,19 @@ from ..errors import EmptyFileError, NoCrystalsError, typed_error
 
 @dataclass(frozen=True)
 class NamedFile:
-    """A file whose crystals are called by a name that was chosen before."""
+    """A file whose crystals are called by a name that was chosen before.
+
+    Attributes
+    ----------
+    path : Path
+    name : str
+    rows : (int, int), optional
+        Only the crystals from the first up to before the second are read, of a Parquet table or a shard of a store.
+    """
 
     path: Path
     name: str
+    rows: tuple[int, int] | None = None
 
 
 _LONGEST_NAME = 255
@@ -30,11 +39,12 @@ _SUFFIXES = {
     ".poscar": "poscar",
     ".csv": "table",
     ".parquet": "table",
+    ".arrow": "shard",
 }
 
 
 def crystal_kind(name: str) -> str | None:
-    """What a file of this name holds: "cif", "json", "poscar" or "table"; None if it holds no crystals.
+    """What a file of this name holds: "cif", "json", "poscar", "table" or "shard"; None if it holds no crystals.
 
     Examples
     --------
@@ -82,7 +92,8 @@ def find_files(source: str | Path) -> list[Path]:
     try:
         path = Path(source)
         if path.is_dir():
-            paths = sorted(p for p in path.rglob("*") if crystal_kind(p.name) and (p.is_file() or _is_broken_link(p)))
+            found = (p for p in path.rglob("*") if crystal_kind(p.name) not in (None, "shard"))
+            paths = sorted(p for p in found if p.is_file() or _is_broken_link(p))
             if not paths:
                 raise NoCrystalsError(str(source), "a folder without crystal files")
             return paths

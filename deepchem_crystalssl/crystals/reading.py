@@ -24,7 +24,8 @@ from ..errors import (
 )
 from .files import NamedFile, crystal_kind, find_files, in_short, name_files, read_text
 from .records import Crystal
-from .tables import ID_COLUMNS, iterate_table, table_ids
+from .shards import Shard
+from .tables import ID_COLUMNS, Rows, iterate_table, table_ids
 from .texts import Item, read_structure_text
 from .validation import lattice_from_parameters, make_crystal
 
@@ -174,7 +175,7 @@ class StructureReader:
                 if position < self.skip:
                     continue
                 if isinstance(entry, NamedFile):
-                    yield from ((position, item) for _, item in self._from_file(entry.path, entry.name))
+                    yield from ((position, item) for _, item in self._from_file(entry.path, entry.name, entry.rows))
                 elif isinstance(entry, Crystal | CrystalInputError):
                     yield position, entry  # an error is an item that an earlier step could not read
                 elif isinstance(files, CrystalInputError):
@@ -187,13 +188,15 @@ class StructureReader:
         else:
             raise UnsupportedObjectError("source", an_object(source))
 
-    def _from_file(self, path: Path, name: str) -> Iterator[tuple[int, Item]]:
+    def _from_file(self, path: Path, name: str, rows: Rows | None = None) -> Iterator[tuple[int, Item]]:
         """What a file holds; whatever goes wrong in it is the typed error of an item, and names the file."""
         position = -1
         try:
             kind = crystal_kind(path.name)
             if kind == "table":
-                items = self._from_table(path, name)
+                items = self._from_table(path, name, rows)
+            elif kind == "shard":
+                items = enumerate(Shard.open(path).records(rows))
             elif kind is None:
                 raise UnsupportedFileError(str(path), f"suffix {path.suffix!r}")
             else:
@@ -203,11 +206,11 @@ class StructureReader:
         except Exception as error:
             yield position + 1, _in_file(typed_error(error, str(path)), path, name)
 
-    def _from_table(self, path: Path, name: str) -> Iterator[tuple[int, Item]]:
+    def _from_table(self, path: Path, name: str, rows: Rows | None) -> Iterator[tuple[int, Item]]:
         named = [column for column in (self.structure_column, self.id_column) if column is not None]
         wanted = {*STRUCTURE_COLUMNS, *_RECORD_COLUMNS, *ID_COLUMNS, *named}
-        row = 0
-        for frame in iterate_table(path, id_column=self.id_column, columns=wanted):
+        row = 0 if rows is None else rows[0]
+        for frame in iterate_table(path, id_column=self.id_column, columns=wanted, within=rows):
             if not self._structures_in(frame):
                 frame = next(iterate_table(path))  # all columns, for the error that names them
             yield from self._from_frame(frame, name, row, path.parent)

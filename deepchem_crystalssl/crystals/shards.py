@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,7 +17,7 @@ from .records import Crystal, Occupancies
 FORMAT = 1
 MANIFEST = "manifest.json"
 _TURN = 2.0**32  # one cell vector in fixed-point units
-_SCHEMA = pa.schema(
+SCHEMA = pa.schema(
     [
         ("material_id", pa.string()),
         ("lattice", pa.list_(pa.float64(), 9)),
@@ -44,7 +45,7 @@ def to_batch(crystals: list[Crystal]) -> pa.RecordBatch:
         [None if s is None else s.atomic_numbers.astype(np.uint8) for s in species],
         [None if s is None else s.occupancy.astype(np.float32) for s in species],
     ]
-    return pa.record_batch([pa.array(c, f.type) for c, f in zip(columns, _SCHEMA, strict=True)], schema=_SCHEMA)
+    return pa.record_batch([pa.array(c, f.type) for c, f in zip(columns, SCHEMA, strict=True)], schema=SCHEMA)
 
 
 def read_manifest(folder: Path) -> dict:
@@ -76,7 +77,7 @@ def write_json(path: Path, content: dict | list) -> None:
 def write_shard(path: Path, crystals: list[Crystal]) -> int:
     """Write a shard that is there whole or not at all, and return its size in bytes."""
     temporary = path.with_name(path.name + ".part")
-    with pa.OSFile(str(temporary), "wb") as sink, pa.ipc.new_file(sink, _SCHEMA) as writer:
+    with pa.OSFile(str(temporary), "wb") as sink, pa.ipc.new_file(sink, SCHEMA) as writer:
         writer.write_batch(to_batch(crystals))
     os.replace(temporary, path)
     return path.stat().st_size
@@ -93,14 +94,14 @@ class Shard:
     table: pa.Table
 
     @classmethod
-    def open(cls, path: Path, crystals: int) -> Shard:
+    def open(cls, path: Path, crystals: int | None = None) -> Shard:
         """Map the file into memory; a StoreError if it is broken, missing, or holds another number of crystals."""
         try:
             table = pa.ipc.open_file(pa.memory_map(str(path))).read_all()
             columns = {name: table.column(name).chunk(0) for name in ("lattice", "atomic_numbers", "frac_coords")}
         except (OSError, pa.ArrowInvalid, KeyError, IndexError) as error:
             raise StoreError(str(path), f"broken or missing shard ({str(error)[:80]})") from error
-        if len(table) != crystals:
+        if crystals is not None and len(table) != crystals:
             raise StoreError(str(path), f"{counted(len(table), 'crystal')}, the manifest says {crystals}")
         return cls(
             columns["lattice"].flatten().to_numpy(zero_copy_only=False).reshape(-1, 3, 3),
@@ -109,6 +110,13 @@ class Shard:
             columns["frac_coords"].values.to_numpy().reshape(-1, 3),
             table,
         )
+
+    def __len__(self) -> int:
+        return len(self.table)
+
+    def records(self, rows: tuple[int, int] | None = None) -> Iterator[Crystal]:
+        """The crystals from one row up to before another, by default all."""
+        return (self.record(row) for row in range(*(rows or (0, len(self)))))
 
     def record(self, row: int) -> Crystal:
         """The crystal of one row."""

@@ -11,6 +11,7 @@ import gzip
 import json
 import re
 from collections.abc import Callable, Collection, Iterable, Iterator
+from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,8 @@ from ..errors import CrystalInputError, EmptyFileError, UnsupportedFileError
 ID_COLUMNS = ("material_id", "id", "name")
 """Columns taken for identifiers, in this order, if the caller names none."""
 
+Rows = tuple[int, int]
+"""From the first row up to before the second."""
 _BATCH = 2048
 _WHOLE = re.compile(r"(0|-?[1-9]\d*)\.0")
 _RULE = "a table is a .csv, .csv.gz, .parquet, .json or .json.gz file"
@@ -165,11 +168,17 @@ def read_table(
 
 
 def iterate_table(
-    path: str | Path, *, id_column: str | None = None, columns: Collection[str] | None = None, rows: int = _BATCH
+    path: str | Path,
+    *,
+    id_column: str | None = None,
+    columns: Collection[str] | None = None,
+    rows: int = _BATCH,
+    within: Rows | None = None,
 ) -> Iterator[pd.DataFrame]:
     """Read a table piece by piece, so that memory stays flat however long a CSV or Parquet file is.
 
-    Takes the arguments of :func:`read_table`, and the number of rows of a piece.
+    Takes the arguments of :func:`read_table`, the number of rows of a piece, and which rows of a Parquet file are read:
+    from the first up to before the second.
 
     Yields
     ------
@@ -189,7 +198,8 @@ def iterate_table(
     try:
         if path.stat().st_size == 0:
             raise EmptyFileError(str(path), "0 bytes")
-        for frame in readers[kind](path, texts, columns, rows):
+        given = readers[kind](path, texts, columns, rows) if within is None else _iterate_rows(path, columns, within)
+        for frame in given:
             if frame.index.name is not None and frame.index.name not in frame:
                 frame = frame.reset_index()
             yield frame if columns is None else frame[[column for column in frame if column in columns]]
@@ -224,6 +234,31 @@ def _iterate_parquet(path: Path, texts: set[str], columns: Collection[str] | Non
             yield table.read(columns=chosen).to_pandas()
         for batch in table.iter_batches(rows, columns=chosen):
             yield batch.to_pandas()
+
+
+def row_groups(path: Path) -> list[Rows]:
+    """The rows of each group of a Parquet file: what can be read without reading the rows before them."""
+    import pyarrow.parquet
+
+    metadata = pyarrow.parquet.read_metadata(path)
+    ends = list(accumulate(metadata.row_group(k).num_rows for k in range(metadata.num_row_groups)))
+    return list(zip([0, *ends], ends))
+
+
+def _iterate_rows(path: Path, columns: Collection[str] | None, within: Rows) -> Iterator[pd.DataFrame]:
+    """Some rows of a Parquet file; of the groups of rows only those that hold one of them are read."""
+    import pyarrow.parquet
+
+    first, stop = within
+    groups = [(k, rows) for k, rows in enumerate(row_groups(path)) if rows[0] < stop and rows[1] > first]
+    with pyarrow.parquet.ParquetFile(path) as table:
+        chosen = None if columns is None else [name for name in table.schema_arrow.names if name in columns]
+        row = groups[0][1][0] if groups else 0
+        for batch in table.iter_batches(_BATCH, row_groups=[k for k, _ in groups], columns=chosen):
+            part = batch.slice(max(0, first - row), max(0, min(stop - row, len(batch)) - max(0, first - row)))
+            row += len(batch)
+            if len(part):
+                yield part.to_pandas()
 
 
 def _iterate_json(path: Path, texts: set[str], columns: Collection[str] | None, rows: int) -> Iterator[pd.DataFrame]:

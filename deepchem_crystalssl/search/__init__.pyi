@@ -17,3 +17,4 @@ from .pattern_answers import PatternAnswer as PatternAnswer
 from .materials_map import MaterialsMap as MaterialsMap
 from .projection import make_map as make_map
 from .series import PatternSeries as PatternSeries
+from .sharded import ShardedIndex as ShardedIndex

@@ -17,6 +17,7 @@ from ..crystals.files import in_short
 from ..crystals.store import RecordStore, open_source, skipped_of, write_records
 from ..crystals.unfinished import described, keep_choices
 from ..errors import IndexFolderError, NoCrystalsError, Report, counted
+from ..models.digest import weights_digest
 from ..physics.values import VALUE_COLUMNS, model_values
 from .catalogue import Joined
 from .index import EmbeddingIndex
@@ -87,7 +88,7 @@ def build_index(
     check_metadata(metadata, physics)
     reference = reference_to(model)
     choices = {
-        "source": described(source), "model": _weights_digest(reference.opened),
+        "source": described(source), "model": weights_digest(reference.opened),
         "metadata": None if metadata is None else hashlib.sha256(metadata.to_csv().encode()).hexdigest(),
         "patterns": patterns, "physics": physics, "disorder": disorder,
     }  # fmt: skip
@@ -129,15 +130,6 @@ def build_index(
         pd.concat(without).to_csv(folder / "without_physics.csv", index=False)
     shutil.rmtree(work)
     return EmbeddingIndex.load(folder)
-
-
-def _weights_digest(model: CrystalSSLModel) -> str:
-    digest = hashlib.sha256()
-    for name, component in sorted(model.components.items()):
-        for key, tensor in component.state_dict().items():
-            digest.update(f"{name}.{key}".encode())
-            digest.update(tensor.detach().cpu().numpy().tobytes())
-    return digest.hexdigest()[:16]
 
 
 def _embed(

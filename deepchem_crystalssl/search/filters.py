@@ -82,7 +82,7 @@ class Filter:
     def _has_elements(self, systems: pd.Series) -> np.ndarray:
         needed, unwanted = known_elements(self.elements), known_elements(self.without)
         most = None if self.only is None else known_elements(self.only)
-        low, high = (0.0, N_ELEMENTS) if self.n_elements is None else _ends("n_elements", self.n_elements)
+        low, high = (0.0, N_ELEMENTS) if self.n_elements is None else ends_of("n_elements", self.n_elements)
         codes, distinct = pd.factorize(systems)  # -1 where the chemical system is unknown
         passes = [
             needed <= elements and not unwanted & elements and (most is None or elements <= most)
@@ -187,7 +187,14 @@ def _is_ordered(column: pd.Series) -> bool:
     return types.is_numeric_dtype(column) and not types.is_bool_dtype(column) or types.is_datetime64_any_dtype(column)
 
 
-def _ends(name: str, span: Any) -> tuple[Any, Any]:
+def ends_of(name: str, span: Any) -> tuple[Any, Any]:
+    """The two ends of a range, infinite where they are open.
+
+    Raises
+    ------
+    QueryError
+        If it is no range.
+    """
     if isinstance(span, Real) and not isinstance(span, bool):
         return span, span
     if not isinstance(span, Sequence) or isinstance(span, str) or len(span) != 2:
@@ -202,7 +209,7 @@ def _within(column: pd.Series, span: Any) -> np.ndarray:
     if not _is_ordered(column):
         raise QueryError("filter", f"{name}={span!r}", f"the column {name} does not hold numbers, so it has no ranges",
                          "Give the values themselves, as a list.")  # fmt: skip
-    low, high = _ends(name, span)
+    low, high = ends_of(name, span)
     fulfilled = pd.Series(column.notna())
     try:
         if pd.api.types.is_datetime64_any_dtype(column):

@@ -13,6 +13,7 @@ from ..errors import CrystalInputError, OnError, QueryError, Report
 from .answers import Answers, Neighbor
 from .catalogue import Facts
 from .filters import Filter, allowed_by
+from .formulas import rows_of_formula
 from .queries import Asked, checked_number, resolve, with_direction
 from .vectors import nearest_rows, unit_rows
 
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 EXACT_UP_TO = 300_000
 """Number of crystals up to which a search is exact by default; in larger indices it is approximate."""
 _SAMPLE = 500
-_UNLIKE = 0.5
+UNLIKE = 0.5
 """Weight of the crystals that answers should not be similar to (Rocchio 1971)."""
 
 
@@ -58,6 +59,28 @@ class Gallery:
     def row_of(self) -> dict[str, int]:
         """Row of every material_id."""
         return {name: row for row, name in enumerate(self.table["material_id"])}
+
+    @property
+    def width(self) -> int:
+        """Length of a vector."""
+        return self.vectors.shape[1]
+
+    @property
+    def has_space_groups(self) -> bool:
+        """Whether the space groups of the crystals are known."""
+        return "space_group" in self.table
+
+    def rows_named(self, text: str) -> list[int]:
+        """The rows of an id, or of a compound by its formula; none if the text is neither."""
+        return [self.row_of[text]] if text in self.row_of else rows_of_formula(self.table, text)
+
+    def vectors_of(self, rows: Sequence[int]) -> np.ndarray:
+        """float32 (len(rows), F), of length 1."""
+        return self.vectors[list(rows)]
+
+    def facts_of(self, row: int) -> Facts:
+        """What is known of a crystal."""
+        return Facts.of_row(dict(self.table.iloc[row]))
 
     @cached_property
     def spacing(self) -> np.ndarray:
@@ -101,7 +124,7 @@ class Gallery:
         vector, own = wanted.vector, wanted.rows
         if not isinstance(unlike, Sequence) or len(unlike):
             unwanted = self.resolve(unlike)
-            vector, own = with_direction(vector - _UNLIKE * unwanted.vector), own + unwanted.rows
+            vector, own = with_direction(vector - UNLIKE * unwanted.vector), own + unwanted.rows
         rows, distances = self.nearest(unit_rows(vector[None]), k, filter, exact, [] if include_self else own)
         return self._answers(rows[0], distances[0], wanted.facts)
 
@@ -163,10 +186,29 @@ class Gallery:
         """Records of the rows found, with what they share with the query."""
         kept = rows >= 0
         known: list[dict[str, Any]] = self.table.iloc[rows[kept]].to_dict("records")  # type: ignore[assignment]
-        answers = []
-        for rank, (row, distance) in enumerate(zip(known, distances[kept].tolist(), strict=True), start=1):
-            nearer = np.searchsorted(self.spacing, distance) / max(1, len(self.spacing))
-            shares = "" if facts is None else facts.shared(Facts.of_row(row))
-            name, formula = row.pop("material_id"), row.pop("formula", "") or ""
-            answers.append(Neighbor(name, rank, distance, round(100.0 * nearer, 1), shares, formula, row))
-        return Answers(answers)
+        return neighbors_of(known, distances[kept], facts, self.spacing)
+
+
+def neighbors_of(
+    known: Sequence[dict[str, Any]], distances: np.ndarray, facts: Facts | None, spacing: np.ndarray
+) -> Answers[Neighbor]:
+    """Answers of crystals that were found, nearest first, with what they share with the query.
+
+    Parameters
+    ----------
+    known : sequence of dict
+        What is known of each.
+    distances : numpy.ndarray
+        (k,).
+    facts : Facts or None
+        Of the query.
+    spacing : numpy.ndarray
+        Distances of a sample of crystals to their nearest neighbours, ascending.
+    """
+    answers = []
+    for rank, (row, distance) in enumerate(zip(known, distances.tolist(), strict=True), start=1):
+        nearer = np.searchsorted(spacing, distance) / max(1, len(spacing))
+        shares = "" if facts is None else facts.shared(Facts.of_row(row))
+        name, formula = row.pop("material_id"), row.pop("formula", "") or ""
+        answers.append(Neighbor(name, rank, distance, round(100.0 * nearer, 1), shares, formula, row))
+    return Answers(answers)

@@ -3,34 +3,42 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from numbers import Integral
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
-import pandas as pd
 
 from ..crystals.files import in_short
 from ..crystals.tables import as_ids
 from ..errors import QueryError, an_object
 from .catalogue import Facts
-from .formulas import rows_of_formula
 
 if TYPE_CHECKING:
     from ..crystals.records import Crystal
 
 
 class Searched(Protocol):
-    """The rows of an index, as :class:`~deepchem_crystalssl.search.gallery.Gallery` holds them."""
-
-    vectors: np.ndarray
-    table: pd.DataFrame
+    """The rows of an index, whether they are in memory or on disk."""
 
     @property
-    def row_of(self) -> dict[str, int]:
-        """Row of every material_id."""
+    def width(self) -> int:
+        """Length of a vector."""
+
+    @property
+    def has_space_groups(self) -> bool:
+        """Whether the space groups of the crystals are known."""
+
+    def rows_named(self, text: str) -> list[int]:
+        """The rows of an id, or of a compound by its formula; none if the text is neither."""
+
+    def vectors_of(self, rows: Sequence[int]) -> np.ndarray:
+        """float32 (len(rows), F), of length 1."""
+
+    def facts_of(self, row: int) -> Facts:
+        """What is known of a crystal."""
 
 
 @dataclass(frozen=True)
@@ -134,15 +142,13 @@ def _resolve_one(item: Any, gallery: Searched, embed: Callable[[Crystal], np.nda
     if isinstance(item, str):
         if not item.strip():
             raise QueryError("query", "an empty text")
-        rows = [gallery.row_of[item]] if item in gallery.row_of else rows_of_formula(gallery.table, item)
-        if rows:
-            vector = np.mean(gallery.vectors[rows], axis=0)
-            return Asked(vector, rows, Facts.of_row(dict(gallery.table.iloc[rows[0]])))
+        if rows := gallery.rows_named(item):
+            return Asked(np.mean(gallery.vectors_of(rows), axis=0), rows, gallery.facts_of(rows[0]))
         if "\n" not in item and not os.path.exists(item):
             raise QueryError(item, "neither an id nor a formula of the index, nor a file")
     crystal = read_one(item)
     row: dict[str, Any] = {"formula": crystal.reduced_formula, "chemical_system": crystal.chemical_system}
-    if "space_group" in gallery.table:
+    if gallery.has_space_groups:
         from ..crystals.symmetry import space_group
 
         row["space_group"] = space_group(crystal)
@@ -150,7 +156,7 @@ def _resolve_one(item: Any, gallery: Searched, embed: Callable[[Crystal], np.nda
 
 
 def _checked(vector: np.ndarray, gallery: Searched) -> np.ndarray:
-    columns, remedy = gallery.vectors.shape[1], "Embed with the index's model, in its space."
+    columns, remedy = gallery.width, "Embed with the index's model, in its space."
     if vector.shape != (columns,) or vector.dtype.kind not in "fiu" or not np.isfinite(vector).all():
         raise QueryError("vector", f"shape {vector.shape}, {vector.dtype}", f"a vector has {columns} finite numbers",
                          remedy)  # fmt: skip

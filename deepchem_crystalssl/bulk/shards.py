@@ -1,0 +1,236 @@
+"""Mapping a step over the shards of a source, on one process or many, again and again until all is done."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from tqdm import tqdm
+
+from ..crystals.files import in_short
+from ..crystals.options import check_count
+from ..crystals.shards import write_json
+from ..crystals.store import RecordStore, open_source, write_records
+from ..errors import NoCrystalsError, OptionError, StoreError, an_object, counted
+from .engines import EngineName, engine as engine_of
+from .output import (
+    MANIFEST,
+    STEP,
+    ShardedOutput,
+    read_plan,
+    report_of,
+    write_manifest,
+    write_plan,
+    write_store_manifest,
+)
+from .parts import Part, divide, is_divisible
+from .steps import Featurize, Step, digest_of
+from .units import LINES, Line, Unit
+
+logger = logging.getLogger(__name__)
+
+SHARD_SIZE = 4096
+"""Crystals of a shard, by default."""
+_CRYSTALS = "crystals"
+
+
+def map_shards(
+    source: Any,
+    step: Step,
+    output: str | Path,
+    *,
+    engine: EngineName = "processes",
+    workers: int | None = None,
+    address: Any = None,
+    shard: tuple[int, int] | None = None,
+    size: int = SHARD_SIZE,
+    progress: bool | None = None,
+) -> ShardedOutput | None:
+    """Compute a step for all crystals of a source, shard by shard, and write a folder of shards.
+
+    Called again, it does only what is missing: after an interruption, or after the source has grown. A shard whose
+    input has changed is computed again.
+
+    Parameters
+    ----------
+    source
+        A store, a folder or a glob pattern of files, Parquet tables or a list of paths are divided as they are.
+        Anything else that :func:`~deepchem_crystalssl.read_structures` reads is first written into a store within the
+        output.
+    step : Step
+        :class:`Featurize`, :class:`Embed`, :class:`SimulatePatterns`, or one of your own.
+    output : str or Path
+        A folder of its own, which all workers see under the same path.
+    engine : {"processes", "dask", "ray", "serial"}
+        Who does it: processes on this machine, a cluster of Dask or of Ray, or this process alone.
+    workers : int, optional
+        Number of workers on this machine; by default one for each processor.
+    address : str or distributed.Client, optional
+        Of the cluster; by default one is started on this machine.
+    shard : (int, int), optional
+        ``(i, n)``: do only the i-th of n equal shares of the shards, i = 1, ..., n. For array jobs of a scheduler such
+        as SLURM, each of which does one share.
+    size : int
+        Crystals of a shard. The rows do not depend on it, but for rounding.
+    progress : bool, optional
+        Show a progress bar; by default on a terminal only.
+
+    Returns
+    -------
+    ShardedOutput or None
+        None if shares of other jobs are still missing.
+
+    Raises
+    ------
+    StoreError
+        If the folder holds something else, or work that was begun with another step, another model or another source.
+    OptionError
+        If an option cannot be used, or an engine is not installed.
+    NoCrystalsError
+        If no crystal of the source can be used.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from deepchem_crystalssl.bulk import Embed, map_shards
+    >>> from deepchem_crystalssl.crystals.prototypes import bundled_prototypes
+    >>> done = map_shards(bundled_prototypes()[:20], Embed("small"), tempfile.mkdtemp(), engine="serial", size=8)
+    >>> len(done), len(done.files), done.vectors("shared").shape
+    (20, 3, (20, 128))
+    """
+    folder, run = Path(output).absolute(), engine_of(engine)
+    check_count("size", size, 1)
+    workers = os.cpu_count() or 1 if workers is None else check_workers(workers)
+    _check_share(shard)
+    source, named = open_source(source), _named(source)
+    is_whole = _check_divisible(source, step, shard)
+    identity = _begin(folder, step)
+    parts = _plan(folder, source if is_whole else _stored(source, step, folder, progress), size)
+    units = [Unit(part, step, digest_of(identity), folder) for part in parts]
+    lines: dict[int, Line] = {}
+    for unit in units:
+        if (line := unit.finished()) is not None:
+            lines[unit.part.number] = line
+    missing = [unit for unit in units if unit.part.number not in lines]
+    mine = missing if shard is None else [unit for unit in missing if unit.part.number % shard[1] == shard[0] - 1]
+    if lines and missing:
+        logger.warning("%s: %d of %s are done; goes on", folder, len(lines), counted(len(units), "shard"))
+    if mine:
+        for line in _shown(run(mine, min(workers, len(mine)), address), len(mine), progress):
+            lines[line["part"]] = line
+    if shard is not None:  # other jobs have been at work
+        lines |= {u.part.number: line for u in missing if u not in mine and (line := u.finished()) is not None}
+    if len(lines) < len(units):
+        logger.warning("%s: %d of %s are done", folder, len(lines), counted(len(units), "shard"))
+        return None
+    ordered = [lines[part.number] for part in parts]
+    if not any(line["rows"] for line in ordered):
+        raise NoCrystalsError(named, report_of(ordered).summary())
+    if mine or not (folder / MANIFEST).exists():
+        if isinstance(step, Featurize):
+            write_store_manifest(folder, step.disorder, ordered)
+        write_manifest(folder, identity, named, ordered)
+        for left in (*folder.glob(".part-*"), *(folder / LINES).glob(".*")):  # by workers that were killed
+            left.unlink(missing_ok=True)
+    done = ShardedOutput(folder)
+    done.report.log()
+    return done
+
+
+def check_workers(workers: int) -> int:
+    """A number of workers.
+
+    Raises
+    ------
+    OptionError
+        If it is not at least 1.
+    """
+    check_count("workers", workers, 1)
+    return workers
+
+
+def _check_share(shard: tuple[int, int] | None) -> None:
+    if shard is not None and not 1 <= shard[0] <= shard[1]:
+        raise OptionError("shard", f"{shard[0]}/{shard[1]}", "a share is i/n with i from 1 to n",
+                          "For an array job of SLURM submit --array=1-n.")  # fmt: skip
+
+
+def _begin(folder: Path, step: Step) -> dict[str, Any]:
+    """Make the folder of the output, or compare the step with the one it was begun with."""
+    identity = json.loads(json.dumps(step.identity()))
+    if folder.exists() and not folder.is_dir():
+        raise StoreError(str(folder), "a file", "shards are written to a folder", "Name a new or empty folder.")
+    path = folder / STEP
+    if not path.exists():
+        if folder.is_dir() and any(folder.iterdir()):
+            raise StoreError(str(folder), "holds something else", "shards are written to a folder of their own",
+                             "Name a new or empty folder.")  # fmt: skip
+        folder.mkdir(parents=True, exist_ok=True)
+        write_json(path, identity)
+        return identity
+    try:
+        before = json.loads(path.read_text())
+        differing = [name for name in {**before, **identity} if before.get(name) != identity.get(name)]
+    except (OSError, ValueError, TypeError, AttributeError) as error:
+        raise StoreError(str(path), f"cannot be read ({error})", remedy="Remove the folder and begin again.") from error
+    if differing:
+        shown = "; ".join(f"{name} was {before.get(name)}, now {identity.get(name)}" for name in differing)
+        raise StoreError(str(folder), f"begun with another {' and '.join(differing)} ({shown})",
+                         "all shards are made by one step and one model", "Name another folder.")  # fmt: skip
+    return identity
+
+
+def _check_divisible(source: Any, step: Step, shard: tuple[int, int] | None) -> bool:
+    """Whether the source can be divided; if not, it must be possible to write its crystals into a store first.
+
+    Raises
+    ------
+    OptionError
+    """
+    if is_divisible(source):
+        return True
+    rule = "only a store, a folder, a pattern, Parquet tables and lists of paths are divided without reading them"
+    if isinstance(step, Featurize):
+        raise OptionError("source", _named(source), rule, "Write it with write_records, or crystalssl featurize "
+                          "without an engine.")  # fmt: skip
+    if shard is not None:
+        raise OptionError("shard", "given for a source that cannot be divided", rule,
+                          "Write it into a store first, with crystalssl featurize, and give that.")  # fmt: skip
+    return False
+
+
+def _stored(source: Any, step: Step, folder: Path, progress: bool | None) -> RecordStore:
+    """A store of the crystals of a source within the output."""
+    write_records(source, folder / _CRYSTALS, disorder=step.disorder, progress=progress)
+    return RecordStore(folder / _CRYSTALS)
+
+
+def _named(source: Any) -> str:
+    if isinstance(source, RecordStore):
+        return str(source.path)
+    return in_short(source) if isinstance(source, str | Path) else an_object(source)
+
+
+def _plan(folder: Path, source: Any, size: int) -> list[Part]:
+    """The parts of the source, those that were planned before as they were."""
+    known = read_plan(folder)
+    parts = divide(source, size, known)
+    if len(parts) > len(known):
+        write_plan(folder, parts)
+    return parts
+
+
+def _shown(lines: Iterator[Line], total: int, progress: bool | None) -> Iterator[Line]:
+    """The lines, with a progress bar that counts the rows too."""
+    disable = None if progress is None else not progress
+    rows = 0
+    with tqdm(total=total, desc="shards", disable=disable, delay=1.0) as bar:
+        for line in lines:
+            rows += line["rows"]
+            bar.set_postfix_str(f"{rows:,} rows", refresh=False)
+            bar.update()
+            yield line

@@ -1,0 +1,140 @@
+r"""Compressed vectors on disk, searched without reading them all: cells of similar vectors and product quantization.
+
+A vector is rotated onto its first principal components and represented by its cell and by 64 bytes that tell what is
+left (Jégou, Douze and Schmid 2011; faiss, Douze et al. 2024). What is nearest by these is a shortlist, of which the
+vectors themselves are compared then. Cells, rotation and codes are trained once, on a sample; every segment of an index
+is written with the same ones, so that crystals can be added without building anything again.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+import faiss
+import numpy as np
+
+from ..errors import IndexFolderError
+
+CODE_BYTES = 64
+PROBES = 64
+"""Cells that are looked into."""
+LARGEST_SAMPLE = 200_000
+_COMPONENTS = 128
+_ROWS_OF_A_CODE = 16_384
+_LEAST = 256  # rows that train the 256 values of a byte
+
+
+def cells_for(n: int) -> int:
+    """Number of cells for n vectors."""
+    return int(np.clip(4 * n**0.5, 1, max(1, n // 39)))
+
+
+def train(sample: np.ndarray, n: int, path: Path, seed: int = 0) -> None:
+    """Learn rotation, cells and codes from a sample of vectors, and write them as a segment without crystals.
+
+    Parameters
+    ----------
+    sample : numpy.ndarray
+        float32 (m, F), of length 1.
+    n : int
+        Number of vectors that the index will hold.
+    path : Path
+    seed : int
+    """
+    width = sample.shape[1]
+    kept = min(_COMPONENTS, 2 ** int(np.log2(width)), len(sample))
+    code_bytes = min(CODE_BYTES, kept)
+    while kept % code_bytes:
+        code_bytes //= 2
+    rotation = faiss.PCAMatrix(width, kept, 0, True)
+    cells = min(cells_for(n), max(1, len(sample) // 39))
+    cells_index = faiss.IndexFlatL2(kept)
+    codes = faiss.IndexIVFPQ(cells_index, kept, cells, code_bytes, 8)
+    codes.use_precomputed_table = -1  # it would take 64 kB for each cell
+    codes.cp.seed, codes.cp.niter, codes.cp.min_points_per_centroid = seed, 8, 1
+    codes.pq.cp.seed, codes.pq.cp.niter = seed, 12
+    codes.pq.cp.max_points_per_centroid, codes.pq.cp.min_points_per_centroid = _ROWS_OF_A_CODE // 256, 1
+    index = faiss.IndexPreTransform(rotation, codes)
+    if len(sample) < _LEAST:  # too few to train on: they are repeated
+        sample = np.tile(sample, (-(-_LEAST // len(sample)), 1))
+    index.train(np.ascontiguousarray(sample, np.float32))
+    _write(index, path)
+
+
+def write_segment(trained: Path, blocks: Iterable[tuple[np.ndarray, np.ndarray]], path: Path) -> None:
+    """Write vectors into a segment of their own.
+
+    Parameters
+    ----------
+    trained : Path
+        What :func:`train` has written.
+    blocks : iterable of (numpy.ndarray, numpy.ndarray)
+        Rows, int64 (m,), and their vectors, float32 (m, F).
+    path : Path
+    """
+    index = _read(trained, 0)
+    for rows, vectors in blocks:
+        index.add_with_ids(np.ascontiguousarray(vectors, np.float32), np.ascontiguousarray(rows, np.int64))
+    _write(index, path)
+
+
+class Segment:
+    """A segment on disk; its cells are mapped into memory and read when they are looked into.
+
+    Parameters
+    ----------
+    path : Path
+
+    Raises
+    ------
+    IndexFolderError
+        If it cannot be read.
+    """
+
+    def __init__(self, path: Path):
+        self._index = _read(path, faiss.IO_FLAG_MMAP)
+
+    def __len__(self) -> int:
+        return self._index.ntotal
+
+    def nearest(
+        self, queries: np.ndarray, k: int, allowed: np.ndarray | None = None, probes: int = PROBES
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Rows of the k nearest vectors by their codes and squared distances, (q, k) each; -1 where there are no more.
+
+        ``allowed`` are the bits of the rows that may be answers, as ``numpy.packbits(..., bitorder="little")`` gives.
+        """
+        inner = faiss.SearchParametersIVF(nprobe=probes)
+        if allowed is not None:
+            inner = faiss.SearchParametersIVF(nprobe=probes, sel=faiss.IDSelectorBitmap(allowed))
+        parameters = faiss.SearchParametersPreTransform(index_params=inner)
+        distances, rows = self._index.search(np.ascontiguousarray(queries, np.float32), k, params=parameters)
+        return rows, distances
+
+
+def shortlist(
+    segments: Sequence[Segment], queries: np.ndarray, k: int, allowed: np.ndarray | None, probes: int = PROBES
+) -> np.ndarray:
+    """Rows of the k nearest by codes in all segments, (q, k); -1 where there are no more."""
+    bits = None if allowed is None else np.packbits(allowed, bitorder="little")
+    found = [segment.nearest(queries, k, bits, probes) for segment in segments]
+    rows, distances = (np.concatenate(part, axis=1) for part in zip(*found, strict=True))
+    order = np.argsort(np.where(rows < 0, np.inf, distances), axis=1, kind="stable")[:, :k]
+    return np.take_along_axis(rows, order, axis=1)
+
+
+def _read(path: Path, flags: int) -> faiss.Index:
+    try:
+        return faiss.read_index(str(path), flags | faiss.IO_FLAG_SKIP_PRECOMPUTE_TABLE)
+    except RuntimeError as error:
+        reason = str(error).split("\n")[0][-120:]
+        raise IndexFolderError(str(path), f"cannot be read ({reason})", "an index has all its segments",
+                               "Build the index again; what is computed is kept.") from error  # fmt: skip
+
+
+def _write(index: faiss.Index, path: Path) -> None:
+    part = path.with_name(f".{path.name}.part")
+    faiss.write_index(index, str(part))
+    os.replace(part, path)

@@ -1,0 +1,271 @@
+"""Building a sharded index: the rows by an engine, then cells, segments and lookups from the rows."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import shutil
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+
+from ..bulk.engines import EngineName
+from ..bulk.output import ShardedOutput
+from ..bulk.shards import map_shards
+from ..bulk.steps import opened
+from ..crystals.disorder import Disorder
+from ..crystals.shards import write_json
+from ..errors import IndexFolderError, QueryError, counted
+from ..models.folders import CARD, DEFAULT, list_pretrained
+from .catalogue import by_id
+from .formulas import parse_formula
+from .index_rows import PATTERNS, VECTORS, IndexRows
+from .segments import LARGEST_SAMPLE, train, write_segment
+from .stored_rows import Lookup, StoredRows, compound_key
+from .vectors import nearest_rows, unit_rows
+
+logger = logging.getLogger(__name__)
+
+MANIFEST, SPACING = "index.json", "spacing.npy"
+FORMAT = 1
+SEGMENT_ROWS = 4_000_000
+"""Rows of a segment at most: while one is written, its codes (72 bytes a row) are in memory."""
+_MODEL = "model"
+_COLUMNS = "columns-{}.arrow"
+_SPACING_SAMPLE, _SPACING_AMONG = 500, 100_000
+
+
+@dataclass(frozen=True)
+class Layout:
+    """What a sharded index consists of: the names of its files, and the model that made its vectors.
+
+    ``groups`` are the folders of rows and ``shards`` the digests of their shards, in order.
+    """
+
+    crystals: int
+    model: str
+    weights: str
+    patterns: bool
+    space_groups: bool
+    disorder: Disorder
+    groups: tuple[str, ...] = ()
+    shards: tuple[str, ...] = ()
+    segments: tuple[str, ...] = ()
+    pattern_segments: tuple[str, ...] = ()
+    ids: tuple[str, ...] = ()
+    compounds: tuple[str, ...] = ()
+    columns: str = ""
+
+    @classmethod
+    def read(cls, folder: Path) -> Layout:
+        """From the manifest of an index.
+
+        Raises
+        ------
+        IndexFolderError
+            If there is none, or it is of another kind.
+        """
+        try:
+            content = json.loads((folder / MANIFEST).read_text())
+            if content.pop("kind", None) != "sharded":
+                raise IndexFolderError(str(folder), "an index of another kind", "this is read by EmbeddingIndex.load")
+            if (version := content.pop("format")) != FORMAT:
+                raise IndexFolderError(str(folder), f"format {version}", f"this version reads format {FORMAT}")
+            lists: dict[str, Any] = {
+                key: tuple(value) if isinstance(value, list) else value for key, value in content.items()
+            }
+            return cls(**lists)
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            if isinstance(error, IndexFolderError):
+                raise
+            raise IndexFolderError(
+                str(folder), f"its file {MANIFEST} is missing or cannot be read ({error})"
+            ) from error
+
+    def write(self, folder: Path) -> None:
+        """Write the manifest, the last thing that is written."""
+        write_json(folder / MANIFEST, {"kind": "sharded", "format": FORMAT, **asdict(self)})
+
+    def model_in(self, folder: Path) -> str:
+        """Name of the model, or the folder of its copy within the index."""
+        return str(folder / _MODEL) if (folder / _MODEL).is_dir() else self.model
+
+
+def build_sharded(
+    source: Any,
+    folder: Path,
+    model: str | Path | None,
+    metadata: pd.DataFrame | pd.Series | None,
+    *,
+    patterns: bool = False,
+    space_groups: bool = False,
+    disorder: Disorder = "refuse",
+    engine: EngineName = "processes",
+    workers: int | None = None,
+    address: Any = None,
+    shard: tuple[int, int] | None = None,
+    size: int = 8192,
+    progress: bool | None = None,
+    more: bool = False,
+) -> bool:
+    """Compute what is missing of an index: :meth:`ShardedIndex.build` and, with ``more``, :meth:`ShardedIndex.add`.
+
+    Returns
+    -------
+    bool
+        Whether the index is whole; not after one share of an array job.
+    """
+    folder = folder.absolute()
+    before = Layout.read(folder) if (folder / MANIFEST).exists() else None
+    if more and before is None:
+        raise IndexFolderError(str(folder), "no index", "crystals are added to an index that is there")
+    if before is None and folder.is_dir() and any(entry.name not in (_MODEL, "rows-000") for entry in folder.iterdir()):
+        if not any(folder.glob("rows-*")):
+            raise IndexFolderError(str(folder), "holds something else", "an index is written to a folder of its own",
+                                   "Name a new or empty folder.")  # fmt: skip
+    frame = None if metadata is None else by_id(metadata, without=("formula", "chemical_system", "num_sites"))
+    if more and before is not None:
+        options = before
+        group = f"rows-{len(before.groups):03d}"
+    else:
+        named = _kept_model(folder, DEFAULT if model is None else model)
+        options = Layout(0, named, opened(named)[1], patterns, space_groups, disorder)
+        group = "rows-000"
+    step = IndexRows(options.model_in(folder), options.patterns, options.space_groups, options.disorder)
+    done = map_shards(source, step, folder / group, engine=engine, workers=workers, address=address, shard=shard,
+                      size=size, progress=progress)  # fmt: skip
+    if shard is not None or done is None:
+        logger.warning("%s: run once more without a share when all shares are done, to join them", folder)
+        return False
+    groups = (group,) if before is None else tuple(dict.fromkeys([*before.groups, group]))
+    _join(folder, replace(options, groups=groups), before, frame)
+    return True
+
+
+def _kept_model(folder: Path, model: str | Path) -> str:
+    """The name of a model that comes with the package, or the copy of another one within the index."""
+    if str(model) in set(list_pretrained()["name"]):
+        return str(model)
+    copy = folder / _MODEL
+    if not copy.is_dir():
+        if not (Path(model) / CARD).is_file():
+            opened(str(model))  # says what is wrong, if it is no model
+            raise IndexFolderError(str(model), "a folder of a training", "an index keeps a copy of a saved model",
+                                   "Save it with save_pretrained, and give that folder.")  # fmt: skip
+        part = folder / f".{_MODEL}.part"
+        shutil.rmtree(part, ignore_errors=True)
+        shutil.copytree(model, part)
+        part.rename(copy)
+    return _MODEL if Path(model).resolve() == copy.resolve() else str(copy)
+
+
+def _join(folder: Path, layout: Layout, before: Layout | None, metadata: pd.DataFrame | None) -> None:
+    """Write what searches the rows: cells and codes, lookups, given columns; then the manifest."""
+    outputs = [ShardedOutput(folder / group) for group in layout.groups]
+    rows = StoredRows(outputs)
+    shards = tuple(line["sha256"][:16] for output in outputs for line in output.lines)
+    if before is not None and shards[: len(before.shards)] != before.shards:
+        logger.warning("%s: rows that are in the index have changed; it is joined anew", folder)
+        before = None
+    if before is not None and shards == before.shards and metadata is None:
+        return
+    old = 0 if before is None else before.crystals
+    # The name of a file tells of which rows it is made, so that work that was interrupted is not taken for other work.
+    stem = f"{old:012d}-{hashlib.sha256(''.join(shards).encode()).hexdigest()[:12]}"
+    names = {name: list(getattr(before, name)) if before is not None else [] for name in
+             ("segments", "pattern_segments", "ids", "compounds")}  # fmt: skip
+    if len(rows) > old:
+        for column, name in ((VECTORS, "segments"), (PATTERNS, "pattern_segments")):
+            if column in rows.columns:
+                names[name] += _write_segments(folder, rows, column, old, stem)
+        for name, texts in (("ids", rows.ids), ("compounds", partial(_compounds, rows))):
+            file = f"{name}-{stem}.npy"
+            Lookup.write(folder / file, _after(texts(), old))
+            names[name].append(file)
+    columns = _write_columns(folder, rows, metadata, before)
+    if before is None or not (folder / SPACING).exists():
+        np.save(folder / SPACING, _spacing(rows))
+    found = {name: tuple(files) for name, files in names.items()}
+    replace(layout, crystals=len(rows), shards=shards, columns=columns, **found).write(folder)  # type: ignore[arg-type]
+
+
+def _after(texts: Iterator[tuple[int, list[str]]], first: int) -> Iterator[tuple[int, list[str]]]:
+    """The texts of the rows from the first on."""
+    for start, given in texts:
+        if start + len(given) > first:
+            skip = max(0, first - start)
+            yield start + skip, given[skip:]
+
+
+def _compounds(rows: StoredRows) -> Iterator[tuple[int, list[str]]]:
+    for first, formulas in rows.formulas():
+        yield first, [compound_key(parse_formula(formula)) for formula in formulas]
+
+
+def _write_segments(folder: Path, rows: StoredRows, column: str, first: int, stem: str) -> list[str]:
+    """Segments of the rows from the first on; cells and codes are trained if they are not yet."""
+    trained = folder / f"{column}-trained.faiss"
+    if not trained.exists():
+        logger.info("%s: training the cells of %s", folder, counted(len(rows), "crystal"))
+        train(_sample(rows, column, LARGEST_SAMPLE), len(rows), trained)
+    names = []
+    for start in range(first, len(rows), SEGMENT_ROWS):
+        stop = min(start + SEGMENT_ROWS, len(rows))
+        name = f"{column}-{stem}-{start:012d}.faiss"
+        if not (folder / name).exists():
+            blocks = ((found, unit_rows(vectors)) for found, vectors in rows.blocks(column, start, stop))
+            write_segment(trained, blocks, folder / name)
+        names.append(name)
+    return names
+
+
+def _sample(rows: StoredRows, column: str, most: int, seed: int = 0) -> np.ndarray:
+    chosen = np.sort(np.random.default_rng(seed).permutation(len(rows))[:most])
+    vectors = unit_rows(rows.vectors(chosen, column))
+    vectors = vectors[vectors.any(axis=1)]
+    if not len(vectors):
+        raise QueryError("index", f"no crystal has a vector in {column}", "an index holds at least one vector",
+                         "See skipped.csv of the rows for the reasons.")  # fmt: skip
+    return vectors
+
+
+def _spacing(rows: StoredRows) -> np.ndarray:
+    """Distances of a sample of crystals to their nearest neighbours, ascending, estimated among a larger sample."""
+    vectors = _sample(rows, VECTORS, _SPACING_AMONG)
+    if len(vectors) < 2:
+        return np.zeros(0)
+    chosen = np.linspace(0, len(vectors) - 1, min(_SPACING_SAMPLE, len(vectors))).astype(int)
+    found, products = nearest_rows(vectors, vectors[chosen], 2)
+    return np.sort(1.0 - np.where(found[:, 0] == chosen, products[:, 1], products[:, 0]).astype(float))
+
+
+def _write_columns(folder: Path, rows: StoredRows, metadata: pd.DataFrame | None, before: Layout | None) -> str:
+    """The columns that the user gave, in the order of the rows; those of earlier rows are kept."""
+    old = pd.DataFrame()
+    if before is not None and before.columns:
+        with pa.memory_map(str(folder / before.columns)) as file:
+            old = pa.ipc.open_file(file).read_all().to_pandas()
+    if metadata is None and old.empty:
+        return ""
+    ids = [name for _, given in rows.ids() for name in given]
+    frame = old.reindex(range(len(ids)))
+    if metadata is not None:
+        if not metadata.index.isin(ids).any():
+            raise QueryError("metadata", "none of its ids is an id of the index", "rows are matched to crystals by id",
+                             f"Ids of the index look like {ids[0]!r}.")  # fmt: skip
+        matched = metadata[~metadata.index.duplicated()].reindex(ids).reset_index(drop=True)
+        for name in matched:
+            frame[name] = matched[name].combine_first(frame[name]) if name in frame else matched[name]
+    name = _COLUMNS.format(f"{len(ids):012d}")
+    table = pa.Table.from_pandas(frame, preserve_index=False).combine_chunks()
+    with pa.OSFile(str(folder / f".{name}.part"), "wb") as sink, pa.ipc.new_file(sink, table.schema) as writer:
+        writer.write_table(table)
+    (folder / f".{name}.part").replace(folder / name)
+    return name
