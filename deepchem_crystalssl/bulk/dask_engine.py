@@ -7,7 +7,8 @@ from typing import Any
 
 from ..errors import OptionError
 from .engines import ATTEMPTS, ONE_THREAD, killed
-from .units import Line, Unit, run_unit
+from .parts import Line
+from .units import Unit, run_unit
 
 _AT_ONCE = 20  # units in the hands of the scheduler, for each worker: few enough for its memory, enough to keep it busy
 

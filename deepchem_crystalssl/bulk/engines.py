@@ -13,7 +13,8 @@ from concurrent.futures.process import BrokenProcessPool
 from typing import Any, Literal
 
 from ..errors import StoreError, check_choice
-from .units import Line, Unit, run_unit
+from .parts import Line
+from .units import Unit, run_unit
 
 EngineName = Literal["processes", "dask", "ray", "serial"]
 Run = Callable[[Sequence[Unit], int, Any], Iterator[Line]]

@@ -16,8 +16,7 @@ import pyarrow.parquet as pq
 from ..crystals.files import NamedFile
 from ..crystals.shards import FORMAT as STORE_FORMAT, MANIFEST as STORE_MANIFEST, write_json
 from ..errors import Report, StoreError, counted
-from .parts import Part
-from .units import Line
+from .parts import Line, Part
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -15,6 +15,9 @@ from ..crystals.store import RecordStore
 from ..crystals.tables import Rows, row_groups
 from ..errors import CrystalInputError, StoreError
 
+LINES = "lines"
+Line = dict[str, Any]
+"""What the manifest says of one part; see :func:`~deepchem_crystalssl.bulk.units.run_unit`."""
 LARGEST_GROUP = 65_536
 """Groups of at most so many rows of a Parquet file are divided further; rows far into a larger one are read slowly."""
 

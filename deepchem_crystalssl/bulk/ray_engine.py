@@ -9,7 +9,8 @@ from typing import Any
 
 from ..errors import CrystalInputError, OptionError
 from .engines import ATTEMPTS, killed
-from .units import Line, Unit, run_unit
+from .parts import Line
+from .units import Unit, run_unit
 
 _UNITS_OF_A_BLOCK = 8
 

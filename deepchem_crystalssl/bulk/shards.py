@@ -27,9 +27,9 @@ from .output import (
     write_plan,
     write_store_manifest,
 )
-from .parts import Part, divide, is_divisible
+from .parts import LINES, Line, Part, divide, is_divisible
 from .steps import Featurize, Step, digest_of
-from .units import LINES, Line, Unit
+from .units import Unit
 
 logger = logging.getLogger(__name__)
 

@@ -16,7 +16,6 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -25,14 +24,11 @@ from .. import __version__
 from ..crystals.reading import read_structures
 from ..crystals.records import Crystal
 from ..errors import Report, StoreError
-from .parts import Part
+from .parts import LINES, Line, Part
 from .steps import Step, Work, digest_of, opened_step
 
-LINES = "lines"
 _CRYSTALS_AT_ONCE = 1024
 _SITES_AT_ONCE = 60_000
-
-Line = dict[str, Any]
 
 
 @dataclass(frozen=True)

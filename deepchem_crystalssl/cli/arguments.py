@@ -61,3 +61,17 @@ def concept(text: str) -> tuple[str, list[str]]:
     if not name or not examples:
         raise argparse.ArgumentTypeError(f"{text!r}: a concept is written NAME=ID,ID,...")
     return name, [example.strip() for example in examples.split(",")]
+
+
+def table_or_folder(text: str) -> Path:
+    """A table to write, or a folder for shards: a name without suffix, or one that ends in a slash."""
+    is_table = Path(text).suffix in (".csv", ".parquet") and not text.endswith("/")
+    return file_to_write(".csv", ".parquet")(text) if is_table else folder_to_write(text)
+
+
+def share(text: str) -> tuple[int, int]:
+    """One of n equal shares of the work, written i/n."""
+    number, slash, total = text.partition("/")
+    if not slash or not number.isdecimal() or not total.isdecimal() or not 1 <= int(number) <= int(total):
+        raise argparse.ArgumentTypeError(f"{text!r}: a share is written i/n, with i from 1 to n")
+    return int(number), int(total)

@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..errors import OptionError, Report, counted
+from .bulk_options import is_sharded, of_shards
 
 if TYPE_CHECKING:
-    from ..search import EmbeddingIndex, Filter
+    from ..search import EmbeddingIndex, Filter, ShardedIndex
     from ..search.pictures import Picture
 
 
@@ -36,7 +37,14 @@ def demo(options: argparse.Namespace) -> int:
 def featurize(options: argparse.Namespace) -> int:
     from ..crystals.store import RecordStore, write_records
 
-    write_records(options.source, options.output, disorder=options.disorder, progress=_progress(options))
+    if is_sharded(options):
+        from ..bulk import Featurize, map_shards
+
+        step = Featurize(options.disorder)
+        if map_shards(options.source, step, options.output, **of_shards(options, _progress(options))) is None:
+            return _share_done(options)
+    else:
+        write_records(options.source, options.output, disorder=options.disorder, progress=_progress(options))
     store = RecordStore(options.output)
     size = sum(path.stat().st_size for path in options.output.glob("*.arrow")) / len(store)
     print(
@@ -61,17 +69,46 @@ def pretrain(options: argparse.Namespace) -> int:
 def embed(options: argparse.Namespace) -> int:
     from ..recipes import embed_table, write_vectors
 
+    if options.output.suffix not in (".csv", ".parquet") or is_sharded(options):
+        return _embed_shards(options)
+    if len(options.space) > 1 or options.half:
+        raise OptionError("--half" if options.half else "--space", "given for one table",
+                          "several spaces and half precision are for shards",
+                          "Name a folder as the output.")  # fmt: skip
     table, report = embed_table(
         options.source,
         options.model,
         level=options.level,
         layers=options.layers,
-        space=options.space,
+        space=options.space[0],
         disorder=options.disorder,
         progress=_progress(options),
     )
     write_vectors(table, options.output)
     print(f"{counted(len(table), 'vector')} in {options.output}; {report.summary()}")
+    return 0
+
+
+def _embed_shards(options: argparse.Namespace) -> int:
+    from ..bulk import Embed, map_shards
+
+    if options.level != "crystal" or options.layers:
+        raise OptionError("--level" if options.layers is None else "--layers", "given for shards",
+                          "shards hold vectors of whole crystals", "Name a .parquet file as the output.")  # fmt: skip
+    if options.output.suffix in (".csv", ".parquet"):
+        raise OptionError("--output", str(options.output), "shards are written to a folder", "Name a folder.")
+    step = Embed(options.model, tuple(dict.fromkeys(options.space)), options.disorder, options.half)
+    done = map_shards(options.source, step, options.output, **of_shards(options, _progress(options)))
+    if done is None:
+        return _share_done(options)
+    shards, left_out = counted(len(done.files), "shard"), done.report.summary()
+    print(f"{counted(len(done), 'vector')} in {shards} in {options.output}/; {left_out}")
+    return 0
+
+
+def _share_done(options: argparse.Namespace) -> int:
+    number, total = options.shard
+    print(f"share {number} of {total} is done in {options.output}/")
     return 0
 
 
@@ -96,6 +133,8 @@ def index(options: argparse.Namespace) -> int:
     from ..crystals.tables import read_table
     from ..search import build_index
 
+    if is_sharded(options):
+        return _index_shards(options)
     index = build_index(
         open_source(options.source),
         options.output,
@@ -113,13 +152,34 @@ def index(options: argparse.Namespace) -> int:
     return 0
 
 
+def _index_shards(options: argparse.Namespace) -> int:
+    from ..crystals.tables import read_table
+    from ..search import ShardedIndex
+
+    if options.physics:
+        raise OptionError("--physics", "given with an engine", "a sharded index has no values of models",
+                          "Compute them with crystalssl physics, and give the table as --metadata.")  # fmt: skip
+    index = ShardedIndex.build(
+        options.source, options.output, options.model, read_table(options.metadata) if options.metadata else None,
+        patterns=not options.no_patterns, space_groups=options.space_groups, disorder=options.disorder,
+        **of_shards(options, _progress(options)),
+    )  # fmt: skip
+    if index is None:
+        print("when all shares are done, run the command without --shard once, to join them")
+        return _share_done(options)
+    size = sum(path.stat().st_size for path in options.output.rglob("*") if path.is_file()) / 1e6
+    print(f"{counted(len(index), 'crystal')} in {options.output}/, {size:.1f} MB; {index.report.summary()}")
+    return 0
+
+
 def search(options: argparse.Namespace) -> int:
     from ..diffraction.pattern_files import PATTERN_SUFFIXES
-    from ..search import EmbeddingIndex, Filter
+    from ..search import Filter
+    from ..search.opening import open_index
 
     is_pattern = any(Path(query).suffix.lower() in PATTERN_SUFFIXES for query in options.query)
     _refuse_unused(options, is_pattern)
-    index = EmbeddingIndex.load(options.index)
+    index = open_index(options.index)
     filter = Filter(
         elements=() if is_pattern else options.elements,
         without=() if is_pattern else options.without,
@@ -136,7 +196,7 @@ def search(options: argparse.Namespace) -> int:
     return 0
 
 
-def _search_by_patterns(index: EmbeddingIndex, filter: Filter, options: argparse.Namespace) -> int:
+def _search_by_patterns(index: EmbeddingIndex | ShardedIndex, filter: Filter, options: argparse.Namespace) -> int:
     """One pattern with its answers, or the phases of several."""
     sample: dict[str, Any] = {
         "elements": options.elements or None, "allowed": options.only, "excluded": options.without, "filter": filter,
@@ -198,7 +258,10 @@ def _refuse_unused(options: argparse.Namespace, is_pattern: bool) -> None:
 def map(options: argparse.Namespace) -> int:
     from ..explorer import keep_mapped, write_map
     from ..search import EmbeddingIndex, likeness
+    from ..search.opening import is_sharded as is_sharded_index
 
+    if is_sharded_index(options.index):
+        return _map_of_sample(options)
     index = EmbeddingIndex.load(options.index)
     for name, examples in options.concept:
         index.table[name] = likeness(index, examples)
@@ -212,17 +275,48 @@ def map(options: argparse.Namespace) -> int:
     return 0
 
 
+def _map_of_sample(options: argparse.Namespace) -> int:
+    """The map of an index that is too large to be laid out: a page of a sample, and a picture of all by density."""
+    from ..explorer import write_map
+    from ..search import ShardedIndex, likeness
+    from ..search.pictures import draw_density
+    from ..search.sharded_map import place_all, sample_of
+
+    crystals, sample = len(ShardedIndex.load(options.index)), sample_of(options.index, options.seed)
+    for name, examples in options.concept:
+        sample.table[name] = likeness(sample, examples)
+    title = f"{options.title} ({len(sample):,} of {crystals:,} crystals, chosen at random)"
+    colors = [*options.color, *(name for name, _ in options.concept)]
+    written = write_map(sample, options.output, colors, options.format, title, options.megabytes, _progress(options))
+    picture = draw_density(place_all(options.index, sample, _progress(options)))
+    for format in options.format:
+        written.append(options.output / f"map_density.{format}")
+        picture.savefig(written[-1], dpi=200)
+    for path in written:
+        print(f"{path}  {path.stat().st_size / 1e6:.1f} MB")
+    print(f"the page shows {len(sample):,} crystals chosen at random; map_density counts all {crystals:,}")
+    return 0
+
+
 def explore(options: argparse.Namespace) -> int:
     import webbrowser
 
     from ..explorer.server import explore
+    from ..search.opening import is_sharded as is_sharded_index
+
+    folder = options.index
+    if is_sharded_index(folder):
+        from ..search.sharded_map import kept_sample
+
+        folder = kept_sample(folder)
+        print("the map shows a sample of the crystals, chosen at random", flush=True)
 
     def tell(address: str) -> None:
         print(f"{address}  (Ctrl+C ends it)", flush=True)
         if not options.no_browser:
             webbrowser.open(address)
 
-    explore(options.index, options.host, options.port, allow_remote=options.allow_remote, on_start=tell)
+    explore(folder, options.host, options.port, allow_remote=options.allow_remote, on_start=tell)
     return 0
 
 

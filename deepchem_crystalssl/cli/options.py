@@ -9,7 +9,16 @@ from typing import Any
 
 from .. import __version__
 from . import commands
-from .arguments import Renamed, concept, file_to_write, folder_to_write, symbols, wavelength
+from .arguments import (
+    Renamed,
+    concept,
+    file_to_write,
+    folder_to_write,
+    symbols,
+    table_or_folder,
+    wavelength,
+)
+from .bulk_options import add_engine
 
 DISORDER = ("refuse", "dominant", "average")
 SPACES = ("shared", "pattern", "descriptor", "similarity")
@@ -122,6 +131,7 @@ def _add_featurize(add: _Add) -> None:
     _add_source(featurize)
     featurize.add_argument("-o", "--output", type=folder_to_write, metavar="FOLDER", required=True, help="new folder")
     _add_disorder(featurize)
+    add_engine(featurize)
 
 
 def _add_pretrain(add: _Add) -> None:
@@ -188,10 +198,15 @@ def _add_embed(add: _Add) -> None:
         "embed",
         commands.embed,
         "compute vectors of crystals by a trained model, and write them as a table",
-        "embed my_cifs/ -o vectors.csv --space descriptor",
+        "embed my_cifs/ -o vectors.csv --space descriptor\n"
+        "  crystalssl embed store -o vectors/ --space shared pattern --engine dask --address tcp://node1:8786",
     )
     _add_source(embed)
-    _add_table(embed, ".csv with a column for each dimension, or .parquet with a column of vectors")
+    embed.add_argument(
+        "-o", "--output", type=table_or_folder, metavar="FILE|FOLDER/", required=True,
+        help=".csv with a column for each dimension, or .parquet with a column of vectors; or a folder, for shards of "
+        "Parquet that several workers write",
+    )  # fmt: skip
     _add_model(embed)
     embed.add_argument(
         "--level", choices=("crystal", "site"), default="crystal", help="one vector for each crystal or for each site"
@@ -199,9 +214,10 @@ def _add_embed(add: _Add) -> None:
     embed.add_argument(
         "--space",
         choices=SPACES,
-        default="shared",
+        nargs="+",
+        default=["shared"],
         help="shared: comparable with vectors of patterns; pattern: to be found by a measured pattern; "
-        "descriptor: to predict properties from; similarity: to find similar crystals",
+        "descriptor: to predict properties from; similarity: to find similar crystals; into a folder also several",
     )
     embed.add_argument(
         "--layers",
@@ -211,7 +227,9 @@ def _add_embed(add: _Add) -> None:
         help="layers of the encoder whose vectors are joined; layer 0 knows a site, layer k also its neighbours within "
         "k hops (default: those of the space)",
     )
+    embed.add_argument("--half", action="store_true", help="into a folder: store the numbers in 16 bits")
     _add_disorder(embed)
+    add_engine(embed)
 
 
 def _add_physics(add: _Add) -> None:
@@ -262,7 +280,13 @@ def _add_index(add: _Add) -> None:
         "model_shear_modulus_GPa and model_debye_temperature_K: values of springs and tight binding, not measurements; "
         "they can colour the map and can be filtered by in Python",
     )
+    index.add_argument(
+        "--space-groups",
+        action="store_true",
+        help="with an engine: find the space groups too, about 3 ms for a crystal; without one they are always found",
+    )
     _add_disorder(index)
+    add_engine(index, "; the index is then a sharded one, which stays on disk")
 
 
 def _add_search(add: _Add) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -23,11 +24,130 @@ if TYPE_CHECKING:
 EXACT_UP_TO = 300_000
 """Number of crystals up to which a search is exact by default; in larger indices it is approximate."""
 _SAMPLE = 500
-UNLIKE = 0.5
+_UNLIKE = 0.5
 """Weight of the crystals that answers should not be similar to (Rocchio 1971)."""
 
 
-class Gallery:
+class Searchable(ABC):
+    """The search by vectors, wherever vectors and facts are kept."""
+
+    _embed: Callable[[Crystal], np.ndarray]
+
+    @property
+    @abstractmethod
+    def width(self) -> int:
+        """Length of a vector."""
+
+    @property
+    @abstractmethod
+    def has_space_groups(self) -> bool:
+        """Whether the space groups of the crystals are known."""
+
+    @property
+    @abstractmethod
+    def spacing(self) -> np.ndarray:
+        """Distances of a sample of crystals to their nearest neighbours, ascending."""
+
+    @abstractmethod
+    def rows_named(self, text: str) -> list[int]:
+        """The rows of an id, or of a compound by its formula; none if the text is neither."""
+
+    @abstractmethod
+    def vectors_of(self, rows: Sequence[int] | np.ndarray) -> np.ndarray:
+        """float32 (len(rows), F), of length 1."""
+
+    @abstractmethod
+    def known(self, rows: Sequence[int] | np.ndarray) -> list[dict[str, Any]]:
+        """What is known of some crystals."""
+
+    @abstractmethod
+    def nearest(
+        self,
+        queries: np.ndarray,
+        k: int,
+        filter: Filter | None = None,
+        exact: bool | None = None,
+        left_out: Sequence[int] = (),
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Rows and distances of the k nearest, (q, k) each; rows are -1 where an approximate search found no more."""
+
+    def facts_of(self, row: int) -> Facts:
+        """What is known of a crystal."""
+        return Facts.of_row(self.known([row])[0])
+
+    def resolve(self, x: Any) -> Asked:
+        """The vector of a query, the rows that it names and what is known of it.
+
+        Raises
+        ------
+        QueryError, CrystalInputError
+            If there is no such crystal.
+        """
+        return resolve(x, self, self._embed)
+
+    def search(
+        self,
+        x: Any,
+        k: int,
+        unlike: Any = (),
+        filter: Filter | None = None,
+        exact: bool | None = None,
+        include_self: bool = False,
+    ) -> Answers[Neighbor]:
+        """The k crystals most similar to a query: :meth:`EmbeddingIndex.query`."""
+        wanted = self.resolve(x)
+        vector, own = wanted.vector, wanted.rows
+        if not isinstance(unlike, Sequence) or len(unlike):
+            unwanted = self.resolve(unlike)
+            vector, own = with_direction(vector - _UNLIKE * unwanted.vector), own + unwanted.rows
+        rows, distances = self.nearest(unit_rows(vector[None]), k, filter, exact, [] if include_self else own)
+        return self._answers(rows[0], distances[0], wanted.facts)
+
+    def search_each(
+        self,
+        items: Iterable[Any],
+        k: int,
+        filter: Filter | None = None,
+        exact: bool | None = None,
+        on_error: OnError = "raise",
+        report: Report | None = None,
+    ) -> list[Answers[Neighbor]]:
+        """The answers to many queries, compared with the crystals together: :meth:`EmbeddingIndex.query_each`."""
+        k, report = checked_number(k), Report() if report is None else report
+        asked: list[Asked | None] = []
+        with report.job(on_error):
+            for position, item in enumerate(items):
+                try:
+                    asked.append(self.resolve(item))
+                except CrystalInputError as error:
+                    report.handle(error, on_error, position)
+                    asked.append(None)
+        good = [one for one in asked if one is not None]
+        answers: list[Answers[Neighbor]] = [Answers([]) for _ in asked]
+        if good:
+            more = max(len(one.rows) for one in good)
+            queries = unit_rows(np.stack([one.vector for one in good]))
+            found = iter(zip(good, *self.nearest(queries, k + more, filter, exact, []), strict=True))
+            for position, one in enumerate(asked):
+                if one is not None:
+                    _, rows, distances = next(found)
+                    kept = ~np.isin(rows, one.rows)
+                    answers[position] = self._answers(rows[kept][:k], distances[kept][:k], one.facts)
+        return answers
+
+    def _answers(self, rows: np.ndarray, distances: np.ndarray, facts: Facts | None) -> Answers[Neighbor]:
+        """Records of the rows found, with what they share with the query."""
+        kept = rows >= 0
+        answers = []
+        for rank, (row, distance) in enumerate(zip(self.known(rows[kept]), distances[kept].tolist(), strict=True), 1):
+            nearer = np.searchsorted(self.spacing, distance) / max(1, len(self.spacing))
+            shares = "" if facts is None else facts.shared(Facts.of_row(row))
+            name, formula = row.pop("material_id"), row.pop("formula", "") or ""
+            answers.append(Neighbor(name, rank, distance, round(100.0 * nearer, 1), shares, formula, row))
+        return Answers(answers)
+
+
+class Gallery(Searchable):
     """Crystals to be searched. Immutable: what is derived from the vectors and the table is computed once.
 
     Parameters
@@ -74,13 +194,13 @@ class Gallery:
         """The rows of an id, or of a compound by its formula; none if the text is neither."""
         return [self.row_of[text]] if text in self.row_of else rows_of_formula(self.table, text)
 
-    def vectors_of(self, rows: Sequence[int]) -> np.ndarray:
+    def vectors_of(self, rows: Sequence[int] | np.ndarray) -> np.ndarray:
         """float32 (len(rows), F), of length 1."""
         return self.vectors[list(rows)]
 
-    def facts_of(self, row: int) -> Facts:
-        """What is known of a crystal."""
-        return Facts.of_row(dict(self.table.iloc[row]))
+    def known(self, rows: Sequence[int] | np.ndarray) -> list[dict[str, Any]]:
+        """What is known of some crystals."""
+        return self.table.iloc[list(rows)].to_dict("records")  # type: ignore[return-value]
 
     @cached_property
     def spacing(self) -> np.ndarray:
@@ -99,66 +219,6 @@ class Gallery:
         from .approximate import ApproximateNeighbors
 
         return ApproximateNeighbors(self.vectors)
-
-    def resolve(self, x: Any) -> Asked:
-        """The vector of a query, the rows that it names and what is known of it.
-
-        Raises
-        ------
-        QueryError, CrystalInputError
-            If there is no such crystal.
-        """
-        return resolve(x, self, self._embed)
-
-    def search(
-        self,
-        x: Any,
-        k: int,
-        unlike: Any = (),
-        filter: Filter | None = None,
-        exact: bool | None = None,
-        include_self: bool = False,
-    ) -> Answers[Neighbor]:
-        """The k crystals most similar to a query: :meth:`EmbeddingIndex.query`."""
-        wanted = self.resolve(x)
-        vector, own = wanted.vector, wanted.rows
-        if not isinstance(unlike, Sequence) or len(unlike):
-            unwanted = self.resolve(unlike)
-            vector, own = with_direction(vector - UNLIKE * unwanted.vector), own + unwanted.rows
-        rows, distances = self.nearest(unit_rows(vector[None]), k, filter, exact, [] if include_self else own)
-        return self._answers(rows[0], distances[0], wanted.facts)
-
-    def search_each(
-        self,
-        items: Iterable[Any],
-        k: int,
-        filter: Filter | None = None,
-        exact: bool | None = None,
-        on_error: OnError = "raise",
-        report: Report | None = None,
-    ) -> list[Answers[Neighbor]]:
-        """The answers to many queries, compared with the crystals together: :meth:`EmbeddingIndex.query_each`."""
-        k, report = checked_number(k), Report() if report is None else report
-        asked: list[Asked | None] = []
-        with report.job(on_error):
-            for position, item in enumerate(items):
-                try:
-                    asked.append(self.resolve(item))
-                except CrystalInputError as error:
-                    report.handle(error, on_error, position)
-                    asked.append(None)
-        good = [one for one in asked if one is not None]
-        answers: list[Answers[Neighbor]] = [Answers([]) for _ in asked]
-        if good:
-            more = max(len(one.rows) for one in good)
-            queries = unit_rows(np.stack([one.vector for one in good]))
-            found = iter(zip(good, *self.nearest(queries, k + more, filter, exact, []), strict=True))
-            for position, one in enumerate(asked):
-                if one is not None:
-                    _, rows, distances = next(found)
-                    kept = ~np.isin(rows, one.rows)
-                    answers[position] = self._answers(rows[kept][:k], distances[kept][:k], one.facts)
-        return answers
 
     def nearest(
         self,
@@ -181,34 +241,3 @@ class Gallery:
         else:
             rows, products = self._approximate.nearest_rows(queries, k, allowed)
         return rows, np.maximum(0.0, 1.0 - products.astype(float))
-
-    def _answers(self, rows: np.ndarray, distances: np.ndarray, facts: Facts | None) -> Answers[Neighbor]:
-        """Records of the rows found, with what they share with the query."""
-        kept = rows >= 0
-        known: list[dict[str, Any]] = self.table.iloc[rows[kept]].to_dict("records")  # type: ignore[assignment]
-        return neighbors_of(known, distances[kept], facts, self.spacing)
-
-
-def neighbors_of(
-    known: Sequence[dict[str, Any]], distances: np.ndarray, facts: Facts | None, spacing: np.ndarray
-) -> Answers[Neighbor]:
-    """Answers of crystals that were found, nearest first, with what they share with the query.
-
-    Parameters
-    ----------
-    known : sequence of dict
-        What is known of each.
-    distances : numpy.ndarray
-        (k,).
-    facts : Facts or None
-        Of the query.
-    spacing : numpy.ndarray
-        Distances of a sample of crystals to their nearest neighbours, ascending.
-    """
-    answers = []
-    for rank, (row, distance) in enumerate(zip(known, distances.tolist(), strict=True), start=1):
-        nearer = np.searchsorted(spacing, distance) / max(1, len(spacing))
-        shares = "" if facts is None else facts.shared(Facts.of_row(row))
-        name, formula = row.pop("material_id"), row.pop("formula", "") or ""
-        answers.append(Neighbor(name, rank, distance, round(100.0 * nearer, 1), shares, formula, row))
-    return Answers(answers)

@@ -15,10 +15,9 @@ from ..crystals.records import Crystal
 from ..crystals.shards import SCHEMA, to_batch
 from ..crystals.symmetry import space_group
 from ..errors import Report
-from ..models.embedding import Space
+from .sharded_layout import PATTERNS, VECTORS
+from .stored_rows import bits_of
 
-VECTORS: Space = "similarity"
-PATTERNS: Space = "pattern"
 _FACTS = [
     pa.field("formula", pa.string()),
     pa.field("chemical_system", pa.string()),
@@ -98,17 +97,3 @@ def _without_nan(column: pa.FixedSizeListArray) -> pa.FixedSizeListArray:
 def element_bits(crystal: Crystal) -> np.ndarray:
     """The elements of a crystal as bits of two numbers, uint64 (2,); see :func:`bits_of`."""
     return bits_of(np.unique(crystal.species.atomic_numbers).tolist())
-
-
-def bits_of(atomic_numbers: Sequence[int]) -> np.ndarray:
-    """Elements as bits of two numbers, uint64 (2,): Z = 1-63 in the first, the others in the second.
-
-    Examples
-    --------
-    >>> bits_of([1, 64]).tolist()
-    [2, 1]
-    """
-    words = [0, 0]
-    for z in atomic_numbers:
-        words[z // 64] |= 1 << (z % 64)
-    return np.array(words, np.uint64)

@@ -21,28 +21,10 @@ if TYPE_CHECKING:
     from .series import PatternSeries
 
 
-class PatternSearch(ABC):
-    """What an index needs for a search by measured patterns, and the search itself."""
-
-    @property
-    @abstractmethod
-    def table(self) -> pd.DataFrame:
-        """What is known of the crystals, one row each."""
-
-    @property
-    @abstractmethod
-    def structures(self) -> Crystals | None:
-        """The crystals by row, None if the index has only their vectors."""
-
-    @property
-    @abstractmethod
-    def model(self) -> CrystalSSLModel:
-        """The model that embeds queries."""
+class PatternSeriesSearch(ABC):
+    """An index that can be asked with many measured patterns, because it can be asked with one."""
 
     @abstractmethod
-    def embed_patterns(self, progress: bool | None = None) -> np.ndarray:
-        """Vectors of the simulated patterns, (n, P)."""
-
     def query_pattern(
         self,
         two_theta: Any,
@@ -97,32 +79,6 @@ class PatternSearch(ABC):
         QueryError
             If the index has no structures or no model, or no crystal is left by the filters.
         """
-        from .phases import identify_among
-
-        rows = allowed_by(filter, self.table) & of_elements(elements, allowed, excluded).mask(self.table)
-        vectors, names = self.embed_patterns(), self.table["material_id"].tolist()
-        assert self.structures is not None
-        return identify_among(
-            vectors,
-            rows,
-            self.structures,
-            names,
-            self.model,
-            two_theta,
-            intensity,
-            wavelength,
-            k,
-            candidates,
-            phases,
-            frozenset(known_elements(elements or ())),
-            self.prototype_of,
-        )
-
-    def prototype_of(self, row: int) -> Hashable:
-        """Kind of formula and space group of a crystal, such as ("AB2", 225); the row itself if they are not known."""
-        known = self.table.iloc[row]
-        kind, group = formula_type(known.get("formula")), known.get("space_group")
-        return row if not kind or pd.isna(group) else (kind, int(group))
 
     def query_patterns(
         self,
@@ -169,3 +125,67 @@ class PatternSearch(ABC):
                     report.handle(error, on_error, position)
                     answers.append(None)
         return PatternSeries([name_of(item, n) for n, item in enumerate(wanted, start=1)], answers)
+
+
+class PatternSearch(PatternSeriesSearch):
+    """What an index needs for a search by measured patterns, and the search itself."""
+
+    @property
+    @abstractmethod
+    def table(self) -> pd.DataFrame:
+        """What is known of the crystals, one row each."""
+
+    @property
+    @abstractmethod
+    def structures(self) -> Crystals | None:
+        """The crystals by row, None if the index has only their vectors."""
+
+    @property
+    @abstractmethod
+    def model(self) -> CrystalSSLModel:
+        """The model that embeds queries."""
+
+    @abstractmethod
+    def embed_patterns(self, progress: bool | None = None) -> np.ndarray:
+        """Vectors of the simulated patterns, (n, P)."""
+
+    def query_pattern(
+        self,
+        two_theta: Any,
+        intensity: Any = None,
+        wavelength: str | float | None = None,
+        k: int = 10,
+        elements: Sequence[str] | None = None,
+        *,
+        allowed: Sequence[str] | None = None,
+        excluded: Sequence[str] = (),
+        filter: Filter | None = None,
+        candidates: int = 300,
+        phases: int | None = None,
+    ) -> PatternAnswer:
+        from .phases import identify_among
+
+        rows = allowed_by(filter, self.table) & of_elements(elements, allowed, excluded).mask(self.table)
+        vectors, names = self.embed_patterns(), self.table["material_id"].tolist()
+        assert self.structures is not None
+        return identify_among(
+            vectors,
+            rows,
+            self.structures,
+            names,
+            self.model,
+            two_theta,
+            intensity,
+            wavelength,
+            k,
+            candidates,
+            phases,
+            frozenset(known_elements(elements or ())),
+            self.prototype_of,
+        )
+
+    def prototype_of(self, row: int) -> Hashable:
+        """Kind of formula and space group of a crystal, such as ("AB2", 225); the row itself if they are not known."""
+        known = self.table.iloc[row]
+        kind, group = formula_type(known.get("formula")), known.get("space_group")
+        return row if not kind or pd.isna(group) else (kind, int(group))

@@ -197,6 +197,26 @@ def draw_map(positions: np.ndarray, coloring: Coloring) -> Picture:
     return figure
 
 
+def draw_density(positions: np.ndarray, unit: str = "crystals") -> Picture:
+    """Draw how many crystals lie where on a map, for more of them than single points can show.
+
+    Parameters
+    ----------
+    positions : numpy.ndarray
+        (n, 2); those that are not finite are left out.
+    unit : str
+        What is counted.
+    """
+    shown = positions[np.isfinite(positions).all(axis=1)]
+    figure = Picture(figsize=(8, 8.6), layout="constrained")
+    axes = figure.subplots()
+    drawn = axes.hexbin(*shown.T, gridsize=300, bins="log", mincnt=1, cmap="viridis", linewidths=0)
+    figure.colorbar(drawn, ax=axes, shrink=0.5, label=f"{unit} in a cell, of {len(shown):,}", location="bottom")
+    axes.set_aspect("equal")
+    axes.set_axis_off()
+    return figure
+
+
 def _draw_kinds(
     figure: Figure, axes: Axes, positions: np.ndarray, coloring: Coloring, shown: np.ndarray, marks: dict[str, Any]
 ) -> None:

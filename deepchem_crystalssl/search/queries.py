@@ -34,7 +34,7 @@ class Searched(Protocol):
     def rows_named(self, text: str) -> list[int]:
         """The rows of an id, or of a compound by its formula; none if the text is neither."""
 
-    def vectors_of(self, rows: Sequence[int]) -> np.ndarray:
+    def vectors_of(self, rows: Sequence[int] | np.ndarray) -> np.ndarray:
         """float32 (len(rows), F), of length 1."""
 
     def facts_of(self, row: int) -> Facts:

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import logging
 import shutil
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, replace
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -21,81 +20,22 @@ from ..bulk.output import ShardedOutput
 from ..bulk.shards import map_shards
 from ..bulk.steps import opened
 from ..crystals.disorder import Disorder
-from ..crystals.shards import write_json
 from ..errors import IndexFolderError, QueryError, counted
 from ..models.folders import CARD, DEFAULT, list_pretrained
 from .catalogue import by_id
 from .formulas import parse_formula
-from .index_rows import PATTERNS, VECTORS, IndexRows
+from .index_rows import IndexRows
 from .segments import LARGEST_SAMPLE, train, write_segment
+from .sharded_layout import MANIFEST, MODEL, PATTERNS, SPACING, VECTORS, Layout
 from .stored_rows import Lookup, StoredRows, compound_key
 from .vectors import nearest_rows, unit_rows
 
 logger = logging.getLogger(__name__)
 
-MANIFEST, SPACING = "index.json", "spacing.npy"
-FORMAT = 1
 SEGMENT_ROWS = 4_000_000
 """Rows of a segment at most: while one is written, its codes (72 bytes a row) are in memory."""
-_MODEL = "model"
 _COLUMNS = "columns-{}.arrow"
 _SPACING_SAMPLE, _SPACING_AMONG = 500, 100_000
-
-
-@dataclass(frozen=True)
-class Layout:
-    """What a sharded index consists of: the names of its files, and the model that made its vectors.
-
-    ``groups`` are the folders of rows and ``shards`` the digests of their shards, in order.
-    """
-
-    crystals: int
-    model: str
-    weights: str
-    patterns: bool
-    space_groups: bool
-    disorder: Disorder
-    groups: tuple[str, ...] = ()
-    shards: tuple[str, ...] = ()
-    segments: tuple[str, ...] = ()
-    pattern_segments: tuple[str, ...] = ()
-    ids: tuple[str, ...] = ()
-    compounds: tuple[str, ...] = ()
-    columns: str = ""
-
-    @classmethod
-    def read(cls, folder: Path) -> Layout:
-        """From the manifest of an index.
-
-        Raises
-        ------
-        IndexFolderError
-            If there is none, or it is of another kind.
-        """
-        try:
-            content = json.loads((folder / MANIFEST).read_text())
-            if content.pop("kind", None) != "sharded":
-                raise IndexFolderError(str(folder), "an index of another kind", "this is read by EmbeddingIndex.load")
-            if (version := content.pop("format")) != FORMAT:
-                raise IndexFolderError(str(folder), f"format {version}", f"this version reads format {FORMAT}")
-            lists: dict[str, Any] = {
-                key: tuple(value) if isinstance(value, list) else value for key, value in content.items()
-            }
-            return cls(**lists)
-        except (OSError, ValueError, KeyError, TypeError) as error:
-            if isinstance(error, IndexFolderError):
-                raise
-            raise IndexFolderError(
-                str(folder), f"its file {MANIFEST} is missing or cannot be read ({error})"
-            ) from error
-
-    def write(self, folder: Path) -> None:
-        """Write the manifest, the last thing that is written."""
-        write_json(folder / MANIFEST, {"kind": "sharded", "format": FORMAT, **asdict(self)})
-
-    def model_in(self, folder: Path) -> str:
-        """Name of the model, or the folder of its copy within the index."""
-        return str(folder / _MODEL) if (folder / _MODEL).is_dir() else self.model
 
 
 def build_sharded(
@@ -126,7 +66,7 @@ def build_sharded(
     before = Layout.read(folder) if (folder / MANIFEST).exists() else None
     if more and before is None:
         raise IndexFolderError(str(folder), "no index", "crystals are added to an index that is there")
-    if before is None and folder.is_dir() and any(entry.name not in (_MODEL, "rows-000") for entry in folder.iterdir()):
+    if before is None and folder.is_dir() and any(entry.name not in (MODEL, "rows-000") for entry in folder.iterdir()):
         if not any(folder.glob("rows-*")):
             raise IndexFolderError(str(folder), "holds something else", "an index is written to a folder of its own",
                                    "Name a new or empty folder.")  # fmt: skip
@@ -153,17 +93,17 @@ def _kept_model(folder: Path, model: str | Path) -> str:
     """The name of a model that comes with the package, or the copy of another one within the index."""
     if str(model) in set(list_pretrained()["name"]):
         return str(model)
-    copy = folder / _MODEL
+    copy = folder / MODEL
     if not copy.is_dir():
         if not (Path(model) / CARD).is_file():
             opened(str(model))  # says what is wrong, if it is no model
             raise IndexFolderError(str(model), "a folder of a training", "an index keeps a copy of a saved model",
                                    "Save it with save_pretrained, and give that folder.")  # fmt: skip
-        part = folder / f".{_MODEL}.part"
+        part = folder / f".{MODEL}.part"
         shutil.rmtree(part, ignore_errors=True)
         shutil.copytree(model, part)
         part.rename(copy)
-    return _MODEL if Path(model).resolve() == copy.resolve() else str(copy)
+    return MODEL if Path(model).resolve() == copy.resolve() else str(copy)
 
 
 def _join(folder: Path, layout: Layout, before: Layout | None, metadata: pd.DataFrame | None) -> None:

@@ -103,8 +103,13 @@ def load(folder: str | Path) -> IndexParts:
     folder = Path(folder)
     try:
         manifest = json.loads((folder / _MANIFEST).read_text())
+        if manifest.get("kind") == "sharded":
+            raise IndexFolderError(str(folder), "a sharded index", "this reads an index that is held in memory",
+                                   "Open it with ShardedIndex.load.")  # fmt: skip
         version, size, space, model = (manifest[name] for name in ("format", "crystals", "space", "model"))
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except IndexFolderError:
+        raise
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise IndexFolderError(str(folder), f"its file {_MANIFEST} is missing or cannot be read ({error})") from error
     if version != FORMAT:
         raise IndexFolderError(str(folder), f"format {version}", f"this version reads format {FORMAT}")

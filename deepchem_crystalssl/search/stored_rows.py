@@ -21,7 +21,6 @@ from ..crystals.shards import SCHEMA, Shard
 from ..errors import IndexFolderError
 from .filters import ALIASES, Filter, allowed_by, ends_of, known_elements
 from .formulas import system_of
-from .index_rows import bits_of
 
 _NOT_SHOWN = {"similarity", "pattern", "elements", *SCHEMA.names} - {"material_id"}
 _KEY = np.dtype([("key", np.uint64), ("row", np.int64)])
@@ -167,6 +166,20 @@ def _by_elements(filter: Filter, elements: np.ndarray) -> np.ndarray:
         number = np.bitwise_count(elements).sum(axis=1) if hasattr(np, "bitwise_count") else _count(elements)
         passes &= (number >= low) & (number <= high)
     return passes
+
+
+def bits_of(atomic_numbers: Sequence[int]) -> np.ndarray:
+    """Elements as bits of two numbers, uint64 (2,): Z = 1-63 in the first, the others in the second.
+
+    Examples
+    --------
+    >>> bits_of([1, 64]).tolist()
+    [2, 1]
+    """
+    words = [0, 0]
+    for z in atomic_numbers:
+        words[z // 64] |= 1 << (z % 64)
+    return np.array(words, np.uint64)
 
 
 def _bits(elements: Sequence[str]) -> np.ndarray:

@@ -1,0 +1,248 @@
+"""Make millions of crystals, featurize, embed and index them by several workers, and query the index.
+
+The crystals are made of a table of real ones: elements are exchanged for others of their group, and the cells are
+strained. Which ones depends on the row and the number of the copy alone, so that a run can be repeated or continued; no
+more than a shard is in memory. Every step goes on where it stopped when the script is run again with the same folder.
+
+    python benchmarks/scale_out.py DATA/mp_structures.parquet WORK [--crystals 5000000] [--embedded 1000000]
+
+Prints rates, peak memory of the workers, room on disk, efficiency at two workers, recall and latency of the index, its
+memory, and what 100 million crystals would take at these rates.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import resource
+import shutil
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from deepchem_crystalssl.bulk import Embed, Featurize, ShardedOutput, map_shards
+from deepchem_crystalssl.crystals.elements import symbols
+from deepchem_crystalssl.crystals.store import RecordStore, write_records
+from deepchem_crystalssl.search import Filter, ShardedIndex
+
+GROUPS = [
+    "Li Na K Rb Cs", "Be Mg Ca Sr Ba", "Sc Y La", "Ti Zr Hf", "V Nb Ta", "Cr Mo W", "Mn Tc Re", "Fe Ru Os", "Co Rh Ir",
+    "Ni Pd Pt", "Cu Ag Au", "Zn Cd Hg", "B Al Ga In Tl", "C Si Ge Sn Pb", "N P As Sb Bi", "O S Se Te", "F Cl Br I",
+    "Ce Pr Nd Sm Eu Gd Tb Dy Ho Er Tm Yb Lu", "U Np Pu",
+]  # fmt: skip
+STRAIN = 0.03
+SIZE = 8192
+
+
+def exchange() -> list[list[int]]:
+    """For each atomic number those of its group."""
+    of = [[z] for z in range(len(symbols()))]
+    for group in GROUPS:
+        numbers = [symbols().index(name) for name in group.split()]
+        for z in numbers:
+            of[z] = numbers
+    return of
+
+
+@dataclass(frozen=True)
+class Variants:
+    """A step that makes several crystals of each, as rows of a table; the first is the crystal itself."""
+
+    copies: int
+    suffix: str = ".parquet"
+    disorder: str = "average"
+
+    def identity(self) -> dict[str, Any]:
+        """Number of copies."""
+        return {"step": "variants", "copies": self.copies}
+
+    def open(self) -> Any:
+        """The table of exchanges."""
+        return VariantRows(self.copies)
+
+
+class VariantRows:
+    schema = pa.schema([
+        ("material_id", pa.string()), ("atomic_numbers", pa.list_(pa.uint8())), ("frac_coords", pa.list_(pa.float32())),
+        ("lattice", pa.list_(pa.float32())),
+    ])  # fmt: skip
+
+    def __init__(self, copies: int):
+        self.copies, self.exchange = copies, exchange()
+
+    def __call__(self, crystals: Any, report: Any) -> pa.RecordBatch:
+        rows = [self.variant(crystal, copy) for crystal in crystals for copy in range(self.copies)]
+        return pa.record_batch(
+            [pa.array(column, field.type) for column, field in zip(zip(*rows), self.schema)], schema=self.schema
+        )
+
+    def variant(self, crystal: Any, copy: int) -> tuple:
+        numbers, lattice = crystal.atomic_numbers, crystal.lattice
+        if copy:
+            random = np.random.default_rng([copy, *crystal.material_id.encode()])
+            table = np.arange(len(self.exchange))
+            for z in np.unique(numbers):
+                table[z] = random.choice(self.exchange[z])
+            numbers = table[numbers]
+            strain = random.normal(scale=STRAIN / 2, size=(3, 3)).clip(-STRAIN, STRAIN)
+            lattice = lattice @ (np.eye(3) + (strain + strain.T) / 2)
+        name = f"{crystal.material_id}~{copy}"
+        return name, numbers.astype(np.uint8), crystal.frac_coords.ravel().astype(np.float32), lattice.ravel()
+
+
+def told(name: str, seconds: float, count: int, output: ShardedOutput | None = None, unit: str = "crystals") -> None:
+    """One line of the table."""
+    memory = "" if output is None else f"   peak of a worker {max(line['peak_mb'] for line in output.lines)} MB"
+    size = 0 if output is None else sum(line["bytes"] for line in output.lines) / max(count, 1)
+    room = f"   {size:,.0f} bytes each" if size else ""
+    print(f"{name:32s} {count:>10,} {unit} in {seconds:7.0f} s   {count / seconds:9,.0f}/s{memory}{room}", flush=True)
+
+
+def timed(work: Path, name: str, count: int, function: Any) -> Any:
+    """Do a step and remember its wall-clock time; what is done already is not done, and its time is read."""
+    kept = work / f"{name}.seconds.json"
+    begun = time.perf_counter()
+    result = function()
+    seconds = time.perf_counter() - begun
+    if kept.exists():
+        seconds = json.loads(kept.read_text())
+    else:
+        kept.write_text(json.dumps(seconds))
+    told(name, seconds, count or len(result), result if isinstance(result, ShardedOutput) else None)
+    return result
+
+
+def first_files(folder: Path, crystals: int) -> list[Path]:
+    """Files of a finished output that hold at least so many crystals."""
+    chosen, rows = [], 0
+    for line in ShardedOutput(folder).lines:
+        if rows < crystals:
+            chosen.append(folder / line["file"])
+            rows += line["rows"]
+    return chosen
+
+
+def efficiency(store: list[Path], work: Path, model: str, crystals: int) -> None:
+    """Rates of one and two workers on the same shards; the start of the workers is left out."""
+    rates = {}
+    for workers in (1, 2):
+        out = work / f"efficiency-{workers}"
+        shutil.rmtree(out, ignore_errors=True)
+        done = map_shards(store, Embed(model, ("similarity",), half=True), out, workers=workers, size=crystals // 8)
+        spans: dict[str, list[float]] = {}
+        for line, path in zip(done.lines, done.files, strict=True):
+            spans.setdefault(line["worker"], []).append(path.stat().st_mtime)
+        # every worker's first shard holds its start
+        later = sum(line["rows"] for line in done.lines) - sum(done.lines[k]["rows"] for k in range(workers))
+        begin = min(min(times) for times in spans.values())
+        end = max(max(times) for times in spans.values())
+        rates[workers] = later / (end - begin)
+        shutil.rmtree(out)
+    print(f"efficiency at two workers        {rates[2] / rates[1] / 2:.2f}   ({rates[1]:,.0f}/s by one, {rates[2]:,.0f}/s "
+          f"by two)", flush=True)  # fmt: skip
+
+
+def resident() -> float:
+    """Resident memory of this process that is its own, bytes: pages of mapped files do not count."""
+    for line in Path("/proc/self/smaps_rollup").read_text().splitlines():
+        if line.startswith("Anonymous:"):
+            return float(line.split()[1]) * 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024.0
+
+
+def queries(index: ShardedIndex, folder: Path, number: int = 200) -> None:
+    """Recall against an exact search, latency and memory."""
+    rows = np.sort(np.random.default_rng(1).permutation(len(index))[:number])
+    vectors = index.gallery.vectors_of(rows)
+    begun = time.perf_counter()
+    exact = index.gallery.nearest(vectors, 11, exact=True)[0]
+    exact_seconds = (time.perf_counter() - begun) / number
+    index.gallery.nearest(vectors[:20], 11, exact=False)
+    found, seconds = [], []
+    for vector in vectors:
+        begun = time.perf_counter()
+        found.append(index.gallery.nearest(vector[None], 11, exact=False)[0][0])
+        seconds.append(time.perf_counter() - begun)
+    others = [
+        [[row for row in given if row != own][:10] for given, own in zip(lists, rows)] for lists in (exact, found)
+    ]
+    recall = np.mean([len(set(a) & set(b)) / len(a) for a, b in zip(*others)])
+    print(f"recall@10 after re-ranking       {recall:.3f}   ({number} queries, against all {len(index):,})")
+    print(f"a query                          {np.median(seconds) * 1e3:.1f} ms median, {np.quantile(seconds, .95) * 1e3:.1f} ms "
+          f"95th percentile; exact {exact_seconds * 1e3:.0f} ms", flush=True)  # fmt: skip
+    filter = Filter(elements=["O"], n_elements=(2, 3))
+    begun = time.perf_counter()
+    index.query(vectors[0], filter=filter, exact=False)
+    first = time.perf_counter() - begun
+    begun = time.perf_counter()
+    index.query(vectors[1], filter=filter, exact=False)
+    print(
+        f"a query with a filter            {first * 1e3:.0f} ms the first time, {(time.perf_counter() - begun) * 1e3:.0f} ms again"
+    )
+    code = (
+        "import sys; sys.path.insert(0, sys.argv[2]); from scale_out import resident; import numpy as np\n"
+        "from deepchem_crystalssl.search import ShardedIndex, EmbeddingIndex, Filter\n"
+        "import faiss, pyarrow, pandas; before = resident(); index = ShardedIndex.load(sys.argv[1])\n"
+        "vectors = index.gallery.vectors_of(range(0, len(index), len(index) // 300))\n"
+        "index.gallery.nearest(vectors, 10, exact=False)\n"
+        "print((resident() - before) / len(index))"
+    )  # fmt: skip
+    run = subprocess.run(
+        [sys.executable, "-c", code, str(folder), str(Path(__file__).parent)], capture_output=True, text=True
+    )
+    disk = sum(path.stat().st_size for path in folder.glob("*") if path.is_file())
+    print(f"memory of the opened index       {float(run.stdout or 'nan'):.0f} bytes a crystal; cells, codes and lookups "
+          f"take {disk / len(index):.0f} bytes a crystal on disk", flush=True)  # fmt: skip
+
+
+def main() -> None:
+    """Run all steps."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("table", type=Path)
+    parser.add_argument("work", type=Path)
+    parser.add_argument("--crystals", type=int, default=5_000_000)
+    parser.add_argument("--embedded", type=int, default=1_000_000)
+    parser.add_argument("--model", default="general")
+    parser.add_argument("--workers", type=int, default=os.cpu_count())
+    options = parser.parse_args()
+    work = options.work
+    work.mkdir(parents=True, exist_ok=True)
+    print(f"{options.workers} workers, {os.cpu_count()} processors, model {options.model}")
+    source = work / "source"
+    if not (source / "manifest.json").exists() or not RecordStore(source):
+        write_records(options.table, source, disorder="average")
+    copies = -(-options.crystals // len(RecordStore(source)))
+    workers = {"workers": options.workers, "progress": None}
+    variants = timed(work, "generate", 0, lambda: map_shards(
+        source, Variants(copies), work / "variants", size=max(1, SIZE // copies), **workers
+    ))  # fmt: skip
+    store = timed(work, "featurize (Parquet to store)", 0, lambda: map_shards(
+        variants.files, Featurize("average"), work / "store", size=SIZE, **workers
+    ))  # fmt: skip
+    chosen = first_files(work / "store", options.embedded)
+    index = timed(work, "embed and index", options.embedded, lambda: ShardedIndex.build(
+        chosen, work / "index", options.model, size=SIZE, **workers
+    ))  # fmt: skip
+    rows = [ShardedOutput(work / "index" / name) for name in index._layout.groups]
+    embedding = sum(line["seconds"] for output in rows for line in output.lines) / options.workers
+    told("  of it the vectors", embedding, len(index), rows[0])
+    queries(index, work / "index")
+    efficiency(chosen[:4], work, options.model, 4 * SIZE)
+    total = json.loads((work / "embed and index.seconds.json").read_text())
+    featurized = json.loads((work / "featurize (Parquet to store).seconds.json").read_text())
+    each = sum(line["bytes"] for output in rows for line in output.lines) / len(index)
+    days = (featurized / len(store) + embedding / len(index)) * 1e8 / 86_400
+    print(f"100,000,000 crystals at these rates: {days:.1f} days of {options.workers} workers, {each * 1e8 / 1e12:.2f} TB of rows, "
+          f"{(total - embedding) / len(index) * 1e8 / 3600:.0f} h to join them in one process (codes of 4 million rows at a "
+          "time). What breaks first is the disk, then that one process.")  # fmt: skip
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,92 @@
+"""The map of an index that is too large to be laid out: a sample is laid out, and every other crystal placed on it."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import numpy as np
+from tqdm import tqdm
+
+from ..errors import IndexFolderError
+from .approximate import ApproximateNeighbors
+from .index import EmbeddingIndex
+from .sharded_layout import VECTORS
+from .materials_map import NEIGHBORS
+from .sharded import ShardedIndex
+from .vectors import EXACT_EACH_UP_TO, nearest_rows, unit_rows
+
+SAMPLE = 50_000
+"""Crystals that are laid out, by default; the page shows these."""
+_FOLDER, _POSITIONS = "sample", "positions.npy"
+
+
+def sample_of(folder: str | Path, seed: int | None = None, n: int = SAMPLE) -> EmbeddingIndex:
+    """The sample of a sharded index that is on the map, with its layout; it is chosen and laid out once, and kept.
+
+    Parameters
+    ----------
+    folder : str or Path
+        Of the sharded index.
+    seed : int, optional
+        Choose and lay out anew from this seed.
+    n : int
+        Size of the sample.
+
+    Returns
+    -------
+    EmbeddingIndex
+        In the folder ``sample`` of the index, so that page and server open it like any other index.
+    """
+    kept = Path(folder) / _FOLDER
+    index = ShardedIndex.load(folder)
+    if seed is None and kept.is_dir():
+        try:
+            found = EmbeddingIndex.load(kept)
+            if found.has_map and len(found) == min(n, len(index)):
+                return found
+        except IndexFolderError:  # interrupted, or of another version
+            pass
+    sample = index.sample(n, seed or 0)
+    sample.make_map(seed or 0)
+    sample.save(kept)
+    return EmbeddingIndex.load(kept)
+
+
+def kept_sample(folder: str | Path) -> Path:
+    """The folder of the sample of a sharded index, which is chosen and laid out if there is none yet."""
+    sample_of(folder)
+    return Path(folder) / _FOLDER
+
+
+def place_all(folder: str | Path, sample: EmbeddingIndex, progress: bool | None = None) -> np.ndarray:
+    """Positions of all crystals of a sharded index on the map of its sample, float32 (n, 2); kept in the folder.
+
+    A crystal takes the position of one of its neighbours in the sample, as
+    :meth:`MaterialsMap.place <deepchem_crystalssl.search.materials_map.MaterialsMap.place>` does.
+    """
+    index, path = ShardedIndex.load(folder), Path(folder) / _POSITIONS
+    nearest = ApproximateNeighbors(sample.vectors).nearest_rows if len(sample) > EXACT_EACH_UP_TO else None
+    positions = np.full((len(index), 2), np.nan, np.float32)
+    k = min(NEIGHBORS, len(sample))
+    with tqdm(total=len(index), desc="placing", disable=None if progress is None else not progress, delay=1.0) as bar:
+        for rows, vectors in index.structures.blocks(VECTORS):
+            queries = unit_rows(vectors)
+            near, products = nearest_rows(sample.vectors, queries, k) if nearest is None else nearest(queries, k)
+            positions[rows] = _beside(sample.map.positions, near, products)
+            bar.update(len(rows))
+    part = path.with_name(f".{path.name}")
+    with open(part, "wb") as file:
+        np.save(file, positions)
+    os.replace(part, path)
+    return positions
+
+
+def _beside(positions: np.ndarray, near: np.ndarray, products: np.ndarray) -> np.ndarray:
+    """For each crystal the position of that neighbour to which the others are nearest, weighted by their nearness."""
+    places = positions[np.maximum(near, 0)].astype(float)  # (m, k, 2)
+    weights = np.where(near < 0, 0.0, 1.0 / (np.maximum(0.0, 1.0 - products) + 1e-3))
+    apart = np.linalg.norm(places[:, :, None] - places[:, None], axis=-1)
+    cost = np.einsum("mij,mj->mi", apart, weights)
+    best = np.where(near < 0, np.inf, cost).argmin(axis=1)
+    return places[np.arange(len(near)), best].astype(np.float32)
