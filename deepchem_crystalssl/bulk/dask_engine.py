@@ -6,9 +6,9 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from ..errors import OptionError
-from .engines import ATTEMPTS, ONE_THREAD, killed
 from .parts import Line
 from .units import Unit, run_unit
+from .workers import ATTEMPTS, ONE_THREAD, killed
 
 _AT_ONCE = 20  # units in the hands of the scheduler, for each worker: few enough for its memory, enough to keep it busy
 

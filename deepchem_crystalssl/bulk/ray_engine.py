@@ -8,9 +8,9 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from ..errors import CrystalInputError, OptionError
-from .engines import ATTEMPTS, killed
 from .parts import Line
 from .units import Unit, run_unit
+from .workers import ATTEMPTS, killed
 
 _UNITS_OF_A_BLOCK = 8
 
