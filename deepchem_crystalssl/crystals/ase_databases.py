@@ -142,7 +142,7 @@ def _check_pages(path: Path, label: str) -> None:
         head = file.read(2**17)
     if len(head) < 16 + _META.size or _META.unpack_from(head, 16)[0] != _MAGIC:
         raise UnsupportedFileError(label, f"begins with {head[:24]!r}", _LMDB, "Check the name of the file.")
-    # A page begins with 16 bytes, the first two hold _META, two trees of 48 bytes each, and the number of the last page.
+    # A page begins with 16 bytes; the first two hold _META, two trees of 48 bytes each, and the last page's number.
     (page,) = struct.unpack_from("<I", head, 16 + _META.size)
     places = [16 + _META.size + 96 + start for start in (0, page)]
     last = [struct.unpack_from("<Q", head, place)[0] for place in places if place + 8 <= len(head)]

@@ -22,6 +22,7 @@ CHUNK = 2**20
 LISTS = ("entries", "data", "structures", "docs")
 """Fields of an object whose lists are read entry by entry."""
 
+_AFTER = {*",:]} \t\n\r"}
 _SPACE = re.compile(r"[ \t\n\r]*")
 _decode = json.JSONDecoder().raw_decode
 
@@ -152,7 +153,8 @@ class _Text:
         while True:
             try:
                 value, end = _decode(self.window, self.at)
-                if end < len(self.window) or self.is_read:  # a number at the end may have more digits
+                # A number may go on, with digits beyond the window or a point within it.
+                if self.is_read or self.window[end : end + 1] in _AFTER:
                     self.at = end
                     return value
             except json.JSONDecodeError as error:

@@ -96,14 +96,14 @@ def _of_object(pieces: Iterator[Piece], name: str, is_alone: bool) -> Iterator[E
             continue
         if is_mapping:
             if key not in _OF_THE_FILE:
-                yield value, key, True
+                yield _keyed(key, value, name)
             continue
         fields[key] = value
         if len(fields) > MAX_FIELDS:
             raise LimitError(name, "more", f"at most {MAX_FIELDS:,} fields are read in search of a structure")
         if key not in HOLDERS and key != "data" and _is_crystal(value) and not _RECORD & fields.keys():
             is_mapping = True
-            yield from ((value, key, True) for key, value in fields.items())
+            yield from (_keyed(key, value, name) for key, value in fields.items())
             fields = {}
     if is_mapping or has_list:
         return
@@ -123,6 +123,13 @@ def _of_object(pieces: Iterator[Piece], name: str, is_alone: bool) -> Iterator[E
             yield from ((value, key, True) for key, value in fields.items())
             return
     yield fields, name, False
+
+
+def _keyed(key: str, value: Any, name: str) -> Entry:
+    """An entry called by its key, which in an ASE database is only the number of a row."""
+    if isinstance(value, Mapping) and "numbers" in value:
+        return value, f"{name} {key}", False
+    return value, str(key), True
 
 
 def _is_crystal(value: Any) -> bool:

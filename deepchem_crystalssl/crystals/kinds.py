@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import PurePath
+from typing import Any
 
 COMPRESSIONS = (".gz", ".bz2", ".xz")
 """Suffixes of a compressed file; what it holds is said by the suffix before."""
@@ -91,3 +92,14 @@ def is_unlike(kind: str, head: bytes) -> bool:
     (True, False)
     """
     return kind in _OTHERS and _OTHERS[kind].lower().encode() not in head.lower()
+
+
+def is_url(source: Any) -> bool:
+    """Whether a source is the address of something on a server.
+
+    Examples
+    --------
+    >>> is_url("https://example.org/optimade/v1/structures"), is_url("quartz.cif"), is_url("file:///etc/passwd")
+    (True, False, True)
+    """
+    return isinstance(source, str) and "\n" not in source and "://" in source[:20] and source[:1].isalpha()

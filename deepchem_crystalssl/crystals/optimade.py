@@ -32,17 +32,6 @@ MAX_WAIT = 60.0
 _BUSY = {408, 425, 429, 500, 502, 503, 504}
 
 
-def is_url(source: Any) -> bool:
-    """Whether a source is the address of something on a server.
-
-    Examples
-    --------
-    >>> is_url("https://example.org/optimade/v1/structures"), is_url("quartz.cif"), is_url("file:///etc/passwd")
-    (True, False, True)
-    """
-    return isinstance(source, str) and "\n" not in source and "://" in source[:20] and source[:1].isalpha()
-
-
 def read_optimade(url: str, id_column: str | None = None) -> Iterator[tuple[int, Item]]:
     """The structures of a query, each with its position in the answer.
 

@@ -29,7 +29,8 @@ from ..errors import (
 from .files import NamedFile, crystal_kind, find_files, in_short, name_files
 from .formats import read_content
 from .json_documents import Document, pieces_of
-from .optimade import is_url, read_pages
+from .kinds import is_url
+from .optimade import read_pages
 from .records import Crystal
 from .tables import ID_COLUMNS, iterate_table, table_ids
 from .texts import Item, read_entry, read_json
