@@ -119,7 +119,7 @@ def _xyz_frames(stream: IO[str], label: str) -> Iterator[list[str] | CrystalInpu
 def _parse_frame(lines: list[str], name: str) -> Any:
     from ase.io.extxyz import read_xyz as parse
 
-    if "lattice=" not in lines[1].lower():
+    if not re.search(r"(^|\s)Lattice\s*=", lines[1]):
         raise UnsupportedFileError(name, "XYZ without a lattice", _XYZ, "Write extended XYZ, with the cell.")
     columns = sum(int(number) for number in re.findall(r":[RISL]:(\d+)", lines[1])[:100])
     if len(lines) > 2 and columns > len(lines[2].split()):

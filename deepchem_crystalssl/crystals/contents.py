@@ -21,13 +21,13 @@ from typing import IO, Any
 from ..errors import EmptyFileError, LimitError
 from .kinds import COMPRESSIONS, without_compression
 
-MAX_RATIO = 250
-"""A file may unpack to this many times its size. Coordinates compress to about a fifth."""
+MAX_RATIO = 100
+"""A file may unpack to this many times its size. Coordinates compress to a fifth, JSON of structures to a tenth."""
 FREE_BYTES = 2**26
 """Bytes that are unpacked whatever the ratio."""
 MAX_UNPACKED_BYTES = 2**38
 """Bytes that are unpacked from one file, all its members together."""
-MAX_TEXT_BYTES = 2**29
+MAX_TEXT_BYTES = 2**28
 """Bytes of a text that is read as a whole: a CIF, a POSCAR, one entry of a JSON file."""
 
 _OPEN: dict[str, Callable[..., Any]] = {".gz": gzip.open, ".bz2": bz2.open, ".xz": lzma.open}
@@ -65,17 +65,17 @@ class Budget:
 
 
 class _Counted(io.RawIOBase):
-    """A stream whose bytes are counted."""
+    """A stream whose bytes are counted; it also closes what lies beneath."""
 
-    def __init__(self, stream: IO[bytes], budget: Budget, beneath: IO[bytes] | None = None):
-        self.stream, self.budget, self.beneath = stream, budget, beneath
+    def __init__(self, stream: IO[bytes], count: Callable[[int], None], beneath: IO[bytes] | None = None):
+        self.stream, self.count, self.beneath = stream, count, beneath
 
     def readable(self) -> bool:
         return True
 
     def readinto(self, buffer: Any) -> int:
         data = self.stream.read(len(buffer))
-        self.budget.take(len(data))
+        self.count(len(data))
         buffer[: len(data)] = data
         return len(data)
 
@@ -89,14 +89,19 @@ class _Counted(io.RawIOBase):
 
 def counted_stream(stream: IO[bytes], budget: Budget) -> IO[bytes]:
     """A stream that stops with a LimitError when its budget is used up."""
-    return io.BufferedReader(_Counted(stream, budget), 2**16)
+    return io.BufferedReader(_Counted(stream, budget.take), 2**16)
 
 
 def unpacked_stream(packed: IO[bytes], name: str, label: str) -> IO[bytes]:
     """What a compressed stream holds, within the limits; ``name`` says how it is compressed."""
-    stream = _OPEN[PurePath(name).suffix.lower()](packed)
-    budget = Budget(label, packed.tell)
-    return io.BufferedReader(_Counted(stream, budget, packed), 2**16)
+    read: list[int] = [0]
+
+    def count(number: int) -> None:
+        read[0] += number
+
+    beneath = io.BufferedReader(_Counted(packed, count), 2**16)
+    stream = _OPEN[PurePath(name).suffix.lower()](beneath)
+    return io.BufferedReader(_Counted(stream, Budget(label, lambda: read[0]).take, beneath), 2**16)
 
 
 @dataclass(frozen=True)
