@@ -79,6 +79,7 @@ def to_crystal(entry: Any, name: str = "structure 0", id_column: str | None = No
     except (CrystalInputError, MemoryError):
         raise
     except Exception as error:  # an object that only looks like one, whatever it raises
+        name = isinstance(entry, Mapping) and "lattice" not in entry and own_id(entry, id_column) or name
         raise UnsupportedObjectError(name, f"{an_object(entry)} that cannot be read ({error})") from error
     raise UnsupportedObjectError(name, an_object(entry))
 

@@ -14,8 +14,6 @@ from .contents import Content, decoded
 from ..errors import NoCrystalsError, typed_error
 from .kinds import COMPRESSIONS, HEAD, crystal_kind, is_unlike, says_nothing, without_compression
 
-__all__ = ["NamedFile", "crystal_kind", "find_files", "in_short", "name_files", "read_text"]
-
 
 @dataclass(frozen=True)
 class NamedFile:

@@ -91,7 +91,7 @@ def _of_object(pieces: Iterator[Piece], name: str, is_alone: bool) -> Iterator[E
             has_list = True
             if isinstance(value, list):
                 yield _row(fields, key, value, name)
-            elif not _is_other_type(value):
+            elif not is_other_type(value):
                 yield value, f"{name} {key}", False
             continue
         if is_mapping:
@@ -115,7 +115,7 @@ def _of_object(pieces: Iterator[Piece], name: str, is_alone: bool) -> Iterator[E
         if is_alone:
             raise NoCrystalsError(name, "an answer without structures")
         return  # the first line of OPTIMADE's JSON lines
-    if not is_alone and _is_other_type(fields):
+    if not is_alone and is_other_type(fields):
         return
     if not is_entry(fields) and fields and all(isinstance(value, Mapping | str | None) for value in fields.values()):
         texts = [value for value in fields.values() if isinstance(value, str) and "\n" in value]
@@ -156,7 +156,7 @@ def _row(fields: Mapping, at: int, values: Sequence, name: str) -> Entry:
     return row, called or f"{name} {at}", False
 
 
-def _is_other_type(value: Any) -> bool:
+def is_other_type(value: Any) -> bool:
     """Whether something is an entry of OPTIMADE that describes no structure."""
     return isinstance(value, Mapping) and value.get("type") in ("info", "references", "links", "files", "trajectories")
 

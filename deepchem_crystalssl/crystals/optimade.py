@@ -14,6 +14,7 @@ from urllib.request import HTTPRedirectHandler, Request, build_opener
 from .database_entries import is_entry
 from ..errors import CrystalInputError, LimitError, NoCrystalsError, ServerError
 from .json_documents import Document, Piece
+from .json_entries import is_other_type
 from .texts import Item, read_json
 
 MAX_PAGES = 100_000
@@ -158,7 +159,8 @@ def _told(error: Exception) -> str:
         return f"{type(error).__name__}: {getattr(error, 'reason', error)}"
     try:
         errors = json.loads(error.read(2**16))["errors"]
-        return f"status {error.code}: {errors[0].get('detail') or errors[0].get('title')}"[:400]
+        told = str(errors[0].get("detail") or errors[0].get("title"))
+        return f"status {error.code}: {' '.join(told.split())[:400]}"
     except Exception:  # not in the form of OPTIMADE
         return f"status {error.code}: {error.reason}"
 
@@ -176,7 +178,7 @@ def _parsed(body: bytes, url: str) -> dict:
     entries = data if isinstance(data, list) else [data]
     if data is None or not all(isinstance(entry, dict) for entry in entries):
         raise ServerError(url, "an answer without structures", rule, remedy)
-    if entries and not any(is_entry(entry) for entry in entries):
+    if entries and not any(is_entry(entry) and not is_other_type(entry) for entry in entries):
         raise ServerError(url, f"entries of type {(entries[0] or {}).get('type')!r}", rule, remedy)
     return answer
 

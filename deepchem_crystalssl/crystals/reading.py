@@ -26,10 +26,10 @@ from ..errors import (
     an_object,
     typed_error,
 )
-from .files import NamedFile, crystal_kind, find_files, in_short, name_files
+from .files import NamedFile, find_files, in_short, name_files
 from .formats import read_content
 from .json_documents import Document, pieces_of
-from .kinds import is_url
+from .kinds import crystal_kind, is_url
 from .optimade import read_pages
 from .records import Crystal
 from .tables import ID_COLUMNS, iterate_table, table_ids
@@ -57,24 +57,34 @@ def read_structures(
     Parameters
     ----------
     source
-        * a file: CIF or magnetic CIF (``.cif``, ``.mcif``, also ``.gz``), POSCAR (``POSCAR*``, ``CONTCAR*``,
-          ``.vasp``, ``.poscar``), pymatgen JSON (``.json``: a structure, a list of them, or one per line), or a table
-          (``.csv``, ``.parquet``),
+        * a file: CIF or magnetic CIF, POSCAR (``POSCAR*``, ``CONTCAR*``, ``.vasp``, ``.poscar``), ``vasprun.xml`` (its
+          last structure), JSON of pymatgen and of databases, a table (``.csv``, ``.parquet``), ASE's ``.db``,
+          ``.json``, ``.traj``, ``.extxyz`` and ``.xyz`` (with a lattice), ``.xsf``, or fairchem's ``.aselmdb``,
+        * any of these compressed (``.gz``, ``.bz2``, ``.xz``), and an archive of them (``.zip``, ``.tar``, ``.tar.gz``,
+          ``.tar.bz2``, ``.tar.xz``), which is read file by file without being extracted,
         * a folder (with its subfolders) or a glob pattern of such files, or the text of a CIF, POSCAR or JSON file,
-        * a pymatgen ``Structure`` or its dict, an ASE ``Atoms``, a :class:`Crystal`, a pandas ``DataFrame``,
-        * an iterable of any of these.
+        * the address of an OPTIMADE query (``https://.../v1/structures?filter=...``), whose pages are fetched one by
+          one,
+        * a pymatgen ``Structure``, ``Trajectory`` or ``ComputedStructureEntry``, an ASE ``Atoms``, a :class:`Crystal`,
+          a document of the Materials Project, or a dict of one of these, of JARVIS or of OPTIMADE,
+        * a pandas ``DataFrame`` or ``Series``, a dict from ids to structures, an iterable of any of these.
 
         A table needs a column of structures (objects, dicts, JSON, CIF or POSCAR texts, or paths of files, which are
-        relative to the folder of the table), or the three columns ``atomic_numbers``, ``frac_coords`` and
-        ``lattice`` (3x3, Å) or ``cell`` (a, b, c, alpha, beta, gamma).
+        relative to the folder of the table), the three columns ``atomic_numbers``, ``frac_coords`` and ``lattice``
+        (3x3, Å) or ``cell`` (a, b, c, alpha, beta, gamma), or those of LeMaterial (``lattice_vectors``,
+        ``cartesian_site_positions``, ``species_at_sites``).
+
+        JSON may be one entry, a list, lines, ``{id: entry}``, an object with the list ``entries`` (Alexandria) or
+        ``data`` (OPTIMADE), pandas' "split" form (matbench), or an ASE database. Pickles are never loaded.
     on_error : {"raise", "warn", "skip"}
         A bad item stops everything, or is left out with a warning, or is left out and only reported. With the last
         two it is listed in ``reader.report``.
     disorder : {"average", "dominant", "refuse"}
         Keep partial and mixed occupancies (default), keep the majority species of each site, or refuse.
     structure_column, id_column : str, optional
-        Columns of a table; by default the first of structure, crystal, cif, cif_text, poscar, structures, path and
-        file, and the first of material_id, id and name.
+        Columns of a table, or fields of an entry; by default the first of :data:`STRUCTURE_COLUMNS`, and of
+        :data:`~deepchem_crystalssl.crystals.tables.ID_COLUMNS` in tables or
+        :data:`~deepchem_crystalssl.crystals.database_entries.ENTRY_IDS` in entries.
     report : Report, optional
         Filled with the typed error of every item left out.
     progress : bool, optional
@@ -89,15 +99,25 @@ def read_structures(
     ------
     NoCrystalsError
         When iterated, if the source does not exist or is a folder without crystal files, whatever ``on_error`` says.
+    ServerError
+        When iterated, if a server does not answer with structures, whatever ``on_error`` says.
     CrystalInputError
         A typed error of the first bad item, if ``on_error`` is "raise".
 
     Notes
     -----
-    The crystal of a file is called by the file's name without suffix. Where several files of one source share that
-    name, it is preceded by the folders that tell them apart (``relaxed/CONTCAR``, ``start/CONTCAR``), or keeps its
+    The id given beside a structure, by the key of a dict, the index of a Series or a table, or a column, is the
+    crystal's ``material_id``. Otherwise it is the id that the entry has itself: ``material_id``, JARVIS's ``jid``,
+    ``entry_id``, OPTIMADE's ``id``, LeMaterial's ``immutable_id``, or the ``unique_id`` of a row of ASE. An index gives
+    ids if it consists of texts, or bears the name of a column of ids. Identifiers are text: ``007`` stays ``007``, and
+    the numbers 7 and 7.0 are ``"7"``.
+
+    A crystal without an id is called by the name of its file without suffix. Where several files of one source share
+    that name, it is preceded by the folders that tell them apart (``relaxed/CONTCAR``, ``start/CONTCAR``), or keeps its
     suffix. The data blocks of a CIF file are ``name:block``, the entries of a JSON file ``name 0``, ``name 1``, ...
-    Identifiers in a table are read as text: ``007`` stays ``007``, and the numbers 7 and 7.0 are ``"7"``.
+
+    Large files are read piece by piece. What is unpacked, fetched or read as one text is limited; a source that exceeds
+    a limit gives a :class:`~deepchem_crystalssl.errors.LimitError`. See the page "What is read".
 
     Examples
     --------

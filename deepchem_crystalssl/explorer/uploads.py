@@ -18,8 +18,8 @@ import numpy as np
 
 from ..errors import CrystalInputError, EmptyFileError, UnsupportedFileError, UploadError
 from ..crystals.records import Crystal
-from ..crystals.files import crystal_kind
 from ..crystals.json_documents import iterate_documents
+from ..crystals.kinds import crystal_kind
 from ..crystals.texts import read_structure_text
 from ..diffraction.pattern_files import PATTERN_SUFFIXES, TEXT_SUFFIXES, read_pattern_bytes
 
