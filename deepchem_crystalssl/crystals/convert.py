@@ -128,7 +128,8 @@ def from_dict(entry: Mapping, name: str, id_column: str | None = None) -> Crysta
         return to_crystal(held, name, id_column)
     if isinstance(held, Mapping) and (form := form_of(held)) is not None:
         return form(held, own)
-    return replace(to_crystal(held, own), material_id=own)  # the entry knows better than the structure
+    crystal = to_crystal(held, own)
+    return crystal if crystal.material_id == own else replace(crystal, material_id=own)  # the entry knows better
 
 
 def _from_structure_dict(entry: Mapping, name: str) -> Crystal:

@@ -10,7 +10,7 @@ from pathlib import Path, PurePath
 
 from .archives import holds_crystals
 from .ase_databases import is_ase_database
-from .contents import Content, decoded
+from .contents import FREE_BYTES, Content, decoded, gunzipped
 from ..errors import NoCrystalsError, typed_error
 from .kinds import COMPRESSIONS, HEAD, crystal_kind, is_unlike, says_nothing, without_compression
 
@@ -161,6 +161,9 @@ def read_text(path: Path) -> str:
     LimitError
         If it unpacks to too much.
     """
-    if path.suffix.lower() in COMPRESSIONS:
-        return Content.of(path).text()
+    suffix = path.suffix.lower()
+    if suffix in COMPRESSIONS:
+        is_small = suffix == ".gz" and path.stat().st_size < FREE_BYTES
+        text = gunzipped(path.read_bytes()) if is_small else None
+        return Content.of(path).text() if text is None else decoded(text, str(path))
     return decoded(path.read_bytes(), str(path))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Callable, Iterator
 from pathlib import PurePath
 
@@ -53,7 +52,8 @@ def _unsupported(content: Content) -> UnsupportedFileError:
 
 
 def _text(content: Content) -> str:
-    return content.text() if content.path is None else read_text(content.path)
+    path = content.path or content.packed_path
+    return content.text() if path is None else read_text(path)
 
 
 def _cif(content: Content, name: str, structure_column: str | None, id_column: str | None) -> Iterator[Item]:
@@ -65,8 +65,11 @@ def _poscar(content: Content, name: str, structure_column: str | None, id_column
 
 
 def _json(content: Content, name: str, structure_column: str | None, id_column: str | None) -> Iterator[Item]:
-    is_small = content.path is not None and content.path.stat().st_size <= CHUNK
-    with io.StringIO(_text(content)) if is_small else as_text(content.open()) as stream:
+    path = content.path or content.packed_path
+    if path is not None and path.stat().st_size <= (CHUNK if content.path else CHUNK // 8):
+        yield from read_structure_text(_text(content), name, "json", structure_column, id_column)
+        return
+    with as_text(content.open()) as stream:
         yield from read_json(iterate_documents(stream, name), name, structure_column, id_column)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pathlib import PurePath
+from os.path import splitext
 from typing import Any
 
 COMPRESSIONS = (".gz", ".bz2", ".xz")
@@ -53,7 +53,7 @@ def crystal_kind(name: str) -> str | None:
     if name.lower().endswith(ARCHIVES):
         return "archive"
     name = without_compression(name)
-    suffix = PurePath(name).suffix.lower()
+    suffix = splitext(name)[1].lower()
     if name.lower().startswith("vasprun") and suffix == ".xml":
         return "vasprun"
     if says_nothing(name) and suffix not in _CODE:
@@ -74,13 +74,13 @@ def without_compression(name: str) -> str:
     >>> without_compression("quartz.cif.gz"), without_compression("quartz.cif")
     ('quartz.cif', 'quartz.cif')
     """
-    suffix = PurePath(name).suffix
+    suffix = splitext(name)[1]
     return name[: -len(suffix)] if suffix.lower() in COMPRESSIONS else name
 
 
 def is_code(name: str) -> bool:
     """Whether a file of this name is a pickle, or may contain one, so that reading it would run what it says."""
-    return PurePath(without_compression(name)).suffix.lower() in _CODE
+    return splitext(without_compression(name))[1].lower() in _CODE
 
 
 def is_unlike(kind: str, head: bytes) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import warnings
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
@@ -21,7 +22,7 @@ from ..errors import (
     counted,
     typed_error,
 )
-from .json_documents import Document, iterate_documents
+from .json_documents import Document, iterate_documents, pieces_of
 from .json_entries import named_entries
 from .records import Crystal
 
@@ -76,8 +77,7 @@ def read_structure_text(
         kind = "json" if start in "{[" else "cif" if is_cif else "poscar"
     try:
         if kind == "json":
-            documents = iterate_documents(io.StringIO(text), name)
-            yield from read_json(documents, name, structure_column, id_column)
+            yield from _from_json(text, name, structure_column, id_column)
         elif kind == "cif":
             yield from read_cif(text, name)
         else:
@@ -86,6 +86,21 @@ def read_structure_text(
         raise
     except Exception as error:  # whatever else a library stumbles over is a fault of the text
         raise typed_error(error, name) from error
+
+
+def _from_json(text: str, name: str, structure_column: str | None, id_column: str | None) -> Iterator[Item]:
+    """The crystals of JSON in memory; that of a single structure, which is the most frequent, on the shortest way."""
+    documents: Iterable[Document]
+    try:
+        value = json.loads(text)
+    except ValueError:
+        documents = iterate_documents(io.StringIO(text), name)  # JSON lines, or broken
+    else:
+        if isinstance(value, dict) and "lattice" in value and "sites" in value:
+            yield to_crystal(value, name, id_column)
+            return
+        documents = [Document(0, True, pieces_of(value))]
+    yield from read_json(documents, name, structure_column, id_column)
 
 
 def read_json(
