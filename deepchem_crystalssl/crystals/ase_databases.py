@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import sqlite3
-import struct
 import zlib
 from collections.abc import Iterator
 from contextlib import closing
@@ -21,13 +20,12 @@ from .ase_files import missing_library
 from .contents import MAX_TEXT_BYTES
 from .database_entries import from_ase_row, own_id
 from ..errors import CrystalInputError, LimitError, UnsupportedFileError, typed_error
+from .lmdb_pages import RULE, check_pages
 from .tables import MAX_ROWS
 from .texts import Item
 
 _SQLITE = "an ASE database (.db) is an SQLite file with a table `systems`"
-_LMDB = "an .aselmdb file is an LMDB file of rows 1, 2, ..., each JSON compressed by zlib"
 _COLUMNS = "id, unique_id, numbers, positions, cell, pbc, key_value_pairs"
-_MAGIC, _META = 0xBEEFC0DE, struct.Struct("<2I2Q")
 
 
 def is_ase_database(path: Path) -> bool:
@@ -102,7 +100,7 @@ def read_lmdb(path: Path, label: str, name: str, id_column: str | None = None) -
     except ImportError as error:
         raise missing_library(label, "lmdb", error) from error
 
-    _check_pages(path, label)
+    check_pages(path, label)
     try:
         with (
             lmdb.open(str(path), subdir=False, readonly=True, lock=False, readahead=False, create=False) as database,
@@ -113,7 +111,7 @@ def read_lmdb(path: Path, label: str, name: str, id_column: str | None = None) -
             deleted = set(_unpacked(reading.get(b"deleted_ids"), "deleted_ids") or ())
             if last > MAX_ROWS or last > entries + len(deleted):
                 told = f"rows up to {last}, {len(deleted)} of them deleted, and {entries} keys"
-                raise UnsupportedFileError(label, told, _LMDB, "Fetch the file again.")
+                raise UnsupportedFileError(label, told, RULE, "Fetch the file again.")
             for number in range(1, last + 1):
                 if number in deleted:
                     continue
@@ -122,7 +120,7 @@ def read_lmdb(path: Path, label: str, name: str, id_column: str | None = None) -
                     packed = reading.get(str(number).encode())
                     if packed is None:
                         item = f"{label} ({called})"
-                        raise UnsupportedFileError(item, "no such row", _LMDB, "Fetch the file again.")
+                        raise UnsupportedFileError(item, "no such row", RULE, "Fetch the file again.")
                     row = _unpacked(packed, f"{label} ({called})")
                     yield from_ase_row(row, own_id(row, id_column) or called)
                 except CrystalInputError as error:
@@ -132,23 +130,7 @@ def read_lmdb(path: Path, label: str, name: str, id_column: str | None = None) -
                 except Exception as error:
                     yield typed_error(error, f"{label} ({called})")
     except lmdb.Error as error:
-        raise UnsupportedFileError(label, f"cannot be read ({error})", _LMDB, "Fetch the file again.") from error
-
-
-def _check_pages(path: Path, label: str) -> None:
-    """An error for a file that is shorter than it says: reading such a memory map would end the process."""
-    size = path.stat().st_size
-    with path.open("rb") as file:
-        head = file.read(2**17)
-    if len(head) < 16 + _META.size or _META.unpack_from(head, 16)[0] != _MAGIC:
-        raise UnsupportedFileError(label, f"begins with {head[:24]!r}", _LMDB, "Check the name of the file.")
-    # A page begins with 16 bytes; the first two hold _META, two trees of 48 bytes each, and the last page's number.
-    (page,) = struct.unpack_from("<I", head, 16 + _META.size)
-    places = [16 + _META.size + 96 + start for start in (0, page)]
-    last = [struct.unpack_from("<Q", head, place)[0] for place in places if place + 8 <= len(head)]
-    if not 256 <= page <= 2**16 or len(last) < 2 or (max(last) + 1) * page > size:
-        told = f"{size} bytes, and its last page is {max(last, default=0)}"
-        raise UnsupportedFileError(label, told, _LMDB, "The file is cut; fetch it again.")
+        raise UnsupportedFileError(label, f"cannot be read ({error})", RULE, "Fetch the file again.") from error
 
 
 def _unpacked(packed: bytes | None, label: str) -> Any:
@@ -160,5 +142,5 @@ def _unpacked(packed: bytes | None, label: str) -> Any:
     if unpack.unconsumed_tail:
         raise LimitError(label, "a longer row", f"a row may have at most {MAX_TEXT_BYTES:,} bytes")
     if not unpack.eof:
-        raise UnsupportedFileError(label, "a row that ends early", _LMDB, "Fetch the file again.")
+        raise UnsupportedFileError(label, "a row that ends early", RULE, "Fetch the file again.")
     return json.loads(data)

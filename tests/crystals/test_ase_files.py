@@ -8,6 +8,7 @@ import os
 import pickle
 import sqlite3
 import struct
+import subprocess
 import sys
 import zlib
 from pathlib import Path
@@ -33,6 +34,7 @@ from deepchem_crystalssl.errors import (
 
 IDS = [f"id-{k}" for k in range(6)]
 RUNS = Path(ase.io.__file__).parents[1] / "test" / "testdata" / "vasp"
+needs_runs = pytest.mark.skipif(not RUNS.is_dir(), reason="ASE was installed without the VASP runs of its tests")
 
 
 @pytest.fixture
@@ -320,6 +322,10 @@ def test_databases_of_fairchem(images, tmp_path):
     assert_same(crystals, images * 2)
     assert len({c.material_id for c in crystals}) == 12 and all(len(c.material_id) == 32 for c in crystals)
     assert [c.material_id for c in read(path, id_column="sid")] == [f"s{k}" for k in range(1, 13)]
+    large = [
+        images[0].repeat((1, 1, 1 + k % 30)) for k in range(400)
+    ]  # several levels, and values with pages of their own
+    assert_same(read(lmdb_file(tmp_path / "large.aselmdb", large))[::50], large[::50])
     path = lmdb_file(tmp_path / "deleted.aselmdb", images, deleted_ids=[2, 5])
     assert_same(read(path), [images[k] for k in (0, 2, 3, 5)])
 
@@ -346,6 +352,28 @@ def test_a_row_that_unpacks_to_too_much(images, tmp_path, monkeypatch):
     path = lmdb_file(tmp_path / "a.aselmdb", images, lambda text: zlib.compress(b" " * 10**8))
     reader = read_structures(path, on_error="skip")
     assert len(list(reader)) == 5 and type(reader.report[0]) is LimitError and "100,000" in str(reader.report[0])
+
+
+def test_damaged_pages_do_not_end_the_process(images, tmp_path):
+    """LMDB itself reads beyond the file where a page is damaged; a new process would die of it without a message."""
+    whole = lmdb_file(tmp_path / "a.aselmdb", images * 5).read_bytes()
+    random = np.random.default_rng(0)
+    code = "import sys; from deepchem_crystalssl import read_structures\n"
+    code += "for path in sys.argv[1:]:\n    reader = read_structures(path, on_error='skip')\n"
+    code += "    print(len(list(reader)), len(reader.report))"
+    paths = []
+    for k in range(60):
+        content = bytearray(whole)
+        for place in random.integers(0, len(whole) - 40, 4):
+            content[place : place + 30] = random.bytes(30)
+        paths.append(tmp_path / f"{k}.aselmdb")
+        paths[-1].write_bytes(bytes(content))
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", code, *map(str, paths)], capture_output=True, text=True
+    )
+    counts = [tuple(map(int, line.split())) for line in done.stdout.splitlines()]
+    assert done.returncode == 0 and len(counts) == 60, done.stderr[-500:]
+    assert all(read + lost in (30, 1) for read, lost in counts)
 
 
 def test_broken_databases_of_fairchem(images, tmp_path):
@@ -384,6 +412,7 @@ def test_a_missing_library_is_named_with_what_to_install(images, tmp_path, monke
 # vasprun.xml
 
 
+@needs_runs
 @pytest.mark.parametrize("name", ["vasprun_pstress.xml", "vasprun_dfpt.xml"])
 def test_vasprun(tmp_path, name):
     text = (RUNS / name).read_bytes()
@@ -398,6 +427,7 @@ def test_vasprun(tmp_path, name):
         assert_same(crystals, [atoms, atoms])
 
 
+@needs_runs
 def test_broken_vasprun(tmp_path, monkeypatch):
     text = (RUNS / "vasprun_pstress.xml").read_text(encoding="latin-1")
     path = tmp_path / "vasprun.xml"
@@ -423,6 +453,7 @@ def test_broken_vasprun(tmp_path, monkeypatch):
         read(path)
 
 
+@needs_runs
 def test_files_of_a_folder(images, tmp_path):
     """Suffixes that mean something else too are listed only with what begins like crystals."""
     database(tmp_path / "a.db", images)
