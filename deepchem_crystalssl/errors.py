@@ -14,6 +14,8 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
+from .wording import an_object, closest, counted  # noqa: F401 (others import them from here)
+
 if TYPE_CHECKING:
     import pandas as pd
 
@@ -56,42 +58,6 @@ class CrystalInputError(ValueError):
 
     def __str__(self) -> str:
         return self.item if self.value is None else f"{self.item}: {self.value}; {self.rule}. {self.remedy}"
-
-
-def counted(number: int, noun: str, plural: str | None = None) -> str:
-    """A number and its noun.
-
-    Examples
-    --------
-    >>> counted(1, "crystal"), counted(2, "crystal"), counted(0, "entry", "entries")
-    ('1 crystal', '2 crystals', '0 entries')
-    """
-    return f"{number} {noun if number == 1 else plural or noun + 's'}"
-
-
-def an_object(thing: object) -> str:
-    """What kind of object something is, in words.
-
-    Examples
-    --------
-    >>> an_object(3), an_object(None), an_object({})
-    ('an object of type int', 'None', 'an object of type dict')
-    """
-    return "None" if thing is None else f"an object of type {type(thing).__name__}"
-
-
-def closest(value: object, known: Iterable[str]) -> str | None:
-    """The known name that is most similar to a value, None if none is.
-
-    Examples
-    --------
-    >>> closest("avg", ["refuse", "dominant", "average"]), closest(3, ["refuse"])
-    ('average', None)
-    """
-    from difflib import get_close_matches
-
-    near = get_close_matches(str(value).lower(), list(known), 1, 0.5)
-    return near[0] if near else None
 
 
 def typed_error(error: Exception, item: str, kind: type[CrystalInputError] | None = None) -> CrystalInputError:
@@ -142,7 +108,9 @@ class CIFSyntaxError(CrystalInputError):
 class UnsupportedFileError(CrystalInputError):
     """A file of a type that cannot be read, or whose content is not what its name says."""
 
-    rule = "crystals are read from CIF, mCIF, POSCAR, pymatgen JSON, CSV and Parquet"
+    rule = (
+        "crystals are read from CIF, mCIF, POSCAR, vasprun.xml, JSON, CSV, Parquet, extended XYZ, XSF and ASE's files"
+    )
     remedy = "Convert the file, for example with ASE or pymatgen."
 
 
@@ -151,6 +119,20 @@ class UnsupportedObjectError(CrystalInputError):
 
     rule = "a crystal is a pymatgen Structure or its dict, an ASE Atoms, a Crystal or the path of a file"
     remedy = "Convert the object to one of these."
+
+
+class LimitError(CrystalInputError):
+    """A file, an archive or an answer of a server that exceeds one of the limits on size and number."""
+
+    rule = "what is read must keep within the limits on size and number"
+    remedy = "If the source can be trusted, unpack or split it, and read the parts."
+
+
+class ServerError(CrystalInputError):
+    """A server that does not answer, or answers something else than structures."""
+
+    rule = "a server must answer with structures in the form of OPTIMADE"
+    remedy = "Check the address and the filter, or try again later."
 
 
 class EmptyFileError(CrystalInputError):

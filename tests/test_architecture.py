@@ -14,14 +14,15 @@ FILES = sorted(ROOT.rglob("*.py"))
 
 # Lower rooms first; a file may import from its own room and those before it.
 ROOMS = (
-    "_names errors crystals diffraction physics nn pretext evaluation registry __init__ data models descriptors "
-    "bulk search recipes demo explorer testing cli __main__"
+    "_names wording errors crystals diffraction physics nn pretext evaluation registry __init__ data models "
+    "descriptors bulk search recipes demo explorer testing cli __main__"
 ).split()
 FILES_OF_A_ROOM = {
     "crystals": (
-        "elements reciprocal records symmetry validation disorder convert prototypes tables files cif_species "
-        "cif_symmetry cif cif_writing texts shards reading store_source store unfinished duplicates threads options "
-        "neighbor_search neighbors"
+        "elements reciprocal records symmetry validation disorder kinds contents tables database_entries convert "
+        "prototypes json_documents json_entries cif_species cif_symmetry cif cif_writing texts ase_files lmdb_pages "
+        "ase_databases vasprun archives files formats optimade shards reading store_source store unfinished duplicates "
+        "threads options neighbor_search neighbors"
     ).split(),
     "diffraction": (
         "radiation grid patterns column_names text_columns xml_patterns text_layouts binary_patterns pattern_files "
@@ -62,6 +63,8 @@ DOORS = {
     "dask": {"bulk/dask_engine.py"},
     "distributed": {"bulk/dask_engine.py"},
     "ray": {"bulk/ray_engine.py"},
+    "ase": {"crystals/ase_files.py"},
+    "lmdb": {"crystals/ase_databases.py"},
 }
 ANYWHERE = {"testing"}
 UPWARD = {("registry.py", "data"), ("registry.py", "models")}  # when DeepChem is there, not when imported

@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ..crystals.files import NamedFile, crystal_kind, find_files, name_files
+from ..crystals.files import NamedFile, find_files, name_files
+from ..crystals.kinds import crystal_kind, is_url
 from ..crystals.shards import MANIFEST, Shard, read_manifest
 from ..crystals.store import RecordStore
 from ..crystals.tables import Rows, row_groups
@@ -109,7 +110,8 @@ def is_divisible(source: Any) -> bool:
 
 
 def _is_plain_path(entry: Any) -> bool:
-    return isinstance(entry, str) and "\n" not in entry and "://" not in entry and not entry.lstrip().startswith("{")
+    is_text = isinstance(entry, str) and ("\n" in entry or entry.lstrip().startswith(("{", "[")))
+    return isinstance(entry, str) and not is_text and not is_url(entry)
 
 
 def divide(source: Any, size: int, known: Sequence[Part] = ()) -> list[Part]:
@@ -204,7 +206,7 @@ def _grouped(files: Sequence[NamedFile], size: int) -> Iterator[tuple[NamedFile,
     group: list[NamedFile] = []
     crystals = 0
     for file in files:
-        single = file.rows is None and crystal_kind(file.path.name) in ("cif", "poscar")
+        single = file.rows is None and crystal_kind(file.path.name) in ("cif", "poscar", "vasprun")
         count = 1 if single else size if file.rows is None else file.rows[1] - file.rows[0]
         if group and crystals + count > size:
             yield tuple(group)

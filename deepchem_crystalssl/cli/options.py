@@ -74,7 +74,10 @@ _Add = Callable[..., argparse.ArgumentParser]
 
 
 def _add_source(command: argparse.ArgumentParser, **arguments: Any) -> None:
-    text = "a file, a folder or a glob of crystal files, a table (.csv, .parquet, .json), or a store"
+    text = (
+        "a file, a folder or a glob of crystal files, a table (.csv, .parquet, .json), a database file, an archive, "
+        "the address of an OPTIMADE query, or a store"
+    )
     command.add_argument("source", help=arguments.pop("help", text), **arguments)
 
 

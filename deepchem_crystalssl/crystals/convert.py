@@ -1,13 +1,18 @@
-"""Crystals from objects of pymatgen and ASE and from pymatgen's dicts. Neither library is imported here."""
+"""Crystals from objects of pymatgen and ASE, from their dicts, and from entries of databases that hold these.
+
+No library of theirs is imported here.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from .database_entries import HOLDERS, form_of, is_entry, own_id
 from ..errors import (
     CrystalInputError,
     LatticeError,
@@ -28,17 +33,29 @@ def is_one(source: Any) -> bool:
         isinstance(source, Crystal | Mapping | str | Path)
         or hasattr(source, "sites")
         or hasattr(source, "get_scaled_positions")
+        or _holds_a_structure(source)
     )
 
 
-def to_crystal(entry: Any, name: str = "structure 0") -> Crystal:
+def _holds_a_structure(source: Any) -> bool:
+    """Whether a source is a document of the Materials Project or a ComputedStructureEntry, and no table of these."""
+    has_id = hasattr(source, "material_id") or hasattr(source, "entry_id")
+    return has_id and hasattr(source, "structure") and not hasattr(source, "iloc")
+
+
+def to_crystal(entry: Any, name: str = "structure 0", id_column: str | None = None) -> Crystal:
     """Make a :class:`Crystal` of an object of another library.
 
     Parameters
     ----------
-    entry : Crystal, pymatgen Structure or its dict, or ASE Atoms
+    entry : Crystal, pymatgen Structure, ASE Atoms, a dict of one of these, or an entry of a database
+        An entry is a dict or an object that holds a structure beside its id, such as a ``ComputedStructureEntry``, a
+        document of the Materials Project, JARVIS or OPTIMADE, or a row of ASE.
     name : str
-        Used if the object has no ``material_id`` of its own.
+        Used if the object has no id of its own.
+    id_column : str, optional
+        The field of an entry's id, if it is not one of
+        :data:`~deepchem_crystalssl.crystals.database_entries.ENTRY_IDS`.
 
     Raises
     ------
@@ -49,14 +66,20 @@ def to_crystal(entry: Any, name: str = "structure 0") -> Crystal:
         return entry
     try:
         if isinstance(entry, Mapping):
-            return from_dict(entry, name)
+            return from_dict(entry, name, id_column)
         if hasattr(entry, "sites") and hasattr(entry, "lattice"):
             return from_pymatgen(entry, name)
         if hasattr(entry, "get_atomic_numbers") and hasattr(entry, "get_scaled_positions"):
-            return from_ase(entry, name)
+            return from_ase(entry, name, id_column)
+        if _holds_a_structure(entry):
+            fields = ("material_id", "entry_id") if id_column is None else (id_column,)
+            own = {field: value for field in fields if (value := getattr(entry, field, None)) is not None}
+            own["data"] = getattr(entry, "data", None)
+            return from_pymatgen(entry.structure, own_id(own, id_column) or name)
     except (CrystalInputError, MemoryError):
         raise
     except Exception as error:  # an object that only looks like one, whatever it raises
+        name = isinstance(entry, Mapping) and "lattice" not in entry and own_id(entry, id_column) or name
         raise UnsupportedObjectError(name, f"{an_object(entry)} that cannot be read ({error})") from error
     raise UnsupportedObjectError(name, an_object(entry))
 
@@ -90,10 +113,26 @@ def _sum_species(items: Iterable[tuple[Any, float]], name: str) -> dict[int, flo
     return amounts
 
 
-def from_dict(entry: Mapping, name: str) -> Crystal:
-    """The crystal of a pymatgen dict, which is read directly: nothing that it names is imported or executed."""
-    if "lattice" not in entry or "sites" not in entry:
-        raise UnsupportedObjectError(name, "a dict without lattice and sites")
+def from_dict(entry: Mapping, name: str, id_column: str | None = None) -> Crystal:
+    """The crystal of a dict, which is read directly: nothing that it names is imported or executed."""
+    if "lattice" in entry and "sites" in entry:
+        return _from_structure_dict(entry, name)
+    own = own_id(entry, id_column)
+    if (form := form_of(entry)) is not None:
+        return form(entry, own or name)
+    fields = [*HOLDERS, "data"] if is_entry(entry.get("data")) else HOLDERS  # OPTIMADE's answer of one structure
+    held = next((entry[field] for field in fields if entry.get(field) is not None), None)
+    if held is None:
+        raise UnsupportedObjectError(own or name, "a dict without lattice and sites")
+    if own is None:
+        return to_crystal(held, name, id_column)
+    if isinstance(held, Mapping) and (form := form_of(held)) is not None:
+        return form(held, own)
+    crystal = to_crystal(held, own)
+    return crystal if crystal.material_id == own else replace(crystal, material_id=own)  # the entry knows better
+
+
+def _from_structure_dict(entry: Mapping, name: str) -> Crystal:
     properties = entry.get("properties") or {}
     name = str(properties.get("material_id", name))
     lattice = entry["lattice"]
@@ -121,8 +160,8 @@ def from_dict(entry: Mapping, name: str) -> Crystal:
     return make_crystal(species, np.array(coordinates, float).reshape(-1, 3), matrix, name)
 
 
-def from_ase(atoms: Any, name: str) -> Crystal:
-    """The crystal of an ASE ``Atoms``, periodic in three dimensions, with the occupancies in ``atoms.info``."""
+def from_ase(atoms: Any, name: str, id_column: str | None = None) -> Crystal:
+    """The crystal of an ASE ``Atoms``, periodic in three dimensions, with the id and occupancies in ``atoms.info``."""
     if not np.all(atoms.pbc):
         raise LatticeError(
             name,
@@ -133,7 +172,7 @@ def from_ase(atoms: Any, name: str) -> Crystal:
     lattice = np.array(atoms.cell)
     if abs(np.linalg.det(lattice)) < 1e-9:
         raise LatticeError(name, f"cell vectors {lattice.tolist()}")
-    name = str(atoms.info.get("material_id", name))
+    name = own_id(atoms.info, id_column) or name
     species: Any = atoms.get_atomic_numbers()
     if atoms.info.get("occupancy"):
         species = _ase_species(atoms, name)

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import glob
-import gzip
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePath
 
-from ..errors import EmptyFileError, NoCrystalsError, typed_error
+from .archives import holds_crystals
+from .ase_databases import is_ase_database
+from .contents import FREE_BYTES, Content, decoded, gunzipped
+from ..errors import NoCrystalsError, typed_error
+from .kinds import COMPRESSIONS, HEAD, crystal_kind, is_unlike, says_nothing, without_compression
 
 
 @dataclass(frozen=True)
@@ -30,40 +33,6 @@ class NamedFile:
 
 
 _LONGEST_NAME = 255
-_SUFFIXES = {
-    ".cif": "cif",
-    ".mcif": "cif",
-    ".json": "json",
-    ".jsonl": "json",
-    ".vasp": "poscar",
-    ".poscar": "poscar",
-    ".csv": "table",
-    ".parquet": "table",
-    ".arrow": "shard",
-}
-
-
-def crystal_kind(name: str) -> str | None:
-    """What a file of this name holds: "cif", "json", "poscar", "table" or "shard"; None if it holds no crystals.
-
-    Examples
-    --------
-    >>> crystal_kind("quartz.cif.gz"), crystal_kind("CONTCAR_relaxed"), crystal_kind("thesis.tex")
-    ('cif', 'poscar', None)
-    """
-    name = _without_gz(name)
-    if _says_nothing(name):
-        return "poscar"
-    return _SUFFIXES.get(Path(name).suffix.lower())
-
-
-def _says_nothing(name: str) -> bool:
-    """Whether a file is called by what VASP calls every structure."""
-    return name.upper().startswith(("POSCAR", "CONTCAR"))
-
-
-def _without_gz(name: str) -> str:
-    return name[:-3] if name.lower().endswith(".gz") else name
 
 
 def in_short(source: object) -> str:
@@ -82,7 +51,9 @@ def in_short(source: object) -> str:
 def find_files(source: str | Path) -> list[Path]:
     """The files of crystals that a path or a glob pattern names; those of a folder and its subfolders, sorted.
 
-    A link to a file that is gone is listed too, so that reading it says what is missing.
+    A folder's files are chosen by their names. A file whose suffix means something else too is listed only if it
+    begins as a file of crystals does: ``.xyz`` with a lattice, ``.db`` and ``.traj`` of ASE, an archive with such
+    files. A link to a file that is gone is listed too, so that reading it says what is missing.
 
     Raises
     ------
@@ -92,8 +63,7 @@ def find_files(source: str | Path) -> list[Path]:
     try:
         path = Path(source)
         if path.is_dir():
-            found = (p for p in path.rglob("*") if crystal_kind(p.name) not in (None, "shard"))
-            paths = sorted(p for p in found if p.is_file() or _is_broken_link(p))
+            paths = sorted(p for p in path.rglob("*") if _is_listed(p))
             if not paths:
                 raise NoCrystalsError(str(source), "a folder without crystal files")
             return paths
@@ -109,11 +79,26 @@ def find_files(source: str | Path) -> list[Path]:
         raise typed_error(error, str(source), NoCrystalsError) from error
 
 
-def _is_broken_link(path: Path) -> bool:
-    return path.is_symlink() and not path.exists()
+def _is_listed(path: Path) -> bool:
+    """Whether a file in a folder is one of crystals."""
+    kind = crystal_kind(path.name)
+    if kind == "shard":  # a store within a folder is opened by itself
+        return False
+    if kind is None or not path.is_file():
+        return kind is not None and path.is_symlink() and not path.exists()
+    if kind == "archive":
+        return holds_crystals(path)
+    if kind in ("xyz", "trajectory", "sqlite"):
+        try:
+            if is_unlike(kind, Content.of(path).head(HEAD)):
+                return False
+            return kind != "sqlite" or path.suffix.lower() in COMPRESSIONS or is_ase_database(path)
+        except Exception:  # reading it will say what is wrong
+            return True
+    return True
 
 
-def name_files(paths: Sequence[Path], taken: set[str], more_follow: bool = False) -> list[str]:
+def name_files(paths: Sequence[PurePath], taken: set[str], more_follow: bool = False) -> list[str]:
     """A name for each file, by which its crystals are called.
 
     A file is called by its name without suffix (``quartz.cif`` is ``quartz``). Where files of several folders share
@@ -146,7 +131,7 @@ def name_files(paths: Sequence[Path], taken: set[str], more_follow: bool = False
                 alone = {k for k in rest if siblings[paths[k].parent, _tail(paths[k], 0, False)] == 1}
                 proposed = {k: name for k, name in proposed.items() if k not in alone}
             if more_follow and depth == 0 and deepest > 1:
-                proposed = {k: name for k, name in proposed.items() if not _says_nothing(name)}
+                proposed = {k: name for k, name in proposed.items() if not says_nothing(name)}
             counts = Counter(proposed.values())
             for k, name in proposed.items():
                 if counts[name] == 1 and name not in taken:
@@ -166,23 +151,30 @@ def name_files(paths: Sequence[Path], taken: set[str], more_follow: bool = False
     return [names[k] for k in range(len(paths))]
 
 
-def _tail(path: Path, depth: int, keep_suffix: bool) -> str:
+def _tail(path: PurePath, depth: int, keep_suffix: bool) -> str:
     """The name of a file with some of its folders."""
     name = path.name
     if not keep_suffix:
-        name = _without_gz(name)
-        if not _says_nothing(name):
+        name = without_compression(name)
+        if not says_nothing(name):
             name = name.rsplit(".", 1)[0]
     folders = [part for part in path.parts[:-1] if part != path.anchor]
     return "/".join([*folders[max(0, len(folders) - depth) :], name])
 
 
 def read_text(path: Path) -> str:
-    """The text of a file, which may be compressed by gzip."""
-    data = path.read_bytes()
-    if path.suffix.lower() == ".gz":
-        data = gzip.decompress(data)
-    text = data.decode("utf-8-sig", errors="replace")
-    if not text.strip():
-        raise EmptyFileError(str(path), "0 characters")
-    return text
+    """The text of a file, which may be compressed.
+
+    Raises
+    ------
+    EmptyFileError
+        If it has none.
+    LimitError
+        If it unpacks to too much.
+    """
+    suffix = path.suffix.lower()
+    if suffix in COMPRESSIONS:
+        is_small = suffix == ".gz" and path.stat().st_size < FREE_BYTES
+        text = gunzipped(path.read_bytes()) if is_small else None
+        return Content.of(path).text() if text is None else decoded(text, str(path))
+    return decoded(path.read_bytes(), str(path))

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from pathlib import Path
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
-from .convert import is_one, to_crystal
+from .archives import iterate_members
+from .contents import Content
+from .convert import is_one
+from .database_entries import from_optimade
 from .disorder import Disorder, check_policy, resolve_disorder
 from ..errors import (
     CrystalInputError,
@@ -22,16 +26,21 @@ from ..errors import (
     an_object,
     typed_error,
 )
-from .files import NamedFile, crystal_kind, find_files, in_short, name_files, read_text
+from .files import NamedFile, find_files, in_short, name_files
+from .formats import read_content
+from .json_documents import Document, pieces_of
+from .kinds import crystal_kind, is_url
+from .optimade import read_pages
 from .records import Crystal
 from .shards import Shard
 from .tables import ID_COLUMNS, Rows, iterate_table, table_ids
-from .texts import Item, read_structure_text
+from .texts import Item, read_entry, read_json
 from .validation import lattice_from_parameters, make_crystal
 
-STRUCTURE_COLUMNS = ("structure", "crystal", "cif", "cif_text", "poscar", "structures", "path", "file")
+STRUCTURE_COLUMNS = ("structure", "crystal", "cif", "cif_text", "poscar", "structures", "atoms", "path", "file")
 """Names of columns that hold structures, or paths of their files; the first that a table has is read."""
 _RECORD_COLUMNS = ("atomic_numbers", "frac_coords", "lattice", "cell")
+_OPTIMADE_COLUMNS = ("lattice_vectors", "cartesian_site_positions", "species_at_sites", "species", "dimension_types")
 
 
 def read_structures(
@@ -49,24 +58,34 @@ def read_structures(
     Parameters
     ----------
     source
-        * a file: CIF or magnetic CIF (``.cif``, ``.mcif``, also ``.gz``), POSCAR (``POSCAR*``, ``CONTCAR*``,
-          ``.vasp``, ``.poscar``), pymatgen JSON (``.json``: a structure, a list of them, or one per line), or a table
-          (``.csv``, ``.parquet``),
+        * a file: CIF or magnetic CIF, POSCAR (``POSCAR*``, ``CONTCAR*``, ``.vasp``, ``.poscar``), ``vasprun.xml`` (its
+          last structure), JSON of pymatgen and of databases, a table (``.csv``, ``.parquet``), ASE's ``.db``,
+          ``.json``, ``.traj``, ``.extxyz`` and ``.xyz`` (with a lattice), ``.xsf``, or fairchem's ``.aselmdb``,
+        * any of these compressed (``.gz``, ``.bz2``, ``.xz``), and an archive of them (``.zip``, ``.tar``, ``.tar.gz``,
+          ``.tar.bz2``, ``.tar.xz``), which is read file by file without being extracted,
         * a folder (with its subfolders) or a glob pattern of such files, or the text of a CIF, POSCAR or JSON file,
-        * a pymatgen ``Structure`` or its dict, an ASE ``Atoms``, a :class:`Crystal`, a pandas ``DataFrame``,
-        * an iterable of any of these.
+        * the address of an OPTIMADE query (``https://.../v1/structures?filter=...``), whose pages are fetched one by
+          one,
+        * a pymatgen ``Structure``, ``Trajectory`` or ``ComputedStructureEntry``, an ASE ``Atoms``, a :class:`Crystal`,
+          a document of the Materials Project, or a dict of one of these, of JARVIS or of OPTIMADE,
+        * a pandas ``DataFrame`` or ``Series``, a dict from ids to structures, an iterable of any of these.
 
         A table needs a column of structures (objects, dicts, JSON, CIF or POSCAR texts, or paths of files, which are
-        relative to the folder of the table), or the three columns ``atomic_numbers``, ``frac_coords`` and
-        ``lattice`` (3x3, Å) or ``cell`` (a, b, c, alpha, beta, gamma).
+        relative to the folder of the table), the three columns ``atomic_numbers``, ``frac_coords`` and ``lattice``
+        (3x3, Å) or ``cell`` (a, b, c, alpha, beta, gamma), or those of LeMaterial (``lattice_vectors``,
+        ``cartesian_site_positions``, ``species_at_sites``).
+
+        JSON may be one entry, a list, lines, ``{id: entry}``, an object with the list ``entries`` (Alexandria) or
+        ``data`` (OPTIMADE), pandas' "split" form (matbench), or an ASE database. Pickles are never loaded.
     on_error : {"raise", "warn", "skip"}
         A bad item stops everything, or is left out with a warning, or is left out and only reported. With the last
         two it is listed in ``reader.report``.
     disorder : {"average", "dominant", "refuse"}
         Keep partial and mixed occupancies (default), keep the majority species of each site, or refuse.
     structure_column, id_column : str, optional
-        Columns of a table; by default the first of structure, crystal, cif, cif_text, poscar, structures, path and
-        file, and the first of material_id, id and name.
+        Columns of a table, or fields of an entry; by default the first of :data:`STRUCTURE_COLUMNS`, and of
+        :data:`~deepchem_crystalssl.crystals.tables.ID_COLUMNS` in tables or
+        :data:`~deepchem_crystalssl.crystals.database_entries.ENTRY_IDS` in entries.
     report : Report, optional
         Filled with the typed error of every item left out.
     progress : bool, optional
@@ -81,15 +100,25 @@ def read_structures(
     ------
     NoCrystalsError
         When iterated, if the source does not exist or is a folder without crystal files, whatever ``on_error`` says.
+    ServerError
+        When iterated, if a server does not answer with structures, whatever ``on_error`` says.
     CrystalInputError
         A typed error of the first bad item, if ``on_error`` is "raise".
 
     Notes
     -----
-    The crystal of a file is called by the file's name without suffix. Where several files of one source share that
-    name, it is preceded by the folders that tell them apart (``relaxed/CONTCAR``, ``start/CONTCAR``), or keeps its
+    The id given beside a structure, by the key of a dict, the index of a Series or a table, or a column, is the
+    crystal's ``material_id``. Otherwise it is the id that the entry has itself: ``material_id``, JARVIS's ``jid``,
+    ``entry_id``, OPTIMADE's ``id``, LeMaterial's ``immutable_id``, or the ``unique_id`` of a row of ASE. An index gives
+    ids if it consists of texts, or bears the name of a column of ids. Identifiers are text: ``007`` stays ``007``, and
+    the numbers 7 and 7.0 are ``"7"``.
+
+    A crystal without an id is called by the name of its file without suffix. Where several files of one source share
+    that name, it is preceded by the folders that tell them apart (``relaxed/CONTCAR``, ``start/CONTCAR``), or keeps its
     suffix. The data blocks of a CIF file are ``name:block``, the entries of a JSON file ``name 0``, ``name 1``, ...
-    Identifiers in a table are read as text: ``007`` stays ``007``, and the numbers 7 and 7.0 are ``"7"``.
+
+    Large files are read piece by piece. What is unpacked, fetched or read as one text is limited; a source that exceeds
+    a limit gives a :class:`~deepchem_crystalssl.errors.LimitError`. See the page "What is read".
 
     Examples
     --------
@@ -160,93 +189,159 @@ class StructureReader:
         source, taken = self.source, set()  # type: tuple[Any, set[str]]
         if isinstance(source, pd.DataFrame):
             yield from self._from_frame(source, "row", 0, None)
+        elif isinstance(source, pd.Series) and table_ids(source.to_frame("structure"), self.id_column):
+            yield from self._from_frame(source.to_frame("structure"), "row", 0, None, "structure")
+        elif is_url(source):
+            yield from read_pages(source, self.id_column)
         elif _is_path(source):
             paths = find_files(source)
             names = name_files(paths, taken)
             if paths == [Path(source)]:
-                yield from self._from_file(paths[0], names[0])
+                yield from self._from_file(paths[0], names[0], taken)
                 return
             for position, (path, name) in enumerate(zip(paths, names, strict=True)):
-                yield from ((position, item) for _, item in self._from_file(path, name))
+                yield from ((position, item) for _, item in self._from_file(path, name, taken))
+        elif isinstance(source, Mapping) and not isinstance(source, Crystal):
+            document = Document(0, True, pieces_of(source))
+            yield from enumerate(read_json([document], "structure 0", self.structure_column, self.id_column))
         elif is_one(source):
-            yield from enumerate(_from_object(source, "structure 0"))
+            yield from enumerate(read_entry(source, "structure 0", self.id_column))
         elif isinstance(source, Iterable):
-            for position, entry, files in _with_files(source, taken):
-                if position < self.skip:
-                    continue
-                if isinstance(entry, NamedFile):
-                    yield from ((position, item) for _, item in self._from_file(entry.path, entry.name, entry.rows))
-                elif isinstance(entry, Crystal | CrystalInputError):
-                    yield position, entry  # an error is an item that an earlier step could not read
-                elif isinstance(files, CrystalInputError):
-                    yield position, files
-                elif files is not None:
-                    for path, name in files:
-                        yield from ((position, item) for _, item in self._from_file(path, name))
-                else:
-                    yield from ((position, item) for item in _from_object(entry, f"structure {position}"))
+            yield from self._from_iterable(source, taken)
         else:
             raise UnsupportedObjectError("source", an_object(source))
 
-    def _from_file(self, path: Path, name: str, rows: Rows | None = None) -> Iterator[tuple[int, Item]]:
+    def _from_iterable(self, source: Iterable, taken: set[str]) -> Iterator[tuple[int, Item]]:
+        for position, entry, files in _with_files(source, taken):
+            if position < self.skip:
+                continue
+            found: Iterable[Item]
+            if isinstance(entry, Crystal | CrystalInputError):
+                found = [entry]  # an error is an item that an earlier step could not read
+            elif isinstance(files, CrystalInputError):
+                found = [files]
+            elif isinstance(entry, NamedFile):
+                found = (item for _, item in self._from_file(entry.path, entry.name, taken, entry.rows))
+            elif files is not None:
+                found = self._from_files(files, taken)
+            elif is_url(entry):
+                found = self._from_url(entry)
+            else:
+                found = read_entry(entry, f"structure {position}", self.id_column)
+            yield from ((position, item) for item in found)
+
+    def _from_url(self, url: str) -> Iterator[Item]:
+        try:
+            yield from (item for _, item in read_pages(url, self.id_column))
+        except CrystalInputError as error:
+            yield error
+
+    def _from_files(self, files: Iterable[tuple[Path, str]], taken: set[str]) -> Iterator[Item]:
+        for path, name in files:
+            yield from (item for _, item in self._from_file(path, name, taken))
+
+    def _from_file(
+        self, path: Path, name: str, taken: set[str], rows: Rows | None = None
+    ) -> Iterator[tuple[int, Item]]:
         """What a file holds; whatever goes wrong in it is the typed error of an item, and names the file."""
+        if crystal_kind(path.name) != "archive":
+            yield from self._from_content(Content.of(path), name, path.parent, rows)
+            return
         position = -1
         try:
-            kind = crystal_kind(path.name)
-            if kind == "table":
-                items = self._from_table(path, name, rows)
-            elif kind == "shard":
-                items = enumerate(Shard.open(path).records(rows))
-            elif kind is None:
-                raise UnsupportedFileError(str(path), f"suffix {path.suffix!r}")
-            else:
-                items = enumerate(read_structure_text(read_text(path), name, kind))
-            for position, item in items:
-                yield position, _in_file(item, path, name) if isinstance(item, CrystalInputError) else item
+            for position, (inside, member) in enumerate(iterate_members(path)):
+                if isinstance(member, CrystalInputError):
+                    yield position, member
+                    continue
+                (called,) = name_files([PurePosixPath(name) / inside], taken, more_follow=True)
+                yield from ((position, item) for _, item in self._from_content(member, called, None))
+            if position < 0:
+                yield 0, NoCrystalsError(str(path), "an archive without files of crystals")
         except Exception as error:
-            yield position + 1, _in_file(typed_error(error, str(path)), path, name)
+            yield position + 1, typed_error(error, str(path))
 
-    def _from_table(self, path: Path, name: str, rows: Rows | None) -> Iterator[tuple[int, Item]]:
+    def _from_content(
+        self, content: Content, name: str, folder: Path | None, rows: Rows | None = None
+    ) -> Iterator[tuple[int, Item]]:
+        position = -1
+        try:
+            if crystal_kind(content.name) == "table":
+                items = self._from_table(content, name, folder, rows)
+            elif crystal_kind(content.name) == "shard" and content.path is not None:
+                items = enumerate(Shard.open(content.path).records(rows))
+            else:
+                items = enumerate(read_content(content, name, self.structure_column, self.id_column))
+            for position, item in items:
+                yield position, _in_file(item, content.label, name) if isinstance(item, CrystalInputError) else item
+        except Exception as error:
+            yield position + 1, _in_file(typed_error(error, content.label), content.label, name)
+
+    def _from_table(
+        self, content: Content, name: str, folder: Path | None, rows: Rows | None
+    ) -> Iterator[tuple[int, Item]]:
         named = [column for column in (self.structure_column, self.id_column) if column is not None]
-        wanted = {*STRUCTURE_COLUMNS, *_RECORD_COLUMNS, *ID_COLUMNS, *named}
+        wanted = {*STRUCTURE_COLUMNS, *_RECORD_COLUMNS, *_OPTIMADE_COLUMNS, *ID_COLUMNS, *named}
         row = 0 if rows is None else rows[0]
-        for frame in iterate_table(path, id_column=self.id_column, columns=wanted, within=rows):
+        for frame in iterate_table(content, id_column=self.id_column, columns=wanted, within=rows):
             if not self._structures_in(frame):
-                frame = next(iterate_table(path))  # all columns, for the error that names them
-            yield from self._from_frame(frame, name, row, path.parent)
+                columns = frame if content.first is not None else next(iterate_table(content))
+                raise _no_column(columns, name)  # which names all columns
+            yield from self._from_frame(frame, name, row, folder, None, folder is None)
             row += len(frame)
 
     def _structures_in(self, frame: pd.DataFrame) -> str | None:
-        """The column of structures, "atomic_numbers" if several columns describe them, None without structures."""
+        """The column of structures, None without structures.
+
+        It is "atomic_numbers" or "species_at_sites" if several columns describe them.
+        """
         column = self.structure_column or next((c for c in STRUCTURE_COLUMNS if c in frame), None)
         if column in frame:
             return column
-        is_record = {"atomic_numbers", "frac_coords"} <= set(frame) and {"lattice", "cell"} & set(frame)
-        return "atomic_numbers" if is_record else None
+        if {"atomic_numbers", "frac_coords"} <= set(frame) and {"lattice", "cell"} & set(frame):
+            return "atomic_numbers"
+        return "species_at_sites" if set(_OPTIMADE_COLUMNS[:3]) <= set(frame) else None
 
     def _from_frame(
-        self, frame: pd.DataFrame, name: str, first_row: int, folder: Path | None
+        self,
+        frame: pd.DataFrame,
+        name: str,
+        first_row: int,
+        folder: Path | None,
+        column: str | None = None,
+        is_member: bool = False,
     ) -> Iterator[tuple[int, Item]]:
-        ids = table_ids(frame, self.id_column) or [""] * len(frame)
-        ids = [material_id or f"{name} {first_row + k}" for k, material_id in enumerate(ids)]
-        column = self._structures_in(frame)
+        """The crystals of a table; ``is_member`` says that it comes from an archive, and may name no files."""
+        own = table_ids(frame, self.id_column) or [""] * len(frame)
+        ids = [material_id or f"{name} {first_row + k}" for k, material_id in enumerate(own)]
+        column = column or self._structures_in(frame)
         if column is None:
-            raise NoCrystalsError(
-                name,
-                f"columns {', '.join(map(str, frame.columns))}",
-                remedy="Name the column that holds the structures with structure_column.",
-            )
+            raise _no_column(frame, name)
         if column == "atomic_numbers":
             yield from enumerate(_from_record_columns(frame, ids), first_row)
             return
+        if column == "species_at_sites":
+            yield from enumerate(_from_optimade_columns(frame, ids), first_row)
+            return
         for row, (material_id, entry) in enumerate(zip(ids, frame[column], strict=True), first_row):
-            if is_crystal_path(entry):
+            if _is_path(entry) and str(entry).strip():
                 path = Path(entry) if folder is None else folder / entry
-                yield from ((row, item) for _, item in self._from_file(path, material_id))
-            elif _is_path(entry) and entry.strip():
-                yield row, _no_structure(entry, Path(entry) if folder is None else folder / entry, material_id)
-            else:
-                yield from ((row, item) for item in _from_object(entry, material_id))
+                if is_member or not is_crystal_path(entry):
+                    yield row, _no_structure(entry, path, material_id, is_member)
+                else:
+                    yield from ((row, item) for _, item in self._from_file(path, material_id, set()))
+                continue
+            for item in read_entry(entry, material_id, self.id_column):
+                # The id in the table is the one that labels are matched by. A text may hold several crystals.
+                is_renamed = own[row - first_row] and isinstance(item, Crystal) and not isinstance(entry, str)
+                yield row, replace(item, material_id=material_id) if is_renamed else item  # type: ignore[type-var]
+
+
+def _no_column(frame: pd.DataFrame, name: str) -> NoCrystalsError:
+    return NoCrystalsError(
+        name,
+        f"columns {', '.join(map(str, frame.columns))}",
+        remedy="Name the column that holds the structures with structure_column.",
+    )
 
 
 def _with_files(
@@ -283,20 +378,15 @@ def _named_files(
     }
 
 
-def _from_object(entry: Any, name: str) -> Iterator[Item]:
-    try:
-        if isinstance(entry, str):
-            yield from read_structure_text(entry, name)
-        elif isinstance(entry, bytes):
-            raise UnsupportedObjectError(name, "bytes")
-        else:
-            yield to_crystal(entry, name)
-    except CrystalInputError as error:
-        yield error
-
-
-def _no_structure(entry: str, path: Path, name: str) -> CrystalInputError:
+def _no_structure(entry: str | Path, path: Path, name: str, is_member: bool) -> CrystalInputError:
     """The error for an entry of a table that is a single line, and not the name of a file of crystals."""
+    if is_member:
+        return UnsupportedFileError(
+            name,
+            f"{in_short(entry)!r}, a path in a table in an archive",
+            "a table in an archive holds the structures themselves",
+            "Unpack the archive.",
+        )
     what = "a folder" if path.is_dir() else "no file of a crystal by its suffix" if path.exists() else "no such file"
     return UnsupportedFileError(
         name,
@@ -306,11 +396,11 @@ def _no_structure(entry: str, path: Path, name: str) -> CrystalInputError:
     )
 
 
-def _in_file(error: CrystalInputError, path: Path, name: str) -> CrystalInputError:
+def _in_file(error: CrystalInputError, label: str, name: str) -> CrystalInputError:
     """The error, whose item names the file."""
-    if str(path) in error.item:
+    if label in error.item:
         return error
-    item = str(path) if error.item == name else f"{path} ({error.item})"
+    item = label if error.item == name else f"{label} ({error.item})"
     return type(error)(item, error.value, error.rule, error.remedy)
 
 
@@ -318,7 +408,11 @@ def _from_record_columns(frame: pd.DataFrame, ids: list[str]) -> Iterator[Item]:
     cells = frame["lattice"] if "lattice" in frame else frame["cell"]
     for name, numbers, frac, cell in zip(ids, frame["atomic_numbers"], frame["frac_coords"], cells, strict=True):
         try:
-            flat = np.concatenate([np.atleast_1d(row) for row in cell]).astype(float)
+            plain = (
+                isinstance(cell, np.ndarray) and cell.dtype.kind in "fiu"
+            )  # nine or six numbers, as Parquet gives them
+            flat = cell.ravel() if plain else np.concatenate([np.atleast_1d(row) for row in cell])
+            flat = flat.astype(float)
             lattice = lattice_from_parameters(*flat) if len(flat) == 6 else flat.reshape(3, 3)
             coordinates = np.asarray(frac)
             if coordinates.dtype == object:
@@ -335,6 +429,18 @@ def _from_record_columns(frame: pd.DataFrame, ids: list[str]) -> Iterator[Item]:
             )
 
 
+def _from_optimade_columns(frame: pd.DataFrame, ids: list[str]) -> Iterator[Item]:
+    """The crystals of LeMaterial's columns, which are called as the attributes in OPTIMADE."""
+    columns = [column for column in _OPTIMADE_COLUMNS if column in frame]
+    for name, *values in zip(ids, *(frame[column] for column in columns), strict=True):
+        try:
+            yield from_optimade(dict(zip(columns, values, strict=True)), name)
+        except (CrystalInputError, MemoryError) as error:
+            yield typed_error(error, name)
+        except Exception as error:
+            yield UnsupportedObjectError(name, str(error).split("\n")[0])
+
+
 def is_crystal_path(entry: Any) -> bool:
     """Whether an entry of a table is the path of a file of crystals: a ``Path``, or a text with the suffix of one."""
     if isinstance(entry, Path):
@@ -343,7 +449,7 @@ def is_crystal_path(entry: Any) -> bool:
 
 
 def _is_path(source: Any) -> bool:
-    return isinstance(source, str | Path) and not _is_text(source)
+    return isinstance(source, str | Path) and not _is_text(source) and not is_url(source)
 
 
 def _is_text(source: str | Path) -> bool:

@@ -11,6 +11,7 @@ from typing import Any
 
 from ..errors import StoreError
 from .files import NamedFile, find_files, name_files
+from .kinds import is_url
 from .shards import write_json
 
 LISTING = "source_files.json"
@@ -60,7 +61,7 @@ class StoreSource:
             If files that the store was made of are missing.
         """
         remembered = manifest.get("source") or {}
-        if not isinstance(source, str | Path) or "\n" in str(source):
+        if not isinstance(source, str | Path) or "\n" in str(source) or is_url(source):
             return cls("objects", type(source).__name__)
         path = Path(source).absolute()
         within = Path(os.path.realpath(store))  # unlike Path.resolve, it does not fail at a link to itself

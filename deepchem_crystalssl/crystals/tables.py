@@ -7,7 +7,6 @@ files can be matched.
 
 from __future__ import annotations
 
-import gzip
 import json
 import re
 from collections.abc import Callable, Collection, Iterable, Iterator
@@ -17,16 +16,21 @@ from typing import Any
 
 import pandas as pd
 
-from ..errors import CrystalInputError, EmptyFileError, UnsupportedFileError
+from .contents import Content
+from ..errors import CrystalInputError, EmptyFileError, LimitError, UnsupportedFileError
 
-ID_COLUMNS = ("material_id", "id", "name")
-"""Columns taken for identifiers, in this order, if the caller names none."""
+ID_COLUMNS = ("material_id", "id", "name", "immutable_id", "jid", "entry_id", "mbid")
+"""Columns taken for identifiers, in this order, if the caller names none; the last four are those of LeMaterial,
+JARVIS, pymatgen and matbench."""
+
+MAX_ROWS = 2**31
+"""Rows of one table."""
 
 Rows = tuple[int, int]
 """From the first row up to before the second."""
 _BATCH = 2048
 _WHOLE = re.compile(r"(0|-?[1-9]\d*)\.0")
-_RULE = "a table is a .csv, .csv.gz, .parquet, .json or .json.gz file"
+_RULE = "a table is a .csv, .parquet or .json file, also .csv and .json compressed as .gz, .bz2 or .xz"
 
 
 def as_ids(values: Any) -> list[str]:
@@ -73,7 +77,7 @@ def id_column(frame: pd.DataFrame, name: str | None = None) -> str | None:
     ----------
     frame : pandas.DataFrame
     name : str, optional
-        The caller's choice; by default the first of ``material_id``, ``id`` and ``name`` that the table has.
+        The caller's choice; by default the first of :data:`ID_COLUMNS` that the table has.
 
     Returns
     -------
@@ -108,9 +112,10 @@ def table_ids(frame: pd.DataFrame, name: str | None = None) -> list[str] | None:
     Parameters
     ----------
     frame : pandas.DataFrame
-        With a column of identifiers (see :func:`id_column`), or with an index that bears the name of one.
+        With a column of identifiers (see :func:`id_column`), with an index that bears the name of one, or, if it has
+        neither, with an index of texts.
     name : str, optional
-        The column or the index, if it is not one of ``material_id``, ``id`` and ``name``.
+        The column or the index, if it is not one of :data:`ID_COLUMNS`.
 
     Returns
     -------
@@ -121,11 +126,19 @@ def table_ids(frame: pd.DataFrame, name: str | None = None) -> list[str] | None:
     --------
     >>> table_ids(pd.DataFrame({"gap": [1.1, 0.6]}, index=pd.Index([7, 8], name="material_id")))
     ['7', '8']
+    >>> table_ids(pd.DataFrame({"gap": [1.1, 0.6]}, index=["mp-149", "mp-32"]))
+    ['mp-149', 'mp-32']
     """
     if frame.index.name is not None and (frame.index.name == name or (name is None and frame.index.name in ID_COLUMNS)):
         return as_ids(frame.index.tolist())
     column = id_column(frame, name)
-    return None if column is None else as_ids(frame[column].tolist())
+    if column is not None:
+        return as_ids(frame[column].tolist())
+    return as_ids(frame.index.tolist()) if _is_of_texts(frame.index) else None
+
+
+def _is_of_texts(values: pd.Index | pd.Series) -> bool:
+    return len(values) > 0 and pd.api.types.infer_dtype(values, skipna=True) == "string"
 
 
 def read_table(
@@ -136,18 +149,19 @@ def read_table(
     Parameters
     ----------
     path : str or Path
-        ``.csv``, ``.csv.gz``, ``.parquet``, or ``.json`` and ``.json.gz`` with a list of records or in pandas' "split"
-        form (``{"columns": [...], "data": [...]}``).
+        ``.csv``, ``.parquet``, or ``.json`` with a list of records or in pandas' "split" form
+        (``{"columns": [...], "data": [...]}``); CSV and JSON may be compressed (``.gz``, ``.bz2``, ``.xz``).
     id_column : str, optional
-        A column of identifiers besides ``material_id``, ``id`` and ``name``. These columns of a CSV file are read as
-        text, so that ``007`` stays ``007``, except that ``7.0`` is ``7``.
+        A column of identifiers besides :data:`ID_COLUMNS`. These columns of a CSV file are read as text, so that
+        ``007`` stays ``007``, except that ``7.0`` is ``7``.
     columns : collection of str, optional
         Read only those of these columns that the file has; by default all.
 
     Returns
     -------
     pandas.DataFrame
-        The rows in the order of the file; an index that was stored under a name has become a column.
+        The rows in the order of the file; an index that was stored under a name has become a column, and one of texts
+        without a name the column ``id``, if the table has no other identifiers.
 
     Raises
     ------
@@ -168,7 +182,7 @@ def read_table(
 
 
 def iterate_table(
-    path: str | Path,
+    path: str | Path | Content,
     *,
     id_column: str | None = None,
     columns: Collection[str] | None = None,
@@ -185,21 +199,28 @@ def iterate_table(
     pandas.DataFrame
         At least one, without rows if the table has none.
     """
-    path = Path(path)
-    kind = Path(path.name.lower().removesuffix(".gz")).suffix
+    content = path if isinstance(path, Content) else Content.of(Path(path))
+    kind = Path(content.name).suffix.lower()
     readers: dict[str, Callable[..., Iterator[pd.DataFrame]]] = {
         ".csv": _iterate_csv,
         ".parquet": _iterate_parquet,
         ".json": _iterate_json,
     }
-    if kind not in readers or (kind == ".parquet" and path.name.lower().endswith(".gz")):
-        raise UnsupportedFileError(str(path), f"suffix {path.suffix!r}", _RULE, "Convert the table.")
+    if kind not in readers or (kind == ".parquet" and not isinstance(path, Content) and content.path is None):
+        raise UnsupportedFileError(content.label, f"suffix {Path(content.label).suffix!r}", _RULE, "Convert the table.")
     texts = {*ID_COLUMNS, *([id_column] if id_column else [])}
     try:
-        if path.stat().st_size == 0:
-            raise EmptyFileError(str(path), "0 bytes")
-        given = readers[kind](path, texts, columns, rows) if within is None else _iterate_rows(path, columns, within)
+        if content.path is not None and content.path.stat().st_size == 0:
+            raise EmptyFileError(content.label, "0 bytes")
+        given = (
+            readers[kind](content, texts, columns, rows) if within is None else _iterate_rows(content, columns, within)
+        )
         for frame in given:
+            if not texts & {*frame, frame.index.name}:
+                if _is_of_texts(frame.index):
+                    frame = frame.rename_axis("id")
+                elif "Unnamed: 0" in frame and _is_of_texts(frame["Unnamed: 0"]):  # an index that pandas wrote to CSV
+                    frame = frame.rename(columns={"Unnamed: 0": "id"})
             if frame.index.name is not None and frame.index.name not in frame:
                 frame = frame.reset_index()
             yield frame if columns is None else frame[[column for column in frame if column in columns]]
@@ -208,7 +229,7 @@ def iterate_table(
     except Exception as error:  # pandas, pyarrow, gzip, zlib and json each have exceptions of their own
         reason = str(error).split("\n")[0] or type(error).__name__
         remedy = "Check the path, and whether the file is whole."
-        raise UnsupportedFileError(str(path), f"cannot be read as {kind} ({reason})", _RULE, remedy) from error
+        raise UnsupportedFileError(content.label, f"cannot be read as {kind} ({reason})", _RULE, remedy) from error
 
 
 def _id_of_cell(text: str) -> str:
@@ -216,20 +237,33 @@ def _id_of_cell(text: str) -> str:
     return text[:-2] if _WHOLE.fullmatch(text) else text
 
 
-def _iterate_csv(path: Path, texts: set[str], columns: Collection[str] | None, rows: int) -> Iterator[pd.DataFrame]:
+def _iterate_csv(
+    content: Content, texts: set[str], columns: Collection[str] | None, rows: int
+) -> Iterator[pd.DataFrame]:
+    source = content.path or content.open()
     try:
         # A converter keeps the text of a cell as it is; a dtype would still turn "NA" and "" into missing values.
-        with pd.read_csv(path, chunksize=rows, converters=dict.fromkeys(texts, _id_of_cell)) as chunks:
+        with pd.read_csv(source, chunksize=rows, converters=dict.fromkeys(texts, _id_of_cell)) as chunks:
             yield from chunks
     except pd.errors.EmptyDataError as error:
-        raise EmptyFileError(str(path), "no columns") from error
+        raise EmptyFileError(content.label, "no columns") from error
+    finally:
+        if not isinstance(source, Path):
+            source.close()
 
 
-def _iterate_parquet(path: Path, texts: set[str], columns: Collection[str] | None, rows: int) -> Iterator[pd.DataFrame]:
+def _iterate_parquet(
+    content: Content, texts: set[str], columns: Collection[str] | None, rows: int
+) -> Iterator[pd.DataFrame]:
     import pyarrow.parquet
 
-    with pyarrow.parquet.ParquetFile(path) as table:
-        chosen = None if columns is None else [name for name in table.schema_arrow.names if name in columns]
+    with content.on_disk() as path, pyarrow.parquet.ParquetFile(path) as table:
+        names = table.schema_arrow.names
+        index = [name for name in names if name.startswith("__index_level_")]  # what pandas calls one without a name
+        chosen = None if columns is None else [name for name in names if name in columns] + index
+        if table.metadata.num_rows > MAX_ROWS:
+            rule = f"a table may have at most {MAX_ROWS:,} rows"
+            raise LimitError(content.label, f"{table.metadata.num_rows:,} rows", rule)
         if table.metadata.num_rows == 0:
             yield table.read(columns=chosen).to_pandas()
         for batch in table.iter_batches(rows, columns=chosen):
@@ -245,13 +279,13 @@ def row_groups(path: Path) -> list[Rows]:
     return list(zip([0, *ends], ends))
 
 
-def _iterate_rows(path: Path, columns: Collection[str] | None, within: Rows) -> Iterator[pd.DataFrame]:
+def _iterate_rows(content: Content, columns: Collection[str] | None, within: Rows) -> Iterator[pd.DataFrame]:
     """Some rows of a Parquet file; of the groups of rows only those that hold one of them are read."""
     import pyarrow.parquet
 
     first, stop = within
-    groups = [(k, rows) for k, rows in enumerate(row_groups(path)) if rows[0] < stop and rows[1] > first]
-    with pyarrow.parquet.ParquetFile(path) as table:
+    with content.on_disk() as path, pyarrow.parquet.ParquetFile(path) as table:
+        groups = [(k, rows) for k, rows in enumerate(row_groups(path)) if rows[0] < stop and rows[1] > first]
         chosen = None if columns is None else [name for name in table.schema_arrow.names if name in columns]
         row = groups[0][1][0] if groups else 0
         for batch in table.iter_batches(_BATCH, row_groups=[k for k, _ in groups], columns=chosen):
@@ -261,12 +295,13 @@ def _iterate_rows(path: Path, columns: Collection[str] | None, within: Rows) -> 
                 yield part.to_pandas()
 
 
-def _iterate_json(path: Path, texts: set[str], columns: Collection[str] | None, rows: int) -> Iterator[pd.DataFrame]:
-    raw = path.read_bytes()
-    content = json.loads(gzip.decompress(raw) if path.suffix.lower() == ".gz" else raw)
-    if isinstance(content, dict) and {"columns", "data"} <= set(content):
-        yield pd.DataFrame(content["data"], columns=content["columns"])
-    elif isinstance(content, list) and all(isinstance(entry, dict) for entry in content):
-        yield pd.DataFrame(content)
+def _iterate_json(
+    content: Content, texts: set[str], columns: Collection[str] | None, rows: int
+) -> Iterator[pd.DataFrame]:
+    table = json.loads(content.text())
+    if isinstance(table, dict) and {"columns", "data"} <= set(table):
+        yield pd.DataFrame(table["data"], columns=table["columns"])
+    elif isinstance(table, list) and all(isinstance(entry, dict) for entry in table):
+        yield pd.DataFrame(table)
     else:
         raise ValueError("neither a list of records nor pandas' split form")

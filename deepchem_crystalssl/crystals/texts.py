@@ -2,25 +2,29 @@
 
 from __future__ import annotations
 
+import io
 import json
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
 from typing import Any
 
 from .cif import read_cif
 from .convert import from_pymatgen, to_crystal
+from .database_entries import is_entry, own_id, trajectory_frames
 from .elements import atomic_number_of
 from ..errors import (
     CrystalInputError,
     EmptyFileError,
-    NoCrystalsError,
     UnknownElementError,
     UnsupportedFileError,
+    UnsupportedObjectError,
     counted,
     typed_error,
 )
+from .json_documents import Document, iterate_documents, pieces_of
+from .json_entries import named_entries
 from .records import Crystal
-from .tables import ID_COLUMNS, as_ids
 
 Item = Crystal | CrystalInputError
 _POSCAR = (
@@ -29,7 +33,13 @@ _POSCAR = (
 )
 
 
-def read_structure_text(text: str, name: str, kind: str | None = None) -> Iterator[Item]:
+def read_structure_text(
+    text: str,
+    name: str,
+    kind: str | None = None,
+    structure_column: str | None = None,
+    id_column: str | None = None,
+) -> Iterator[Item]:
     """The crystals of a text, one after the other; a bad one among several comes as its error.
 
     The text is never taken for a path: no file is opened.
@@ -41,6 +51,8 @@ def read_structure_text(text: str, name: str, kind: str | None = None) -> Iterat
         The crystal is called so, and errors name it.
     kind : {"cif", "json", "poscar"}, optional
         By default it is recognized by how the text begins.
+    structure_column, id_column : str, optional
+        Fields of the entries in JSON that hold structure and id.
 
     Yields
     ------
@@ -65,7 +77,7 @@ def read_structure_text(text: str, name: str, kind: str | None = None) -> Iterat
         kind = "json" if start in "{[" else "cif" if is_cif else "poscar"
     try:
         if kind == "json":
-            yield from _from_json(text, name)
+            yield from _from_json(text, name, structure_column, id_column)
         elif kind == "cif":
             yield from read_cif(text, name)
         else:
@@ -76,34 +88,60 @@ def read_structure_text(text: str, name: str, kind: str | None = None) -> Iterat
         raise typed_error(error, name) from error
 
 
-def _from_json(text: str, name: str) -> Iterator[Item]:
+def _from_json(text: str, name: str, structure_column: str | None, id_column: str | None) -> Iterator[Item]:
+    """The crystals of JSON in memory; that of a single structure, which is the most frequent, on the shortest way."""
+    documents: Iterable[Document]
     try:
-        entries = json.loads(text)
-    except json.JSONDecodeError:
-        try:  # one structure per line
-            entries = [json.loads(line) for line in text.splitlines() if line.strip()]
-        except json.JSONDecodeError as error:
-            raise UnsupportedFileError(name, f"broken JSON: {error}") from error
-    if isinstance(entries, dict) and {"columns", "data"} <= set(entries):  # pandas' "split" form
-        entries = [dict(zip(entries["columns"], row, strict=True)) for row in entries["data"]]
-    if isinstance(entries, dict):
-        yield _from_entry(entries, name)
-        return
-    if not isinstance(entries, list) or not entries:
-        raise NoCrystalsError(name, f"JSON without structures ({type(entries).__name__})")
-    for row, entry in enumerate(entries):
-        yield _from_entry(entry, f"{name} {row}")
+        value = json.loads(text)
+    except ValueError:
+        documents = iterate_documents(io.StringIO(text), name)  # JSON lines, or broken
+    else:
+        if isinstance(value, dict) and "lattice" in value and "sites" in value:
+            yield to_crystal(value, name, id_column)
+            return
+        documents = [Document(0, True, pieces_of(value))]
+    yield from read_json(documents, name, structure_column, id_column)
 
 
-def _from_entry(entry: Any, name: str) -> Item:
-    """The crystal of a structure's dict, or of a record that holds one besides its id and other values."""
-    if isinstance(entry, dict) and "lattice" not in entry:
-        name = as_ids([next((entry[c] for c in ID_COLUMNS if c in entry), None)])[0] or name
-        entry = next((entry[c] for c in ("structure", "snl") if c in entry), entry)
+def read_json(
+    documents: Iterable[Document], name: str, structure_column: str | None = None, id_column: str | None = None
+) -> Iterator[Item]:
+    """The crystals of JSON; see :func:`~deepchem_crystalssl.crystals.json_entries.named_entries` for its forms."""
+    for entry, called, is_key in named_entries(documents, name, structure_column, id_column):
+        for item in read_entry(entry, called, id_column):
+            is_renamed = is_key and isinstance(item, Crystal) and item.material_id != called
+            yield replace(item, material_id=called) if is_renamed else item  # type: ignore[type-var]
+
+
+def read_entry(entry: Any, name: str, id_column: str | None = None) -> Iterator[Item]:
+    """The crystals of an object, a dict or a text; an error is one of them."""
     try:
-        return to_crystal(entry, name)
+        if isinstance(entry, CrystalInputError):
+            yield entry
+        elif isinstance(entry, str):
+            yield from read_structure_text(entry, name, id_column=id_column)
+        elif isinstance(entry, bytes):
+            raise UnsupportedObjectError(name, "bytes")
+        elif isinstance(entry, Mapping) and "species" in entry and "coords" in entry:
+            yield from trajectory_frames(entry, name)
+        elif hasattr(entry, "get_structure") and hasattr(entry, "coords"):  # pymatgen's Trajectory
+            for k in range(len(entry)):
+                yield from read_entry(entry.get_structure(k), f"{name} {k}", id_column)
+        elif isinstance(entry, Mapping) and not is_entry(entry) and (field := _text_field(entry)):
+            yield from read_structure_text(entry[field], own_id(entry, id_column) or name, id_column=id_column)
+        else:
+            yield to_crystal(entry, name, id_column)
     except CrystalInputError as error:
-        return error
+        yield error
+    except MemoryError:
+        raise
+    except Exception as error:
+        yield typed_error(error, name, UnsupportedObjectError)
+
+
+def _text_field(entry: Mapping) -> str | None:
+    """The field of an entry that holds the text of a structure."""
+    return next((field for field in ("cif", "cif_text", "poscar") if isinstance(entry.get(field), str)), None)
 
 
 def _from_poscar(text: str, name: str) -> Crystal:

@@ -10,7 +10,7 @@ from typing import Any
 import pandas as pd
 from matminer.datasets import get_available_datasets, load_dataset
 
-from ..crystals.files import crystal_kind
+from ..crystals.kinds import crystal_kind, without_compression
 from ..crystals.reading import STRUCTURE_COLUMNS, is_crystal_path
 from ..crystals.tables import as_ids, read_table, table_ids
 from ..errors import EmptyFileError, LabelError, UnsupportedFileError, UnsupportedObjectError, an_object, counted
@@ -153,5 +153,5 @@ def _files_by_name(folder: Path) -> dict[str, list[Path]]:
     files: dict[str, list[Path]] = defaultdict(list)
     for path in sorted(folder.iterdir()) if folder.is_dir() else ():
         if crystal_kind(path.name) not in (None, "table"):
-            files[path.name.removesuffix(".gz").rsplit(".", 1)[0]].append(path)
+            files[without_compression(path.name).rsplit(".", 1)[0]].append(path)
     return files

@@ -5,6 +5,7 @@ Nothing here opens a file.
 
 from __future__ import annotations
 
+import io
 import logging
 import re
 from collections.abc import Callable
@@ -17,7 +18,8 @@ import numpy as np
 
 from ..errors import CrystalInputError, EmptyFileError, UnsupportedFileError, UploadError
 from ..crystals.records import Crystal
-from ..crystals.files import crystal_kind
+from ..crystals.json_documents import iterate_documents
+from ..crystals.kinds import crystal_kind
 from ..crystals.texts import read_structure_text
 from ..diffraction.pattern_files import PATTERN_SUFFIXES, TEXT_SUFFIXES, read_pattern_bytes
 
@@ -178,7 +180,7 @@ def _read_crystal(text: str, item: str, kind: str, limits: Limits) -> Crystal:
 def _count_listed(text: str, kind: str) -> int:
     """Count the atoms and the symmetry operations in a text, without parsing it; return the larger number."""
     if kind == "json":
-        return text.count('"abc"')
+        return max(text.count('"abc"'), _longest_list(text))
     lines = text.splitlines()
     if kind == "poscar":  # numbers of atoms are in the sixth line, or in the seventh below the elements
         numbers = (list(takewhile(str.isdecimal, line.split())) for line in lines[5:7])
@@ -191,6 +193,20 @@ def _count_listed(text: str, kind: str) -> int:
             rows += 1
             most = max(most, rows)
     return most
+
+
+def _longest_list(text: str) -> int:
+    """The length of the longest list in a text of JSON: every form lists something for each site."""
+    longest = 0
+    for document in iterate_documents(io.StringIO(text), "upload"):
+        waiting = [value for _, _, value in document.pieces]
+        longest = max(longest, len(waiting))
+        while waiting:
+            value = waiting.pop()
+            if isinstance(value, list):
+                longest = max(longest, len(value))
+            waiting += value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+    return longest
 
 
 def _read_pattern(body: bytes, item: str, suffix: str, limits: Limits, wavelength: str | float | None) -> Pattern:

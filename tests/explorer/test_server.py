@@ -188,6 +188,8 @@ def hostile():
     angles = "\n".join(f"{x} 5" for x in range(10, 90))
     poscar = "x\n1.0\n5 0 0\n0 5 0\n0 0 5\nFe\n999999999\ndirect\n0 0 0\n"
     nested = "[" * 200_000
+    many = {"lattice_mat": (9 * np.eye(3)).tolist(), "coords": [[0.5, 0, 0]] * 90_000, "elements": ["H"] * 90_000}
+    flat = {"lattice_vectors": [[9, 0, 0]] * 3, "cartesian_site_positions": many["coords"], "species_at_sites": ["H"]}
     entity = '<!DOCTYPE x [<!ENTITY a "aaaa">]><x>&a;</x>'
     return [
         ("empty", "", "x.cif", 422, "0 characters"),
@@ -202,6 +204,14 @@ def hostile():
         ("a path as poscar", "/etc/passwd", "POSCAR", 415, "POSCAR"),
         ("a path as pattern", "/etc/passwd", "x.xy", 422, "two numbers"),
         ("many atoms", cif_of(rng.random((100_000, 3))), "x.cif", 413, "100,000"),
+        ("many atoms of JARVIS", json.dumps(many), "x.json", 413, "90,000 listed"),
+        (
+            "many atoms of OPTIMADE",
+            json.dumps({"data": [{"id": "a", "attributes": flat}]}),
+            "x.json",
+            413,
+            "90,000 listed",
+        ),
         ("symmetry explodes", cif_of(rng.random((60, 3)), 90.0, "F m -3 m"), "x.cif", 413, "11,520 sites"),
         ("many atoms announced", poscar, "POSCAR", 413, "999,999,999"),
         ("nested", nested, "x.json", 415, "Recursion"),

@@ -1,0 +1,151 @@
+"""The files in an archive, one after the other. Nothing is extracted, no link is followed."""
+
+from __future__ import annotations
+
+import io
+import tarfile
+import zipfile
+from collections.abc import Iterator
+from itertools import islice
+from pathlib import Path, PurePosixPath
+from typing import IO, Any
+
+from ..errors import CrystalInputError, LimitError, UnsupportedFileError
+from .contents import Budget, Content, counted_stream, unpacked_stream
+from .kinds import COMPRESSIONS, HEAD, crystal_kind, is_unlike
+
+MAX_MEMBERS = 10_000_000
+"""Members of one archive."""
+_PEEK = 200
+_SHORT = {".tgz": ".tar.gz", ".tbz2": ".tar.bz2", ".txz": ".tar.xz"}
+
+
+def iterate_members(path: Path) -> Iterator[tuple[PurePosixPath, Content | CrystalInputError]]:
+    """The crystals' files in an archive, in its order, each with its path in there.
+
+    A member is chosen by its name, as a file in a folder is. What cannot be read comes as its error: a link, a path
+    that leads out of the archive, an encrypted member, an archive in the archive. A member must be read before the
+    next one is asked for, because a compressed tar archive is read only once.
+
+    Yields
+    ------
+    (PurePosixPath, Content or CrystalInputError)
+
+    Raises
+    ------
+    LimitError
+        If there are more than :data:`MAX_MEMBERS`, or the archive unpacks to too much.
+    """
+    members = _iterate_zip(path) if path.name.lower().endswith(".zip") else _iterate_tar(path)
+    for number, (name, member) in enumerate(members):
+        if number == MAX_MEMBERS:
+            rule = f"an archive may have at most {MAX_MEMBERS:,} members"
+            raise LimitError(str(path), f"more than {MAX_MEMBERS:,} members", rule)
+        inside = PurePosixPath(name.replace("\\", "/"))
+        if _is_of_the_system(inside) or (kind := crystal_kind(inside.name)) is None:
+            continue
+        label = f"{path}/{inside}"
+        if inside.is_absolute() or ".." in inside.parts:
+            yield inside, UnsupportedFileError(
+                label, "a path that leads out of the archive", "a member lies within its archive", "Pack it again."
+            )
+        elif kind == "archive":
+            yield inside, UnsupportedFileError(
+                label, "an archive in an archive", "an archive holds files of crystals", "Unpack the outer one."
+            )
+        elif isinstance(member, CrystalInputError):
+            yield inside, member
+        elif member.name != inside.name or not is_unlike(kind, member.head(HEAD)):  # or it is compressed
+            yield inside, member
+
+
+def holds_crystals(path: Path) -> bool:
+    """Whether files of crystals are among the first members of an archive, or it cannot be read."""
+    try:
+        if path.name.lower().endswith(".zip"):
+            with zipfile.ZipFile(path) as archive:
+                names: Iterator[str] = iter(archive.namelist())
+                return any(crystal_kind(PurePosixPath(name).name) for name in names)
+        return any(crystal_kind(PurePosixPath(name).name) for name, _ in islice(_iterate_tar(path), _PEEK))
+    except Exception:  # reading it will say what is wrong
+        return True
+
+
+def _is_of_the_system(inside: PurePosixPath) -> bool:
+    """Whether macOS added a member for itself."""
+    return inside.name.startswith("._") or "__MACOSX" in inside.parts
+
+
+def _iterate_zip(path: Path) -> Iterator[tuple[str, Content | CrystalInputError]]:
+    with zipfile.ZipFile(path) as archive:
+        budget = Budget(str(path), lambda: path.stat().st_size)
+        for info in archive.infolist():
+            if info.is_dir():
+                continue
+            label = f"{path}/{info.filename}"
+            if info.flag_bits & 1:
+                yield info.filename, UnsupportedFileError(
+                    label, "encrypted", "a member of an archive is not encrypted", "Pack it without a password."
+                )
+            elif (info.external_attr >> 28) == 0o12:
+                yield info.filename, _no_file(label, "a link")
+            else:
+                member = info
+
+                def opener(member: zipfile.ZipInfo = member) -> IO[bytes]:
+                    return counted_stream(archive.open(member), budget)
+
+                yield info.filename, Content.packed(label, PurePosixPath(info.filename).name, opener)
+
+
+def _iterate_tar(path: Path) -> Iterator[tuple[str, Content | CrystalInputError]]:
+    name = path.name.lower()
+    name = next((name.removesuffix(short) + full for short, full in _SHORT.items() if name.endswith(short)), name)
+    with path.open("rb") as file:
+        stream = unpacked_stream(file, name, str(path)) if name.endswith(COMPRESSIONS) else file
+        # "r:" seeks back to the member that is read, at no cost in a plain file; a compressed one is read once.
+        mode = "r:" if stream is file else "r|"
+        with tarfile.open(fileobj=stream, mode=mode) as archive:  # type: ignore[call-overload]
+            while (info := archive.next()) is not None:
+                archive.members = []  # or it would keep the header of every member
+                if info.isdir():
+                    continue
+                label = f"{path}/{info.name}"
+                if not info.isreg() or info.issparse():
+                    yield info.name, _no_file(label, "a link" if info.islnk() or info.issym() else "no plain file")
+                    continue
+                yield info.name, _tar_member(archive, info, label)
+
+
+def _tar_member(archive: tarfile.TarFile, info: tarfile.TarInfo, label: str) -> Content:
+    """A member whose first bytes can be looked at before it is read, though a compressed archive is read only once."""
+    stream = archive.extractfile(info)
+    assert stream is not None  # it is a regular file
+    first = stream.read(HEAD)
+
+    def opener() -> IO[bytes]:
+        if stream.tell() != len(first):
+            raise RuntimeError(f"{label} was read before")
+        return io.BufferedReader(_Replayed(first, stream), 2**16)
+
+    return Content.packed(label, PurePosixPath(info.name).name, opener, first=first)
+
+
+class _Replayed(io.RawIOBase):
+    """A stream, preceded by the bytes that were read from it before."""
+
+    def __init__(self, first: bytes, rest: IO[bytes]):
+        self.first, self.rest = first, rest
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        data = self.first[: len(buffer)] or self.rest.read(len(buffer))
+        self.first = self.first[len(data) :]
+        buffer[: len(data)] = data
+        return len(data)
+
+
+def _no_file(label: str, what: str) -> CrystalInputError:
+    return UnsupportedFileError(label, what, "a member of an archive is a plain file", "Pack the file itself.")
