@@ -135,18 +135,18 @@ def efficiency(store: list[Path], work: Path, model: str, crystals: int) -> None
     for workers in (1, 2):
         out = work / f"efficiency-{workers}"
         shutil.rmtree(out, ignore_errors=True)
-        done = map_shards(store, Embed(model, ("similarity",), half=True), out, workers=workers, size=crystals // 8)
-        spans: dict[str, list[float]] = {}
+        done = map_shards(store, Embed(model, ("similarity",), half=True), out, workers=workers, size=crystals // 48)
+        ends: dict[str, list[float]] = {}
         for line, path in zip(done.lines, done.files, strict=True):
-            spans.setdefault(line["worker"], []).append(path.stat().st_mtime)
-        # every worker's first shard holds its start
-        later = sum(line["rows"] for line in done.lines) - sum(done.lines[k]["rows"] for k in range(workers))
-        begin = min(min(times) for times in spans.values())
-        end = max(max(times) for times in spans.values())
-        rates[workers] = later / (end - begin)
+            ends.setdefault(line["worker"], []).append(path.stat().st_mtime)
+        begin = max(min(times) for times in ends.values())  # all workers are there
+        later = [line["rows"] for line, path in zip(done.lines, done.files) if path.stat().st_mtime > begin]
+        rates[workers] = sum(later) / (max(max(times) for times in ends.values()) - begin)
         shutil.rmtree(out)
-    print(f"efficiency at two workers        {rates[2] / rates[1] / 2:.2f}   ({rates[1]:,.0f}/s by one, {rates[2]:,.0f}/s "
-          f"by two)", flush=True)  # fmt: skip
+    one, two = rates[1], rates[2]
+    print(
+        f"efficiency at two workers        {two / one / 2:.2f}   ({one:,.0f}/s by one, {two:,.0f}/s by two)", flush=True
+    )
 
 
 def resident() -> float:
@@ -175,16 +175,18 @@ def queries(index: ShardedIndex, folder: Path, number: int = 200) -> None:
     ]
     recall = np.mean([len(set(a) & set(b)) / len(a) for a, b in zip(*others)])
     print(f"recall@10 after re-ranking       {recall:.3f}   ({number} queries, against all {len(index):,})")
-    print(f"a query                          {np.median(seconds) * 1e3:.1f} ms median, {np.quantile(seconds, .95) * 1e3:.1f} ms "
-          f"95th percentile; exact {exact_seconds * 1e3:.0f} ms", flush=True)  # fmt: skip
+    middle, late = np.median(seconds) * 1e3, np.quantile(seconds, 0.95) * 1e3
+    exactly = exact_seconds * 1e3
+    print(f"a query                          {middle:.1f} ms median, {late:.1f} ms 95 %; exact {exactly:.0f} ms")
     filter = Filter(elements=["O"], n_elements=(2, 3))
     begun = time.perf_counter()
     index.query(vectors[0], filter=filter, exact=False)
     first = time.perf_counter() - begun
     begun = time.perf_counter()
     index.query(vectors[1], filter=filter, exact=False)
+    again = time.perf_counter() - begun
     print(
-        f"a query with a filter            {first * 1e3:.0f} ms the first time, {(time.perf_counter() - begun) * 1e3:.0f} ms again"
+        f"a query with a filter            {first * 1e3:.0f} ms the first time, {again * 1e3:.0f} ms again", flush=True
     )
     code = (
         "import sys; sys.path.insert(0, sys.argv[2]); from scale_out import resident; import numpy as np\n"
@@ -198,8 +200,10 @@ def queries(index: ShardedIndex, folder: Path, number: int = 200) -> None:
         [sys.executable, "-c", code, str(folder), str(Path(__file__).parent)], capture_output=True, text=True
     )
     disk = sum(path.stat().st_size for path in folder.glob("*") if path.is_file())
-    print(f"memory of the opened index       {float(run.stdout or 'nan'):.0f} bytes a crystal; cells, codes and lookups "
-          f"take {disk / len(index):.0f} bytes a crystal on disk", flush=True)  # fmt: skip
+    own = float(run.stdout or "nan")
+    print(
+        f"memory of the opened index       {own:.0f} bytes a crystal; without the rows {disk / len(index):.0f} on disk"
+    )
 
 
 def main() -> None:
@@ -239,9 +243,12 @@ def main() -> None:
     featurized = json.loads((work / "featurize (Parquet to store).seconds.json").read_text())
     each = sum(line["bytes"] for output in rows for line in output.lines) / len(index)
     days = (featurized / len(store) + embedding / len(index)) * 1e8 / 86_400
-    print(f"100,000,000 crystals at these rates: {days:.1f} days of {options.workers} workers, {each * 1e8 / 1e12:.2f} TB of rows, "
-          f"{(total - embedding) / len(index) * 1e8 / 3600:.0f} h to join them in one process (codes of 4 million rows at a "
-          "time). What breaks first is the disk, then that one process.")  # fmt: skip
+    joining = (total - embedding) / len(index) * 1e8 / 3600
+    print(
+        f"100,000,000 crystals at these rates: {days:.1f} days of {options.workers} workers, "
+        f"{each * 1e8 / 1e12:.2f} TB of rows, {joining:.0f} h to join them in one process (4 million codes at a "
+        "time). What breaks first is the disk, then that one process."
+    )
 
 
 if __name__ == "__main__":

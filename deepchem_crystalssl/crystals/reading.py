@@ -32,10 +32,10 @@ from .json_documents import Document, pieces_of
 from .kinds import crystal_kind, is_url
 from .optimade import read_pages
 from .records import Crystal
+from .record_columns import crystals_of_columns
 from .shards import Shard
 from .tables import ID_COLUMNS, Rows, iterate_table, table_ids
 from .texts import Item, read_entry, read_json
-from .validation import lattice_from_parameters, make_crystal
 
 STRUCTURE_COLUMNS = ("structure", "crystal", "cif", "cif_text", "poscar", "structures", "atoms", "path", "file")
 """Names of columns that hold structures, or paths of their files; the first that a table has is read."""
@@ -317,7 +317,7 @@ class StructureReader:
         if column is None:
             raise _no_column(frame, name)
         if column == "atomic_numbers":
-            yield from enumerate(_from_record_columns(frame, ids), first_row)
+            yield from enumerate(crystals_of_columns(frame, ids), first_row)
             return
         if column == "species_at_sites":
             yield from enumerate(_from_optimade_columns(frame, ids), first_row)
@@ -402,31 +402,6 @@ def _in_file(error: CrystalInputError, label: str, name: str) -> CrystalInputErr
         return error
     item = label if error.item == name else f"{label} ({error.item})"
     return type(error)(item, error.value, error.rule, error.remedy)
-
-
-def _from_record_columns(frame: pd.DataFrame, ids: list[str]) -> Iterator[Item]:
-    cells = frame["lattice"] if "lattice" in frame else frame["cell"]
-    for name, numbers, frac, cell in zip(ids, frame["atomic_numbers"], frame["frac_coords"], cells, strict=True):
-        try:
-            plain = (
-                isinstance(cell, np.ndarray) and cell.dtype.kind in "fiu"
-            )  # nine or six numbers, as Parquet gives them
-            flat = cell.ravel() if plain else np.concatenate([np.atleast_1d(row) for row in cell])
-            flat = flat.astype(float)
-            lattice = lattice_from_parameters(*flat) if len(flat) == 6 else flat.reshape(3, 3)
-            coordinates = np.asarray(frac)
-            if coordinates.dtype == object:
-                coordinates = np.stack(list(coordinates))
-            yield make_crystal(numbers, coordinates.reshape(-1, 3), lattice, name)
-        except (CrystalInputError, MemoryError) as error:
-            yield typed_error(error, name)
-        except Exception as error:
-            yield UnsupportedObjectError(
-                name,
-                str(error).split("\n")[0],
-                "a record needs atomic_numbers, frac_coords and a cell",
-                "Check the lengths of the three columns.",
-            )
 
 
 def _from_optimade_columns(frame: pd.DataFrame, ids: list[str]) -> Iterator[Item]:
