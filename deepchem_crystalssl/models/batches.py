@@ -14,6 +14,7 @@ from ..crystals.duplicates import equal_groups, invariants
 from ..crystals.records import CrystalGraph
 from ..diffraction.conditions import MeasurementConditions, try_patterns
 from ..diffraction.grid import XRDGrid
+from .. import errors
 from ..errors import CrystalInputError, Report
 from ..nn.graph_batch import GraphBatch
 from ..nn.links import Engine
@@ -137,10 +138,10 @@ class BatchMaker:
         The graphs may be some ``rows`` of a batch of ``n_rows``; they have the patterns that they have in this batch.
         """
         graphs, n = list(graphs), len(graphs) if n_rows is None else n_rows
-        kept, errors, patterns, ideal = list(range(len(graphs))), [], None, None
+        kept, failed, patterns, ideal = list(range(len(graphs))), [], None, None
         if "patterns" in self.modalities:
-            drawn, errors = try_patterns(graphs, self.grid, self.conditions, seed, rows, n)
-            kept = [k for k, error in enumerate(errors) if error is None]
+            drawn, failed = try_patterns(graphs, self.grid, self.conditions, seed, rows, n)
+            kept = [k for k, error in enumerate(failed) if error is None]
             graphs, patterns = [graphs[k] for k in kept], torch.from_numpy(np.asarray(drawn)[kept])
             if "ideal patterns" in self.modalities:
                 ideal = torch.from_numpy(np.asarray(try_patterns(graphs, self.grid)[0]))
@@ -151,7 +152,7 @@ class BatchMaker:
             GraphBatch.from_graphs(graphs, self.engine), nobody, patterns, ideal, *physics, values, weights
         )
         positions = np.arange(n)[rows][kept]
-        return PreparedBatch(inputs, invariants(graphs), positions, n, [error for error in errors if error is not None])
+        return PreparedBatch(inputs, invariants(graphs), positions, n, [error for error in failed if error is not None])
 
     def finish(
         self, prepared: PreparedBatch, device: torch.device | str, ranks: Ranks = ALONE
@@ -182,18 +183,27 @@ class BatchMaker:
         CrystalInputError
             If no crystal of the batch has a pattern.
         """
-        patterns, errors = try_patterns(graphs, self.grid, self.conditions, seed)
-        if not any(errors):
+        patterns, failed = try_patterns(graphs, self.grid, self.conditions, seed)
+        if not any(failed):
             return graphs, patterns
-        self._report([error for error in errors if error is not None])
-        kept = [k for k, error in enumerate(errors) if error is None]
+        self._report([error for error in failed if error is not None])
+        kept = [k for k, error in enumerate(failed) if error is None]
         if not kept:
-            raise next(error for error in errors if error is not None)
+            raise next(error for error in failed if error is not None)
         return [graphs[k] for k in kept], patterns[kept]
 
-    def _report(self, errors: Sequence[CrystalInputError]) -> None:
-        known = {error.item for error in self.left_out} if errors else set()
-        for error in errors:
+    def tell_left_out(self, ranks: Ranks) -> None:
+        """Add the crystals that other processes left out to the report of each."""
+        told = [[type(e).__name__, e.item, str(e.value), e.rule, e.remedy] for e in self.left_out]
+        for rank in [] if ranks.alone else range(ranks.size):
+            known = {error.item for error in self.left_out}
+            for name, item, *reasons in ranks.agree(lambda: told, rank):
+                if item not in known:
+                    self.left_out.handle(getattr(errors, name, CrystalInputError)(item, *reasons), "skip")
+
+    def _report(self, failed: Sequence[CrystalInputError]) -> None:
+        known = {error.item for error in self.left_out} if failed else set()
+        for error in failed:
             if error.item not in known:
                 self.left_out.handle(error, "warn")
 

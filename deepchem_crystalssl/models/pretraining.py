@@ -323,6 +323,10 @@ class CrystalSSLModel(GivesVectors, ResumableModel):
         if isinstance(scale, LabelScale) and not bool(scale.known):
             scale.learn(*self._columns.read_known(dataset.y, dataset.w))
 
+    def end_fit(self, ranks: Ranks) -> None:
+        """Every process knows all crystals that were left out."""
+        self.batches.tell_left_out(ranks)
+
     def save_checkpoint(self, max_checkpoints_to_keep: int = 5, model_dir: str | None = None) -> None:
         """Save weights, optimizer, step, configuration, and the numbers of model physics computed so far."""
         super().save_checkpoint(max_checkpoints_to_keep, model_dir)

@@ -66,7 +66,7 @@ def make_equal(model: nn.Module, ranks: Ranks) -> None:
     """Give all ranks the weights and running statistics of the first one."""
     if not ranks.alone:
         for tensor in model.state_dict().values():
-            ranks.copy_from_first(tensor)
+            ranks.copy_from(tensor)
 
 
 def add_gradients(parameters: Iterable[nn.Parameter], ranks: Ranks) -> None:

@@ -246,6 +246,7 @@ class ResumableModel(CheckpointedModel):
             self.restore(components=list(self.components), model_dir=str(Path(self.model_dir, _BEST)))
             ranks.wait()
             self.save_checkpoint(keep)
+        self.end_fit(ranks)
         ranks.wait()
         return loss
 
@@ -319,6 +320,9 @@ class ResumableModel(CheckpointedModel):
 
     def prepare_fit(self, dataset: Dataset, first_step: int, nb_epoch: int) -> None:
         """Called before the first step of a training that began, or will begin, at ``first_step``."""
+
+    def end_fit(self, ranks: Ranks) -> None:
+        """Called after the last step of a training that was not stopped."""
 
     def _validated(
         self,

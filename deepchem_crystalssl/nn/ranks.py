@@ -77,25 +77,25 @@ class Ranks:
         processes.all_gather(parts, sent)
         return torch.stack(parts).to(x.device)
 
-    def copy_from_first(self, x: Tensor) -> None:
-        """Overwrite a tensor by that of the first rank."""
+    def copy_from(self, x: Tensor, source: int = 0) -> None:
+        """Overwrite a tensor by that of one rank."""
         if not self.alone:
             sent = _on_the_wire(x.detach().clone())
-            processes.broadcast(sent, 0)
+            processes.broadcast(sent, source)
             x.detach().copy_(sent)
 
-    def agree(self, decide: Callable[[], Any]) -> Any:
-        """What the first rank decides, on every rank; the decision is a value that JSON can hold."""
+    def agree(self, decide: Callable[[], Any], source: int = 0) -> Any:
+        """What one rank decides, by default the first, on every rank; the decision is a value that JSON can hold."""
         if self.alone:
             return decide()
-        text = json.dumps(decide()).encode() if self.rank == 0 else b""
+        text = json.dumps(decide() if self.rank == source else None).encode()
         length = torch.tensor([len(text)])
-        self.copy_from_first(length)
+        self.copy_from(length, source)
         content = torch.zeros(int(length), dtype=torch.uint8)
-        if self.rank == 0:
-            content[:] = torch.frombuffer(bytearray(text), dtype=torch.uint8)
-        self.copy_from_first(content)
-        return json.loads(bytes(content.tolist()))
+        if self.rank == source:
+            content.copy_(torch.frombuffer(bytearray(text), dtype=torch.uint8))
+        self.copy_from(content, source)
+        return json.loads(content.numpy().tobytes())
 
     def wait(self) -> None:
         """Return when all ranks are here."""
