@@ -73,7 +73,9 @@ def main() -> None:
         train(options)
         return
     arguments = [argument for argument in sys.argv[1:] if argument != "--worker"]
-    print(f"{options.preset}, batches of {options.batch_size}; {os.cpu_count()} processors, load {os.getloadavg()[0]:.1f}")
+    print(
+        f"{options.preset}, batches of {options.batch_size}; {os.cpu_count()} processors, load {os.getloadavg()[0]:.1f}"
+    )
     rates: dict[int, list[float]] = {n: [] for n in options.processes}
     for _ in range(options.rounds):
         for n in options.processes:

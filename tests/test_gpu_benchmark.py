@@ -39,6 +39,8 @@ def test_a_difference_is_told(monkeypatch, capsys):
 
 @pytest.mark.slow
 def test_rehearsal_of_processes_and_rates(monkeypatch, capsys):
-    _, status = run(monkeypatch, "--device", "cpu", "--steps", "3", "--batch-size", "8", "--parts", "processes", "rates")
+    _, status = run(
+        monkeypatch, "--device", "cpu", "--steps", "3", "--batch-size", "8", "--parts", "processes", "rates"
+    )
     said = capsys.readouterr().out
     assert status == 0 and "2 over gloo" in said and "trained, joint, bfloat16, prepared ahead" in said

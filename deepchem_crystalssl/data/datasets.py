@@ -65,7 +65,7 @@ class UnreadBatch(NamedTuple):
 def iterate_unread(dataset: Dataset, batch_size: int, deterministic: bool = False) -> Iterator[UnreadBatch]:
     """The batches of any DeepChem dataset, unpadded; a :class:`CrystalStore` builds only graphs that are read."""
     if type(dataset).iterbatches is CrystalStore.iterbatches:
-        yield from dataset.unread_batches(batch_size, deterministic)  # type: ignore[attr-defined]
+        yield from dataset.unread_batches(batch_size, deterministic)
         return
     for batch in dataset.iterbatches(batch_size, deterministic=deterministic, pad_batches=False):
 

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TypeVar
 
 Result = TypeVar("Result")
 
 
-def computed_ahead(calls: Iterator[Callable[[], Result]]) -> Iterator[Result]:
+def computed_ahead(calls: Iterator[Callable[[], Result]]) -> Generator[Result, None, None]:
     """The results of some calls, in order; while one is used, the next is computed in a thread.
 
     The iterator itself is advanced in the thread that asks for results. An error of a call is raised where its result

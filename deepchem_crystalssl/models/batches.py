@@ -138,25 +138,25 @@ class BatchMaker:
         The graphs may be some ``rows`` of a batch of ``n_rows``; they have the patterns that they have in this batch.
         """
         graphs, n = list(graphs), len(graphs) if n_rows is None else n_rows
-        kept, failed, patterns, ideal = list(range(len(graphs))), [], None, None
+        kept, patterns, ideal = list(range(len(graphs))), None, None
+        failed: list[CrystalInputError | None] = []
         if "patterns" in self.modalities:
             drawn, failed = try_patterns(graphs, self.grid, self.conditions, seed, rows, n)
             kept = [k for k, error in enumerate(failed) if error is None]
             graphs, patterns = [graphs[k] for k in kept], torch.from_numpy(np.asarray(drawn)[kept])
             if "ideal patterns" in self.modalities:
                 ideal = torch.from_numpy(np.asarray(try_patterns(graphs, self.grid)[0]))
-        physics = self.physics.get(graphs) if "model physics" in self.modalities else (None, None)
-        values, weights = (None, None) if labels is None else (part[kept] for part in labels)
         nobody = torch.empty(0, 0, dtype=torch.bool)
-        inputs = PretrainingBatch(
-            GraphBatch.from_graphs(graphs, self.engine), nobody, patterns, ideal, *physics, values, weights
-        )
+        inputs = PretrainingBatch(GraphBatch.from_graphs(graphs, self.engine), nobody, patterns, ideal)
+        if "model physics" in self.modalities:
+            numbers, of_sites = self.physics.get(graphs)
+            inputs = inputs._replace(physics=numbers, site_physics=of_sites)
+        if labels is not None:
+            inputs = inputs._replace(labels=labels[0][kept], label_weights=labels[1][kept])
         positions = np.arange(n)[rows][kept]
         return PreparedBatch(inputs, invariants(graphs), positions, n, [error for error in failed if error is not None])
 
-    def finish(
-        self, prepared: PreparedBatch, device: torch.device | str, ranks: Ranks = ALONE
-    ) -> PretrainingBatch:
+    def finish(self, prepared: PreparedBatch, device: torch.device | str, ranks: Ranks = ALONE) -> PretrainingBatch:
         """The batch on its device, with what it must know of the crystals that other processes have.
 
         Raises

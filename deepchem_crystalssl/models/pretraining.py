@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import asdict
 from functools import partial
@@ -378,7 +378,7 @@ class CrystalSSLModel(GivesVectors, ResumableModel):
         ahead = self.prepare_ahead
         if ahead is None:
             ahead = torch.device(self.device).type == "cuda"
-        made = computed_ahead(calls) if ahead else (call() for call in calls)
+        made: Generator = computed_ahead(calls) if ahead else (call() for call in calls)
         with closing(made):
             for X, prepared in made:
                 self.check_graphs(X)

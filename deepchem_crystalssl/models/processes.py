@@ -1,16 +1,18 @@
 """Training one model in several processes: joining their group, and the one gradient.
 
 The losses are formed from calls to parts of a model (encoders, readouts, heads), several of each in one step, and hold
-sums over all ranks. DistributedDataParallel expects one forward pass of one module and averages what the ranks compute
-alone. Here every rank has its part of the one loss (:mod:`deepchem_crystalssl.nn.ranks`), and the gradients of the parts
+sums over all ranks. DistributedDataParallel expects one forward pass of one module, and averages what the ranks compute
+alone. Here every rank has its part of the one loss (:mod:`deepchem_crystalssl.nn.ranks`). The gradients of the parts
 are added in one message after the backward pass, before they are clipped.
 """
 
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Iterable
 from datetime import timedelta
+from pathlib import Path
 
 import torch
 from torch import distributed, nn
@@ -19,7 +21,7 @@ from ..errors import OptionError
 from ..nn.ranks import Ranks
 
 PATIENCE = timedelta(hours=6)
-"""How long a process waits for others; the first one validates meanwhile. ``torchrun`` ends all if one of them fails."""
+"""How long a process waits for others, while the first one validates; if one fails, ``torchrun`` ends all at once."""
 
 
 def launched_size() -> int:
@@ -60,6 +62,14 @@ def leave_processes() -> None:
     """Leave the process group, at the end of a program."""
     if not Ranks.here().alone:
         distributed.destroy_process_group()
+
+
+def agreed_folder(folder: str, is_temporary: bool, ranks: Ranks) -> str:
+    """The folder of the first process; a temporary one of another process is removed."""
+    agreed = ranks.agree(lambda: str(Path(folder).absolute()))
+    if ranks.rank and is_temporary and agreed != str(Path(folder).absolute()):
+        shutil.rmtree(folder, ignore_errors=True)
+    return agreed
 
 
 def make_equal(model: nn.Module, ranks: Ranks) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import time
 import warnings
 from abc import abstractmethod
@@ -25,7 +24,7 @@ from .checkpoints import newest_checkpoint, read_checkpoint
 from .embedding import evaluation_mode
 from .inputs import GraphOptions, check_datapoints, check_dataset
 from .log import LOG, EarlyStopping, TrainingLog
-from .processes import add_gradients, join_processes, launched_size, local_device, make_equal
+from .processes import add_gradients, agreed_folder, join_processes, launched_size, local_device, make_equal
 from .progress import Progress, Stop, stopping_after_a_step
 
 _BEST = "best"
@@ -55,6 +54,8 @@ class ResumableModel(CheckpointedModel):
     min_batch = 1
     needs_labels = True
     is_shared = False
+    model_dir: str
+    model_dir_is_temp: bool
 
     def __init__(self, *args: Any, seed: int = 0, max_gradient: float = 5.0, **kwargs: Any):
         self.seed = seed
@@ -268,11 +269,9 @@ class ResumableModel(CheckpointedModel):
             raise OptionError("variables", "given", "processes train all weights together",
                               "Leave out components that are not to be trained by freeze_components.")  # fmt: skip
         ranks = join_processes(self.device)
-        folder = ranks.agree(lambda: str(Path(self.model_dir).absolute()))
-        if ranks.rank and Path(self.model_dir).absolute() != Path(folder):
-            if self.model_dir_is_temp:
-                shutil.rmtree(self.model_dir, ignore_errors=True)
-            self.model_dir, self.model_dir_is_temp = folder, False
+        folder, is_temporary = self.model_dir, self.model_dir_is_temp
+        self.model_dir = agreed_folder(folder, is_temporary, ranks)
+        self.model_dir_is_temp = is_temporary and ranks.rank == 0  # who removes it at the end
         if self.graph_options is None:  # as of the first crystal, on all ranks
             self.graph_options = GraphOptions.first_of(records_of(dataset.select([0])))
         return ranks

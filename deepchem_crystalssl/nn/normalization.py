@@ -157,7 +157,12 @@ class _NormalizedTogether(torch.autograd.Function):
         offset = scale * inverse * part * sum_shift - slope * mean
         over_rows = (1, -1) + (1,) * (x.dim() - 2)
         if x.dtype == torch.float32:  # in place: these are the largest tensors of the step
-            return d_x.sub_(offset.view(over_rows)).addcmul_(x, slope.view(over_rows), value=-1.0), d_scale, d_shift, None
+            return (
+                d_x.sub_(offset.view(over_rows)).addcmul_(x, slope.view(over_rows), value=-1.0),
+                d_scale,
+                d_shift,
+                None,
+            )
         return (d_x - (offset.view(over_rows) + slope.view(over_rows) * x)).to(x.dtype), d_scale, d_shift, None
 
 
