@@ -210,6 +210,7 @@ def try_patterns(
     seed: int = 0,
     rows: slice = slice(None),
     n_rows: int | None = None,
+    n_threads: int = 1,
 ) -> tuple[PowderPatterns, list[CrystalInputError | None]]:
     """Like :func:`measure_patterns`, but for a crystal without a pattern its error is returned; its row means nothing.
 
@@ -221,11 +222,9 @@ def try_patterns(
         return PowderPatterns(np.empty((0, grid.n_bins), np.float32), grid), []
     rng = np.random.default_rng(seed)
     n = len(crystals) if n_rows is None else n_rows
-    if conditions is None:
-        drawn = DrawnConditions.of_grid(grid, len(crystals))
-    else:
-        drawn = DrawnConditions(*(values[rows] for values in conditions.check().draw(n, rng)))
-    patterns, errors = simulate(crystals, grid, drawn, fast=True)
+    whole = DrawnConditions.of_grid(grid, n) if conditions is None else conditions.check().draw(n, rng)
+    drawn = DrawnConditions(*(values[rows] for values in whole))
+    patterns, errors = simulate(crystals, grid, drawn, fast=True, n_threads=n_threads, whole=whole)
     if conditions is not None:
         _disturb(patterns, conditions, rng, rows, n)
     return PowderPatterns(patterns, grid), errors

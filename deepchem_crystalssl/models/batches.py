@@ -98,6 +98,8 @@ class BatchMaker:
         The modalities that the objectives use.
     engine : {"auto", "dgl", "torch", "fused"}
         Implementation of the message passing.
+    n_threads : int
+        Threads that simulate patterns.
 
     Attributes
     ----------
@@ -109,6 +111,7 @@ class BatchMaker:
     conditions: MeasurementConditions | None
     modalities: frozenset[Modality]
     engine: Engine
+    n_threads: int = 1
     left_out: Report = field(default_factory=Report)
     physics: PhysicsTargets = field(default_factory=PhysicsTargets)
 
@@ -141,11 +144,11 @@ class BatchMaker:
         kept, patterns, ideal = list(range(len(graphs))), None, None
         failed: list[CrystalInputError | None] = []
         if "patterns" in self.modalities:
-            drawn, failed = try_patterns(graphs, self.grid, self.conditions, seed, rows, n)
+            drawn, failed = try_patterns(graphs, self.grid, self.conditions, seed, rows, n, self.n_threads)
             kept = [k for k, error in enumerate(failed) if error is None]
             graphs, patterns = [graphs[k] for k in kept], torch.from_numpy(np.asarray(drawn)[kept])
             if "ideal patterns" in self.modalities:
-                ideal = torch.from_numpy(np.asarray(try_patterns(graphs, self.grid)[0]))
+                ideal = torch.from_numpy(np.asarray(try_patterns(graphs, self.grid, n_threads=self.n_threads)[0]))
         nobody = torch.empty(0, 0, dtype=torch.bool)
         inputs = PretrainingBatch(GraphBatch.from_graphs(graphs, self.engine), nobody, patterns, ideal)
         if "model physics" in self.modalities:

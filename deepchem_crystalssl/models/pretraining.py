@@ -42,6 +42,7 @@ from ..pretext.batch import Modality, PretextBatch
 from ..pretext.answers import Labels
 from ..pretext.objectives import Objective, needed_modalities, needed_of_encoder
 from ..pretext.presets import resolve_objectives
+from .processes import processors
 from .resumable import ResumableModel
 from .vectors import GivesVectors
 
@@ -93,8 +94,8 @@ class CrystalSSLModel(GivesVectors, ResumableModel):
     max_gradient : float
         Gradients are clipped to this norm.
     prepare_ahead : bool, optional
-        Whether a thread builds the graphs and simulates the patterns of the next step while the model computes; the
-        result is the same. By default on a GPU; on a CPU both compete for the same cores.
+        Whether the graphs of the next step are built and its patterns simulated while the model computes, in threads
+        on all processors; the result is the same. By default on a GPU; on a CPU both compete for the same cores.
     cutoff, max_neighbors : float and int, optional
         How the graphs are made (:func:`~deepchem_crystalssl.structures_to_graphs`); by default as the first graphs that
         are trained on. A model takes no graphs that were made otherwise.
@@ -378,6 +379,7 @@ class CrystalSSLModel(GivesVectors, ResumableModel):
         ahead = self.prepare_ahead
         if ahead is None:
             ahead = torch.device(self.device).type == "cuda"
+        self.batches.n_threads = processors() if ahead else 1
         made: Generator = computed_ahead(calls) if ahead else (call() for call in calls)
         with closing(made):
             for X, prepared in made:

@@ -30,6 +30,12 @@ def launched_size() -> int:
     return int(os.environ["WORLD_SIZE"]) if started else 1
 
 
+def processors() -> int:
+    """Number of processors for each of the processes on this machine."""
+    together = int(os.environ.get("LOCAL_WORLD_SIZE", "1")) if launched_size() > 1 else 1
+    return max(1, (os.cpu_count() or 1) // together)
+
+
 def local_device(device: torch.device | str | None) -> torch.device | str | None:
     """The device of this process: with ``torchrun`` each has a GPU of its own, if there are GPUs.
 
@@ -40,7 +46,7 @@ def local_device(device: torch.device | str | None) -> torch.device | str | None
     """
     if launched_size() == 1 or not torch.cuda.is_available() or str(device) not in ("None", "cuda"):
         return device
-    k = int(os.environ["LOCAL_RANK"])
+    k = int(os.environ["LOCAL_RANK"]) if torch.cuda.device_count() > 1 else 0  # a scheduler may show each its own
     if k >= torch.cuda.device_count():
         rule = "every process needs a GPU of its own"
         raise OptionError("--nproc_per_node", f"process {k} of {torch.cuda.device_count()} GPUs", rule,

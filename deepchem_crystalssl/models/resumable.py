@@ -238,7 +238,8 @@ class ResumableModel(CheckpointedModel):
                 if saves and not stop.at_once:
                     self.save_checkpoint(keep)
                     bar.say(f"{self.model_dir}: stopped at step {self._global_step}; fit(restore=True) goes on there")
-                    ranks.wait()  # a process that ends is a failure to the others' launcher
+                if stop.agreed:
+                    ranks.wait()  # a process that ends is a failure to the launcher, which ends the others
                 raise
             finally:
                 batches.close()

@@ -129,6 +129,27 @@ def test_a_launcher_that_is_stopped_leaves_a_checkpoint(tmp_path):
     assert read_checkpoint(newest_checkpoint(tmp_path / "model"))["global_step"] == int(steps.pop())
 
 
+@pytest.mark.slow
+def test_the_command_under_torchrun(tmp_path):
+    CrystalStore.write(bundled_prototypes()[:60], tmp_path / "store")
+    launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2"]
+    command = [
+        *launcher,
+        "-m",
+        "deepchem_crystalssl",
+        "pretrain",
+        str(tmp_path / "store"),
+        "-o",
+        str(tmp_path / "model"),
+    ]
+    options = ["--preset", "kong2024", "--batch-size", "16", "--validation", "0.2"]
+    for epochs in ("1", "2"):
+        done = subprocess.run([*command, *options, "--epochs", epochs], capture_output=True, text=True, timeout=SECONDS)
+        assert done.returncode == 0, done.stderr[-3000:]
+        assert done.stdout.count("crystals left out") == done.stdout.count("spread") == 1
+    assert "resumed at step" in done.stderr and done.stderr.count("resumed at step") == 1
+
+
 def test_collectives_are_the_identity_alone():
     x = torch.rand(3, 2, requires_grad=True)
     for same in (ALONE.sum(x), ALONE.total(x), ALONE.gather(x, [3]), WHOLE.gather(x), WHOLE.own(x), WHOLE.total(x)):
