@@ -145,25 +145,20 @@ class _NormalizedTogether(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, Tensor, Tensor, None]:
         (x, scale), (mean, variance, part, eps, ranks) = ctx.saved_tensors, ctx.together
+        d_y = gradients[0].contiguous()
+        d_scale, d_shift = torch.zeros_like(scale), torch.zeros_like(scale)
         if x.numel():
-            d_x, d_scale, d_shift = torch.ops.aten.native_batch_norm_backward(
-                gradients[0].contiguous(), x, scale, mean, variance, None, None, False, eps, [True, True, True]
+            _, d_scale, d_shift = torch.ops.aten.native_batch_norm_backward(
+                d_y, x, scale, mean, variance, None, None, False, eps, [False, True, True]
             )
-        else:
-            d_x, d_scale, d_shift = torch.empty_like(x), torch.zeros_like(scale), torch.zeros_like(scale)
         sum_scale, sum_shift = ranks.total(torch.stack([d_scale, d_shift]))
         inverse = (variance + eps).rsqrt()
         slope = scale * inverse.square() * part * sum_scale
         offset = scale * inverse * part * sum_shift - slope * mean
-        over_rows = (1, -1) + (1,) * (x.dim() - 2)
-        if x.dtype == torch.float32:  # in place: these are the largest tensors of the step
-            return (
-                d_x.sub_(offset.view(over_rows)).addcmul_(x, slope.view(over_rows), value=-1.0),
-                d_scale,
-                d_shift,
-                None,
-            )
-        return (d_x - (offset.view(over_rows) + slope.view(over_rows) * x)).to(x.dtype), d_scale, d_shift, None
+        along, slope, offset = (v.view((1, -1) + (1,) * (x.dim() - 2)) for v in (scale * inverse, slope, offset))
+        if x.dtype == torch.float32:  # in few passes: these are the largest tensors of a step
+            return torch.addcmul(-offset, d_y, along).addcmul_(x, slope, value=-1.0), d_scale, d_shift, None
+        return (along * d_y - slope * x - offset).to(x.dtype), d_scale, d_shift, None
 
 
 @contextmanager

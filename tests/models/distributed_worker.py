@@ -65,8 +65,13 @@ def train(model, dataset, nb_epoch, **options):
     return np.array([[value for _, value in step] for step in losses]), state(model)
 
 
+def weights(model):
+    """What is trained."""
+    return torch.nn.utils.parameters_to_vector(model.model.parameters()).detach().numpy()
+
+
 def state(model):
-    """All tensors of a model, one after the other."""
+    """All tensors of a model, one after the other: weights and running statistics."""
     return torch.cat([tensor.flatten().float() for tensor in model.model.state_dict().values()]).numpy()
 
 
@@ -85,7 +90,7 @@ def equal(folder, rank):
     found = {}
     for preset in [*PRESETS, *OTHERS]:
         model, losses, end = twenty_steps(preset)
-        found |= {f"{preset} losses": losses, f"{preset} weights": end}
+        found |= {f"{preset} losses": losses, f"{preset} state": end, f"{preset} weights": weights(model)}
         found[f"{preset} left out"] = np.array([error.item for error in model.left_out])
     resumed = train(model_of("suzuki2022", folder / "begun by one"), crystals(), 4, restore=True)
     begun = train(model_of("suzuki2022", folder / "begun by two"), crystals(), 2)

@@ -11,7 +11,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from torch.nn.utils import parameters_to_vector
 
 sys.path.insert(0, str(Path(__file__).parent))
 import distributed_worker as worker  # noqa: E402
@@ -65,16 +64,16 @@ def two(folder):
 
 @pytest.mark.parametrize("preset", [*worker.PRESETS, *worker.OTHERS])
 def test_two_processes_train_the_model_of_one(two, preset):
-    """To 1e-4 of the losses, and of the scale of the weights; training moves these a hundred times as far."""
+    """To 1e-4 of the losses and of the scale of the weights, and to 1 % of the way that training moves these."""
     model, losses, end = worker.twenty_steps(preset)
-    weights = [parameters_to_vector(m.model.parameters()) for m in (worker.model_of(preset), model)]
-    slow = preset == "two crystals"
-    assert len(losses) == 20 and (weights[0] - weights[1]).abs().max() > (1 if slow else 100) * 1e-4
+    first, last = (worker.weights(m) for m in (worker.model_of(preset), model))
+    assert len(losses) == 20
     for found in two:
         assert np.allclose(found[f"{preset} losses"], losses, rtol=1e-4, atol=1e-6)
-        assert (np.abs(found[f"{preset} weights"] - end) <= 1e-4 * np.maximum(1.0, np.abs(end))).all()
+        assert (np.abs(found[f"{preset} state"] - end) <= 1e-4 * np.maximum(1.0, np.abs(end))).all()
+        assert np.abs(found[f"{preset} weights"] - last).max() <= 0.01 * np.abs(last - first).max()
         assert found[f"{preset} left out"].tolist() == [error.item for error in model.left_out]
-    assert np.array_equal(two[0][f"{preset} weights"], two[1][f"{preset} weights"])  # to the last digit
+    assert np.array_equal(two[0][f"{preset} state"], two[1][f"{preset} state"])  # to the last digit
 
 
 def test_a_crystal_without_a_pattern_is_known_to_both(two):
