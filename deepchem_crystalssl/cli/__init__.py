@@ -52,7 +52,8 @@ def main(arguments: list[str] | None = None) -> int:
         return 1
     except KeyboardInterrupt:
         again = "; run the same command again to go on" if options.command in RESUMABLE else ""
-        print(f"crystalssl: stopped{again}", file=sys.stderr)
+        if os.environ.get("RANK", "0") == "0":  # the first process of torchrun speaks for all
+            print(f"crystalssl: stopped{again}", file=sys.stderr)
         return 130
 
 

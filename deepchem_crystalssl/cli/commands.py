@@ -55,14 +55,18 @@ def featurize(options: argparse.Namespace) -> int:
 
 
 def pretrain(options: argparse.Namespace) -> int:
+    from ..models.processes import leave_processes
+    from ..nn.ranks import Ranks
     from ..recipes import RECIPE, pretrain, read_recipe
 
     recipe = read_recipe(options.recipe) if options.recipe else {}
     recipe |= {name: value for name, value in vars(options).items() if name in RECIPE and value is not None}
     model, numbers = pretrain(options.store, options.output, _progress(options), **recipe)
-    for name, value in numbers.items():
-        print(f"{name:20s} {value:.4f}")
-    print(f"{counted(len(model.left_out), 'crystal')} left out; model and training_log.jsonl in {options.output}/")
+    if Ranks.here().rank == 0:
+        for name, value in numbers.items():
+            print(f"{name:20s} {value:.4f}")
+        print(f"{counted(len(model.left_out), 'crystal')} left out; model and training_log.jsonl in {options.output}/")
+    leave_processes()
     return 0
 
 

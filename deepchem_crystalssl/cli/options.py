@@ -142,7 +142,9 @@ def _add_pretrain(add: _Add) -> None:
         "pretrain",
         commands.pretrain,
         "train a model on the crystals of a store, without labels",
-        "pretrain store -o model --preset joint --epochs 20",
+        "pretrain store -o model --preset joint --epochs 20\n"
+        "  torchrun --nproc_per_node=4 -m deepchem_crystalssl pretrain store -o model   (four processes or GPUs, one\n"
+        "      model; --batch-size is that of all of them together)",
     )
     pretrain.add_argument("store", type=Path, help="folder written by featurize")
     pretrain.add_argument(
@@ -192,7 +194,14 @@ def _add_pretrain(add: _Add) -> None:
         default=None,
         help="compute in 16 bits where that is safe (default: 32 bits)",
     )
-    pretrain.add_argument("--device", help="cpu, cuda, cuda:1, ... (default: cuda if there is one)")
+    pretrain.add_argument(
+        "--device", help="cpu, cuda, cuda:1, ... (default: cuda if there is one; with torchrun a GPU for each process)"
+    )
+    pretrain.add_argument(
+        "--prepare-ahead",
+        action=argparse.BooleanOptionalAction,
+        help="simulate the patterns of the next step in a thread while the model computes (default: on a GPU only)",
+    )
     _add_seed(pretrain, None, "seed of weights, batches and measurements (default: 0)")
 
 

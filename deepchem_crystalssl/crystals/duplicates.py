@@ -31,6 +31,8 @@ def invariants(graphs: Sequence[CrystalGraph]) -> np.ndarray:
     numpy.ndarray
         (n, 5) float64; Å^3, Å and Å^3 in the last three columns.
     """
+    if not len(graphs):
+        return np.empty((0, 5))
     species = [graph.species for graph in graphs]
     z = np.concatenate([s.atomic_numbers for s in species]).astype(float)
     occupancy = np.concatenate([s.occupancy for s in species])
@@ -67,9 +69,14 @@ def duplicate_groups(graphs: Sequence[CrystalGraph]) -> np.ndarray:
     >>> duplicate_groups(structures_to_graphs([salt, salt * 2, salt.get_primitive_structure()])).tolist()
     [0, 0, 0]
     """
-    if not len(graphs):
+    return equal_groups(invariants(graphs))
+
+
+def equal_groups(numbers: np.ndarray) -> np.ndarray:
+    """The groups of crystals by their :func:`invariants`, (n, 5) to (n,) int."""
+    if not len(numbers):
         return np.empty(0, int)
-    numbers = np.log(invariants(graphs).clip(min=1e-12))
-    pairs = KDTree(numbers).query_pairs(TOLERANCE, p=np.inf, output_type="ndarray")
-    links = coo_array((np.ones(len(pairs)), pairs.T), shape=(len(graphs), len(graphs)))
+    logarithms = np.log(numbers.clip(min=1e-12))
+    pairs = KDTree(logarithms).query_pairs(TOLERANCE, p=np.inf, output_type="ndarray")
+    links = coo_array((np.ones(len(pairs)), pairs.T), shape=(len(numbers), len(numbers)))
     return connected_components(links, directed=False)[1]

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -41,6 +41,39 @@ def with_own_randomness(iterator: Iterator[Any], seed: int) -> Iterator[Any]:
         if item is None:
             return
         yield item
+
+
+Rows = tuple[Any, Any, Any, Any]
+"""X, y, w and ids."""
+
+
+class UnreadBatch(NamedTuple):
+    """A batch of a dataset, whose rows are read when they are needed.
+
+    Attributes
+    ----------
+    size : int
+        Number of rows.
+    read : callable
+        Takes a slice of the rows, and returns X, y, w and ids of them.
+    """
+
+    size: int
+    read: Callable[[slice], Rows]
+
+
+def iterate_unread(dataset: Dataset, batch_size: int, deterministic: bool = False) -> Iterator[UnreadBatch]:
+    """The batches of any DeepChem dataset, unpadded; a :class:`CrystalStore` builds only graphs that are read."""
+    if type(dataset).iterbatches is CrystalStore.iterbatches:
+        yield from dataset.unread_batches(batch_size, deterministic)
+        return
+    for batch in dataset.iterbatches(batch_size, deterministic=deterministic, pad_batches=False):
+
+        def read(rows: slice, batch: Rows = batch) -> Rows:
+            X, y, w, ids = (part[rows] for part in batch)
+            return X, y, w, ids
+
+        yield UnreadBatch(len(batch[0]), read)
 
 
 class CrystalStore(Dataset):
@@ -173,18 +206,39 @@ class CrystalStore(Dataset):
         pad_batches : bool
             Fill the last batch up to ``batch_size`` with repeated crystals of weight 0.
         """
+        for _ in range(epochs):
+            for chosen in self._positions(batch_size, deterministic):
+                w = self._w[chosen]
+                if pad_batches and batch_size is not None and len(chosen) < batch_size:
+                    w = np.concatenate([w, np.zeros((batch_size - len(chosen), w.shape[1]))])
+                    chosen = np.resize(chosen, batch_size)
+                yield self._graphs(chosen), self._y[chosen], w, self.ids[chosen]
+
+    def _positions(self, batch_size: int | None, deterministic: bool) -> Iterator[np.ndarray]:
+        """Positions of the crystals of each batch."""
         if batch_size is not None and batch_size < 1:
             raise ValueError(f"batch_size={batch_size}: must be at least 1")
+        order = np.arange(len(self)) if deterministic else np.random.permutation(len(self))
         size = batch_size or max(1, len(self))
-        for _ in range(epochs):
-            order = np.arange(len(self)) if deterministic else np.random.permutation(len(self))
-            for start in range(0, len(order), size):
-                chosen = order[start : start + size]
-                w = self._w[chosen]
-                if pad_batches and len(chosen) < size:
-                    w = np.concatenate([w, np.zeros((size - len(chosen), w.shape[1]))])
-                    chosen = np.resize(chosen, size)
-                yield self._graphs(chosen), self._y[chosen], w, self.ids[chosen]
+        for start in range(0, len(order), size):
+            yield order[start : start + size]
+
+    def unread_batches(self, batch_size: int, deterministic: bool = False) -> Iterator[UnreadBatch]:
+        """The batches of :meth:`iterbatches`; the graphs are built when rows of a batch are read, of these rows only.
+
+        Parameters
+        ----------
+        batch_size : int
+        deterministic : bool
+        """
+        ids = self.ids
+        for chosen in self._positions(batch_size, deterministic):
+
+            def read(rows: slice, chosen: np.ndarray = chosen) -> Rows:
+                own = chosen[rows]
+                return self._graphs(own), self._y[own], self._w[own], ids[own]
+
+            yield UnreadBatch(len(chosen), read)
 
     def itersamples(self) -> Iterator[tuple[Any, np.ndarray, np.ndarray, Any]]:
         """Iterate over (x, y, w, id) of one crystal after the other."""

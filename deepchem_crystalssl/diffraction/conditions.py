@@ -208,42 +208,56 @@ def try_patterns(
     grid: XRDGrid = XRDGrid(),
     conditions: MeasurementConditions | None = None,
     seed: int = 0,
+    rows: slice = slice(None),
+    n_rows: int | None = None,
+    n_threads: int = 1,
 ) -> tuple[PowderPatterns, list[CrystalInputError | None]]:
     """Like :func:`measure_patterns`, but for a crystal without a pattern its error is returned; its row means nothing.
 
-    Without conditions the patterns are ideal and have the peak profile of the grid.
+    Without conditions the patterns are ideal and have the peak profile of the grid. If the crystals are the ``rows`` of
+    a batch of ``n_rows``, they have the patterns that they have in this batch.
     """
+    grid.check()
+    if not len(crystals):
+        return PowderPatterns(np.empty((0, grid.n_bins), np.float32), grid), []
     rng = np.random.default_rng(seed)
-    n = len(crystals)
-    drawn = DrawnConditions.of_grid(grid.check(), n) if conditions is None else conditions.check().draw(n, rng)
-    patterns, errors = simulate(crystals, grid, drawn, fast=True)
+    n = len(crystals) if n_rows is None else n_rows
+    whole = DrawnConditions.of_grid(grid, n) if conditions is None else conditions.check().draw(n, rng)
+    drawn = DrawnConditions(*(values[rows] for values in whole))
+    patterns, errors = simulate(crystals, grid, drawn, fast=True, n_threads=n_threads, whole=whole)
     if conditions is not None:
-        _disturb(patterns, conditions, rng)
+        _disturb(patterns, conditions, rng, rows, n)
     return PowderPatterns(patterns, grid), errors
 
 
-def _disturb(patterns: np.ndarray, conditions: MeasurementConditions, rng: np.random.Generator) -> None:
-    """Add background and noise and remove the missing ranges, in place; then the highest point is 1 again."""
-    n, n_bins = patterns.shape
+def _disturb(
+    patterns: np.ndarray, conditions: MeasurementConditions, rng: np.random.Generator, rows: slice, n: int
+) -> None:
+    """Add background and noise and remove the missing ranges, in place; then the highest point is 1 again.
+
+    The patterns are rows of n, for all of which is drawn.
+    """
+    n_bins = patterns.shape[1]
     x = np.linspace(-1, 1, n_bins)
     if conditions.background > 0:
-        patterns += conditions.background * rng.uniform(0, 1, (n, 1)) * _smooth_backgrounds(x, n, rng)
+        height = conditions.background * rng.uniform(0, 1, (n, 1))[rows]
+        patterns += height * _smooth_backgrounds(x, n, rng, rows)
     if conditions.noise > 0:
-        noise = rng.standard_normal(patterns.shape, np.float32)
-        noise *= rng.uniform(0, conditions.noise, (n, 1)).astype(np.float32)
+        noise = rng.standard_normal((n, n_bins), np.float32)[rows]
+        noise *= rng.uniform(0, conditions.noise, (n, 1)).astype(np.float32)[rows]
         patterns += noise
     np.clip(patterns, 0.0, None, out=patterns)
     if conditions.missing > 0:
-        low, high = rng.uniform(0, conditions.missing, (2, n, 1))
+        low, high = rng.uniform(0, conditions.missing, (2, n, 1))[:, rows]
         patterns[(x < -1 + 2 * low) | (x > 1 - 2 * high)] = 0.0
     patterns /= np.maximum(patterns.max(axis=1, keepdims=True), 1e-12)
 
 
-def _smooth_backgrounds(x: np.ndarray, n: int, rng: np.random.Generator) -> np.ndarray:
+def _smooth_backgrounds(x: np.ndarray, n: int, rng: np.random.Generator, rows: slice) -> np.ndarray:
     """Backgrounds (n, bins) in [0, 1]: a polynomial of low degree plus the broad hump of an amorphous part."""
-    smooth = np.polynomial.chebyshev.chebval(x, rng.standard_normal((5, n)) / np.arange(1, 6)[:, None])
-    center, width = rng.uniform(-0.9, 0.0, (n, 1)), rng.uniform(0.1, 0.4, (n, 1))
-    smooth = smooth + rng.uniform(0, 2, (n, 1)) * np.exp(-(((x - center) / width) ** 2))
+    smooth = np.polynomial.chebyshev.chebval(x, rng.standard_normal((5, n))[:, rows] / np.arange(1, 6)[:, None])
+    center, width = rng.uniform(-0.9, 0.0, (n, 1))[rows], rng.uniform(0.1, 0.4, (n, 1))[rows]
+    smooth = smooth + rng.uniform(0, 2, (n, 1))[rows] * np.exp(-(((x - center) / width) ** 2))
     smooth -= smooth.min(axis=1, keepdims=True)
     return smooth / np.maximum(smooth.max(axis=1, keepdims=True), 1e-12)
 

@@ -20,6 +20,7 @@ import numpy as np
 from numba import njit
 
 from ..crystals.records import Crystal
+from ..crystals.threads import map_in_threads
 from .grid import XRDGrid
 from .peaks import LORENTZIAN_REACH, broadened, draw_peak, draw_spline, lorentz_polarization
 from .structure_factors import scattering_table, structure_factors
@@ -112,6 +113,8 @@ def compute_patterns(
     conditions: DrawnConditions,
     debye_waller: Mapping[str, float] | float = 0.0,
     fast: bool = False,
+    n_threads: int = 1,
+    whole: DrawnConditions | None = None,
 ) -> np.ndarray:
     """Patterns of crystals before normalisation.
 
@@ -127,6 +130,10 @@ def compute_patterns(
     fast : bool
         Draw Gaussian peaks less far (the error is less than 3e-5 of their height), and broaden wide peaks with
         Lorentzian tails all at once, in float32, without cutting the tails.
+    n_threads : int
+        Each thread has a part of the crystals; the patterns do not depend on it.
+    whole : DrawnConditions, optional
+        Of the batch that these patterns are a part of: its widest peak sets how far the tails of all reach.
 
     Returns
     -------
@@ -147,9 +154,9 @@ def compute_patterns(
         np.concatenate([s.occupancy for s in species]),
     )
     step = (grid.two_theta_max - grid.two_theta_min) / grid.n_bins
-    fwhm = conditions.fwhm / step
-    wide = (fwhm >= _WIDE) & (conditions.mixing > 0) & fast
-    margin = int(LORENTZIAN_REACH * fwhm[wide].max(initial=0.0)) + 3
+    fwhm, wide = _wide_peaks(conditions, step, fast)
+    widest, counts = (fwhm, wide) if whole is None else _wide_peaks(whole, step, fast)
+    margin = int(LORENTZIAN_REACH * widest[counts].max(initial=0.0)) + 3
     g_min, g_max = (
         float(2.0 * np.sin(np.radians(end) / 2) / grid.wavelength_angstrom)
         for end in (grid.two_theta_min, grid.two_theta_max)
@@ -158,10 +165,29 @@ def compute_patterns(
     bins = _Bins(
         grid.wavelength_angstrom, float(grid.two_theta_min), step, int(grid.n_bins), margin, reach, g_min, g_max
     )
-    patterns = _powder_patterns(cells, factors, conditions, bins, wide)
-    if wide.any():
-        patterns[wide] = broadened(patterns[wide].astype(np.float32), fwhm[wide], conditions.mixing[wide]) / step
-    return patterns[:, margin : margin + grid.n_bins]
+
+    def draw(part: slice) -> np.ndarray:
+        of_part = cells._replace(
+            lengths=cells.lengths[part], metrics=cells.metrics[part], first=first[part.start : part.stop + 1]
+        )
+        own = wide[part]
+        patterns = _powder_patterns(of_part, factors, DrawnConditions(*(v[part] for v in conditions)), bins, own)
+        if own.any():
+            width, mixing = fwhm[part][own], conditions.mixing[part][own]
+            patterns[own] = broadened(patterns[own].astype(np.float32), width, mixing) / step
+        return patterns[:, margin : margin + grid.n_bins]
+
+    ends = np.linspace(0, len(crystals), max(1, min(n_threads, len(crystals))) + 1).astype(int).tolist()
+    parts = [slice(start, stop) for start, stop in zip(ends[:-1], ends[1:], strict=True)]
+    if len(parts) == 1:
+        return draw(parts[0])
+    return np.concatenate([patterns for _, patterns in map_in_threads(draw, parts, len(parts))])
+
+
+def _wide_peaks(conditions: DrawnConditions, step: float, fast: bool) -> tuple[np.ndarray, np.ndarray]:
+    """Widths of the peaks in bins, and which patterns are broadened all at once, (S,) each."""
+    fwhm = conditions.fwhm / step
+    return fwhm, (fwhm >= _WIDE) & (conditions.mixing > 0) & fast
 
 
 @njit(nogil=True, cache=True, error_model="numpy")

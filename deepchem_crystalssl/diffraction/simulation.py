@@ -128,12 +128,14 @@ def simulate(
     normalize: bool = True,
     dtype: DTypeLike = np.float32,
     fast: bool = False,
+    n_threads: int = 1,
+    whole: DrawnConditions | None = None,
 ) -> tuple[np.ndarray, list[CrystalInputError | None]]:
     """Patterns of crystals and what is wrong with them: the one way for training and for use.
 
     Parameters
     ----------
-    crystals, grid, conditions, debye_waller, fast
+    crystals, grid, conditions, debye_waller, fast, n_threads, whole
         As in :func:`.compute_patterns`.
     normalize : bool
         Divide each pattern by its maximum.
@@ -147,7 +149,7 @@ def simulate(
     errors : list of CrystalInputError or None
         For each crystal None, or why it has no pattern; its row means nothing then.
     """
-    patterns = compute_patterns(crystals, grid, conditions, debye_waller, fast)
+    patterns = compute_patterns(crystals, grid, conditions, debye_waller, fast, n_threads, whole)
     top = patterns.max(axis=1)
     if normalize:
         patterns /= np.where(top > 0.0, top, 1.0)[:, None]

@@ -58,17 +58,20 @@ class TrainingLog:
     ----------
     path : str or Path
         The log file. It is created when the first line is written.
+    writes : bool
+        Whether this process writes to the file; of several that train together, the first one does.
     """
 
-    def __init__(self, path: str | Path):
+    def __init__(self, path: str | Path, writes: bool = True):
         self.path = Path(path)
+        self._writes = writes
         self._sums: dict[str, Any] = {}
         self._count = 0
 
     def rewind(self, step: int) -> None:
         """Remove the lines that were written after a step."""
         kept = [line for line in self._lines() if json.loads(line)["step"] <= step]
-        if self.path.exists():
+        if self._writes and self.path.exists():
             self.path.write_text("".join(line + "\n" for line in kept))
 
     def add(self, losses: Mapping[str, Any]) -> None:
@@ -89,6 +92,8 @@ class TrainingLog:
         self._write({"step": step, **{f"validation {name}": value for name, value in numbers.items()}})
 
     def _write(self, numbers: dict[str, float]) -> None:
+        if not self._writes:
+            return
         self.path.parent.mkdir(parents=True, exist_ok=True)
         with self.path.open("a") as file:
             file.write(json.dumps({key: round(float(value), 6) for key, value in numbers.items()}) + "\n")

@@ -335,7 +335,7 @@ class NEGNNModel(ScoredOnKnownLabels, ResumableModel):
         self.check_data(dataset, "dataset", 1)
         total, weight = 0.0, 0.0
         with evaluation_mode(self.model), torch.no_grad():
-            for batch in self._without_padding(dataset.iterbatches(self.batch_size, deterministic=True), dataset):
+            for batch in self._in_order(dataset):
                 inputs, (labels,), (weights,) = self._prepare_batch(batch)
                 raw = self._predictor.outputs_of_prediction(self._predictor(inputs))
                 loss = self._predictor.loss(raw, labels, weights)

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
+from contextlib import closing
 from dataclasses import asdict
+from functools import partial
+from itertools import count
 from pathlib import Path
 from typing import Any, cast
 
@@ -14,8 +17,10 @@ from deepchem.data import Dataset
 from torch import Tensor, nn
 
 from .._names import renamed_arguments
-from .batches import BatchMaker, PretrainingBatch, PretrainingNetwork
+from .ahead import computed_ahead
+from .batches import BatchMaker, PreparedBatch, PretrainingBatch, PretrainingNetwork
 from .checkpoints import arguments_of
+from ..data.datasets import UnreadBatch
 from ..errors import OptionError, Report
 from ..diffraction.conditions import TRAINING, MeasurementConditions
 from ..diffraction.grid import XRDGrid
@@ -28,6 +33,8 @@ from .log import validation_metrics
 from ..nn.crystal_encoder import CrystalEncoder
 from ..nn.links import Engine
 from ..nn.negnn import LabelScale
+from ..nn.normalization import normalized_together
+from ..nn.ranks import Ranks
 from ..nn.xrd_encoder import XRDEncoder
 from .optimizers import FusedAdamW
 from .options import check_encoder, check_training, refuse_fine_tuning
@@ -35,6 +42,7 @@ from ..pretext.batch import Modality, PretextBatch
 from ..pretext.answers import Labels
 from ..pretext.objectives import Objective, needed_modalities, needed_of_encoder
 from ..pretext.presets import resolve_objectives
+from .processes import processors
 from .resumable import ResumableModel
 from .vectors import GivesVectors
 
@@ -85,6 +93,9 @@ class CrystalSSLModel(GivesVectors, ResumableModel):
         Implementation of the message passing.
     max_gradient : float
         Gradients are clipped to this norm.
+    prepare_ahead : bool, optional
+        Whether the graphs of the next step are built and its patterns simulated while the model computes, in threads
+        on all processors; the result is the same. By default on a GPU; on a CPU both compete for the same cores.
     cutoff, max_neighbors : float and int, optional
         How the graphs are made (:func:`~deepchem_crystalssl.structures_to_graphs`); by default as the first graphs that
         are trained on. A model takes no graphs that were made otherwise.
@@ -132,6 +143,7 @@ class CrystalSSLModel(GivesVectors, ResumableModel):
 
     min_batch = 2  # a single crystal has no negative
     needs_labels = False
+    is_shared = True
 
     def __init__(
         self,
@@ -145,6 +157,7 @@ class CrystalSSLModel(GivesVectors, ResumableModel):
         mixed_precision: bool = False,
         engine: Engine = "auto",
         max_gradient: float = 5.0,
+        prepare_ahead: bool | None = None,
         seed: int = 0,
         **kwargs: Any,
     ):
@@ -169,6 +182,7 @@ class CrystalSSLModel(GivesVectors, ResumableModel):
             raise OptionError("conditions", "None", rule, "Give MeasurementConditions.")
         self.descriptor_model = descriptor_model
         self.mixed_precision = mixed_precision
+        self.prepare_ahead = prepare_ahead
         self.engine: Engine = engine
         self._labels = next((o for o in self.objectives if isinstance(o, Labels)), None)
         self.needs_labels = self._labels is not None
@@ -310,10 +324,14 @@ class CrystalSSLModel(GivesVectors, ResumableModel):
         if isinstance(scale, LabelScale) and not bool(scale.known):
             scale.learn(*self._columns.read_known(dataset.y, dataset.w))
 
+    def end_fit(self, ranks: Ranks) -> None:
+        """Every process knows all crystals that were left out."""
+        self.batches.tell_left_out(ranks)
+
     def save_checkpoint(self, max_checkpoints_to_keep: int = 5, model_dir: str | None = None) -> None:
         """Save weights, optimizer, step, configuration, and the numbers of model physics computed so far."""
         super().save_checkpoint(max_checkpoints_to_keep, model_dir)
-        if model_dir is None:
+        if model_dir is None and Ranks.here().rank == 0:
             self.batches.physics.save(self.model_dir)
 
     def restore(
@@ -336,10 +354,10 @@ class CrystalSSLModel(GivesVectors, ResumableModel):
         self.check_data(dataset, "dataset", self.min_batch)
         total, count = 0.0, 0
         with evaluation_mode(self.model), torch.no_grad():
-            for (X,), y, w in self._without_padding(dataset.iterbatches(self.batch_size, deterministic=True), dataset):
+            for (X,), y, w in self._in_order(dataset):
                 self.check_graphs(X)
-                labels = self._columns.read(y[0], w[0]) if self.needs_labels else None
-                losses = self._losses_of(self.batches(X, _VALIDATION_SEED, self.device, labels), _VALIDATION_SEED)
+                batch = self.batches(X, _VALIDATION_SEED, self.device, self._labels_of(y, w))
+                losses = self._losses_of(batch, _VALIDATION_SEED)
                 total, count = total + float(_sum(losses)) * len(X), count + len(X)
         graphs, patterns = list(dataset.X), None
         if self.needs_patterns:
@@ -348,17 +366,46 @@ class CrystalSSLModel(GivesVectors, ResumableModel):
         vectors = embed_graphs(self.crystal_encoder, graphs, engine=self.engine, device=self.device)
         return {"loss": total / max(count, 1)} | validation_metrics(vectors, patterns, duplicate_groups(graphs))
 
-    def _prepare_batch(self, batch: tuple[Any, Any, Any]) -> tuple[PretrainingBatch, list, list]:
-        (X,), y, w = batch
-        self.check_graphs(X)
-        labels = self._columns.read(y[0], w[0]) if self.needs_labels and y else None
-        return self.batches(X, self.step_seed, self.device, labels), [], []
+    def _steps(self, epoch: Iterator[UnreadBatch], dataset: Dataset) -> Iterator[PreparedBatch]:
+        """The batches of an epoch, of which this process prepares every n-th crystal if n of them train together."""
+        rows = slice(self._ranks.rank, None, self._ranks.size)
+
+        def prepare(batch: UnreadBatch, seed: int) -> tuple[Any, PreparedBatch]:
+            (X,), y, w = self._read(batch, dataset, rows)
+            return X, self.batches.prepare(X, seed, self._labels_of(y, w), rows, batch.size)
+
+        seeds = count(self.step_seed)
+        calls = (partial(prepare, batch, seed) for batch, seed in zip(epoch, seeds, strict=False))
+        ahead = self.prepare_ahead
+        if ahead is None:
+            ahead = torch.device(self.device).type == "cuda"
+        self.batches.n_threads = processors() if ahead else 1
+        made: Generator = computed_ahead(calls) if ahead else (call() for call in calls)
+        with closing(made):
+            for X, prepared in made:
+                self.check_graphs(X)
+                yield prepared
+
+    def _labels_of(self, y: list, w: list) -> tuple[Tensor, Tensor] | None:
+        return self._columns.read(y[0], w[0]) if self.needs_labels and y else None
+
+    def _prepare_batch(self, batch: Any) -> tuple[PretrainingBatch, list, list]:
+        if not isinstance(batch, PreparedBatch):
+            (X,), y, w = batch
+            self.check_graphs(X)
+            batch = self.batches.prepare(X, self.step_seed, self._labels_of(y, w))
+        return self.batches.finish(batch, self.device, self._ranks), [], []
 
     def loss_func(self, inputs: PretrainingBatch, labels: Any, weights: Any) -> Tensor:
-        """Sum of the losses of the objectives, which have all they need of a batch."""
-        losses = self._losses_of(inputs, self.step_seed)
-        self._losses = {name: loss.detach() for name, loss in losses.items()}
-        return _sum(losses)
+        """Sum of the losses of the objectives, which have all they need of a batch.
+
+        Of processes that train together each has the gradient of its part of the sum.
+        """
+        with normalized_together(self.model, self._ranks):
+            losses = self._losses_of(inputs, self.step_seed)
+        self._losses = self._whole_losses({name: loss.detach() for name, loss in losses.items()})
+        own = _sum(losses)
+        return own if self._ranks.alone else own + (_sum(self._losses) - own.detach())
 
     def _losses_of(self, inputs: PretrainingBatch, seed: int) -> dict[str, Tensor]:
         batch = PretextBatch(

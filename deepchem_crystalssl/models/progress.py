@@ -27,9 +27,12 @@ class Progress:
         Steps of the whole training, and those that were done before.
     show : bool, optional
         True for the bar, False for neither; by default the bar on a terminal, and lines elsewhere.
+    speaks : bool
+        Whether :meth:`say` says anything; of processes that train together, one does.
     """
 
-    def __init__(self, total: int, done: int = 0, show: bool | None = None):
+    def __init__(self, total: int, done: int = 0, show: bool | None = None, speaks: bool = True):
+        self._speaks = speaks
         disable = None if show is None else not show
         self.bar = tqdm(desc="training", total=total, initial=done, disable=disable, delay=1.0)
         self._logs = show is None and self.bar.disable
@@ -54,6 +57,8 @@ class Progress:
 
     def say(self, text: str) -> None:
         """One line: above the bar, or in the log."""
+        if not self._speaks:
+            return
         if self.bar.disable:
             logger.info(text)
         else:
@@ -67,29 +72,37 @@ def _text(losses: Mapping[str, Any]) -> str:
 class Stop:
     """Whether somebody asked for the training to stop: Ctrl-C, or SIGTERM, which schedulers send before they kill."""
 
-    def __init__(self) -> None:
+    def __init__(self, together: bool = False) -> None:
         self.asked = False
+        self.agreed = False
         self.at_once = False
+        self._together = together
 
     def _ask(self, signum: int, frame: Any) -> None:
-        if self.asked:  # the second time, within a step
+        if self.asked and not self._together:  # the second time, within a step
             self.at_once = True
             raise KeyboardInterrupt
         self.asked = True
 
     def raise_if_asked(self) -> None:
-        """Raise KeyboardInterrupt after the first request; between two steps, when the model is whole."""
-        if self.asked:
+        """Raise KeyboardInterrupt after the first request; between two steps, when the model is whole.
+
+        Processes that train together raise it when they have agreed on it, all after the same step.
+        """
+        if self.agreed if self._together else self.asked:
             raise KeyboardInterrupt
 
 
 @contextmanager
-def stopping_after_a_step() -> Iterator[Stop]:
+def stopping_after_a_step(together: bool = False) -> Iterator[Stop]:
     """Within the block Ctrl-C and SIGTERM are noted, so that the step under way can end.
+
+    A second one interrupts the step, unless processes train ``together``: a scheduler and their launcher may both pass
+    one request on, and a process that left within a step would let the others wait.
 
     A process that handles these signals in its own way keeps doing so, and so do other threads than the main one.
     """
-    stop, before = Stop(), {}
+    stop, before = Stop(together), {}
     if threading.current_thread() is threading.main_thread():
         for number, default in ((signal.SIGINT, signal.default_int_handler), (signal.SIGTERM, signal.SIG_DFL)):
             if signal.getsignal(number) == default:

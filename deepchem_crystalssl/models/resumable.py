@@ -5,24 +5,27 @@ from __future__ import annotations
 import time
 import warnings
 from abc import abstractmethod
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from deepchem.data import Dataset, NumpyDataset
 from deepchem.models.optimizers import LearningRateSchedule
 from torch import Tensor, nn
 
 from ..crystals.options import check_count, check_number
-from ..data.datasets import with_own_randomness
+from ..data.datasets import UnreadBatch, iterate_unread, records_of, with_own_randomness
 from ..errors import CheckpointError, NoCrystalsError, OptionError, counted
+from ..nn.ranks import ALONE, Ranks
 from .checkpointed import CheckpointedModel
 from .checkpoints import newest_checkpoint, read_checkpoint
 from .embedding import evaluation_mode
-from .inputs import check_datapoints, check_dataset
+from .inputs import GraphOptions, check_datapoints, check_dataset
 from .log import LOG, EarlyStopping, TrainingLog
-from .progress import Progress, stopping_after_a_step
+from .processes import add_gradients, agreed_folder, join_processes, launched_size, local_device, make_equal
+from .progress import Progress, Stop, stopping_after_a_step
 
 _BEST = "best"
 FIRST_CHECKPOINT_MINUTES = 2.0
@@ -44,10 +47,15 @@ class ResumableModel(CheckpointedModel):
         A smaller last batch is left out.
     needs_labels : bool
         Whether labels and weights go with the batches.
+    is_shared : bool
+        Whether processes can train it together: its losses are parts of that of the whole batch.
     """
 
     min_batch = 1
     needs_labels = True
+    is_shared = False
+    model_dir: str
+    model_dir_is_temp: bool
 
     def __init__(self, *args: Any, seed: int = 0, max_gradient: float = 5.0, **kwargs: Any):
         self.seed = seed
@@ -56,6 +64,10 @@ class ResumableModel(CheckpointedModel):
         self._saved_at = 0.0
         self._save_after = 0.0
         self._folder_is_own = False
+        self._ranks: Ranks = ALONE  # those of a fit under way
+        self._stop = Stop()
+        if "device" in kwargs or launched_size() > 1:
+            kwargs["device"] = local_device(kwargs.get("device"))
         check_number("max_gradient", max_gradient, above=0)
         check_count("batch_size", kwargs.get("batch_size", 100), max(1, self.min_batch))
         super().__init__(*args, **kwargs)
@@ -99,6 +111,7 @@ class ResumableModel(CheckpointedModel):
         groups_to_clip = self.clipped_groups()
 
         def clip(*_: Any) -> None:
+            add_gradients((p for parameters in groups_to_clip for p in parameters), self._ranks)
             for parameters in groups_to_clip:
                 nn.utils.clip_grad_norm_(parameters, self.max_gradient)
 
@@ -126,6 +139,11 @@ class ResumableModel(CheckpointedModel):
         :func:`~deepchem_crystalssl.plot_training` draws them. Ctrl-C and SIGTERM end the training after the step under
         way, with a checkpoint; a second Ctrl-C ends it at once.
 
+        In a process group of PyTorch, and in a program that ``torchrun`` has started, all processes call ``fit`` with
+        the same arguments and train one model: ``batch_size`` is that of all of them together, and the result that of
+        one process, to rounding. The first process writes checkpoints and log into its ``model_dir``, which all must be
+        able to read, and validates. A stop that one of them is asked for stops all after the same step.
+
         Parameters
         ----------
         dataset : dc.data.Dataset
@@ -150,7 +168,7 @@ class ResumableModel(CheckpointedModel):
             at the latest.
         **kwargs
             As DeepChem's ``fit``: ``checkpoint_interval`` (in steps; 0 for no checkpoints at all),
-            ``max_checkpoints_to_keep``, ``all_losses``, ``deterministic``, ``variables``.
+            ``max_checkpoints_to_keep``, ``all_losses``, ``deterministic``, ``variables`` (for one process).
 
         Returns
         -------
@@ -172,16 +190,18 @@ class ResumableModel(CheckpointedModel):
         if validation is not None:
             self.check_data(validation, "validation", self.min_batch)
         deterministic = kwargs.pop("deterministic", False)
-        restored = restore and bool(self.get_checkpoints())
+        ranks = self._join(dataset, kwargs)
+        restored = restore and ranks.agree(lambda: bool(self.get_checkpoints()))
         if restored:
             self.restore()
-        else:
+        elif ranks.rank == 0:
             self._warn_of_earlier_run()
         self._ensure_built()
+        make_equal(self.model, ranks)
         done = self._global_step if restore else 0
         first = self._global_step - done
         self.prepare_fit(dataset, first, nb_epoch)
-        log = self.training_log
+        log = TrainingLog(self.training_log.path, writes=ranks.rank == 0)
         log.rewind(self._global_step)
         stopping = EarlyStopping(log, patience, since=first)
         epochs = self._epochs(dataset, nb_epoch, deterministic, done, first)
@@ -189,7 +209,8 @@ class ResumableModel(CheckpointedModel):
         self._saved_at, self._save_after = time.monotonic(), min(checkpoint_minutes, FIRST_CHECKPOINT_MINUTES)
         total = self._count_batches(dataset) * nb_epoch
         given = [callbacks] if callable(callbacks) else list(callbacks)
-        with Progress(total, done, progress) as bar, stopping_after_a_step() as stop:
+        shown = progress if ranks.rank == 0 else False
+        with Progress(total, done, shown, ranks.rank == 0) as bar, stopping_after_a_step(not ranks.alone) as stop:
             if restore:
                 start = f"resumed at step {done} of {total}" if restored else "no checkpoint yet, starting at step 0"
                 if restored and done >= total:
@@ -209,18 +230,62 @@ class ResumableModel(CheckpointedModel):
                     self._save_after = checkpoint_minutes
                 stop.raise_if_asked()
 
+            self._ranks, self._stop = ranks, stop
+            batches = self._validated(epochs, dataset, validation, log, stopping)
             try:
-                batches = self._validated(epochs, validation, log, stopping)
                 loss = self.fit_generator(batches, callbacks=[after_step, *given, save_in_time], **kwargs)
             except KeyboardInterrupt:
                 if saves and not stop.at_once:
                     self.save_checkpoint(keep)
                     bar.say(f"{self.model_dir}: stopped at step {self._global_step}; fit(restore=True) goes on there")
+                if stop.agreed:
+                    ranks.wait()  # a process that ends is a failure to the launcher, which ends the others
                 raise
-        if patience is not None and stopping.best_step not in (None, self._global_step):
+            finally:
+                batches.close()
+                self._ranks = ALONE
+        if patience is not None and ranks.agree(lambda: stopping.best_step not in (None, self._global_step)):
             self.restore(components=list(self.components), model_dir=str(Path(self.model_dir, _BEST)))
+            ranks.wait()
             self.save_checkpoint(keep)
+        self.end_fit(ranks)
+        ranks.wait()
         return loss
+
+    def _join(self, dataset: Dataset, options: dict[str, Any]) -> Ranks:
+        """The processes that train this model together.
+
+        Raises
+        ------
+        OptionError
+            If the model, or an option, is for one process.
+        """
+        if launched_size() == 1 and Ranks.here().alone:
+            return ALONE
+        if not self.is_shared:
+            name = type(self).__name__
+            raise OptionError(name, f"{max(launched_size(), Ranks.here().size)} processes", "its training takes one",
+                              "Train it without torchrun.")  # fmt: skip
+        if options.get("variables") is not None:
+            raise OptionError("variables", "given", "processes train all weights together",
+                              "Leave out components that are not to be trained by freeze_components.")  # fmt: skip
+        ranks = join_processes(self.device)
+        folder, is_temporary = self.model_dir, self.model_dir_is_temp
+        self.model_dir = agreed_folder(folder, is_temporary, ranks)
+        self.model_dir_is_temp = is_temporary and ranks.rank == 0  # who removes it at the end
+        if self.graph_options is None:  # as of the first crystal, on all ranks
+            self.graph_options = GraphOptions.first_of(records_of(dataset.select([0])))
+        return ranks
+
+    def _whole_losses(self, parts: dict[str, Tensor]) -> dict[str, Tensor]:
+        """The losses of the whole batch, of the parts that the ranks have; a request to stop goes along."""
+        if self._ranks.alone:
+            return parts
+        values = [part.float() for part in parts.values()]
+        asked = torch.full_like(values[0], float(self._stop.asked))
+        *sums, asked = self._ranks.total(torch.stack([*values, asked]))
+        self._stop.agreed = bool(asked)
+        return dict(zip(parts, sums, strict=True))
 
     def check_data(self, dataset: Dataset, item: str, least: int) -> None:
         """Refuse data that the model cannot train on, before it does; ``least`` is the number of crystals needed.
@@ -256,20 +321,25 @@ class ResumableModel(CheckpointedModel):
     def prepare_fit(self, dataset: Dataset, first_step: int, nb_epoch: int) -> None:
         """Called before the first step of a training that began, or will begin, at ``first_step``."""
 
+    def end_fit(self, ranks: Ranks) -> None:
+        """Called after the last step of a training that was not stopped."""
+
     def _validated(
         self,
-        epochs: Iterable[Iterable[tuple[list, list, list]]],
+        epochs: Iterable[Iterator[UnreadBatch]],
+        dataset: Dataset,
         validation: Dataset | None,
         log: TrainingLog,
         stopping: EarlyStopping,
-    ) -> Iterator[tuple[list, list, list]]:
+    ) -> Generator[Any, None, None]:
         """The batches of the epochs, measuring after each on unseen crystals, until it is enough."""
+        ranks = self._ranks
         for epoch in epochs:
-            if stopping.is_over:
+            if ranks.agree(lambda: stopping.is_over):
                 return
-            yield from epoch
+            yield from self._steps(epoch, dataset)
             self._write_means(log)
-            if validation is not None:
+            if validation is not None and ranks.rank == 0:  # the others wait for it in their next step
                 log.write_validation(self._global_step, self.validate(validation))
                 if stopping.best_step == self._global_step:
                     self.save_checkpoint(1, str(Path(self.model_dir, _BEST)))
@@ -281,24 +351,33 @@ class ResumableModel(CheckpointedModel):
         full, rest = divmod(len(dataset), self.batch_size)
         return full + (rest >= max(1, self.min_batch))
 
+    def _steps(self, epoch: Iterator[UnreadBatch], dataset: Dataset) -> Iterator[Any]:
+        """What ``_prepare_batch`` takes, for each batch of an epoch."""
+        return (self._read(batch, dataset) for batch in epoch)
+
     def _epochs(
         self, dataset: Dataset, epochs: int, deterministic: bool, done: int, first: int
-    ) -> Iterator[Iterator[tuple[list, list, list]]]:
+    ) -> Iterator[Iterator[UnreadBatch]]:
         """The batches of each epoch, without padding; the ``done`` first ones are passed over."""
         per_epoch = self._count_batches(dataset)
         for epoch in range(epochs):
             if (epoch + 1) * per_epoch > done:
-                batches = dataset.iterbatches(self.batch_size, deterministic=deterministic, pad_batches=False)
+                batches = iterate_unread(dataset, self.batch_size, deterministic)
                 own = with_own_randomness(batches, self.seed * SEED_STRIDE + first + epoch)
-                yield self._without_padding(own, dataset, max(0, done - epoch * per_epoch))
+                yield self._large_enough(own, max(0, done - epoch * per_epoch))
 
-    def _without_padding(
-        self, batches: Iterator[tuple], dataset: Dataset, done: int = 0
-    ) -> Iterator[tuple[list, list, list]]:
-        for k, (X, y, w, ids) in enumerate(batches):
-            if k >= done and len(X) >= self.min_batch:
-                check_datapoints(X, dataset, ids)
-                yield [X], [y] if self.needs_labels else [], [w] if self.needs_labels else []
+    def _large_enough(self, batches: Iterator[UnreadBatch], done: int = 0) -> Iterator[UnreadBatch]:
+        return (batch for k, batch in enumerate(batches) if k >= done and batch.size >= self.min_batch)
+
+    def _read(self, batch: UnreadBatch, dataset: Dataset, rows: slice = slice(None)) -> tuple[list, list, list]:
+        X, y, w, ids = batch.read(rows)
+        check_datapoints(X, dataset, ids)
+        return [X], [y] if self.needs_labels else [], [w] if self.needs_labels else []
+
+    def _in_order(self, dataset: Dataset) -> Iterator[tuple[list, list, list]]:
+        """All batches in the order of a data set, without padding."""
+        batches = iterate_unread(dataset, self.batch_size, deterministic=True)
+        return (self._read(batch, dataset) for batch in self._large_enough(batches))
 
     def default_generator(
         self,
@@ -311,7 +390,7 @@ class ResumableModel(CheckpointedModel):
         """Batches without padding."""
         if mode == "fit":
             for epoch in self._epochs(dataset, epochs, deterministic, done=0, first=0):
-                yield from epoch
+                yield from (self._read(batch, dataset) for batch in epoch)
             return
         check_dataset(dataset)
         if len(dataset):
@@ -354,9 +433,10 @@ class ResumableModel(CheckpointedModel):
         max_checkpoints_to_keep : int
             Older ones are deleted.
         model_dir : str, optional
-            Another folder than that of the model.
+            Another folder than that of the model. In a process group the first process writes.
         """
-        super().save_checkpoint(max_checkpoints_to_keep, model_dir)
+        if Ranks.here().rank == 0:
+            super().save_checkpoint(max_checkpoints_to_keep, model_dir)
         self._saved_at = time.monotonic()
         self._folder_is_own |= model_dir in (None, self.model_dir)
 

@@ -55,6 +55,8 @@ class PhysicsTargets:
         missing = {key: graph for key, graph in zip(keys, graphs, strict=True) if key not in self._known}
         if missing:
             self._compute(list(missing), list(missing.values()))
+        if not keys:
+            return torch.empty(0, len(column_names(MODELS))), torch.empty(0, len(column_names(MODELS, "site")))
         rows = [self._known[key] for key in keys]
         numbers, sites = np.stack([row[0] for row in rows]), np.concatenate([row[1] for row in rows])
         return torch.from_numpy(numbers.astype(np.float32)), torch.from_numpy(sites.astype(np.float32))
@@ -77,9 +79,10 @@ class PhysicsTargets:
         """Write all numbers to a folder, if there are new ones."""
         if len(self._known) == self._saved:
             return
-        rows = list(self._known.values())
+        known = dict(self._known)  # a thread that prepares the next batch may add others meanwhile
+        rows = list(known.values())
         content = {
-            "keys": np.frombuffer(b"".join(self._known), np.uint8).reshape(-1, 16),
+            "keys": np.frombuffer(b"".join(known), np.uint8).reshape(-1, 16),
             "numbers": np.stack([row[0] for row in rows]),
             "sites": np.concatenate([row[1] for row in rows]),
             "n_sites": np.array([len(row[1]) for row in rows]),
@@ -88,7 +91,7 @@ class PhysicsTargets:
         partial = path.with_suffix(".part.npz")
         np.savez(partial, **content)  # type: ignore[arg-type]
         partial.replace(path)
-        self._saved = len(self._known)
+        self._saved = len(known)
 
     def load(self, folder: str | Path) -> None:
         """Read the numbers in a folder, if there are any."""

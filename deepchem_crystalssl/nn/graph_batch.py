@@ -15,6 +15,7 @@ from torch.nn import functional as F
 
 from .harmonics import MAX_DEGREE, spherical_harmonics
 from .links import Engine, Links
+from .ranks import WHOLE, Share
 
 if TYPE_CHECKING:
     from ..crystals.records import CrystalGraph
@@ -103,6 +104,8 @@ class GraphBatch(Links):
         (E, 3); the cell that the neighbour lies in, in lattice vectors.
     frac_coords, lattice : Tensor or None
         (A, 3), (B, 3, 3) float32; fractional coordinates, and the cell vectors as rows, Å.
+    share : Share
+        Which crystals of a larger batch these are, if several processes compute it together.
     """
 
     species_site: Tensor
@@ -120,6 +123,7 @@ class GraphBatch(Links):
     image: Tensor | None = None
     frac_coords: Tensor | None = None
     lattice: Tensor | None = None
+    share: Share = field(default=WHOLE, repr=False)
     directions: EdgeDirections | None = field(default=None, repr=False)
 
     def __post_init__(self) -> None:
@@ -140,6 +144,8 @@ class GraphBatch(Links):
         masked_edges : Tensor, optional
             (E,) bool.
         """
+        if not len(graphs):
+            return cls._without_crystals(engine)
         num_sites = np.array([graph.num_nodes for graph in graphs])
         first_site = np.cumsum(num_sites) - num_sites
         num_edges = np.array([graph.num_edges for graph in graphs])
@@ -169,6 +175,15 @@ class GraphBatch(Links):
             lattice=torch.from_numpy(np.stack([graph.lattice for graph in graphs])).float(),
         )
 
+    @classmethod
+    def _without_crystals(cls, engine: Engine) -> GraphBatch:
+        none, number = torch.empty(0, dtype=torch.int64), torch.empty(0)
+        return cls(
+            species_site=none, atomic_numbers=none, occupancy=number, neighbor=none, center=none, distance=number,
+            crystal=none, num_sites=none, engine=engine, volume=number, image=torch.empty(0, 3, dtype=torch.int8),
+            frac_coords=number.view(0, 3), lattice=number.view(0, 3, 3),
+        )  # fmt: skip
+
     def __len__(self) -> int:
         return len(self.num_sites)
 
@@ -178,8 +193,14 @@ class GraphBatch(Links):
         moved: dict[str, Any] = {k: value.to(device) for k, value in values.items() if isinstance(value, Tensor)}
         return replace(self, **moved)
 
+    def first(self, fraction: float) -> GraphBatch:
+        """The first crystals, this fraction of them and at least one; of the whole batch, if processes share it."""
+        n = max(1, int(fraction * (len(self) if self.share.is_whole else self.share.length("crystals"))))
+        share = self.share.head(n)
+        return replace(self.head(n if share.is_whole else len(share.rows)), share=share)
+
     def head(self, n: int) -> GraphBatch:
-        """The first n crystals."""
+        """The first n crystals of this batch."""
         n_sites = int(self.num_sites[:n].sum())
         lengths = {
             "species": int((self.species_site < n_sites).sum()),

@@ -14,6 +14,7 @@ from ..crystals.options import check_number
 from ..errors import OptionError
 from ..nn.crystal_encoder import CrystalEncoder
 from ..nn.negnn import LabelScale
+from ..nn.ranks import Share
 from .batch import Modality, PretextBatch
 
 PHYSICS, LABELS = "model physics", "labels"
@@ -58,7 +59,9 @@ class ModelPhysics:
         encoder = batch.crystal_encoder
         of_crystals = encoder.answer(batch.pooled, PHYSICS)
         of_sites = encoder.answer_sites(batch.graphs, batch.site_layers, PHYSICS)
-        return self.weight * (_known_error(of_crystals, batch.physics) + _known_error(of_sites, batch.site_physics))
+        share = batch.graphs.share
+        errors = _known_error(of_crystals, batch.physics, share) + _known_error(of_sites, batch.site_physics, share)
+        return self.weight * errors
 
 
 @dataclass(frozen=True)
@@ -114,11 +117,11 @@ class Labels:
         guess = batch.crystal_encoder.answer(batch.pooled, LABELS)
         labels = (batch.labels - head.center) / head.width
         errors = (guess - labels).abs() * batch.label_weights
-        means = errors.sum(0) / batch.label_weights.sum(0).clamp(min=1e-12)
+        means = errors.sum(0) / batch.graphs.share.total(batch.label_weights.sum(0)).clamp(min=1e-12)
         return self.weight * means.mean()
 
 
-def _known_error(guess: Tensor, target: Tensor) -> Tensor:
+def _known_error(guess: Tensor, target: Tensor, share: Share) -> Tensor:
     known = torch.isfinite(target)
     errors = F.smooth_l1_loss(guess, torch.where(known, target, 0.0), beta=0.5, reduction="none")
-    return (errors * known).sum() / known.sum().clamp(min=1)
+    return (errors * known).sum() / share.total(known.sum()).clamp(min=1)

@@ -32,7 +32,7 @@ class PretextBatch:
     patterns, ideal_patterns : Tensor or None
         (B, n_bins), as they would be measured, and without effects of instrument and sample.
     same : Tensor
-        (B, B) bool, which crystals of the batch are the same.
+        (B, B) bool, which crystals of the batch are the same; (B, K), if processes share a batch of K crystals.
     crystal_encoder, xrd_encoder : modules
     generator : torch.Generator
         Source of all random numbers.

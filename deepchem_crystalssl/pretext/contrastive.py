@@ -38,7 +38,9 @@ class CrystalXRDTriplet:
 
     def __call__(self, batch: PretextBatch, head: nn.Module) -> Tensor:
         """:func:`~deepchem_crystalssl.pretext.losses.bidirectional_triplet_loss` of crystals and patterns."""
-        return bidirectional_triplet_loss(batch.crystal, batch.xrd, self.margin, batch.same, batch.generator)
+        return bidirectional_triplet_loss(
+            batch.crystal, batch.xrd, self.margin, batch.same, batch.generator, batch.graphs.share
+        )
 
 
 class Temperature(nn.Module):
@@ -107,7 +109,7 @@ class InfoNCE:
     def __call__(self, batch: PretextBatch, head: nn.Module) -> Tensor:
         """Symmetric InfoNCE of the two modalities."""
         one, other = (batch.vectors(modality) for modality in self.modalities)
-        return info_nce_loss(one, other, head(), batch.same)
+        return info_nce_loss(one, other, head(), batch.same, batch.graphs.share)
 
 
 @renamed_arguments(share="mask_rate", looks_at="modalities")
@@ -136,7 +138,7 @@ class TwoViews:
     def __call__(self, batch: PretextBatch, head: nn.Module) -> Tensor:
         """NT-Xent of the projected means over sites."""
         one, other = (_projected_view(batch, head, self.mask_rate) for _ in range(2))
-        return nt_xent_loss(one, other, self.temperature, batch.same)
+        return nt_xent_loss(one, other, self.temperature, batch.same, batch.graphs.share)
 
 
 @renamed_arguments(share="mask_rate", looks_at="modalities")
@@ -167,7 +169,7 @@ class BarlowTwins:
     def __call__(self, batch: PretextBatch, head: nn.Module) -> Tensor:
         """Redundancy reduction of the projected means over sites."""
         one, other = (_projected_view(batch, head, self.mask_rate) for _ in range(2))
-        return self.weight * barlow_twins_loss(one, other) / one.shape[1]
+        return self.weight * barlow_twins_loss(one, other, share=batch.graphs.share) / one.shape[1]
 
 
 def _projected_view(batch: PretextBatch, head: nn.Module, mask_rate: float) -> Tensor:

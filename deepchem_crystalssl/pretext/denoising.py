@@ -76,7 +76,8 @@ class DenoisedSites(_Denoised):
         noised, sites = batch.noised(self.noise)
         errors = (head(noised.view, sites) - noised.shift).square().mean(1)
         moved = (batch.graphs.num_sites > 1)[batch.graphs.crystal].to(errors)
-        return self.weight * (errors * moved).sum() / moved.sum().clamp(min=1.0)
+        n_moved = batch.graphs.share.total(moved.sum())
+        return self.weight * (errors * moved).sum() / n_moved.clamp(min=1.0)
 
 
 @dataclass(frozen=True)
@@ -101,7 +102,8 @@ class DenoisedCell(_Denoised):
     def __call__(self, batch: PretextBatch, head: nn.Module) -> Tensor:
         """Mean squared error of the six components of the strain, in standard deviations."""
         noised, sites = batch.noised(self.noise)
-        return self.weight * (head(noised.view, sites) - noised.strain).square().sum((1, 2)).mean() / 6.0
+        error = (head(noised.view, sites) - noised.strain).square().sum((1, 2)).mean()
+        return self.weight * batch.graphs.share.mean(error, "crystals") / 6.0
 
 
 def _checked_range(name: str, limits: Any) -> Range:

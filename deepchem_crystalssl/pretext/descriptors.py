@@ -60,7 +60,8 @@ class Descriptors:
 
     def __call__(self, batch: PretextBatch, head: nn.Module) -> Tensor:
         """Mean squared error."""
-        return self.weight * 10.0 * F.mse_loss(head(batch.pooled), self.targets(batch.graphs))
+        error = F.mse_loss(head(batch.pooled), self.targets(batch.graphs))
+        return self.weight * 10.0 * batch.graphs.share.mean(error, "crystals")
 
 
 @renamed_arguments(looks_at="modalities")
@@ -97,7 +98,8 @@ class SiteDescriptors:
 
     def __call__(self, batch: PretextBatch, head: Any) -> Tensor:
         """Mean squared error."""
-        return self.weight * 10.0 * F.mse_loss(head(batch.site_layers[-1]), self.targets(batch.graphs))
+        error = F.mse_loss(head(batch.site_layers[-1]), self.targets(batch.graphs))
+        return self.weight * 10.0 * batch.graphs.share.mean(error, "sites")
 
 
 @renamed_arguments(looks_at="modalities")
@@ -128,4 +130,5 @@ class BondValences:
 
     def __call__(self, batch: PretextBatch, head: nn.Module) -> Tensor:
         """Mean squared error."""
-        return self.weight * F.mse_loss(head(batch.site_layers[-1]), self.targets(batch.graphs))
+        error = F.mse_loss(head(batch.site_layers[-1]), self.targets(batch.graphs))
+        return self.weight * batch.graphs.share.mean(error, "sites")

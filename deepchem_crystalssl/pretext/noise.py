@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from ..nn.graph_batch import GraphBatch
-from .views import noised
+from .views import drawn, noised
 
 Range = tuple[float, float]
 
@@ -61,16 +61,15 @@ def add_noise(batch: GraphBatch, noise: Noise, generator: torch.Generator) -> No
     have a mean of zero, because a shift of the whole crystal cannot be told. The strain is a symmetric random tensor
     whose distribution is the same in every direction.
     """
-    device, n = batch.distance.device, len(batch)
-    uniform = torch.rand(n, 3, generator=generator).to(device)
+    uniform = drawn(batch, "crystals", generator, 3)
     sigma, epsilon = (
         _log_uniform(uniform[:, k], limits) for k, limits in enumerate((noise.displacement, noise.strain))
     )
-    raw = torch.randn(batch.total_sites, 3, generator=generator).to(device)
-    mean = raw.new_zeros(n, 3).index_add_(0, batch.crystal, raw) / batch.num_sites[:, None]
+    raw = drawn(batch, "sites", generator, 3, sample=torch.randn)
+    mean = raw.new_zeros(len(batch), 3).index_add_(0, batch.crystal, raw) / batch.num_sites[:, None]
     spread = (1.0 - 1.0 / batch.num_sites).clamp(min=0.5).sqrt()  # so that the variance stays 1
     shift = (raw - mean[batch.crystal]) / spread[batch.crystal, None]
-    square = torch.randn(n, 3, 3, generator=generator).to(device)
+    square = drawn(batch, "crystals", generator, 3, 3, sample=torch.randn)
     strain = (square + square.transpose(1, 2)) / 2
     view = noised(batch, shift * sigma[batch.crystal, None], strain * epsilon[:, None, None])
     level = torch.stack([(1.0 + s).log() for s in (sigma / 0.06, epsilon / 0.02)], dim=1)

@@ -61,7 +61,7 @@ class MaskedSites:
 
     def losses(self, batch: PretextBatch, head: Any) -> dict[str, tuple[Tensor, Tensor]]:
         """Logits (n, classes) and targets (n,) of each quantity that is predicted."""
-        graphs = batch.graphs.head(max(1, int(self.crystals * len(batch.graphs))))
+        graphs = batch.graphs.first(self.crystals)
         chosen = (
             choose_species(graphs, batch.generator)
             if self.whole_species
@@ -81,11 +81,13 @@ class MaskedSites:
 
     def __call__(self, batch: PretextBatch, head: Any) -> Tensor:
         """Sum of the cross-entropies."""
-        answers = self.losses(batch, head)
-        return (
-            self.weight
-            * torch.stack([F.cross_entropy(logits, target) for logits, target in answers.values() if len(target)]).sum()
-        )
+        share = batch.graphs.share
+        terms = [
+            share.mean_of(F.cross_entropy(logits, target), len(target))
+            for logits, target in self.losses(batch, head).values()
+            if len(target) or not share.is_whole
+        ]
+        return self.weight * torch.stack(terms).sum()
 
 
 @renamed_arguments(looks_at="modalities")
@@ -116,11 +118,11 @@ class DenoisedDistances:
 
     def __call__(self, batch: PretextBatch, head: Any) -> Tensor:
         """Mean squared error of the changes, in units of ``sigma``."""
-        graphs = batch.graphs.head(max(1, int(self.crystals * len(batch.graphs))))
+        graphs = batch.graphs.first(self.crystals)
         view, change = displaced(graphs, self.sigma, batch.generator)
-        if not len(change):
+        if not len(change) and graphs.share.is_whole:
             return change.sum()
         sites = batch.encode_view(view)
         ends = sites[view.center] + sites[view.neighbor]
         guess = head["guess"](torch.cat([ends, head["expand"](view.distance)], dim=1))[:, 0]
-        return F.mse_loss(guess, change / self.sigma)
+        return graphs.share.mean(F.mse_loss(guess, change / self.sigma), "edges")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 
 import torch
@@ -9,6 +10,7 @@ from torch import Tensor
 
 from ..nn.bonds import site_elements
 from ..nn.graph_batch import GraphBatch
+from ..nn.ranks import Axis
 from .._names import renamed_arguments, renamed_names
 
 
@@ -29,7 +31,7 @@ def choose_sites(batch: GraphBatch, mask_rate: float, generator: torch.Generator
         (A,) bool.
     """
     counts = (mask_rate * batch.num_sites + 1).long().clamp(max=batch.num_sites)
-    return _smallest_per_crystal(batch, _draw(batch.total_sites, generator, batch), counts)
+    return _smallest_per_crystal(batch, drawn(batch, "sites", generator), counts)
 
 
 def choose_species(batch: GraphBatch, generator: torch.Generator) -> Tensor:
@@ -38,18 +40,40 @@ def choose_species(batch: GraphBatch, generator: torch.Generator) -> Tensor:
     In a crystal of a single element, one random site is left out of the choice, if there is more than one.
     """
     z = site_elements(batch)
-    drawn = _smallest_per_crystal(batch, _draw(batch.total_sites, generator, batch), torch.ones_like(batch.num_sites))
+    one = _smallest_per_crystal(batch, drawn(batch, "sites", generator), torch.ones_like(batch.num_sites))
     chosen_element = torch.zeros_like(batch.num_sites)
-    chosen_element[batch.crystal[drawn]] = z[drawn]
+    chosen_element[batch.crystal[one]] = z[one]
     chosen = z == chosen_element[batch.crystal]
     everything = torch.bincount(batch.crystal[chosen], minlength=len(batch)) == batch.num_sites
-    kept = drawn & (everything & (batch.num_sites > 1))[batch.crystal]
+    kept = one & (everything & (batch.num_sites > 1))[batch.crystal]
     return chosen & ~kept
 
 
-def _draw(n: int, generator: torch.Generator, batch: GraphBatch) -> Tensor:
-    """Uniform random numbers, drawn on the CPU so that they are the same on every device, (n,)."""
-    return torch.rand(n, generator=generator).to(batch.crystal.device)
+def drawn(
+    batch: GraphBatch,
+    along: Axis,
+    generator: torch.Generator,
+    *shape: int,
+    sample: Callable[..., Tensor] = torch.rand,
+) -> Tensor:
+    """Random numbers for each crystal, site or edge of a batch, (n, *shape).
+
+    They are drawn on the CPU, so that they are the same on every device, and for the whole batch if processes share it,
+    so that each has its part of what one process would draw.
+
+    Parameters
+    ----------
+    batch : GraphBatch
+    along : {"crystals", "sites", "edges"}
+    generator : torch.Generator
+    *shape : int
+        Of what is drawn for each of them.
+    sample : callable
+        ``torch.rand`` or ``torch.randn``.
+    """
+    own = {"crystals": len(batch), "sites": batch.total_sites, "edges": len(batch.distance)}
+    n = own[along] if batch.share.is_whole else batch.share.length(along)
+    return batch.share.own(sample(n, *shape, generator=generator), along).to(batch.crystal.device)
 
 
 def _smallest_per_crystal(batch: GraphBatch, scores: Tensor, counts: Tensor) -> Tensor:
@@ -88,8 +112,8 @@ def random_view(batch: GraphBatch, mask_rate: float, generator: torch.Generator)
     A learned token takes the place of what is masked, where Kong et al. (2024) use the mean vector of the crystal.
     Their supercells are not used, because this encoder gives a crystal and its supercell the same vector.
     """
-    sites = _draw(batch.total_sites, generator, batch) < mask_rate
-    edges = _draw(len(batch.distance), generator, batch) < mask_rate
+    sites = drawn(batch, "sites", generator) < mask_rate
+    edges = drawn(batch, "edges", generator) < mask_rate
     return masked(batch, sites, edges)
 
 
@@ -106,7 +130,7 @@ def displaced(batch: GraphBatch, sigma: float, generator: torch.Generator) -> tu
         Standard deviation of the displacement along each axis, Å.
     generator : torch.Generator
     """
-    shift = sigma * torch.randn(batch.total_sites, 3, generator=generator).to(batch.distance.device)
+    shift = sigma * drawn(batch, "sites", generator, 3, sample=torch.randn)
     change = ((shift[batch.neighbor] - shift[batch.center]) * batch.direction).sum(1)
     change = torch.maximum(change, -0.5 * batch.distance)  # distances stay positive
     return replace(batch, distance=batch.distance + change), change

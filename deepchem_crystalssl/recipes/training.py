@@ -18,6 +18,7 @@ from ..diffraction.grid import XRDGrid
 from ..errors import CheckpointError, NoCrystalsError, RecipeError, counted
 from ..models.optimizers import FusedAdamW, WarmUpCosine
 from ..models.pretraining import CrystalSSLModel
+from ..models.processes import join_processes
 from .conditions import conditions_of
 
 RECIPE: dict[str, Any] = {
@@ -32,6 +33,7 @@ RECIPE: dict[str, Any] = {
     "mixed_precision": False,
     "device": None,
     "engine": "auto",
+    "prepare_ahead": None,
     "encoder": {},
     "xrd_encoder": {},
     "grid": {},
@@ -39,7 +41,7 @@ RECIPE: dict[str, Any] = {
 """The settings of a recipe and their defaults."""
 
 RECIPE_FILE = "recipe.json"
-_MAY_CHANGE = ("epochs", "patience", "device", "engine")
+_MAY_CHANGE = ("epochs", "patience", "device", "engine", "prepare_ahead")
 
 
 def read_recipe(path: str | Path) -> dict[str, Any]:
@@ -100,7 +102,8 @@ def pretrain(
     """Train a model on the crystals of a store; called again, it goes on where it stopped.
 
     The recipe and the identity of the store are kept in ``recipe.json`` in the folder. A training only goes on with the
-    same store and the same recipe; the number of epochs, the patience, the device and the engine may change.
+    same store and the same recipe; the number of epochs, the patience, the device, the engine and the number of
+    processes may change. Started by ``torchrun``, its processes train one model together (``CrystalSSLModel.fit``).
 
     Parameters
     ----------
@@ -155,6 +158,7 @@ def pretrain(
             mixed_precision=settings["mixed_precision"],
             engine=settings["engine"],
             device=settings["device"],
+            prepare_ahead=settings["prepare_ahead"],
             seed=settings["seed"],
             batch_size=settings["batch_size"],
             model_dir=str(output),
@@ -164,7 +168,8 @@ def pretrain(
     except (TypeError, ValueError) as error:
         raise RecipeError("recipe", str(error)) from error
     settings["conditions"] = None if conditions is None else asdict(conditions)
-    _remember(Path(output), settings, dataset)
+    ranks = join_processes(model.device)
+    ranks.agree(lambda: _remember(Path(output), settings, dataset))
     model.fit(
         train,
         nb_epoch=settings["epochs"],
@@ -174,7 +179,7 @@ def pretrain(
         checkpoint_interval=200,
         progress=progress,
     )
-    return model, model.validate(unseen) if unseen is not None else {}
+    return model, ranks.agree(lambda: model.validate(unseen) if unseen is not None else {})
 
 
 def _split(store: CrystalStore, fraction: float, seed: int) -> tuple[CrystalStore, CrystalStore | None]:

@@ -9,6 +9,7 @@ from pymatgen.core import Lattice, Structure
 import deepchem_crystalssl as dcs
 from deepchem_crystalssl import CrystalSSLModel, CrystalStore, XRDGrid
 from deepchem_crystalssl.cli import main
+from deepchem_crystalssl.data.datasets import iterate_unread
 from deepchem_crystalssl.errors import LabelError
 
 
@@ -30,6 +31,32 @@ def test_batches_cover_everything_once(store):
     assert np.concatenate(ordered).tolist() == store.ids.tolist() and len(ordered[-1]) == 60 % 16
     padded = [X for X, _, _, _ in store.iterbatches(16, deterministic=True, pad_batches=True)]
     assert [len(X) for X in padded] == [16] * 4
+
+
+@pytest.mark.parametrize("in_memory", [False, True])
+def test_unread_batches_are_those_of_the_dataset(store, in_memory):
+    dataset = dc.data.NumpyDataset(store.X, store.y, store.w, store.ids) if in_memory else store
+    np.random.seed(4)
+    expected = list(dataset.iterbatches(16))
+    np.random.seed(4)
+    for (X, y, w, ids), batch in zip(expected, iterate_unread(dataset, 16), strict=True):
+        assert batch.size == len(X)
+        part = batch.read(slice(1, None, 3))
+        assert [x.material_id for x in part[0]] == [x.material_id for x in X[1::3]] == part[3].tolist()
+        assert len(part[1]) == len(part[2]) == len(X[1::3])
+
+
+def test_a_store_builds_only_the_graphs_that_are_read(store, monkeypatch):
+    from deepchem_crystalssl.data import datasets
+
+    built, build = [], datasets.structures_to_graphs
+    monkeypatch.setattr(
+        datasets, "structures_to_graphs", lambda records, *a, **k: built.append(len(records)) or build(records, *a, **k)
+    )
+    batches = list(iterate_unread(store, 16, deterministic=True))
+    assert not built
+    batches[2].read(slice(0, None, 4))
+    assert built == [4]
 
 
 def test_samples_are_those_of_the_batches(store):

@@ -5,7 +5,15 @@ from deepchem_crystalssl import XRDGrid, simulate_xrd
 from deepchem_crystalssl.diffraction import conditions as conditions_module
 from deepchem_crystalssl.diffraction.kernels import DrawnConditions, compute_patterns
 from deepchem_crystalssl.errors import GridError
-from deepchem_crystalssl.diffraction.conditions import CLEAN, HARD, REALISTIC, MeasurementConditions, measure_patterns
+from deepchem_crystalssl.diffraction.conditions import (
+    CLEAN,
+    HARD,
+    REALISTIC,
+    TRAINING,
+    MeasurementConditions,
+    measure_patterns,
+    try_patterns,
+)
 from deepchem_crystalssl.crystals.validation import make_crystal
 
 GRID = XRDGrid(20, 60, 8000)
@@ -161,3 +169,17 @@ def test_old_names_warn():
     assert np.array_equal(old, measure_patterns([SALT], REALISTIC, GRID))
     with pytest.raises(TypeError, match="conditions"):
         measure_patterns([SALT])
+
+
+@pytest.mark.parametrize("conditions", [None, TRAINING, MeasurementConditions(fwhm=(0.1, 0.4), missing=0.3)])
+def test_rows_of_a_batch_have_the_patterns_that_they_have_in_it(prototypes, conditions):
+    whole, _ = try_patterns(prototypes[:9], GRID, conditions, seed=3)
+    for rows in (slice(0, None, 2), slice(1, None, 2), slice(9, None)):
+        part, errors = try_patterns(prototypes[:9][rows], GRID, conditions, 3, rows, 9)
+        assert part.shape == whole[rows].shape and len(errors) == len(part)
+        assert np.array_equal(part, whole[rows])
+
+
+def test_patterns_do_not_depend_on_the_number_of_threads(prototypes):
+    one, three = (try_patterns(prototypes[:20], GRID, TRAINING, 3, n_threads=n)[0] for n in (1, 3))
+    assert np.array_equal(one, three)
