@@ -240,9 +240,15 @@ def test_a_worker_that_is_killed_loses_nothing(store, tmp_path, crystals, vector
     assert len(done.lines) == 30 and not list(out.glob(".part-*"))
 
 
-def test_a_run_that_is_killed_goes_on(store, tmp_path, crystals, vectors):
+@pytest.mark.parametrize(
+    "engine",
+    ["processes", pytest.param("dask", marks=pytest.mark.slow), pytest.param("ray", marks=pytest.mark.slow)],
+)
+def test_a_run_that_is_killed_goes_on(store, tmp_path, crystals, vectors, engine):
+    if engine != "processes":
+        pytest.importorskip(engine)
     out = tmp_path / "out"
-    run = start(store, out, "processes")
+    run = start(store, out, engine)
     while finished_lines(out) < 4:
         assert run.poll() is None
         time.sleep(0.005)
@@ -250,7 +256,7 @@ def test_a_run_that_is_killed_goes_on(store, tmp_path, crystals, vectors):
     run.communicate()
     before = {path: path.stat().st_mtime_ns for path in (out / LINES).glob("[0-9]*.json")}
     assert 4 <= len(before) < 30
-    done = mapped(store, out, size=2)
+    done = mapped(store, out, size=2, engine=engine, workers=2)
     check(done, crystals, vectors)
     assert all(path.stat().st_mtime_ns == stamp for path, stamp in before.items())
     assert not list(out.glob(".part-*"))
