@@ -75,26 +75,41 @@ class VariantRows:
     ])  # fmt: skip
 
     def __init__(self, copies: int):
-        self.copies, self.exchange = copies, exchange()
+        self.copies, self.groups = copies, exchange()
 
     def __call__(self, crystals: Any, report: Any) -> pa.RecordBatch:
-        rows = [self.variant(crystal, copy) for crystal in crystals for copy in range(self.copies)]
-        return pa.record_batch(
-            [pa.array(column, field.type) for column, field in zip(zip(*rows), self.schema)], schema=self.schema
-        )
+        names = [f"{crystal.material_id}~{copy}" for crystal in crystals for copy in range(self.copies)]
+        sites = np.repeat([crystal.num_nodes for crystal in crystals], self.copies)
+        numbers = np.concatenate([self.exchanged(crystal).ravel() for crystal in crystals])
+        places = np.concatenate([np.tile(crystal.frac_coords.ravel(), self.copies) for crystal in crystals])
+        cells = np.concatenate([self.strained(crystal).ravel() for crystal in crystals])
+        columns = [
+            pa.array(names),
+            as_lists(numbers.astype(np.uint8), sites),
+            as_lists(places.astype(np.float32), 3 * sites),
+            as_lists(cells.astype(np.float32), np.full(len(names), 9)),
+        ]
+        return pa.record_batch(columns, schema=self.schema)
 
-    def variant(self, crystal: Any, copy: int) -> tuple:
-        numbers, lattice = crystal.atomic_numbers, crystal.lattice
-        if copy:
-            random = np.random.default_rng([copy, *crystal.material_id.encode()])
-            table = np.arange(len(self.exchange))
-            for z in np.unique(numbers):
-                table[z] = random.choice(self.exchange[z])
-            numbers = table[numbers]
-            strain = random.normal(scale=STRAIN / 2, size=(3, 3)).clip(-STRAIN, STRAIN)
-            lattice = lattice @ (np.eye(3) + (strain + strain.T) / 2)
-        name = f"{crystal.material_id}~{copy}"
-        return name, numbers.astype(np.uint8), crystal.frac_coords.ravel().astype(np.float32), lattice.ravel()
+    def exchanged(self, crystal: Any) -> np.ndarray:
+        """Atomic numbers of all copies, (copies, N); each element of a copy is exchanged for one of its group."""
+        random = np.random.default_rng([0, *crystal.material_id.encode()])
+        table = np.tile(np.arange(len(self.groups)), (self.copies, 1))
+        for z in np.unique(crystal.atomic_numbers):
+            table[1:, z] = random.choice(self.groups[z], self.copies - 1)
+        return table[:, crystal.atomic_numbers]
+
+    def strained(self, crystal: Any) -> np.ndarray:
+        """Cells of all copies, (copies, 3, 3)."""
+        random = np.random.default_rng([1, *crystal.material_id.encode()])
+        strain = random.normal(scale=STRAIN / 2, size=(self.copies, 3, 3)).clip(-STRAIN, STRAIN)
+        strain[0] = 0.0
+        return crystal.lattice @ (np.eye(3) + (strain + strain.transpose(0, 2, 1)) / 2)
+
+
+def as_lists(values: np.ndarray, lengths: np.ndarray) -> pa.ListArray:
+    """A column of lists of these lengths."""
+    return pa.ListArray.from_arrays(np.concatenate([[0], np.cumsum(lengths)]).astype(np.int32), pa.array(values))
 
 
 def told(name: str, seconds: float, count: int, output: ShardedOutput | None = None, unit: str = "crystals") -> None:
