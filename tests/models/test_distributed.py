@@ -52,7 +52,7 @@ def folder(tmp_path_factory):
     CrystalStore.write(bundled_prototypes()[:20], folder / "store")
     worker.train(worker.model_of("suzuki2022", folder / "begun by one"), worker.crystals(), 2)
     status, said = finished(launched("everything", folder))
-    assert status != 0 and "the disk of this machine is full" in said, said[-3000:]
+    assert status != 0 and "the disk of this machine is full" in said, said[-9000:]
     return folder
 
 
@@ -147,6 +147,22 @@ def test_the_command_under_torchrun(tmp_path):
         assert done.returncode == 0, done.stderr[-3000:]
         assert done.stdout.count("crystals left out") == done.stdout.count("spread") == 1
     assert "resumed at step" in done.stderr and done.stderr.count("resumed at step") == 1
+
+
+def test_two_processes_make_the_same_folder(tmp_path, monkeypatch):
+    """DeepChem looks whether a folder exists, and then makes it: the other process may have made it meanwhile."""
+    for name, value in {"RANK": "1", "WORLD_SIZE": "2", "LOCAL_RANK": "1", "MASTER_ADDR": "localhost"}.items():
+        monkeypatch.setenv(name, value)
+    look = os.path.exists
+
+    def look_too_early(path):
+        found = look(path)
+        if not found and str(path).endswith("runs"):
+            os.makedirs(path)  # what the other process does in the meantime
+        return found
+
+    monkeypatch.setattr(os.path, "exists", look_too_early)
+    assert (worker.model_of("kong2024", tmp_path / "runs") and tmp_path / "runs").is_dir()
 
 
 def test_collectives_are_the_identity_alone():
