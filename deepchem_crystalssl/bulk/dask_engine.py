@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from itertools import islice
 from typing import Any
 
 from ..errors import OptionError
@@ -44,7 +45,7 @@ def run_on_dask(units: Sequence[Unit], workers: int, address: Any = None) -> Ite
                 return future
 
             limit = _AT_ONCE * max(workers, len(client.scheduler_info(n_workers=-1)["workers"]))
-            found = as_completed([submit(unit) for unit, _ in zip(waiting, range(limit))])
+            found = as_completed([submit(unit) for unit in islice(waiting, limit)])
             for future in found:
                 unit = running.pop(future.key)
                 try:

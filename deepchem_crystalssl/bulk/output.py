@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import socket
 from collections.abc import Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
@@ -130,11 +131,19 @@ def read_plan(folder: Path) -> list[Part]:
 
 def write_plan(folder: Path, parts: Sequence[Part]) -> None:
     """Remember how the source is divided."""
-    temporary = folder / f".{PLAN}.{os.getpid()}"
+    temporary = folder / f".{PLAN}.{socket.gethostname()}-{os.getpid()}"
     with open(temporary, "w") as file:
         for part in parts:
             file.write(json.dumps([[str(f.path), f.name, f.rows] for f in part.files]) + "\n")
     os.replace(temporary, folder / PLAN)
+
+
+def is_written(folder: Path, lines: Sequence[Line]) -> bool:
+    """Whether the manifest is there and holds these lines."""
+    try:
+        return json.loads((folder / MANIFEST).read_text())["lines"] == list(lines)
+    except (OSError, ValueError, KeyError, TypeError):
+        return False
 
 
 def write_manifest(folder: Path, identity: dict[str, Any], source: str, lines: Sequence[Line]) -> None:

@@ -18,9 +18,9 @@ from ..crystals.store import RecordStore, open_source, write_records
 from ..errors import NoCrystalsError, OptionError, StoreError, an_object, counted
 from .engines import EngineName, engine as engine_of
 from .output import (
-    MANIFEST,
     STEP,
     ShardedOutput,
+    is_written,
     read_plan,
     report_of,
     write_manifest,
@@ -125,12 +125,16 @@ def map_shards(
     if shard is not None:  # other jobs have been at work
         lines |= {u.part.number: line for u in missing if u not in mine and (line := u.finished()) is not None}
     if len(lines) < len(units):
+        if shard is None:
+            raise StoreError(str(folder), f"the engine {engine!r} gave {len(lines)} of {counted(len(units), 'shard')}",
+                             "an engine does every shard",
+                             "Call again; it goes on with those that are missing.")  # fmt: skip
         logger.warning("%s: %d of %s are done", folder, len(lines), counted(len(units), "shard"))
         return None
     ordered = [lines[part.number] for part in parts]
     if not any(line["rows"] for line in ordered):
         raise NoCrystalsError(named, report_of(ordered).summary())
-    if mine or not (folder / MANIFEST).exists():
+    if mine or not is_written(folder, ordered):
         if isinstance(step, Featurize):
             write_store_manifest(folder, step.disorder, ordered)
         write_manifest(folder, identity, named, ordered)

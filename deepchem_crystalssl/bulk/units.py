@@ -118,7 +118,7 @@ def run_unit(unit: Unit) -> Line:
         os.replace(temporary, unit.file)
     finally:
         temporary.unlink(missing_ok=True)
-    temporary_line = unit.line_file.with_name(f".{unit.line_file.name}.{os.getpid()}")
+    temporary_line = unit.line_file.with_name(f".{unit.line_file.name}.{socket.gethostname()}-{os.getpid()}")
     temporary_line.write_text(json.dumps(line))
     os.replace(temporary_line, unit.line_file)
     return line

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import socket
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -69,7 +70,7 @@ def read_manifest(folder: Path) -> dict:
 
 def write_json(path: Path, content: dict | list) -> None:
     """Write a file that is there whole or not at all."""
-    temporary = path.with_name(path.name + ".part")
+    temporary = path.with_name(f"{path.name}.{socket.gethostname()}-{os.getpid()}.part")  # several may write at once
     temporary.write_text(json.dumps(content, indent=1))
     os.replace(temporary, path)
 

@@ -317,13 +317,14 @@ def test_dask_collections(crystals, vectors):
 
 
 @pytest.mark.once
-def test_a_client_of_dask_is_used_and_left_open(store, tmp_path, crystals, vectors):
+def test_a_client_of_dask_is_used_and_left_open(store, tmp_path, crystals, vectors, monkeypatch):
     distributed = pytest.importorskip("distributed")
+    monkeypatch.setattr("deepchem_crystalssl.bulk.dask_engine._AT_ONCE", 1)  # fewer than there are shards
     with distributed.LocalCluster(
         n_workers=1, threads_per_worker=1, processes=False, dashboard_address=None
     ) as cluster:
         with distributed.Client(cluster) as client:
-            check(mapped(store, tmp_path / "out", engine="dask", address=client), crystals, vectors)
+            check(mapped(store, tmp_path / "out", engine="dask", address=client, workers=1), crystals, vectors)
             assert client.submit(sum, [1, 2]).result() == 3
         check(mapped(store, tmp_path / "two", engine="dask", address=cluster.scheduler_address), crystals, vectors)
 
