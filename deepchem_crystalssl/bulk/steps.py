@@ -41,15 +41,7 @@ class Work(Protocol):
 
 @runtime_checkable
 class Step(Protocol):
-    """What is computed of each shard. An own step is a class with these members that can be pickled.
-
-    Attributes
-    ----------
-    suffix : {".parquet", ".arrow"}
-        Kind of the files that are written.
-    disorder : {"refuse", "dominant", "average"}
-        How crystals are read.
-    """
+    """What is computed of each shard. A step of your own is a class with these members that can be pickled."""
 
     @property
     def suffix(self) -> str:

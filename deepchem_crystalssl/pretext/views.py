@@ -56,7 +56,7 @@ def drawn(
     *shape: int,
     sample: Callable[..., Tensor] = torch.rand,
 ) -> Tensor:
-    """Random numbers for each crystal, site or edge of a batch, (n, *shape).
+    r"""Random numbers for each crystal, site or edge of a batch, the first axis, and of a shape for each of them.
 
     They are drawn on the CPU, so that they are the same on every device, and for the whole batch if processes share it,
     so that each has its part of what one process would draw.
@@ -66,7 +66,7 @@ def drawn(
     batch : GraphBatch
     along : {"crystals", "sites", "edges"}
     generator : torch.Generator
-    *shape : int
+    \*shape : int
         Of what is drawn for each of them.
     sample : callable
         ``torch.rand`` or ``torch.randn``.
