@@ -144,23 +144,24 @@ def first_files(folder: Path, crystals: int) -> list[Path]:
     return chosen
 
 
-def efficiency(store: list[Path], work: Path, model: str, crystals: int) -> None:
-    """Rates of one and two workers on the same shards; the start of the workers is left out."""
-    rates = {}
-    for workers in (1, 2):
-        out = work / f"efficiency-{workers}"
+def efficiency(store: list[Path], work: Path, model: str, crystals: int, rounds: int = 3) -> None:
+    """Rates of one and two workers on the same shards, in turns; the start of the workers is left out."""
+    rates: dict[int, list[float]] = {1: [], 2: []}
+    for workers in (1, 2) * rounds:
+        out = work / "efficiency"
         shutil.rmtree(out, ignore_errors=True)
-        done = map_shards(store, Embed(model, ("similarity",), half=True), out, workers=workers, size=crystals // 48)
+        done = map_shards(store, Embed(model, ("similarity",), half=True), out, workers=workers, size=crystals // 32)
         ends: dict[str, list[float]] = {}
         for line, path in zip(done.lines, done.files, strict=True):
             ends.setdefault(line["worker"], []).append(path.stat().st_mtime)
         begin = max(min(times) for times in ends.values())  # all workers are there
         later = [line["rows"] for line, path in zip(done.lines, done.files) if path.stat().st_mtime > begin]
-        rates[workers] = sum(later) / (max(max(times) for times in ends.values()) - begin)
+        rates[workers].append(sum(later) / (max(max(times) for times in ends.values()) - begin))
         shutil.rmtree(out)
-    one, two = rates[1], rates[2]
+    one, two = np.median(rates[1]), np.median(rates[2])
+    ratios = ", ".join(f"{b / a / 2:.2f}" for a, b in zip(rates[1], rates[2]))
     print(
-        f"efficiency at two workers        {two / one / 2:.2f}   ({one:,.0f}/s by one, {two:,.0f}/s by two)", flush=True
+        f"efficiency at two workers        {two / one / 2:.2f}   ({one:,.0f}/s by one, {two:,.0f}/s by two; {ratios})"
     )
 
 
@@ -246,14 +247,14 @@ def main() -> None:
         variants.files, Featurize("average"), work / "store", size=SIZE, **workers
     ))  # fmt: skip
     chosen = first_files(work / "store", options.embedded)
-    index = timed(work, "embed and index", options.embedded, lambda: ShardedIndex.build(
+    index = timed(work, "embed and index", 0, lambda: ShardedIndex.build(
         chosen, work / "index", options.model, size=SIZE, **workers
     ))  # fmt: skip
     rows = [ShardedOutput(work / "index" / name) for name in index._layout.groups]
     embedding = sum(line["seconds"] for output in rows for line in output.lines) / options.workers
     told("  of it the vectors", embedding, len(index), rows[0])
     queries(index, work / "index")
-    efficiency(chosen[:4], work, options.model, 4 * SIZE)
+    efficiency(chosen[:2], work, options.model, 2 * SIZE)
     total = json.loads((work / "embed and index.seconds.json").read_text())
     featurized = json.loads((work / "featurize (Parquet to store).seconds.json").read_text())
     each = sum(line["bytes"] for output in rows for line in output.lines) / len(index)
