@@ -19,6 +19,8 @@ from ..errors import CrystalInputError, StoreError
 LINES = "lines"
 Line = dict[str, Any]
 """What the manifest says of one part; see :func:`~deepchem_crystalssl.bulk.units.run_unit`."""
+SHARD_SIZE, FILES_OF_A_SHARD = 4096, 512
+"""Crystals of a shard by default: rows of tables and stores, and files that hold one each."""
 LARGEST_GROUP = 65_536
 """Groups of at most so many rows of a Parquet file are divided further; rows far into a larger one are read slowly."""
 
@@ -114,15 +116,16 @@ def _is_plain_path(entry: Any) -> bool:
     return isinstance(entry, str) and not is_text and not is_url(entry)
 
 
-def divide(source: Any, size: int, known: Sequence[Part] = ()) -> list[Part]:
+def divide(source: Any, size: int | None = None, known: Sequence[Part] = ()) -> list[Part]:
     """Divide a source into parts of about ``size`` crystals.
 
     Parameters
     ----------
     source
         One for which :func:`is_divisible` is true.
-    size : int
-        Crystals of a part. A file that holds several crystals and is no Parquet table is a part of its own.
+    size : int, optional
+        Crystals of a part, by default ``SHARD_SIZE`` or ``FILES_OF_A_SHARD``. A file that holds several crystals and is
+        no Parquet table is a part of its own.
     known : sequence of Part
         How the source was divided before. These parts stay as they are, and what is new in the source follows.
 
@@ -153,7 +156,7 @@ def divide(source: Any, size: int, known: Sequence[Part] = ()) -> list[Part]:
             files += [] if path in before else [NamedFile(path, called[path])]
         else:
             name, first = called.get(path, path.stem), before.get(path, 0)
-            files += [NamedFile(path, name, rows) for rows in _divided(groups, first, size)]
+            files += [NamedFile(path, name, rows) for rows in _divided(groups, first, size or SHARD_SIZE)]
     return [*known, *(Part(len(known) + k, group) for k, group in enumerate(_grouped(files, size)))]
 
 
@@ -201,17 +204,20 @@ def _divided(groups: Sequence[Rows], first: int, size: int) -> Iterator[Rows]:
         yield from ((row, min(row + step, stop)) for row in range(start, stop, step))
 
 
-def _grouped(files: Sequence[NamedFile], size: int) -> Iterator[tuple[NamedFile, ...]]:
+def _grouped(files: Sequence[NamedFile], size: int | None) -> Iterator[tuple[NamedFile, ...]]:
     """Files of one crystal together, files or rows of many crystals as far as they fit."""
     group: list[NamedFile] = []
-    crystals = 0
+    filled = 0.0
     for file in files:
         single = file.rows is None and crystal_kind(file.path.name) in ("cif", "poscar", "vasprun")
-        count = 1 if single else size if file.rows is None else file.rows[1] - file.rows[0]
-        if group and crystals + count > size:
+        if single:
+            share = 1 / (size or FILES_OF_A_SHARD)
+        else:
+            share = 1.0 if file.rows is None else (file.rows[1] - file.rows[0]) / (size or SHARD_SIZE)
+        if group and filled + share > 1 + 1e-9:
             yield tuple(group)
-            group, crystals = [], 0
+            group, filled = [], 0.0
         group.append(file)
-        crystals += count
+        filled += share
     if group:
         yield tuple(group)

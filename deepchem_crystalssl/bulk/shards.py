@@ -27,14 +27,12 @@ from .output import (
     write_plan,
     write_store_manifest,
 )
-from .parts import LINES, Line, Part, divide, is_divisible
+from .parts import LINES, Line, divide, is_divisible
 from .steps import Featurize, Step, digest_of
 from .units import Unit
 
 logger = logging.getLogger(__name__)
 
-SHARD_SIZE = 4096
-"""Crystals of a shard, by default."""
 _CRYSTALS = "crystals"
 
 
@@ -47,7 +45,7 @@ def map_shards(
     workers: int | None = None,
     address: Any = None,
     shard: tuple[int, int] | None = None,
-    size: int = SHARD_SIZE,
+    size: int | None = None,
     progress: bool | None = None,
 ) -> ShardedOutput | None:
     """Compute a step for all crystals of a source, shard by shard, and write a folder of shards.
@@ -74,8 +72,9 @@ def map_shards(
     shard : (int, int), optional
         ``(i, n)``: do only the i-th of n equal shares of the shards, i = 1, ..., n. For array jobs of a scheduler such
         as SLURM, each of which does one share.
-    size : int
-        Crystals of a shard. The rows do not depend on it, but for rounding.
+    size : int, optional
+        Crystals of a shard; by default 4096, and 512 if each has a file of its own. The rows do not depend on it, but
+        for rounding.
     progress : bool, optional
         Show a progress bar; by default on a terminal only.
 
@@ -103,13 +102,21 @@ def map_shards(
     (20, 3, (20, 128))
     """
     folder, run = Path(output).absolute(), engine_of(engine)
-    check_count("size", size, 1)
+    if size is not None:
+        check_count("size", size, 1)
+    if address is not None and engine not in ("dask", "ray"):
+        raise OptionError("address", str(address), f"the engine {engine!r} works on this machine alone",
+                          "Pass engine='dask' or engine='ray', or leave the address out.")  # fmt: skip
     workers = os.cpu_count() or 1 if workers is None else check_workers(workers)
     _check_share(shard)
     source, named = open_source(source), _named(source)
-    is_whole = _check_divisible(source, step, shard)
-    identity = _begin(folder, step)
-    parts = _plan(folder, source if is_whole else _stored(source, step, folder, progress), size)
+    if _check_divisible(source, step, shard):
+        parts = divide(source, size, read_plan(folder))  # a source that does not exist begins no folder
+        identity = _begin(folder, step)
+    else:
+        identity = _begin(folder, step)
+        parts = divide(_stored(source, step, folder, progress), size, read_plan(folder))
+    write_plan(folder, parts)
     units = [Unit(part, step, digest_of(identity), folder) for part in parts]
     lines: dict[int, Line] = {}
     for unit in units:
@@ -182,8 +189,8 @@ def _begin(folder: Path, step: Step) -> dict[str, Any]:
     except (OSError, ValueError, TypeError, AttributeError) as error:
         raise StoreError(str(path), f"cannot be read ({error})", remedy="Remove the folder and begin again.") from error
     if differing:
-        shown = "; ".join(f"{name} was {before.get(name)}, now {identity.get(name)}" for name in differing)
-        raise StoreError(str(folder), f"begun with another {' and '.join(differing)} ({shown})",
+        shown = "; ".join(f"{name} = {before.get(name)}, and now {name} = {identity.get(name)}" for name in differing)
+        raise StoreError(str(folder), f"begun with {shown}",
                          "all shards are made by one step and one model", "Name another folder.")  # fmt: skip
     return identity
 
@@ -217,15 +224,6 @@ def _named(source: Any) -> str:
     if isinstance(source, RecordStore):
         return str(source.path)
     return in_short(source) if isinstance(source, str | Path) else an_object(source)
-
-
-def _plan(folder: Path, source: Any, size: int) -> list[Part]:
-    """The parts of the source, those that were planned before as they were."""
-    known = read_plan(folder)
-    parts = divide(source, size, known)
-    if len(parts) > len(known):
-        write_plan(folder, parts)
-    return parts
 
 
 def _shown(lines: Iterator[Line], total: int, progress: bool | None) -> Iterator[Line]:

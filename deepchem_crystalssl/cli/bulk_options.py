@@ -28,7 +28,12 @@ def add_engine(command: argparse.ArgumentParser, result: str = "") -> None:
         help="do only the i-th of n shares, i = 1, ..., n, as in an array job of SLURM: "
         "--shard $SLURM_ARRAY_TASK_ID/$SLURM_ARRAY_TASK_COUNT",
     )
-    group.add_argument("--shard-size", type=int, metavar="N", help="crystals of a shard (default: 4096, index 8192)")
+    group.add_argument(
+        "--shard-size",
+        type=int,
+        metavar="N",
+        help="crystals of a shard (default: 4096, or 512 if each has a file of its own)",
+    )
 
 
 def is_sharded(options: argparse.Namespace) -> bool:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from threading import Lock
 from typing import Literal, get_args
+from weakref import WeakKeyDictionary
 
 import numpy as np
 import torch
@@ -28,19 +30,35 @@ SITES_PER_BATCH = 5_000
 _PATTERNS_PER_BATCH = 256
 
 
+_LOCK = Lock()
+_EVALUATED: WeakKeyDictionary[nn.Module, tuple[int, bool]] = WeakKeyDictionary()
+"""Parts of modules that are in evaluation mode for some blocks: for how many, and the mode they were in before."""
+
+
 @contextmanager
 def evaluation_mode(module: nn.Module) -> Iterator[None]:
     """Within the block the module is in evaluation mode; afterwards each of its parts is in the mode it was in before.
 
     A callback may use a model between two training steps: without this, the next step would run in evaluation mode.
+    Several threads may be within such blocks at once, of the same module or of parts of it: a part returns to its mode
+    when the last of them leaves. Otherwise a norm would learn from what one thread embeds while another one leaves.
     """
-    modes = [(part, part.training) for part in module.modules()]
-    module.eval()
+    parts = list(module.modules())
+    with _LOCK:
+        for part in parts:
+            blocks, training = _EVALUATED.get(part, (0, part.training))
+            _EVALUATED[part] = blocks + 1, training
+            part.training = False
     try:
         yield
     finally:
-        for part, training in modes:
-            part.training = training
+        with _LOCK:
+            for part in parts:
+                blocks, training = _EVALUATED.pop(part)
+                if blocks > 1:
+                    _EVALUATED[part] = blocks - 1, training
+                else:
+                    part.training = training
 
 
 def embed_graphs(

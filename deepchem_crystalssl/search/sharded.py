@@ -100,7 +100,7 @@ class ShardedIndex(PatternSeriesSearch):
         workers: int | None = None,
         address: Any = None,
         shard: tuple[int, int] | None = None,
-        size: int = 8192,
+        size: int | None = None,
         progress: bool | None = None,
     ) -> ShardedIndex | None:
         """Compute the shards of an index by an engine, and join them; called again, only what is missing is done.

@@ -51,7 +51,7 @@ def build_sharded(
     workers: int | None = None,
     address: Any = None,
     shard: tuple[int, int] | None = None,
-    size: int = 8192,
+    size: int | None = None,
     progress: bool | None = None,
     more: bool = False,
 ) -> bool:

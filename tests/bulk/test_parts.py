@@ -61,6 +61,8 @@ def test_every_crystal_is_in_one_part(sources, crystals, kind, size):
         assert np.isclose(ours.volume, theirs.volume, rtol=1e-5)
         if kind != "cifs":  # their names are those of the files
             assert ours.material_id == theirs.material_id
+    if kind == "cifs":
+        assert [len(part.files) for part in parts[:-1]] == [size] * (len(parts) - 1)
     assert [part.number for part in parts] == list(range(len(parts)))
     assert len({file.path for part in parts for file in part.files}) >= 1
     if size == 4:

@@ -121,9 +121,9 @@ def test_a_source_that_grows_and_a_file_that_changes(tmp_path, crystals):
 def test_another_step_or_model_is_refused(store, tmp_path):
     out = tmp_path / "out"
     mapped(store, out, Featurize("average"))
-    with pytest.raises(StoreError, match="disorder was average, now refuse"):
+    with pytest.raises(StoreError, match="disorder = average, and now disorder = refuse"):
         mapped(store, out, Featurize())
-    with pytest.raises(StoreError, match="step was featurize, now embed"):
+    with pytest.raises(StoreError, match="step = featurize, and now step = embed"):
         mapped(store, out)
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "thesis.tex").write_text("x")
@@ -189,6 +189,11 @@ def test_nothing_usable(tmp_path):
         mapped(tmp_path / "store", tmp_path / "out", SimulatePatterns())
     with pytest.raises(OptionError, match="engine must be one of"):
         mapped(tmp_path / "store", tmp_path / "out", engine="spark")
+    with pytest.raises(OptionError, match="works on this machine alone"):
+        mapped(tmp_path / "store", tmp_path / "out", engine="processes", address="tcp://127.0.0.1:8786")
+    with pytest.raises(NoCrystalsError, match="no such file"):
+        mapped(tmp_path / "stoer", tmp_path / "typo")
+    assert not (tmp_path / "typo").exists()
 
 
 RUN = """

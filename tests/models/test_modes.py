@@ -1,5 +1,8 @@
 """Using a model while it trains changes nothing in its training."""
 
+import threading
+from concurrent.futures import ThreadPoolExecutor
+
 import deepchem as dc
 import numpy as np
 import pytest
@@ -111,3 +114,22 @@ def test_every_module_gets_its_mode_back(dataset, training):
     with pytest.raises(ValueError):
         model.embed([dataset.X[0], "nowhere.cif"], progress=False)
     assert {name: module.training for name, module in model.model.named_modules()} == before
+
+
+def test_threads_may_embed_with_one_model_at_once(dataset):
+    """A norm that was in training mode for a moment would learn from what is embedded, and all later vectors differ."""
+    model = load_pretrained("small")
+    assert model.model.training  # as it is opened: the mode that blocks of other threads must not restore too early
+    before = {name: tensor.clone() for name, tensor in model.model.state_dict().items()}
+    expected = model.embed(dataset, progress=False)
+    started = threading.Barrier(4)
+
+    def embed_again(_):
+        started.wait()
+        return [model.embed(dataset.select(range(n)), progress=False) for n in (1, 30, 3, 48, 2)][3]
+
+    with ThreadPoolExecutor(4) as pool:
+        found = list(pool.map(embed_again, range(4)))
+    assert all(np.abs(vectors - expected).max() < 1e-6 for vectors in found)
+    assert all(torch.equal(tensor, before[name]) for name, tensor in model.model.state_dict().items())
+    assert all(part.training for part in model.model.modules())
