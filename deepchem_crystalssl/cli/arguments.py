@@ -65,8 +65,8 @@ def concept(text: str) -> tuple[str, list[str]]:
 
 def table_or_folder(text: str) -> Path:
     """A table to write, or a folder for shards: a name without suffix, or one that ends in a slash."""
-    is_table = Path(text).suffix in (".csv", ".parquet") and not text.endswith("/")
-    return file_to_write(".csv", ".parquet")(text) if is_table else folder_to_write(text)
+    is_folder = text.endswith("/") or not Path(text).suffix or Path(text).is_dir()
+    return folder_to_write(text) if is_folder else file_to_write(".csv", ".parquet")(text)
 
 
 def share(text: str) -> tuple[int, int]:

@@ -26,7 +26,7 @@ def add_engine(command: argparse.ArgumentParser, result: str = "") -> None:
         type=share,
         metavar="i/n",
         help="do only the i-th of n shares, i = 1, ..., n, as in an array job of SLURM: "
-        "--shard $SLURM_ARRAY_TASK_ID/$SLURM_ARRAY_TASK_COUNT",
+        "--shard $SLURM_ARRAY_TASK_ID/$SLURM_ARRAY_TASK_COUNT (default: all)",
     )
     group.add_argument(
         "--shard-size",

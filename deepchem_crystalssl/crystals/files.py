@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from pathlib import Path, PurePath
 
 from .archives import holds_crystals
-from .ase_databases import is_ase_database
 from .contents import FREE_BYTES, Content, decoded, gunzipped
 from ..errors import NoCrystalsError, typed_error
 from .kinds import COMPRESSIONS, HEAD, crystal_kind, is_unlike, says_nothing, without_compression
@@ -81,6 +80,8 @@ def find_files(source: str | Path) -> list[Path]:
 
 def _is_listed(path: Path) -> bool:
     """Whether a file in a folder is one of crystals."""
+    from .ase_databases import is_ase_database  # loads compiled kernels, which opening a store does not need
+
     kind = crystal_kind(path.name)
     if kind == "shard":  # a store within a folder is opened by itself
         return False
