@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -107,7 +107,9 @@ def map_shards(
     if address is not None and engine not in ("dask", "ray"):
         raise OptionError("address", str(address), f"the engine {engine!r} works on this machine alone",
                           "Pass engine='dask' or engine='ray', or leave the address out.")  # fmt: skip
-    workers = os.cpu_count() or 1 if workers is None else check_workers(workers)
+    if workers is not None:
+        check_count("workers", workers, 1)
+    workers = workers or os.cpu_count() or 1
     _check_share(shard)
     source, named = open_source(source), _named(source)
     if _check_divisible(source, step, shard):
@@ -118,10 +120,7 @@ def map_shards(
         parts = divide(_stored(source, step, folder, progress), size, read_plan(folder))
     write_plan(folder, parts)
     units = [Unit(part, step, digest_of(identity), folder) for part in parts]
-    lines: dict[int, Line] = {}
-    for unit in units:
-        if (line := unit.finished()) is not None:
-            lines[unit.part.number] = line
+    lines = _finished(units)
     missing = [unit for unit in units if unit.part.number not in lines]
     mine = missing if shard is None else [unit for unit in missing if unit.part.number % shard[1] == shard[0] - 1]
     if lines and missing:
@@ -130,7 +129,7 @@ def map_shards(
         for line in _shown(run(mine, min(workers, len(mine)), address), len(mine), progress):
             lines[line["part"]] = line
     if shard is not None:  # other jobs have been at work
-        lines |= {u.part.number: line for u in missing if u not in mine and (line := u.finished()) is not None}
+        lines |= _finished([unit for unit in missing if unit.part.number not in lines])
     if len(lines) < len(units):
         if shard is None:
             raise StoreError(str(folder), f"the engine {engine!r} gave {len(lines)} of {counted(len(units), 'shard')}",
@@ -152,16 +151,10 @@ def map_shards(
     return done
 
 
-def check_workers(workers: int) -> int:
-    """A number of workers.
-
-    Raises
-    ------
-    OptionError
-        If it is not at least 1.
-    """
-    check_count("workers", workers, 1)
-    return workers
+def _finished(units: Sequence[Unit]) -> dict[int, Line]:
+    """The lines of the units that are done, by the number of the part."""
+    found = ((unit.part.number, unit.finished()) for unit in units)
+    return {number: line for number, line in found if line is not None}
 
 
 def _check_share(shard: tuple[int, int] | None) -> None:

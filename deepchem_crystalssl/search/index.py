@@ -14,7 +14,7 @@ from ..crystals.tables import as_ids
 from ..errors import OnError, QueryError, Report, counted
 from . import storage
 from .answers import Answers, Neighbor
-from .filters import Filter
+from .filters import Filter, allowed_by
 from .gallery import Gallery
 from .materials_map import MaterialsMap, place_new
 from .parts import IndexParts, ModelReference, assemble
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from ..models.embedding import Space
     from ..models.pretraining import CrystalSSLModel
     from .catalogue import Crystals
+    from .pattern_answers import PatternAnswer
     from .pictures import Picture
 
 
@@ -46,6 +47,8 @@ class EmbeddingIndex(PatternSearch):
     >>> index.query("CaTiO3", k=2).to_frame()[["formula", "space_group"]].values.tolist()
     [['LiNbO3', 167], ['LiNbO3', 161]]
     """
+
+    gallery: Gallery
 
     def __init__(self, parts: IndexParts):
         self._become(parts)
@@ -302,6 +305,16 @@ class EmbeddingIndex(PatternSearch):
             self._parts = replace(self._parts, pattern_vectors=vectors)
         assert self._parts.pattern_vectors is not None
         return self._parts.pattern_vectors
+
+    def _identify(self, conditions: Sequence[Filter], candidates: int, **options: Any) -> PatternAnswer:
+        from .phases import identify_among
+
+        allowed = np.logical_and.reduce([allowed_by(condition, self.table) for condition in conditions])
+        vectors, names = self.embed_patterns(), self.table["material_id"].tolist()
+        assert self.structures is not None
+        return identify_among(
+            vectors, allowed, self.structures, names, self.model, candidates=candidates, **options
+        )  # fmt: skip
 
     @property
     def has_map(self) -> bool:

@@ -6,25 +6,29 @@ from abc import ABC, abstractmethod
 from collections.abc import Hashable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
 from ..errors import CrystalInputError, OnError, Report
 from .formulas import formula_type
-from .filters import Filter, allowed_by, known_elements, of_elements
+from .filters import Filter, known_elements, of_elements
+from .queries import checked_number
 
 if TYPE_CHECKING:
-    from ..models.pretraining import CrystalSSLModel
-    from .catalogue import Crystals
+    from .gallery import Searchable
     from .pattern_answers import PatternAnswer
     from .series import PatternSeries
 
 
-class PatternSeriesSearch(ABC):
-    """An index that can be asked with many measured patterns, because it can be asked with one."""
+class PatternSearch(ABC):
+    """The search by measured patterns, in an index that is in memory or on disk."""
+
+    gallery: Searchable
 
     @abstractmethod
+    def _identify(self, conditions: Sequence[Filter], candidates: int, **options: Any) -> PatternAnswer:
+        """The answer among the crystals that fulfil the conditions; ``options`` are those of ``phases.identify``."""
+
     def query_pattern(
         self,
         two_theta: Any,
@@ -79,6 +83,20 @@ class PatternSeriesSearch(ABC):
         QueryError
             If the index has no structures or no model, or no crystal is left by the filters.
         """
+        conditions = [of_elements(elements, allowed, excluded), *([] if filter is None else [filter])]
+        if phases is not None:
+            phases = checked_number(phases, "phases", "phases", "Pass phases=2, say, or None to let the search decide.")
+        return self._identify(
+            conditions, checked_number(candidates), two_theta=two_theta, intensity=intensity, wavelength=wavelength,
+            k=checked_number(k), phases=phases, needed=frozenset(known_elements(elements or ())),
+            prototype=self.prototype_of,
+        )  # fmt: skip
+
+    def prototype_of(self, row: int) -> Hashable:
+        """Kind of formula and space group of a crystal, such as ("AB2", 225); the row itself if they are not known."""
+        [known] = self.gallery.known([row])
+        kind, group = formula_type(known.get("formula")), known.get("space_group")
+        return row if not kind or pd.isna(group) else (kind, int(group))
 
     def query_patterns(
         self,
@@ -125,67 +143,3 @@ class PatternSeriesSearch(ABC):
                     report.handle(error, on_error, position)
                     answers.append(None)
         return PatternSeries([name_of(item, n) for n, item in enumerate(wanted, start=1)], answers)
-
-
-class PatternSearch(PatternSeriesSearch):
-    """What an index needs for a search by measured patterns, and the search itself."""
-
-    @property
-    @abstractmethod
-    def table(self) -> pd.DataFrame:
-        """What is known of the crystals, one row each."""
-
-    @property
-    @abstractmethod
-    def structures(self) -> Crystals | None:
-        """The crystals by row, None if the index has only their vectors."""
-
-    @property
-    @abstractmethod
-    def model(self) -> CrystalSSLModel:
-        """The model that embeds queries."""
-
-    @abstractmethod
-    def embed_patterns(self, progress: bool | None = None) -> np.ndarray:
-        """Vectors of the simulated patterns, (n, P)."""
-
-    def query_pattern(
-        self,
-        two_theta: Any,
-        intensity: Any = None,
-        wavelength: str | float | None = None,
-        k: int = 10,
-        elements: Sequence[str] | None = None,
-        *,
-        allowed: Sequence[str] | None = None,
-        excluded: Sequence[str] = (),
-        filter: Filter | None = None,
-        candidates: int = 300,
-        phases: int | None = None,
-    ) -> PatternAnswer:
-        from .phases import identify_among
-
-        rows = allowed_by(filter, self.table) & of_elements(elements, allowed, excluded).mask(self.table)
-        vectors, names = self.embed_patterns(), self.table["material_id"].tolist()
-        assert self.structures is not None
-        return identify_among(
-            vectors,
-            rows,
-            self.structures,
-            names,
-            self.model,
-            two_theta,
-            intensity,
-            wavelength,
-            k,
-            candidates,
-            phases,
-            frozenset(known_elements(elements or ())),
-            self.prototype_of,
-        )
-
-    def prototype_of(self, row: int) -> Hashable:
-        """Kind of formula and space group of a crystal, such as ("AB2", 225); the row itself if they are not known."""
-        known = self.table.iloc[row]
-        kind, group = formula_type(known.get("formula")), known.get("space_group")
-        return row if not kind or pd.isna(group) else (kind, int(group))

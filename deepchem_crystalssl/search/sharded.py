@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,10 +13,9 @@ import pandas as pd
 from ..bulk.output import ShardedOutput
 from ..errors import CrystalInputError, IndexFolderError, OnError, QueryError, Report, counted
 from .answers import Answers, Neighbor
-from .filters import Filter, known_elements, of_elements
-from .formulas import formula_type
-from .pattern_search import PatternSeriesSearch
-from .queries import checked_number, distinct_names
+from .filters import Filter
+from .pattern_search import PatternSearch
+from .queries import distinct_names
 from .segments import Segment
 from .sharded_layout import MANIFEST, PATTERNS, SPACING, VECTORS, Layout
 from .sharded_gallery import Files, ShardedGallery
@@ -31,7 +30,7 @@ if TYPE_CHECKING:
     from .pattern_answers import PatternAnswer
 
 
-class ShardedIndex(PatternSeriesSearch):
+class ShardedIndex(PatternSearch):
     """Crystals by the hundred thousand or the hundred million, searched on disk.
 
     Vectors, structures and facts stay in the files that the workers wrote; in memory are the cells of the search, about
@@ -56,6 +55,8 @@ class ShardedIndex(PatternSeriesSearch):
     >>> len(index), index.query("AB_cF8_216_c_a", k=2).to_frame()["formula"].tolist()
     (60, ['FeCu2SnS4', 'In2S3'])
     """
+
+    gallery: ShardedGallery
 
     def __init__(self, folder: str | Path):
         self.folder = Path(folder)
@@ -254,44 +255,18 @@ class ShardedIndex(PatternSeriesSearch):
         """The answers to many queries; a bad one gets no answers. Takes the arguments of :meth:`query`."""
         return self.gallery.search_each(items, k, filter, exact, on_error, report)
 
-    def query_pattern(
-        self,
-        two_theta: Any,
-        intensity: Any = None,
-        wavelength: str | float | None = None,
-        k: int = 10,
-        elements: Sequence[str] | None = None,
-        *,
-        allowed: Sequence[str] | None = None,
-        excluded: Sequence[str] = (),
-        filter: Filter | None = None,
-        candidates: int = 300,
-        phases: int | None = None,
-    ) -> PatternAnswer:
+    def _identify(self, conditions: Sequence[Filter], candidates: int, **options: Any) -> PatternAnswer:
         from .phases import identify
 
         if PATTERNS not in self.structures.columns:
             raise QueryError("index", "no patterns", "this index was built without the vectors of patterns",
                              "Build it with patterns=True.")  # fmt: skip
-        of_sample = of_elements(elements, allowed, excluded)
-        rows = self.gallery.mask(of_sample)
-        rows = rows if filter is None else rows & self.gallery.mask(filter)
-        if not rows.any():
+        allowed = np.logical_and.reduce([self.gallery.mask(condition) for condition in conditions])
+        if not allowed.any():
             raise QueryError("filter", "no crystal is left", "at least one crystal must fulfil the conditions",
                              "Loosen the conditions.")  # fmt: skip
-        if phases is not None:
-            phases = checked_number(phases, "phases", "phases", "Pass phases=2, say, or None to let the search decide.")
-        retrieve = partial(self.gallery.nearest_patterns, k=checked_number(candidates), allowed=rows)
-        return identify(
-            two_theta, intensity, wavelength, checked_number(k), self.model, retrieve, self.structures, _Names(self),
-            phases, frozenset(known_elements(elements or ())), self.prototype_of,
-        )  # fmt: skip
-
-    def prototype_of(self, row: int) -> Hashable:
-        """Kind of formula and space group of a crystal, such as ("AB2", 225); the row itself if they are not known."""
-        [known] = self.gallery.known([row])
-        kind, group = formula_type(known.get("formula")), known.get("space_group")
-        return row if not kind or group is None else (kind, int(group))
+        retrieve = partial(self.gallery.nearest_patterns, k=candidates, allowed=allowed)
+        return identify(model=self.model, retrieve=retrieve, structures=self.structures, names=_Names(self), **options)
 
     def select(self, rows: Sequence[int] | np.ndarray) -> EmbeddingIndex:
         """Some rows as an index in memory, in that order: for the map, the page, concepts and all else.

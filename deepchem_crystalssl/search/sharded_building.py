@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import logging
+import os
 import shutil
+import socket
 from collections.abc import Iterator
 from dataclasses import replace
 from functools import partial
@@ -99,10 +101,12 @@ def _kept_model(folder: Path, model: str | Path) -> str:
             opened(str(model))  # says what is wrong, if it is no model
             raise IndexFolderError(str(model), "a folder of a training", "an index keeps a copy of a saved model",
                                    "Save it with save_pretrained, and give that folder.")  # fmt: skip
-        part = folder / f".{MODEL}.part"
-        shutil.rmtree(part, ignore_errors=True)
+        part = folder / f".{MODEL}.{socket.gethostname()}-{os.getpid()}"
         shutil.copytree(model, part)
-        part.rename(copy)
+        try:
+            part.rename(copy)
+        except OSError:  # another job of the array was first
+            shutil.rmtree(part)
     return MODEL if Path(model).resolve() == copy.resolve() else str(copy)
 
 
