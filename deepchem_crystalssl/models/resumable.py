@@ -19,6 +19,7 @@ from ..crystals.options import check_count, check_number
 from ..data.datasets import UnreadBatch, iterate_unread, records_of, with_own_randomness
 from ..errors import CheckpointError, NoCrystalsError, OptionError, counted
 from ..nn.ranks import ALONE, Ranks
+from .allocation import freed_memory_kept
 from .checkpointed import CheckpointedModel
 from .checkpoints import newest_checkpoint, read_checkpoint
 from .embedding import evaluation_mode
@@ -61,8 +62,7 @@ class ResumableModel(CheckpointedModel):
         self.seed = seed
         self.max_gradient = max_gradient
         self._losses: dict[str, Tensor] = {}
-        self._saved_at = 0.0
-        self._save_after = 0.0
+        self._saved_at, self._save_after = 0.0, 0.0
         self._folder_is_own = False
         self._ranks: Ranks = ALONE  # those of a fit under way
         self._stop = Stop()
@@ -419,7 +419,7 @@ class ResumableModel(CheckpointedModel):
 
     def fit_generator(self, *args: Any, **kwargs: Any) -> float:
         """DeepChem's training loop."""
-        with warnings.catch_warnings():
+        with warnings.catch_warnings(), freed_memory_kept():
             warnings.filterwarnings("ignore", "Converting a tensor with requires_grad=True")  # DeepChem logs that way
             return super().fit_generator(*args, **kwargs)
 
