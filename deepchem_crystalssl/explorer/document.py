@@ -6,7 +6,7 @@ import json
 import os
 import re
 from base64 import b64encode
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from html import escape
 from dataclasses import dataclass
 from importlib.resources import files
@@ -22,7 +22,8 @@ from ..search.pictures import draw_map
 from ..search.queries import read_one
 from .payload import Payload
 
-_SCRIPTS = ("draw.js", "data.js", "find.js", "plot.js", "map.js", "details.js", "upload.js", "app.js")
+_STRUCTURE_MODULES = ("elements", "structure")
+_LOADER = "loader.js"
 _LARGE = ("structures", "patterns")
 _BASE64 = 4 / 3
 _PAGE = files(__package__) / "page"
@@ -48,9 +49,9 @@ def render_page(title: str = "Map of materials", parts: dict[str, bytes] | None 
     return _filled(
         "page.html",
         title=escape(title),
-        style=_read("style.css"),
+        style="\n".join(_read(name) for name in _names(".css")),
         d3=_read("vendor/d3.min.js"),
-        script="\n".join(_read(name) for name in _SCRIPTS),
+        modules=_modules(name.removesuffix(".js") for name in _names(".js") if name != _LOADER),
         parts="\n".join(held),
     )
 
@@ -90,7 +91,7 @@ class StructureView:
         return _filled(
             "structure.html",
             title=escape(crystal.reduced_formula),
-            script=_read("draw.js"),
+            modules=_modules(_STRUCTURE_MODULES),
             structure=json.dumps(structure_of(crystal)),
         )
 
@@ -110,9 +111,20 @@ def structure_of(crystal: Crystal) -> dict[str, list]:
 
 def _filled(template: str, **fillings: str) -> str:
     """A template of the page, its marks replaced, all in one pass: a filling may hold what looks like a mark."""
+    fillings["loader"] = _read(_LOADER)
     fillings["viewer3d"] = _read("vendor/3Dmol.min.js")
     fillings["licenses"] = _read("vendor/LICENSES.txt").replace("--", "- -")
     return re.sub(r"\{\{(\w+)\}\}", lambda match: fillings[match[1]], (_PAGE / template).read_text(encoding="utf-8"))
+
+
+def _names(suffix: str) -> list[str]:
+    return sorted(one.name for one in _PAGE.iterdir() if one.name.endswith(suffix))
+
+
+def _modules(names: Iterable[str]) -> str:
+    """Modules of the page as text, which its loader makes importable as "#name"."""
+    parts = (f'<script type="text/plain" id="module:{name}">{_read(name + ".js")}</script>' for name in names)
+    return "\n".join(parts)
 
 
 def _read(name: str) -> str:

@@ -1,5 +1,14 @@
 // What belongs together: the choice of colours, the search, the lasso's table, the address.
 
+import { columnValues, columns, formulas, ids, kindOf, label, meta, n, rowOf, served, shortNumber } from "#data";
+import { list, open } from "#details";
+import { $, make } from "#elements";
+import { find } from "#find";
+import { colorBy, highlight, mark, plot } from "#map";
+import { say } from "#messages";
+import { formulaElement, tableOf } from "#tables";
+import "#upload";
+
 for (const name of columns.keys()) $("color").append(new Option(label(name), name));
 $("color").onchange = async () => { await highlight(null); await colorBy($("color").value); };
 $("count").textContent = `${n.toLocaleString("en")} crystals, each beside those that are like it`;

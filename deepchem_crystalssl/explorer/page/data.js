@@ -26,30 +26,30 @@ function halfToNumber(bits) {
   return exponent ? 2 ** (exponent - 15) * (1 + fraction / 1024) : 2 ** -14 * (fraction / 1024);
 }
 
-const meta = JSON.parse(await readText("meta"));
-const served = !stored("meta");
-const [ids, formulas, places, neighborRows, distanceBits] = await Promise.all([
+export const meta = JSON.parse(await readText("meta"));
+export const served = !stored("meta");
+export const [ids, formulas, places, neighborRows, distanceBits] = await Promise.all([
   readLines("ids"), readLines("formulas"),
   readPart("positions").then((b) => new Uint16Array(b)),
   readPart("neighbors").then((b) => new Uint32Array(b)),
   readPart("distances").then((b) => new Uint16Array(b)),
 ]);
-const n = meta.crystals;
-const x = Float32Array.from(places.subarray(0, n), (v) => (v / 32767.5 - 1) * 0.96);
-const y = Float32Array.from(places.subarray(n), (v) => (v / 32767.5 - 1) * 0.96);
-const rowOf = new Map(ids.map((id, row) => [id, row]));
+export const n = meta.crystals;
+export const x = Float32Array.from(places.subarray(0, n), (v) => (v / 32767.5 - 1) * 0.96);
+export const y = Float32Array.from(places.subarray(n), (v) => (v / 32767.5 - 1) * 0.96);
+export const rowOf = new Map(ids.map((id, row) => [id, row]));
 
-const columns = new Map(meta.columns.map((column) => [column.name, column]));
-async function columnValues(name) {
+export const columns = new Map(meta.columns.map((column) => [column.name, column]));
+export async function columnValues(name) {
   const column = columns.get(name);
   column.values ??= readPart(`column:${name}`).then((b) => (column.categories ? new Uint16Array(b) : new Float32Array(b)));
   return column.values;
 }
-const label = (name) => ({ n_elements: "elements in the formula", num_sites: "atoms in the cell" })[name] ?? name.replaceAll("_", " ");
-const kindOf = (column, code) => (code === 65535 ? "" : column.categories[code]);
-const shortNumber = (v) => (Number.isFinite(v) ? (Number.isInteger(v) ? String(v) : String(+v.toPrecision(4))) : "");
+export const label = (name) => ({ n_elements: "elements in the formula", num_sites: "atoms in the cell" })[name] ?? name.replaceAll("_", " ");
+export const kindOf = (column, code) => (code === 65535 ? "" : column.categories[code]);
+export const shortNumber = (v) => (Number.isFinite(v) ? (Number.isInteger(v) ? String(v) : String(+v.toPrecision(4))) : "");
 
-async function factsOf(row) {
+export async function factsOf(row) {
   const facts = [];
   for (const column of columns.values()) {
     const value = (await columnValues(column.name))[row];
@@ -59,7 +59,7 @@ async function factsOf(row) {
   return facts;
 }
 
-function neighborsOf(row) {
+export function neighborsOf(row) {
   const k = meta.neighbors;
   return Array.from({ length: k }, (_, i) => ({
     row: neighborRows[row * k + i], distance: halfToNumber(distanceBits[row * k + i]),
@@ -112,5 +112,5 @@ function unpackLines(buffer, count) {
   };
 }
 
-const structureOf = async (row) => (await openPart("structures", row, unpackStructures))(row % meta.perPart);
-const linesOf = async (row) => (await openPart("patterns", row, unpackLines))(row % meta.perPart);
+export const structureOf = async (row) => (await openPart("structures", row, unpackStructures))(row % meta.perPart);
+export const linesOf = async (row) => (await openPart("patterns", row, unpackLines))(row % meta.perPart);

@@ -1,36 +1,16 @@
 // What the panel shows of one crystal, one pattern, or a list. Words from data are always text, never markup.
 
-function formulaElement(formula, tag = "span") {
-  const whole = make(tag);
-  for (const part of formula.split(/(\d+\.?\d*)/)) whole.append(/^\d/.test(part) ? make("sub", "", part) : part);
-  return whole;
-}
+import { factsOf, formulas, ids, linesOf, meta, neighborsOf, structureOf } from "#data";
+import { $, make } from "#elements";
+import { goTo, mark } from "#map";
+import { say } from "#messages";
+import { drawPattern } from "#pattern";
+import { showStructure } from "#structure";
+import { formulaElement, tableOf } from "#tables";
 
-function tableOf(headings, rows, onRow) {
-  const table = make("table"), head = make("tr"), body = make("tbody");
-  for (const heading of headings) head.append(make("th", heading.number ? "number" : "", heading.name));
-  for (const row of rows) {
-    const line = make("tr");
-    headings.forEach((heading) => {
-      const cell = make("td", heading.number ? "number" : ""), value = heading.of(row);
-      cell.append(value instanceof Node ? value : String(value));
-      cell.title = cell.textContent; // it may be cut
-      line.append(cell);
-    });
-    line.tabIndex = 0;
-    line.onclick = () => onRow(row);
-    line.onkeydown = (event) => { if (event.key === "Enter") onRow(row); };
-    body.append(line);
-  }
-  const top = make("thead");
-  top.append(head);
-  table.append(top, body);
-  return table;
-}
+export function heading(text) { return make("h3", "", text); }
 
-function heading(text) { return make("h3", "", text); }
-
-const NEIGHBOR_COLUMNS = [
+export const NEIGHBOR_COLUMNS = [
   { name: "formula", of: ({ row }) => formulaElement(formulas[row]) }, { name: "id", of: ({ row }) => ids[row] },
   { name: "distance", number: true, of: ({ distance }) => distance.toFixed(3) },
 ];
@@ -41,7 +21,8 @@ function missing(kind) {
 }
 
 let request = 0;
-async function open(row, { move = false } = {}) {
+export const supersede = () => ++request;
+export async function open(row, { move = false } = {}) {
   const mine = ++request, panel = $("panel");
   const facts = make("dl", "facts");
   for (const [name, value] of await factsOf(row)) facts.append(make("dt", "", name), make("dd", "", value));
@@ -70,14 +51,9 @@ async function open(row, { move = false } = {}) {
   if (meta.kinds.includes("structures")) await structureOf(row).then((one) => mine === request && showStructure(box, one));
 }
 
-function list(rows, title) {
+export function list(rows, title) {
   const shown = rows.slice(0, 300);
   $("panel").replaceChildren(heading(title), tableOf([NEIGHBOR_COLUMNS[0], NEIGHBOR_COLUMNS[1]], shown.map((row) => ({ row })),
     ({ row }) => open(row, { move: true })));
   if (rows.length > shown.length) $("panel").append(make("p", "", `and ${(rows.length - shown.length).toLocaleString("en")} more on the map`));
-}
-
-function say(text, isError = false) {
-  $("message").textContent = text;
-  $("message").className = isError ? "error" : "";
 }

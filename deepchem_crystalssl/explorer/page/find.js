@@ -1,5 +1,8 @@
 // Search: an id, a formula in any order of elements, a chemical system, or elements.
 
+import { ids, formulas, rowOf } from "#data";
+import { SYMBOLS } from "#elements";
+
 const KNOWN = new Set(SYMBOLS);
 
 function composition(formula) {
@@ -21,9 +24,9 @@ function normal(formula) {
 }
 
 let elementSets;
-const elementsOf = (row) => (elementSets ??= formulas.map((f) => new Set(f.match(/[A-Z][a-z]?/g))))[row];
+export const elementsOf = (row) => (elementSets ??= formulas.map((f) => new Set(f.match(/[A-Z][a-z]?/g))))[row];
 
-function find(text) {
+export function find(text) {
   const query = text.trim();
   if (rowOf.has(query)) return { rows: [rowOf.get(query)], as: `id ${query}` };
   const symbols = query.split(/[\s,\-–]+/).filter(Boolean);

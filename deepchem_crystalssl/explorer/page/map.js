@@ -1,6 +1,9 @@
 // The map: what its colours mean, what stands out, what the pointer is on.
 
-const $ = (id) => document.getElementById(id);
+import { columnValues, columns, formulas, ids, kindOf, label, n, shortNumber, x, y } from "#data";
+import { $, make } from "#elements";
+import { createPlot } from "#plot";
+
 const UNKNOWN = "#d5dae0";
 const KINDS = ["#1f77b4", "#ff7f0e", "#2ca02c", "#d62728", "#9467bd", "#8c564b", "#e377c2", "#17becf", "#bcbd22", "#6b7785",
   "#0b3c5d", "#b5651d", "#7fc97f", "#fb9a99", "#5e3c99"];
@@ -18,11 +21,11 @@ function blend(colors, steps) {
 // What is drawn: a colour per point (0 is unknown), and whether it is shown in full.
 const state = { codes: new Uint8Array(n), shown: new Uint8Array(n).fill(1), colors: [UNKNOWN] };
 
-const plot = createPlot($("points"), $("marks"), x, y);
+export const plot = createPlot($("points"), $("marks"), x, y);
 
 async function redraw() { plot.draw(state); }
 
-async function colorBy(name) {
+export async function colorBy(name) {
   const column = columns.get(name), values = await columnValues(name), key = $("key");
   key.replaceChildren();
   if (column.categories) {
@@ -70,14 +73,14 @@ function legendRow(color, name, count, rowsOf) {
 }
 
 // The others fade; null shows all.
-function highlight(rows) {
+export function highlight(rows) {
   state.shown = new Uint8Array(n).fill(rows ? 0 : 1);
   for (const row of rows ?? []) state.shown[row] = 1;
   return redraw();
 }
 
-const goTo = (rows) => plot.zoomTo(rows);
-const mark = (row) => plot.mark(row);
+export const goTo = (rows) => plot.zoomTo(rows);
+export const mark = (row) => plot.mark(row);
 
 function setMode(mode) {
   plot.setMode(mode);

@@ -1,7 +1,9 @@
 // Many points on one canvas, drawn pixel by pixel: as fast without a graphics processor as with one. Panning and
 // zooming by d3-zoom, the point under the pointer by d3-quadtree.
 
-function createPlot(canvas, overlay, x, y) {
+import { svg } from "#elements";
+
+export function createPlot(canvas, overlay, x, y) {
   const context = canvas.getContext("2d", { alpha: false });
   const surface = d3.select(canvas);
   const size = x.length > 20000 ? 0.85 : x.length > 2000 ? 1.8 : 3.2; // radius in CSS pixels, not zoomed

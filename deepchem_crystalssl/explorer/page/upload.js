@@ -1,5 +1,14 @@
 // A file of the user, answered by the server: placed on the map, with neighbours or phases.
 
+import { meta, n, neighborsOf, x, y } from "#data";
+import { heading, NEIGHBOR_COLUMNS, open, supersede } from "#details";
+import { $, make } from "#elements";
+import { goTo, mark } from "#map";
+import { say } from "#messages";
+import { drawPattern } from "#pattern";
+import { showStructure } from "#structure";
+import { formulaElement, tableOf } from "#tables";
+
 async function ask(file) {
   if (file.size > meta.uploadBytes) return say(`${file.name} is larger than the ${meta.uploadBytes / 1e6} MB allowed.`, true);
   say(`Reading ${file.name} …`);
@@ -14,7 +23,7 @@ async function ask(file) {
   } catch (error) {
     return say(error instanceof TypeError ? "The server does not answer." : error.message, true);
   }
-  request++;
+  supersede();
   say("");
   history.replaceState(null, "", "#");
   (answer.kind === "crystal" ? showCrystal : showPhases)(answer);
