@@ -21,6 +21,8 @@ CURVE_POINTS = 3_000
 """Largest number of points of a curve that is sent to the page."""
 REFLECTIONS = 1_000
 """Largest number of reflections of a phase that are sent to the page; the strongest are."""
+MISFIT = 0.15
+"""Share of the height of a line that may remain where it was subtracted."""
 
 
 def describe(found: PatternAnswer, row_of: Mapping[str, int]) -> dict[str, Any]:
@@ -96,22 +98,24 @@ def describe_candidate(found: PatternAnswer, rank: int, row_of: Mapping[str, int
 
 
 def rest_of(found: PatternAnswer) -> tuple[np.ndarray, np.ndarray]:
-    """The lines of a measured pattern that no phase explains: angles in degrees and counts, (n,) each.
+    """What the phases leave of a measured pattern: angles in degrees and counts with their background, (n,) each.
 
-    What remains where the shape of a line was not quite matched is left out, and so is noise.
+    Where lines are subtracted, some of their height may remain because their shapes are not quite matched. That is
+    subtracted too.
 
     Raises
     ------
     QueryError
         If no line is left that rises above the noise.
     """
-    left = found.measurement.without(found.calculated)
-    if left is None:
+    explained = found.calculated
+    if found.measurement.without(explained) is None:
         raise QueryError("what is left", "no line rises above the noise", "a search needs lines that no phase explains",
                          "The phases explain all of this pattern.")  # fmt: skip
-    lines = left.roots**2
-    highest = int(lines.argmax())
-    return found.two_theta, lines * (left.counts[highest] / lines[highest])
+    explained = explained + np.clip(found.net - explained, 0.0, MISFIT * explained)
+    inside = (found.scan.angles >= found.two_theta[0]) & (found.scan.angles <= found.two_theta[-1])
+    angles = found.scan.angles[inside]
+    return angles, np.clip(found.scan.counts[inside] - np.interp(angles, found.two_theta, explained), 0.0, None)
 
 
 def curves(

@@ -7,7 +7,9 @@ import { find } from "#find";
 import { colorBy, highlight, mark, plot } from "#map";
 import { say } from "#messages";
 import { formulaElement, tableOf } from "#tables";
-import "#upload";
+import { showCrystal } from "#placed";
+import { mountPowder } from "#powder";
+import { mountUpload } from "#upload";
 
 for (const name of columns.keys()) $("color").append(new Option(label(name), name));
 $("color").onchange = async () => { await highlight(null); await colorBy($("color").value); };
@@ -82,6 +84,14 @@ function fromAddress() {
   try { return rowOf.get(decodeURIComponent(location.hash.slice(1))); } catch { return undefined; } // a lone % names nothing
 }
 addEventListener("hashchange", () => { const row = fromAddress(); if (row !== undefined) open(row, { move: true }); });
+
+function showMode(mode) {
+  $("powder").hidden = mode !== "powder";
+  $("map").hidden = mode === "powder";
+}
+const powder = mountPowder($("powder"), { openCrystal: (row) => { showMode("map"); open(row, { move: true }); }, showMode });
+mountUpload({ onCrystal: (answer) => { showMode("map"); showCrystal(answer); }, onPattern: (answer, file) => powder.addAnswer(answer, file),
+  onFiles: (files, options) => powder.addFiles(files, options) });
 
 await colorBy($("color").value);
 $("loading").remove();
