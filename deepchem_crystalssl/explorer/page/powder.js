@@ -120,7 +120,7 @@ export function mountPowder(container, host) {
     if (pattern.error) head.append(make("p", "powder-error", pattern.error));
     shownLine.replaceChildren();
     if (!answer) { drawn = ""; return; }
-    head.append(...sentences(answer), make("p", "powder-facts", `${radiationWords(answer.radiation)} · ${quality(answer)}`));
+    head.append(...sentences(answer), make("p", "powder-facts", `${radiationWords(answer.radiation)} · ${quality(answer, pattern.of !== null)}`));
     const hypotheses = hypothesesTable(answer);
     const atCandidate = document.activeElement?.closest?.(".powder-candidates tr")?.querySelector("[data-rank]")?.getAttribute("data-rank");
     tables.replaceChildren(phasesTable(answer, host.openCrystal), candidatesTable(answer, shown.rank, (rank) => chooseCandidate(pattern.id, rank), host.openCrystal),

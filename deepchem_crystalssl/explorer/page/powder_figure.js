@@ -70,7 +70,7 @@ export function createFigure(box) {
     const rowsHigh = ROW * phases.length, free = bottom() - MARGIN.top - rowsHigh - 2 * GAP, span = (1.06 * (most - least)) / gain;
     const share = roots ? 0.28 : Math.max(0.12, Math.min(0.3, (2.2 * misfit) / (span + 2.2 * misfit)));
     const lower = free * share, upper = free - lower, reach = roots ? misfit || 1 : (span * lower) / upper / 2;
-    const fitted = misfit > 1.6 * reach && gain === 1 ? misfit : reach;
+    const fitted = misfit > reach && gain === 1 ? 1.04 * misfit : reach;
     const heights = (roots ? d3.scaleSqrt() : d3.scaleLinear()).domain([least, least + span]).range([MARGIN.top + upper, MARGIN.top]);
     const rowTop = MARGIN.top + upper + GAP, apart = d3.scaleLinear().domain([-fitted, fitted]).range([bottom(), bottom() - lower]);
     frameOf(windows.upper, MARGIN.top, upper + 1);

@@ -107,11 +107,14 @@ export function sentences(answer) {
   return said;
 }
 
-/** @param {any} answer @returns {string} How well the phases describe the pattern. */
-export function quality(answer) {
+/**
+ * @param {any} answer @param {boolean} rest Whether it is of what other phases leave, which is no measurement to compare with.
+ * @returns {string} How well the phases describe the pattern.
+ */
+export function quality(answer, rest) {
   const { r_wp, r_wp_above_background, r_exp, goodness_of_fit } = answer.agreement, percents = (v) => `${(100 * v).toFixed(1)} %`;
-  const words = [`Rwp ${percents(r_wp)}`, `above background ${percents(r_wp_above_background)}`];
-  if (r_exp !== null) words.push(`Rexp ${percents(r_exp)}`, `goodness of fit ${goodness_of_fit.toFixed(2)}`);
+  const words = rest ? [] : [`Rwp ${percents(r_wp)}`, `above background ${percents(r_wp_above_background)}`];
+  if (r_exp !== null && !rest) words.push(`Rexp ${percents(r_exp)}`, `goodness of fit ${goodness_of_fit.toFixed(2)}`);
   words.push(`${(100 * answer.unexplained).toFixed(0)} % of the peaks unexplained`);
   return words.join(" · ");
 }
