@@ -54,7 +54,7 @@ onChange(async (_, changed) => {
   if (any("search")) $("query").value = state().search;
   if (any("search", "kinds", "ranges", "must", "may", "not", "lasso", "x", "y")) await showFilters();
   if (any("crystal")) await showCrystal();
-  if (any("view")) plot.setView(state().view);
+  if (any("view") && JSON.stringify(plot.view()) !== JSON.stringify(state().view)) plot.setView(state().view);
 });
 
 $("search").onsubmit = async (/** @type {Event} */ event) => {

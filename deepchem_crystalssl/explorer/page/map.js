@@ -12,7 +12,7 @@ import { nameRegions } from "#regions";
 import { scaleOfKinds, scaleOfNumbers } from "#scales";
 import { state, update } from "#state";
 
-const STEPS = 48, TILE = 150, FEW = 70;
+const STEPS = 48, TILE = 150, FEW = 120;
 
 export const plot = createPlot($("points"), $("marks"));
 let codes = new Uint8Array(n), colors = ["#d5dae0"], passed = new Uint8Array(n).fill(1);

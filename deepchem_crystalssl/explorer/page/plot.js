@@ -67,7 +67,7 @@ export function createPlot(canvas, overlay) {
     /** What is drawn has moved. */ onMove() {},
     at: (/** @type {number} */ px, /** @type {number} */ py) => toScreen(px, py),
     points, draw, mark, emphasise, showLasso, showLabels, setMode, toScreen: (/** @type {number} */ row) => toScreen(x[row], y[row]),
-    reset: () => surface.call(zoom.transform, d3.zoomIdentity), zoomTo, setView, schedule, project, onScreen,
+    reset: () => surface.call(zoom.transform, d3.zoomIdentity), zoomTo, setView, view: currentView, schedule, project, onScreen,
     zoomBy: (/** @type {number} */ factor) => surface.call(zoom.scaleBy, factor),
     moveBy: (/** @type {number} */ dx, /** @type {number} */ dy) => surface.call(zoom.translateBy, dx / view.k, dy / view.k),
   };
