@@ -24,10 +24,10 @@ $("search").onsubmit = async (event) => {
   const text = $("query").value;
   for (const row of $("key").querySelectorAll("button")) row.setAttribute("aria-pressed", "false");
   if (!text.trim()) { say(""); return highlight(null); }
-  const { rows, as } = find(text);
+  const { rows, as, problem } = await find(text);
   if (!rows.length) {
     await highlight(null);
-    return say(as ? `Nothing found: ${as}.` : "Type an id, a formula such as LiCoO2, a chemical system such as Li-Co-O, or elements such as Li Co.", true);
+    return say(problem || `Nothing found: ${as}.`, true);
   }
   say(`${rows.length.toLocaleString("en")} found: ${as}`);
   await highlight(rows.length > 1 ? rows : null);
