@@ -61,6 +61,8 @@ export class Catalogue {
       else this.plainRows.set(key, [row]);
       if (prefix) this.prefixes.add(prefix[1]);
     });
+    /** @type {Map<string, number>} places of the systems by their names, as "Co-Li-O" */
+    this.placeOf = new Map();
     /** @type {Set<string>[]} the different chemical systems; the first is that of what has no formula */
     this.systems = [new Set()];
     this.systemOf = Uint32Array.from(formulas, this.#coder(symbols));
@@ -71,14 +73,12 @@ export class Catalogue {
    * @param {Set<string>} symbols
    */
   #coder(symbols) {
-    /** @type {Map<string, number>} */
-    const places = new Map();
     return (/** @type {string} */ formula) => {
       const found = [...new Set(formula.match(/[A-Z][a-z]?/g))].sort();
       if (!found.every((symbol) => symbols.has(symbol))) return 0;
       const name = found.join("-");
-      let place = name ? places.get(name) : 0;
-      if (place === undefined) places.set(name, (place = this.systems.push(new Set(found)) - 1));
+      let place = name ? this.placeOf.get(name) : 0;
+      if (place === undefined) this.placeOf.set(name, (place = this.systems.push(new Set(found)) - 1));
       return place;
     };
   }

@@ -61,9 +61,10 @@ export function columnsNamed(text, columns, label) {
  */
 export function readCondition(words, columns, label) {
   words = nameFirst(words, columns, label);
-  for (let n = Math.min(MOST_WORDS, words.length - 1); n > 0; n--) {
+  const sign = words.findIndex((word) => OPERATORS.has(word) || word === ".." || isNumber(word));
+  for (let n = Math.min(MOST_WORDS, words.length - 1, sign < 0 ? Infinity : sign); n > 0; n--) {
     const name = words.slice(0, n).join(" "), rest = words.slice(n);
-    const span = readSpan(rest), named = OPERATORS.has(name) || isNumber(name) ? [] : columnsNamed(name, columns, label);
+    const span = readSpan(rest), named = columnsNamed(name, columns, label);
     const numbers = named.filter((column) => !column.categories), kinds = named.filter((column) => column.categories);
     const chosen = span ? numbers : [...kinds, ...numbers.filter((column) => column.name === "space_group")];
     if (chosen.length > 1) {
@@ -75,7 +76,7 @@ export function readCondition(words, columns, label) {
       if (found) return { ...found, used: found.used + n };
     }
     const asked = OPERATORS.has(rest[0]) || rest[0] === ".." || rest[1] === "..";
-    if (n === 1 && asked && !OPERATORS.has(name) && name !== "..") return noCondition(name, rest, kinds, columns, label);
+    if ((n === 1 || kinds.length) && asked) return noCondition(name, rest, kinds, columns, label);
   }
   return null;
 }
@@ -106,7 +107,8 @@ function nameFirst(words, columns, label) {
   const [number, sign, ...others] = words;
   if (!isNumber(number) || !/^[<>]=?$/.test(sign ?? "")) return words;
   const turned = sign.replace(/[<>]/, (one) => (one === "<" ? ">" : "<"));
-  let n = Math.min(MOST_WORDS, others.length);
+  const end = others.findIndex((word) => OPERATORS.has(word));
+  let n = Math.min(MOST_WORDS, end < 0 ? others.length : end);
   while (n > 1 && !columnsNamed(others.slice(0, n).join(" "), columns, label).length) n--;
   const after = others.slice(n);
   return [...others.slice(0, n), turned, number, ...(OPERATORS.has(after[0]) ? [AND] : []), ...after];
