@@ -1,6 +1,6 @@
 // What belongs together: a change of the state is shown in every part of the page that it concerns.
 
-import { ids, meta, n, neighborsOf, rowOf, served } from "#data";
+import { ids, meta, neighborsOf, rowOf, served } from "#data";
 import { showDetails, supersede } from "#details";
 import { $ } from "#elements";
 import { openFilters, showChips } from "#filter_panel";
@@ -88,7 +88,7 @@ $("note").textContent = served ? "" : [
 ].join(" ");
 
 fillColorChoice();
-mountUpload({ onCrystal: (answer) => { update({ crystal: "", mode: "map" }); showUploaded(answer, openCrystal); }, onPattern: () => {} });
+mountUpload({ onCrystal: (/** @type {import("#uploaded").CrystalAnswer} */ answer) => { update({ crystal: "", mode: "map" }); showUploaded(answer, openCrystal); }, onPattern: () => {} });
 $("mode-powder").hidden = !meta.uploadBytes;
 showMode();
 $("query").value = state().search;

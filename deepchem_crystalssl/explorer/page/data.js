@@ -2,13 +2,15 @@
 
 import { spaceGroupSymbol } from "#space_groups";
 
+/** @param {string} name */
 const stored = (name) => document.getElementById(`part:${name}`);
 
+/** The bytes of a part. @param {string} name @returns {Promise<ArrayBuffer>} */
 async function readPart(name) {
   const element = stored(name);
   let bytes;
   if (element) {
-    const text = atob(element.textContent.trim());
+    const text = atob(element.textContent?.trim() ?? "");
     bytes = new Uint8Array(text.length);
     for (let i = 0; i < text.length; i++) bytes[i] = text.charCodeAt(i);
   } else {
@@ -20,9 +22,10 @@ async function readPart(name) {
   return new Response(whole).arrayBuffer();
 }
 
-const readText = async (name) => new TextDecoder().decode(await readPart(name));
-const readLines = async (name) => (await readText(name)).split("\n");
+const readText = async (/** @type {string} */ name) => new TextDecoder().decode(await readPart(name));
+const readLines = async (/** @type {string} */ name) => (await readText(name)).split("\n");
 
+/** A float16 from its bits. @param {number} bits */
 function halfToNumber(bits) {
   const exponent = (bits >> 10) & 31, fraction = bits & 1023;
   return exponent ? 2 ** (exponent - 15) * (1 + fraction / 1024) : 2 ** -14 * (fraction / 1024);
@@ -130,6 +133,7 @@ export function nearestRow([px, py]) {
   return best;
 }
 
+/** The nearest neighbours of a crystal and their distances. @param {number} row */
 export function neighborsOf(row) {
   const k = meta.neighbors;
   return Array.from({ length: k }, (_, i) => ({
@@ -138,23 +142,32 @@ export function neighborsOf(row) {
 }
 
 // Structures and lines lie in parts of many crystals; the last few read are kept.
+/** @type {Map<string, Promise<any>>} */
 const opened = new Map();
+/**
+ * @template T
+ * @param {string} kind
+ * @param {number} row
+ * @param {(buffer: ArrayBuffer, count: number) => T} unpack
+ * @returns {Promise<T>}
+ */
 function openPart(kind, row, unpack) {
   const name = `${kind}:${Math.floor(row / meta.perPart)}`;
   if (!opened.has(name)) {
     opened.set(name, readPart(name).then((buffer) => unpack(buffer, Math.min(meta.perPart, n - Math.floor(row / meta.perPart) * meta.perPart))));
-    if (opened.size > 12) opened.delete(opened.keys().next().value);
+    if (opened.size > 12) opened.delete(/** @type {string} */ (opened.keys().next().value));
   }
-  return opened.get(name);
+  return /** @type {Promise<any>} */ (opened.get(name));
 }
 
+/** @param {ArrayBuffer} buffer @param {number} count */
 function unpackStructures(buffer, count) {
   const sizes = new Uint16Array(buffer.slice(0, 2 * count));
   const lattices = new Float32Array(buffer.slice(2 * count, 38 * count));
   const first = [0];
-  for (const size of sizes) first.push(first.at(-1) + size);
-  const sites = first.at(-1), bytes = new Uint8Array(buffer, 38 * count);
-  return (at) => {
+  for (const size of sizes) first.push(first[first.length - 1] + size);
+  const sites = first[count], bytes = new Uint8Array(buffer, 38 * count);
+  return (/** @type {number} */ at) => {
     const numbers = [], fractions = [];
     for (let site = first[at]; site < first[at + 1]; site++) {
       numbers.push(bytes[site]);
@@ -168,11 +181,12 @@ function unpackStructures(buffer, count) {
   };
 }
 
+/** @param {ArrayBuffer} buffer @param {number} count */
 function unpackLines(buffer, count) {
   const bytes = new Uint8Array(buffer), first = [0];
-  for (let i = 0; i < count; i++) first.push(first.at(-1) + bytes[i]);
-  const total = first.at(-1);
-  return (at) => {
+  for (let i = 0; i < count; i++) first.push(first[i] + bytes[i]);
+  const total = first[count];
+  return (/** @type {number} */ at) => {
     const angles = [], heights = [];
     for (let i = first[at]; i < first[at + 1]; i++) {
       const bin = bytes[count + 2 * i] + 256 * bytes[count + 2 * i + 1];
@@ -183,5 +197,5 @@ function unpackLines(buffer, count) {
   };
 }
 
-export const structureOf = async (row) => (await openPart("structures", row, unpackStructures))(row % meta.perPart);
-export const linesOf = async (row) => (await openPart("patterns", row, unpackLines))(row % meta.perPart);
+export const structureOf = async (/** @type {number} */ row) => (await openPart("structures", row, unpackStructures))(row % meta.perPart);
+export const linesOf = async (/** @type {number} */ row) => (await openPart("patterns", row, unpackLines))(row % meta.perPart);

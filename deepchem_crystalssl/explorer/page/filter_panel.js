@@ -2,7 +2,7 @@
 
 import { columns, elementShares, label, labelWithUnit, n } from "#data";
 import { $, make } from "#elements";
-import { filtersOf, passing } from "#filters";
+import { filtersOf, passing, without } from "#filters";
 import { histogram } from "#histogram";
 import { axisAlong, known } from "#known";
 import { periodicTable } from "#periodic_table";
@@ -24,14 +24,14 @@ export function showChips(filters, count) {
     ? `${count.toLocaleString("en")} of ${n.toLocaleString("en")} crystals` : `${n.toLocaleString("en")} crystals`;
   if (filters.length > 1) {
     const all = make("button", "chip all", "Remove all");
-    all.onclick = () => update(filters.reduce((changes, { without }) => ({ ...changes, ...emptied(without) }), {}));
+    all.onclick = () => update(filters.reduce((changes, filter) => ({ ...changes, ...emptied(filter.without) }), {}));
     bar.append(all);
   }
 }
 
-/** The change of the state that ends all filters of a kind. @param {Partial<import("#state").State>} without */
-function emptied(without) {
-  const ends = { ...without };
+/** The change of the state that ends all filters of a kind. @param {Partial<import("#state").State>} change */
+function emptied(change) {
+  const ends = { ...change };
   if (ends.kinds) ends.kinds = {};
   if (ends.ranges) ends.ranges = {};
   return ends;
@@ -48,8 +48,7 @@ async function refresh() {
   table?.show(state());
   const { ranges } = state();
   for (const [name, one] of histograms) {
-    const { [name]: _, ...others } = ranges;
-    one.show(await passing(filtersOf({ ...state(), ranges: others }, label), known), ranges[name]);
+    one.show(await passing(filtersOf({ ...state(), ranges: without(ranges, name) }, label), known), ranges[name]);
   }
 }
 
@@ -58,7 +57,7 @@ async function build() {
   const numbers = [...columns.values()].filter((column) => !column.categories);
   for (const { name } of numbers) {
     histograms.set(name, histogram(await axisAlong(name), labelWithUnit(name), (range) => {
-      const { [name]: _, ...others } = state().ranges;
+      const others = without(state().ranges, name);
       update({ ranges: range ? { ...others, [name]: range } : others });
     }));
   }

@@ -28,8 +28,8 @@ export function isInside(corners, px, py) {
   return inside;
 }
 
-/** @template T @param {Record<string, T>} record @param {string} name @returns {Record<string, T>} */
-const without = (record, name) => Object.fromEntries(Object.entries(record).filter(([key]) => key !== name));
+/** A record without one of its names. @template T @param {Record<string, T>} record @param {string} name @returns {Record<string, T>} */
+export const without = (record, name) => Object.fromEntries(Object.entries(record).filter(([key]) => key !== name));
 
 /**
  * The filters that a state holds.

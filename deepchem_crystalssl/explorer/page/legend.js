@@ -2,6 +2,7 @@
 
 import { columns, label, labelWithUnit, n, shortNumber } from "#data";
 import { $, make } from "#elements";
+import { without } from "#filters";
 import { onChange, state, update } from "#state";
 
 export function fillColorChoice() {
@@ -53,7 +54,7 @@ function kindRow(column, kind, color) {
   row.dataset.kind = kind.name;
   row.setAttribute("aria-pressed", String(state().kinds[column]?.includes(kind.name) ?? false));
   row.onclick = () => {
-    const kept = state().kinds[column] ?? [], { [column]: _, ...others } = state().kinds;
+    const kept = state().kinds[column] ?? [], others = without(state().kinds, column);
     const now = kept.includes(kind.name) ? kept.filter((one) => one !== kind.name) : [...kept, kind.name];
     update({ kinds: now.length ? { ...others, [column]: now } : others });
   };

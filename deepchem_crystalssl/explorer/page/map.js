@@ -154,12 +154,17 @@ plot.canvas.addEventListener("keydown", (event) => {
   event.preventDefault();
 });
 
+/** What a column says of a crystal. @param {import("#data").Column} column @param {number} row */
+async function wordsOf(column, row) {
+  const value = (await columnValues(column.name))[row];
+  return column.categories ? kindOf(column, value) : shortNumber(value);
+}
+
 // The card beside the pointer.
 plot.onHover = async (row, [px, py]) => {
   const card = $("card");
   if (row === null) { card.hidden = true; return; }
-  const column = columns.get(colorColumn()), value = column && (await columnValues(column.name))[row];
-  const words = !column ? "" : column.categories ? kindOf(column, value) : shortNumber(value);
+  const column = columns.get(colorColumn()), words = column ? await wordsOf(column, row) : "";
   card.replaceChildren(make("b", "", formulas[row] || ids[row]), make("div", "", ids[row]));
   if (column) card.append(make("div", "", `${label(column.name)}: ${words ? `${words} ${column.unit}`.trim() : "unknown"}`));
   card.hidden = false;

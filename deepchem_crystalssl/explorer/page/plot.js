@@ -16,6 +16,13 @@ import { svg } from "#elements";
  * @property {string} text
  * @property {string} kind  A class for its style.
  *
+ * @typedef {object} Events  What is called when something happens.
+ * @property {(row: number | null, place: [number, number]) => unknown} onHover  The pointer is on a point, or on none.
+ * @property {(row: number) => void} onClick
+ * @property {(corners: [number, number][]) => void} onLasso
+ * @property {(view: View | null) => void} onSettled  What was moved has come to rest.
+ * @property {() => void} onMove  What is drawn has moved.
+ *
  * @typedef {[number, number, number]} View  Zoom, and the coordinates of what is in the middle.
  */
 
@@ -58,13 +65,9 @@ export function createPlot(canvas, overlay) {
   let stretched = false, ratio = 1, view = d3.zoomIdentity, pending = false, settled = 0;
   /** @type {any} */ let tree = null;
 
+  const events = /** @type {Events} */ ({ onHover() {}, onClick() {}, onLasso() {}, onSettled() {}, onMove() {} });
   const plot = {
-    canvas, frames: 0,
-    /** @param {number|null} row @param {[number, number]} point */ onHover(row, point) {},
-    /** @param {number} row */ onClick(row) {},
-    /** @param {[number, number][]} corners */ onLasso(corners) {},
-    /** What was moved has come to rest. @param {View|null} view */ onSettled(view) {},
-    /** What is drawn has moved. */ onMove() {},
+    canvas, frames: 0, ...events,
     at: (/** @type {number} */ px, /** @type {number} */ py) => toScreen(px, py),
     points, draw, mark, emphasise, showLasso, showLabels, setMode, toScreen: (/** @type {number} */ row) => toScreen(x[row], y[row]),
     reset: () => surface.call(zoom.transform, d3.zoomIdentity), zoomTo, setView, view: currentView, schedule, project, onScreen,
@@ -97,7 +100,7 @@ export function createPlot(canvas, overlay) {
     [x, y, stretched] = [newX, newY, isStretched];
     size = x.length > 20000 ? 0.85 : x.length > 2000 ? 1.8 : 3.2;
     const rows = Array.from(x.keys()).filter((row) => !Number.isNaN(x[row] + y[row]));
-    tree = d3.quadtree().x((/** @type {number} */ row) => x[row]).y((/** @type {number} */ row) => y[row]).addAll(rows);
+    tree = d3.quadtree(rows, (row) => x[row], (row) => y[row]);
     schedule();
   }
 

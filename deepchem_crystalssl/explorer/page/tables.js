@@ -12,7 +12,7 @@ import { make } from "#elements";
  * @property {string} [csv]  Its name in a file; by default the name.
  */
 
-/** A formula with subscripts. @param {string} formula @param {string} [tag] */
+/** A formula with subscripts. @param {string} formula @param {keyof HTMLElementTagNameMap} [tag] */
 export function formulaElement(formula, tag = "span") {
   const whole = make(tag);
   for (const part of formula.split(/(\d+\.?\d*)/)) whole.append(/^\d/.test(part) ? make("sub", "", part) : part);
