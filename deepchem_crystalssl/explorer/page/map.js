@@ -132,11 +132,11 @@ $("names").onclick = () => {
 };
 
 plot.onMove = placeTicks;
-plot.onSettled = (view) => {
+plot.onSettled = (/** @type {import("#plot").View | null} */ view) => {
   nameWhatIsShown();
   if (JSON.stringify(view) !== JSON.stringify(state().view)) update({ view }, { replace: true });
 };
-plot.onLasso = (corners) => {
+plot.onLasso = (/** @type {[number, number][]} */ corners) => {
   const step = Math.ceil(corners.length / 80), { x, y } = state();
   update({ lasso: corners.length > 2 ? { x, y, corners: corners.filter((_, i) => i % step === 0) } : null });
   setMode("pan");
@@ -161,7 +161,7 @@ async function wordsOf(column, row) {
 }
 
 // The card beside the pointer.
-plot.onHover = async (row, [px, py]) => {
+plot.onHover = async (/** @type {number | null} */ row, /** @type {[number, number]} */ [px, py]) => {
   const card = $("card");
   if (row === null) { card.hidden = true; return; }
   const column = columns.get(colorColumn()), words = column ? await wordsOf(column, row) : "";
