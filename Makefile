@@ -9,18 +9,20 @@ SECOND ?= $(call working,python3.12 $(wildcard $(HOME)/.pyenv/versions/3.12*/bin
 VENV := .venv
 SECOND_VENV := .venv312
 BIN := $(VENV)/bin
+FRONT_END := tools/front_end
+MODULES := $(FRONT_END)/node_modules/.package-lock.json
 CODE := deepchem_crystalssl tests benchmarks tools
 PIP := -m pip install --quiet --disable-pip-version-check -c constraints.txt
 # Two jobs at a time, each on one core: threads of two jobs would wait for each other.
 TOGETHER := OMP_NUM_THREADS=1 $(MAKE) --no-print-directory --output-sync=target --jobs 2
 
-.PHONY: demo test tests tests-second test-slow lint types docs clean
+.PHONY: demo test tests tests-second test-slow lint types front-end docs clean
 
 demo: $(VENV)/installed
 	$(BIN)/crystalssl demo -o demo
 
 test: $(VENV)/installed lint
-	$(TOGETHER) tests tests-second docs types
+	$(TOGETHER) tests tests-second docs types front-end
 
 tests: $(VENV)/installed
 	$(BIN)/python -m pytest deepchem_crystalssl tests
@@ -43,6 +45,15 @@ lint: $(VENV)/installed
 
 types: $(VENV)/installed
 	$(BIN)/mypy
+
+# The modules of the page: types, faults, and tests of what needs no browser.
+front-end:
+	if command -v npm >/dev/null; then $(MAKE) $(MODULES) && cd $(FRONT_END) && npm run --silent check; \
+	else echo "There is no npm: the modules of the page are not checked. Install Node.js 18 or later."; fi
+
+$(MODULES): $(FRONT_END)/package-lock.json
+	cd $(FRONT_END) && npm ci --ignore-scripts --no-audit --no-fund --silent
+	touch $@
 
 docs: $(VENV)/installed
 	$(BIN)/sphinx-build -W --keep-going -q -b html docs docs/_build/html

@@ -1,19 +1,86 @@
-// What belongs together: the choice of colours, the search, the lasso's table, the address.
+// What belongs together: a change of the state is shown in every part of the page that it concerns.
 
-import { columnValues, columns, formulas, ids, kindOf, label, meta, n, rowOf, served, shortNumber } from "#data";
-import { list, open } from "#details";
-import { $, make } from "#elements";
-import { find } from "#find";
-import { colorBy, highlight, mark, plot } from "#map";
+import { ids, meta, neighborsOf, rowOf, served } from "#data";
+import { showDetails, supersede } from "#details";
+import { $ } from "#elements";
+import { openFilters, showChips } from "#filter_panel";
+import { find } from "#known";
+import { fillColorChoice } from "#legend";
+import { passedRows, plot, recolor, refilter, rescale } from "#map";
 import { say } from "#messages";
-import { formulaElement, tableOf } from "#tables";
-import { showCrystal } from "#placed";
+import { hideResults, showResults } from "#results";
 import { mountPowder } from "#powder";
-import { mountUpload } from "#upload";
+import { onChange, state, update } from "#state";
+import { showUploaded } from "#uploaded";
+import { mountUpload, namesPattern } from "#upload";
+import { welcome } from "#welcome";
 
-for (const name of columns.keys()) $("color").append(new Option(label(name), name));
-$("color").onchange = async () => { await highlight(null); await colorBy($("color").value); };
-$("count").textContent = `${n.toLocaleString("en")} crystals, each beside those that are like it`;
+/** @param {number} row */
+function openCrystal(row) {
+  update({ crystal: ids[row], mode: "map" });
+  plot.zoomTo([row, ...neighborsOf(row).slice(0, 5).map((one) => one.row)]);
+}
+
+async function showFilters() {
+  const filters = await refilter(), passed = passedRows();
+  const count = passed.reduce((sum, one) => sum + one, 0);
+  showChips(filters, count);
+  if (!filters.length) return hideResults();
+  await showResults(passed, openCrystal);
+}
+
+async function showCrystal() {
+  const row = rowOf.get(state().crystal);
+  if (row !== undefined) return showDetails(row, openCrystal);
+  supersede();
+  delete $("panel").dataset.row;
+  plot.mark(null);
+  welcome();
+  if (state().crystal) say(`There is no crystal ${state().crystal} here.`, true);
+}
+
+function showMode() {
+  const isPowder = state().mode === "powder" && meta.uploadBytes;
+  $("powder").hidden = !isPowder;
+  document.body.dataset.mode = isPowder ? "powder" : "map";
+  for (const mode of ["map", "powder"]) $(`mode-${mode}`).setAttribute("aria-pressed", String((mode === "powder") === Boolean(isPowder)));
+}
+
+onChange(async (_, changed) => {
+  const any = (/** @type {string[]} */ ...keys) => keys.some((key) => changed.has(/** @type {any} */ (key)));
+  say("");
+  if (any("mode")) showMode();
+  if (any("x", "y")) await rescale();
+  if (any("color")) await recolor();
+  if (any("search")) $("query").value = state().search;
+  if (any("search", "kinds", "ranges", "must", "may", "not", "lasso", "x", "y")) await showFilters();
+  if (any("crystal")) await showCrystal();
+  if (any("view") && JSON.stringify(plot.view()) !== JSON.stringify(state().view)) plot.setView(state().view);
+});
+
+$("search").onsubmit = async (/** @type {Event} */ event) => {
+  event.preventDefault();
+  const text = $("query").value.trim();
+  if (!text) return update({ search: "" });
+  const { rows, words, problem } = await find(text);
+  if (problem) return say(problem, true);
+  if (rows.length === 1) { $("query").value = state().search; return openCrystal(rows[0]); }
+  if (!rows.length) return say(`Nothing found: ${words}.`);
+  update({ search: text });
+  say(`${rows.length.toLocaleString("en")} found: ${words}`);
+};
+$("query").addEventListener("search", () => { if (!$("query").value) update({ search: "" }); }); // its cross was clicked
+
+plot.onClick = (row) => update({ crystal: ids[row] });
+$("clear").onclick = () => hideResults();
+$("mode-map").onclick = () => update({ mode: "map" });
+$("mode-powder").onclick = () => update({ mode: "powder" });
+addEventListener("keydown", (event) => {
+  const typing = /INPUT|SELECT|TEXTAREA/.test(document.activeElement?.tagName ?? "");
+  if (event.key === "/" && !typing) { event.preventDefault(); $("query").focus(); }
+  if (event.key === "Escape" && !typing) { if (!$("filters").hidden) openFilters(false); else update({ lasso: null }); }
+});
+
 $("note").textContent = served ? "" : [
   "This file works offline.",
   ...["structures", "patterns"].filter((kind) => meta.known.includes(kind) && !meta.kinds.includes(kind))
@@ -21,80 +88,26 @@ $("note").textContent = served ? "" : [
   "Open your own CIF or pattern with crystalssl explore.",
 ].join(" ");
 
-$("search").onsubmit = async (event) => {
-  event.preventDefault();
-  const text = $("query").value;
-  for (const row of $("key").querySelectorAll("button")) row.setAttribute("aria-pressed", "false");
-  if (!text.trim()) { say(""); return highlight(null); }
-  const { rows, as } = find(text);
-  if (!rows.length) {
-    await highlight(null);
-    return say(as ? `Nothing found: ${as}.` : "Type an id, a formula such as LiCoO2, a chemical system such as Li-Co-O, or elements such as Li Co.", true);
-  }
-  say(`${rows.length.toLocaleString("en")} found: ${as}`);
-  await highlight(rows.length > 1 ? rows : null);
-  if (rows.length === 1) return open(rows[0], { move: true });
-  mark(null);
-  list(rows, as);
-  plot.reset();
-};
-
-let selection = [];
-const SHOWN = 200;
-async function showSelection(rows) {
-  selection = rows;
-  $("selection").hidden = false;
-  $("selected").textContent = `${rows.length.toLocaleString("en")} crystals selected${rows.length > SHOWN ? `, the first ${SHOWN} shown` : ""}`;
-  const known = [...columns.values()], values = await Promise.all(known.map((c) => columnValues(c.name)));
-  const table = tableOf([{ name: "id", of: (row) => ids[row] }, { name: "formula", of: (row) => formulaElement(formulas[row]) },
-    ...known.map((c, i) => ({ name: label(c.name), number: !c.categories,
-      of: (row) => (c.categories ? kindOf(c, values[i][row]) : shortNumber(values[i][row])) }))],
-  rows.slice(0, SHOWN), (row) => open(row));
-  $("selection").querySelector("table").replaceWith(table);
+fillColorChoice();
+if (meta.uploadBytes) {
+  const powder = mountPowder($("powder"), { openCrystal, showMode: (mode) => update({ mode }) });
+  onChange((_, changed) => { if (changed.has("mode") && state().mode === "powder") powder.show(); });
+  mountUpload({
+    onCrystal: (answer) => { update({ crystal: "", mode: "map" }); showUploaded(answer, openCrystal); },
+    onPattern: (answer, file, options) => powder.addAnswer(answer, file, options),
+    onPatterns: (files, options) => powder.addFiles(files, options),
+    isPattern: (file) => namesPattern(file.name) || (state().mode === "powder" && /\.txt$/i.test(file.name)),
+    onError: (sentence) => { update({ mode: "map" }); say(sentence, true); },
+  });
 }
-
-// A cell that begins like a formula of a spreadsheet is made text.
-const cell = (value) => {
-  const text = typeof value === "string" && /^[=+\-@\t\r]/.test(value) ? `'${value}` : String(value);
-  return /[",\n]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text;
-};
-$("csv").onclick = async () => {
-  const known = [...columns.values()], values = await Promise.all(known.map((c) => columnValues(c.name)));
-  const lines = [["material_id", "formula", ...known.map((c) => c.name)], ...selection.map((row) => [ids[row], formulas[row],
-    ...known.map((c, i) => (c.categories ? kindOf(c, values[i][row]) : Number.isFinite(values[i][row]) ? +values[i][row].toPrecision(7) : ""))])];
-  const link = make("a");
-  link.href = URL.createObjectURL(new Blob([lines.map((line) => line.map(cell).join(",") + "\n").join("")], { type: "text/csv" }));
-  link.download = "crystals.csv";
-  link.click();
-  setTimeout(() => URL.revokeObjectURL(link.href), 10000);
-};
-function closeSelection() { $("selection").hidden = true; selection = []; plot.clearLasso(); }
-$("clear").onclick = closeSelection;
-// Below a table the map is low: the legend makes room.
-new ResizeObserver(() => { $("legend").querySelector("details").open = $("map").clientHeight > 560; }).observe($("map"));
-
-plot.onClick = (row) => open(row);
-plot.onLasso = (rows) => (rows.length ? showSelection(rows) : closeSelection());
-addEventListener("keydown", (event) => {
-  if (event.key === "/" && !/INPUT|SELECT/.test(document.activeElement.tagName)) { event.preventDefault(); $("query").focus(); }
-  if (event.key === "Escape") closeSelection();
-});
-
-function fromAddress() {
-  try { return rowOf.get(decodeURIComponent(location.hash.slice(1))); } catch { return undefined; } // a lone % names nothing
-}
-addEventListener("hashchange", () => { const row = fromAddress(); if (row !== undefined) open(row, { move: true }); });
-
-function showMode(mode) {
-  $("powder").hidden = mode !== "powder";
-  $("map").hidden = mode === "powder";
-}
-const powder = mountPowder($("powder"), { openCrystal: (row) => { showMode("map"); open(row, { move: true }); }, showMode });
-mountUpload({ onCrystal: (answer) => { showMode("map"); showCrystal(answer); }, onPattern: (answer, file) => powder.addAnswer(answer, file),
-  onFiles: (files, options) => powder.addFiles(files, options) });
-
-await colorBy($("color").value);
+$("mode-powder").hidden = !meta.uploadBytes;
+showMode();
+$("query").value = state().search;
+await rescale();
+await recolor();
+await showFilters();
 $("loading").remove();
 document.documentElement.dataset.ready = "yes";
-if (fromAddress() !== undefined) await open(fromAddress(), { move: true });
-else $("panel").append(make("p", "", "Click a point for its structure, pattern and neighbours; search by id, formula or elements; draw a lasso to list what lies together."));
+if (state().view) plot.setView(state().view);
+else if (rowOf.has(state().crystal)) openCrystal(/** @type {number} */ (rowOf.get(state().crystal)));
+await showCrystal();

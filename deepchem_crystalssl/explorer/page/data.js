@@ -1,12 +1,16 @@
 // What the page knows: parts that stand in this file as base64, or that its server gives; gzipped either way.
 
+import { spaceGroupSymbol } from "#space_groups";
+
+/** @param {string} name */
 const stored = (name) => document.getElementById(`part:${name}`);
 
+/** The bytes of a part. @param {string} name @returns {Promise<ArrayBuffer>} */
 async function readPart(name) {
   const element = stored(name);
   let bytes;
   if (element) {
-    const text = atob(element.textContent.trim());
+    const text = atob(element.textContent?.trim() ?? "");
     bytes = new Uint8Array(text.length);
     for (let i = 0; i < text.length; i++) bytes[i] = text.charCodeAt(i);
   } else {
@@ -18,9 +22,10 @@ async function readPart(name) {
   return new Response(whole).arrayBuffer();
 }
 
-const readText = async (name) => new TextDecoder().decode(await readPart(name));
-const readLines = async (name) => (await readText(name)).split("\n");
+const readText = async (/** @type {string} */ name) => new TextDecoder().decode(await readPart(name));
+const readLines = async (/** @type {string} */ name) => (await readText(name)).split("\n");
 
+/** A float16 from its bits. @param {number} bits */
 function halfToNumber(bits) {
   const exponent = (bits >> 10) & 31, fraction = bits & 1023;
   return exponent ? 2 ** (exponent - 15) * (1 + fraction / 1024) : 2 ** -14 * (fraction / 1024);
@@ -35,30 +40,100 @@ export const [ids, formulas, places, neighborRows, distanceBits] = await Promise
   readPart("distances").then((b) => new Uint16Array(b)),
 ]);
 export const n = meta.crystals;
-export const x = Float32Array.from(places.subarray(0, n), (v) => (v / 32767.5 - 1) * 0.96);
-export const y = Float32Array.from(places.subarray(n), (v) => (v / 32767.5 - 1) * 0.96);
+const SPREAD = 0.96;
+export const x = Float32Array.from(places.subarray(0, n), (v) => (v / 32767.5 - 1) * SPREAD);
+export const y = Float32Array.from(places.subarray(n), (v) => (v / 32767.5 - 1) * SPREAD);
 export const rowOf = new Map(ids.map((id, row) => [id, row]));
 
-export const columns = new Map(meta.columns.map((column) => [column.name, column]));
+/**
+ * @typedef {object} Column
+ * @property {string} name
+ * @property {string[] | null} categories  Null for numbers.
+ * @property {string} unit  "" if it has none, or none that is known.
+ * @property {Promise<Float32Array | Uint16Array>} [values]
+ */
+
+/** The unit that stands behind the name of a column, in brackets. @param {string} name */
+function unitOf(name) { return name.match(/.\s*[([]([^()[\]]{1,20})[)\]]$/)?.[1] ?? ""; }
+
+/** @type {Map<string, Column>} */
+export const columns = new Map(meta.columns.map((/** @type {Column} */ column) => [column.name, { ...column, unit: unitOf(column.name) }]));
+const UNKNOWN_KIND = 65535;
+
+// A space group is a kind, not a number.
+const groups = columns.get("space_group");
+if (groups && !groups.categories) {
+  const numbers = new Float32Array(await readPart("column:space_group"));
+  const counts = new Map();
+  for (const number of numbers) if (number >= 1 && number <= 230) counts.set(number, (counts.get(number) ?? 0) + 1);
+  const found = [...counts.keys()].sort((a, b) => a - b), places = new Map(found.map((number, place) => [number, place]));
+  groups.categories = found.map((number) => `${spaceGroupSymbol(number)} (${number})`);
+  groups.values = Promise.resolve(Uint16Array.from(numbers, (number) => places.get(number) ?? UNKNOWN_KIND));
+}
+
+/**
+ * The values of a column: numbers, NaN where unknown, or places in its categories.
+ *
+ * @param {string} name
+ * @returns {Promise<Float32Array | Uint16Array>}
+ */
 export async function columnValues(name) {
   const column = columns.get(name);
+  if (!column) throw new Error(`The map has no column ${name}.`);
   column.values ??= readPart(`column:${name}`).then((b) => (column.categories ? new Uint16Array(b) : new Float32Array(b)));
   return column.values;
 }
-export const label = (name) => ({ n_elements: "elements in the formula", num_sites: "atoms in the cell" })[name] ?? name.replaceAll("_", " ");
-export const kindOf = (column, code) => (code === 65535 ? "" : column.categories[code]);
+
+/** Give the page a column that its file does not hold. @param {string} name @param {number[]} values @param {string} [unit] */
+export function addColumn(name, values, unit = "") {
+  columns.set(name, { name, categories: null, unit, values: Promise.resolve(Float32Array.from(values)) });
+}
+
+const LABELS = new Map([["n_elements", "elements in the formula"], ["num_sites", "atoms in the cell"]]);
+/** The name of a column for people. @param {string} name */
+export const label = (name) => LABELS.get(name) ?? (unitOf(name) ? name.slice(0, name.search(/\s*[([][^([]*$/)) : name).replaceAll("_", " ");
+/** The same with its unit. @param {string} name */
+export const labelWithUnit = (name) => label(name) + (columns.get(name)?.unit ? ` (${columns.get(name)?.unit})` : "");
+/** @param {Column} column @param {number} code */
+export const kindOf = (column, code) => (column.categories && code !== UNKNOWN_KIND ? column.categories[code] : "");
+/** @param {number} v */
 export const shortNumber = (v) => (Number.isFinite(v) ? (Number.isInteger(v) ? String(v) : String(+v.toPrecision(4))) : "");
 
+/** What is known of a crystal: name, value and unit. @param {number} row @returns {Promise<[string, string][]>} */
 export async function factsOf(row) {
+  /** @type {[string, string][]} */
   const facts = [];
   for (const column of columns.values()) {
     const value = (await columnValues(column.name))[row];
     const words = column.categories ? kindOf(column, value) : shortNumber(value);
-    if (words !== "") facts.push([label(column.name), words]);
+    if (words !== "") facts.push([label(column.name), column.unit ? `${words} ${column.unit}` : words]);
   }
   return facts;
 }
 
+/** @type {Set<string>[] | undefined} */
+let elementSets;
+/** The elements of a crystal. @param {number} row @returns {Set<string>} */
+export const elementsOf = (row) => (elementSets ??= formulas.map((f) => new Set(f.match(/[A-Z][a-z]?/g))))[row];
+
+/** The share of all crystals that contain each element. @returns {Map<string, number>} */
+export function elementShares() {
+  const shares = new Map();
+  for (let row = 0; row < n; row++) for (const symbol of elementsOf(row)) shares.set(symbol, (shares.get(symbol) ?? 0) + 1 / n);
+  return shares;
+}
+
+/** The row that is nearest to a place on the map, whose coordinates are between -1 and 1. @param {[number, number]} place */
+export function nearestRow([px, py]) {
+  let best = 0, least = Infinity;
+  for (let row = 0; row < n; row++) {
+    const apart = (x[row] / SPREAD - px) ** 2 + (y[row] / SPREAD - py) ** 2;
+    if (apart < least) [best, least] = [row, apart];
+  }
+  return best;
+}
+
+/** The nearest neighbours of a crystal and their distances. @param {number} row */
 export function neighborsOf(row) {
   const k = meta.neighbors;
   return Array.from({ length: k }, (_, i) => ({
@@ -67,23 +142,32 @@ export function neighborsOf(row) {
 }
 
 // Structures and lines lie in parts of many crystals; the last few read are kept.
+/** @type {Map<string, Promise<any>>} */
 const opened = new Map();
+/**
+ * @template T
+ * @param {string} kind
+ * @param {number} row
+ * @param {(buffer: ArrayBuffer, count: number) => T} unpack
+ * @returns {Promise<T>}
+ */
 function openPart(kind, row, unpack) {
   const name = `${kind}:${Math.floor(row / meta.perPart)}`;
   if (!opened.has(name)) {
     opened.set(name, readPart(name).then((buffer) => unpack(buffer, Math.min(meta.perPart, n - Math.floor(row / meta.perPart) * meta.perPart))));
-    if (opened.size > 12) opened.delete(opened.keys().next().value);
+    if (opened.size > 12) opened.delete(/** @type {string} */ (opened.keys().next().value));
   }
-  return opened.get(name);
+  return /** @type {Promise<any>} */ (opened.get(name));
 }
 
+/** @param {ArrayBuffer} buffer @param {number} count */
 function unpackStructures(buffer, count) {
   const sizes = new Uint16Array(buffer.slice(0, 2 * count));
   const lattices = new Float32Array(buffer.slice(2 * count, 38 * count));
   const first = [0];
-  for (const size of sizes) first.push(first.at(-1) + size);
-  const sites = first.at(-1), bytes = new Uint8Array(buffer, 38 * count);
-  return (at) => {
+  for (const size of sizes) first.push(first[first.length - 1] + size);
+  const sites = first[count], bytes = new Uint8Array(buffer, 38 * count);
+  return (/** @type {number} */ at) => {
     const numbers = [], fractions = [];
     for (let site = first[at]; site < first[at + 1]; site++) {
       numbers.push(bytes[site]);
@@ -97,11 +181,12 @@ function unpackStructures(buffer, count) {
   };
 }
 
+/** @param {ArrayBuffer} buffer @param {number} count */
 function unpackLines(buffer, count) {
   const bytes = new Uint8Array(buffer), first = [0];
-  for (let i = 0; i < count; i++) first.push(first.at(-1) + bytes[i]);
-  const total = first.at(-1);
-  return (at) => {
+  for (let i = 0; i < count; i++) first.push(first[i] + bytes[i]);
+  const total = first[count];
+  return (/** @type {number} */ at) => {
     const angles = [], heights = [];
     for (let i = first[at]; i < first[at + 1]; i++) {
       const bin = bytes[count + 2 * i] + 256 * bytes[count + 2 * i + 1];
@@ -112,5 +197,5 @@ function unpackLines(buffer, count) {
   };
 }
 
-export const structureOf = async (row) => (await openPart("structures", row, unpackStructures))(row % meta.perPart);
-export const linesOf = async (row) => (await openPart("patterns", row, unpackLines))(row % meta.perPart);
+export const structureOf = async (/** @type {number} */ row) => (await openPart("structures", row, unpackStructures))(row % meta.perPart);
+export const linesOf = async (/** @type {number} */ row) => (await openPart("patterns", row, unpackLines))(row % meta.perPart);

@@ -1,87 +1,123 @@
-// The map: what its colours mean, what stands out, what the pointer is on.
+// The map, or any two columns against each other: where crystals are, what their colours mean, what stands out.
 
-import { columnValues, columns, formulas, ids, kindOf, label, n, shortNumber, x, y } from "#data";
+import { ticksOf } from "#axes";
+import { columns, columnValues, elementsOf, elementShares, formulas, ids, kindOf, label, labelWithUnit, n, shortNumber } from "#data";
 import { $, make } from "#elements";
+import { filtersOf, passing } from "#filters";
+import { axisAlong, coordinates, known } from "#known";
+import { showLegend } from "#legend";
+import { blend, onScheme, palette } from "#palettes";
 import { createPlot } from "#plot";
+import { nameRegions } from "#regions";
+import { scaleOfKinds, scaleOfNumbers } from "#scales";
+import { state, update } from "#state";
 
-const UNKNOWN = "#d5dae0";
-const KINDS = ["#1f77b4", "#ff7f0e", "#2ca02c", "#d62728", "#9467bd", "#8c564b", "#e377c2", "#17becf", "#bcbd22", "#6b7785",
-  "#0b3c5d", "#b5651d", "#7fc97f", "#fb9a99", "#5e3c99"];
-const VIRIDIS = ["#440154", "#482878", "#3e4989", "#31688e", "#26828e", "#1f9e89", "#35b779", "#6ece58", "#b5de2b", "#fde725"];
+const STEPS = 48, TILE = 150, FEW = 120;
 
-function blend(colors, steps) {
-  const parts = colors.map((c) => [1, 3, 5].map((i) => parseInt(c.slice(i, i + 2), 16)));
-  return Array.from({ length: steps }, (_, k) => {
-    const at = (k / (steps - 1)) * (colors.length - 1), low = Math.min(Math.floor(at), colors.length - 2);
-    const mixed = parts[low].map((v, i) => Math.round(v + (at - low) * (parts[low + 1][i] - v)));
-    return "#" + mixed.map((v) => v.toString(16).padStart(2, "0")).join("");
+export const plot = createPlot($("points"), $("marks"));
+let codes = new Uint8Array(n), colors = ["#d5dae0"], passed = new Uint8Array(n).fill(1);
+let named = true;
+const shares = elementShares();
+
+/** 1 for each crystal that passes all filters. */
+export const passedRows = () => passed;
+/** The column that colours the map. */
+export const colorColumn = () => (columns.has(state().color) ? state().color : String(columns.keys().next().value ?? ""));
+
+function redraw() { plot.draw({ codes, shown: passed, colors, paper: palette().paper }); }
+
+export async function recolor() {
+  const column = columns.get(colorColumn());
+  if (!column) return redraw();
+  const values = await columnValues(column.name), { kinds, numbers, unknown } = palette();
+  if (column.categories) {
+    const scale = scaleOfKinds(values, column.categories, kinds.length);
+    [codes, colors] = [scale.codes, [unknown, ...kinds]];
+    showLegend(column.name, { kinds: scale, colors: kinds });
+  } else {
+    const scale = scaleOfNumbers(values, STEPS);
+    [codes, colors] = [scale.codes, [unknown, ...blend(numbers, STEPS)]];
+    showLegend(column.name, { numbers: scale, colors: numbers });
+  }
+  redraw();
+}
+
+export async function refilter() {
+  const filters = filtersOf(state(), label), asked = state();
+  const found = await passing(filters, known);
+  if (asked !== state()) return filters; // another change came in between
+  passed = found;
+  const lasso = state().lasso, isDrawnHere = lasso?.x === state().x && lasso?.y === state().y;
+  plot.showLasso(lasso && isDrawnHere ? lasso.corners : []);
+  redraw();
+  nameWhatIsShown();
+  return filters;
+}
+
+export async function rescale() {
+  const { x, y } = state();
+  plot.points(...await coordinates(x, y), Boolean(x || y));
+  plot.showLabels([]);
+  await drawAxes();
+  nameWhatIsShown();
+}
+
+async function drawAxes() {
+  for (const [id, name] of [["axis-x", state().x], ["axis-y", state().y]]) {
+    const place = $(id);
+    place.hidden = !columns.has(name);
+    if (place.hidden) continue;
+    const axis = await axisAlong(name);
+    place.replaceChildren(make("b", "", labelWithUnit(name) + (axis.isLogarithmic ? ", logarithmic" : "")));
+    for (const value of ticksOf(axis)) {
+      const tick = make("span", "", axis.categories ? axis.categories[value] : shortNumber(value));
+      tick.dataset.at = String(axis.place(value));
+      place.append(tick);
+    }
+  }
+  placeTicks();
+}
+
+/** Ticks go along when the plot is moved. */
+function placeTicks() {
+  for (const [id, isX] of /** @type {[string, boolean][]} */ ([["axis-x", true], ["axis-y", false]])) {
+    for (const tick of $(id).querySelectorAll("span")) {
+      const at = Number(tick.dataset.at), [px, py] = plot.at(isX ? at : 0, isX ? 0 : at);
+      tick.style[isX ? "left" : "top"] = `${isX ? px : py}px`;
+      tick.hidden = isX ? px < 40 || px > plot.canvas.clientWidth - 20 : py < 60 || py > plot.canvas.clientHeight - 40;
+    }
+  }
+}
+
+// Names: of regions, and of single crystals where few are in sight.
+function nameWhatIsShown() {
+  if (!named) return plot.showLabels([]);
+  const { px, py } = plot.project(passed), seen = [];
+  for (let row = 0; row < n; row++) if (!Number.isNaN(px[row])) seen.push(row);
+  const isMap = !state().x && !state().y;
+  if (seen.length <= FEW) return plot.showLabels(formulaLabels(seen, px, py));
+  const least = Math.max(12, seen.length / 250);
+  const regions = isMap ? nameRegions(px, py, elementsOf, shares, TILE, least).slice(0, 24) : [];
+  plot.showLabels(regions.map(({ x, y, name }) => {
+    const [mx, my] = plot.onScreen(x, y);
+    return { x: mx, y: my, text: name, kind: "region" };
+  }));
+}
+
+/** Formulas that do not lie on each other. @param {number[]} rows @param {Float32Array} px @param {Float32Array} py */
+function formulaLabels(rows, px, py) {
+  /** @type {[number, number, number][]} */
+  const taken = [];
+  return rows.flatMap((row) => {
+    const width = formulas[row].length * 6.6, at = /** @type {[number, number, number]} */ ([px[row], py[row] - 11, width]);
+    if (taken.some(([ox, oy, w]) => Math.abs(ox - at[0]) < (w + width) / 2 && Math.abs(oy - at[1]) < 13)) return [];
+    taken.push(at);
+    const [x, y] = plot.onScreen(at[0], at[1]);
+    return [{ x, y, text: formulas[row], kind: "formula" }];
   });
 }
 
-// What is drawn: a colour per point (0 is unknown), and whether it is shown in full.
-const state = { codes: new Uint8Array(n), shown: new Uint8Array(n).fill(1), colors: [UNKNOWN] };
-
-export const plot = createPlot($("points"), $("marks"), x, y);
-
-async function redraw() { plot.draw(state); }
-
-export async function colorBy(name) {
-  const column = columns.get(name), values = await columnValues(name), key = $("key");
-  key.replaceChildren();
-  if (column.categories) {
-    const counts = new Array(column.categories.length).fill(0);
-    for (const code of values) if (code !== 65535) counts[code]++;
-    const named = counts.map((_, code) => code).sort((a, b) => counts[b] - counts[a]).slice(0, KINDS.length);
-    const place = new Uint8Array(65536);
-    named.sort((a, b) => a - b).forEach((code, i) => { place[code] = i + 1; });
-    state.colors = [UNKNOWN, ...KINDS];
-    state.codes = Uint8Array.from(values, (code) => place[code]);
-    named.forEach((code, i) => key.append(legendRow(KINDS[i], column.categories[code], counts[code], () =>
-      ids.flatMap((_, row) => (values[row] === code ? [row] : [])))));
-    const others = n - named.reduce((sum, code) => sum + counts[code], 0);
-    if (others) key.append(make("div", "ends", `${others.toLocaleString("en")} others or unknown, grey`));
-  } else {
-    const known = values.filter(Number.isFinite).sort();
-    const low = known[Math.floor(known.length * 0.01)] ?? 0, high = known[Math.floor(known.length * 0.99)] ?? 0;
-    // What spans decades is coloured by its logarithm.
-    const log = low > 0 && high / low > 30, scaled = log ? Math.log : (v) => v;
-    const steps = 48, from = scaled(low), span = scaled(high) - from || 1;
-    state.colors = [UNKNOWN, ...blend(VIRIDIS, steps)];
-    state.codes = Uint8Array.from(values, (v) => Number.isFinite(v)
-      ? 1 + Math.max(0, Math.min(steps - 1, Math.floor(((scaled(Math.max(v, low)) - from) / span) * steps))) : 0);
-    const bar = make("div", "bar"), ends = make("div", "ends");
-    bar.style.background = `linear-gradient(90deg, ${VIRIDIS.join(",")})`;
-    ends.append(make("span", "", shortNumber(low)), make("span", "", log ? "logarithmic" : ""), make("span", "", shortNumber(high)));
-    key.append(bar, ends);
-    if (known.length < n) key.append(make("div", "ends", `${(n - known.length).toLocaleString("en")} unknown, grey`));
-  }
-  await redraw();
-}
-
-function legendRow(color, name, count, rowsOf) {
-  const row = make("button"), dot = make("i");
-  dot.style.background = color;
-  row.append(dot, make("span", "", name), make("small", "", count.toLocaleString("en")));
-  row.setAttribute("aria-pressed", "false");
-  row.onclick = () => {
-    const on = row.getAttribute("aria-pressed") === "false";
-    for (const other of $("key").querySelectorAll("button")) other.setAttribute("aria-pressed", "false");
-    row.setAttribute("aria-pressed", String(on));
-    highlight(on ? rowsOf() : null);
-  };
-  return row;
-}
-
-// The others fade; null shows all.
-export function highlight(rows) {
-  state.shown = new Uint8Array(n).fill(rows ? 0 : 1);
-  for (const row of rows ?? []) state.shown[row] = 1;
-  return redraw();
-}
-
-export const goTo = (rows) => plot.zoomTo(rows);
-export const mark = (row) => plot.mark(row);
-
+/** @param {"pan"|"lasso"} mode */
 function setMode(mode) {
   plot.setMode(mode);
   for (const name of ["pan", "lasso"]) $(name).setAttribute("aria-pressed", String(name === mode));
@@ -89,16 +125,51 @@ function setMode(mode) {
 $("pan").onclick = () => setMode("pan");
 $("lasso").onclick = () => setMode("lasso");
 $("reset").onclick = () => plot.reset();
+$("names").onclick = () => {
+  named = !named;
+  $("names").setAttribute("aria-pressed", String(named));
+  nameWhatIsShown();
+};
+
+plot.onMove = placeTicks;
+plot.onSettled = (/** @type {import("#plot").View | null} */ view) => {
+  nameWhatIsShown();
+  if (JSON.stringify(view) !== JSON.stringify(state().view)) update({ view }, { replace: true });
+};
+plot.onLasso = (/** @type {[number, number][]} */ corners) => {
+  const step = Math.ceil(corners.length / 80), { x, y } = state();
+  update({ lasso: corners.length > 2 ? { x, y, corners: corners.filter((_, i) => i % step === 0) } : null });
+  setMode("pan");
+};
+
+// With the keyboard: arrows move, + and - zoom, 0 shows all.
+plot.canvas.addEventListener("keydown", (event) => {
+  const step = 60, moves = { ArrowLeft: [step, 0], ArrowRight: [-step, 0], ArrowUp: [0, step], ArrowDown: [0, -step] };
+  const move = moves[/** @type {keyof typeof moves} */ (event.key)];
+  if (move) plot.moveBy(move[0], move[1]);
+  else if (event.key === "+" || event.key === "=") plot.zoomBy(1.5);
+  else if (event.key === "-") plot.zoomBy(1 / 1.5);
+  else if (event.key === "0") plot.reset();
+  else return;
+  event.preventDefault();
+});
+
+/** What a column says of a crystal. @param {import("#data").Column} column @param {number} row */
+async function wordsOf(column, row) {
+  const value = (await columnValues(column.name))[row];
+  return column.categories ? kindOf(column, value) : shortNumber(value);
+}
 
 // The card beside the pointer.
-plot.onHover = async (row, [px, py]) => {
+plot.onHover = async (/** @type {number | null} */ row, /** @type {[number, number]} */ [px, py]) => {
   const card = $("card");
   if (row === null) { card.hidden = true; return; }
-  const name = $("color").value, column = columns.get(name), value = (await columnValues(name))[row];
-  const words = column.categories ? kindOf(column, value) : shortNumber(value);
-  card.replaceChildren(make("b", "", formulas[row] || ids[row]), make("div", "", ids[row]),
-    make("div", "", `${label(name)}: ${words || "unknown"}`));
+  const column = columns.get(colorColumn()), words = column ? await wordsOf(column, row) : "";
+  card.replaceChildren(make("b", "", formulas[row] || ids[row]), make("div", "", ids[row]));
+  if (column) card.append(make("div", "", `${label(column.name)}: ${words ? `${words} ${column.unit}`.trim() : "unknown"}`));
   card.hidden = false;
-  card.style.left = `${Math.min(px + 14, plot.canvas.clientWidth - card.offsetWidth - 8)}px`;
-  card.style.top = `${Math.min(py + 14, plot.canvas.clientHeight - card.offsetHeight - 8)}px`;
+  card.style.left = `${Math.max(4, Math.min(px + 14, plot.canvas.clientWidth - card.offsetWidth - 8))}px`;
+  card.style.top = `${Math.max(4, Math.min(py + 14, plot.canvas.clientHeight - card.offsetHeight - 8))}px`;
 };
+
+onScheme(recolor);
