@@ -391,6 +391,9 @@ def test_the_figure_is_saved_as_it_is_shown_black_on_white(visit, served, sample
     texts = ["".join(one.itertext()) for one in root.iter("{http://www.w3.org/2000/svg}text")]
     assert name == "my_pattern.svg" and texts[0] == "my pattern.xy" and PYRITE in texts[1] and "TiO₂" in texts
     assert b"var(" not in content and b"color-mix" not in content and b"class=" not in content
+    assert b"color(" not in content and len(texts) > 10
+    fills = [one.get("fill") for one in root.iter("{http://www.w3.org/2000/svg}text") if one.get("fill") != "#000"]
+    assert fills and min(contrast(fill, "rgb(255, 255, 255)") for fill in fills) > 4.5  # though the page is dark
     shown = [one.get_attribute("d") for one in page.locator(".powder-calculated").all()]
     assert shown[-1] in content.decode()
     name, content = saved(page, "Figure (PNG)")

@@ -53,9 +53,11 @@ def running(app):
     thread.start()
     while not server.started and thread.is_alive():
         time.sleep(0.02)
-    yield f"http://127.0.0.1:{port}"
-    server.should_exit = True
-    thread.join(20)
+    try:
+        yield f"http://127.0.0.1:{port}"
+    finally:  # or a test that fails would leave the server running
+        server.should_exit = True
+        thread.join(20)
     assert not thread.is_alive()
 
 
