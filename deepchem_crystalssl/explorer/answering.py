@@ -2,52 +2,117 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
 from ..crystals.records import Crystal
+from ..diffraction.radiation import Radiation
 from ..search import EmbeddingIndex
-from ..search.pattern_answers import PatternAnswer
 from .document import structure_of
+from .kept_answers import KeptAnswer, KeptAnswers
 from .payload import strongest_lines
+from .powder_answers import describe, describe_candidate, finite, rest_of
 from .uploads import Limits, Pattern, read_upload, shown_name
 
 NEIGHBORS, MATCHES = 12, 10
-CURVE_POINTS = 3_000
+
+
+@dataclass(frozen=True)
+class PatternQuestion:
+    """What is known of the sample and the measurement of a pattern.
+
+    Attributes
+    ----------
+    wavelength : str, float or None
+        By name or in Å; by default the file's, else CuKa.
+    elements, allowed : sequence of str or None
+        Elements that the sample contains, and that it may contain besides. It contains no others, if either is given.
+    excluded : sequence of str
+        Elements that it does not contain.
+    phases : int or None
+        Number of phases; by default the search decides.
+    """
+
+    wavelength: str | float | None = None
+    elements: Sequence[str] | None = None
+    allowed: Sequence[str] | None = None
+    excluded: Sequence[str] = ()
+    phases: int | None = None
+
+    @classmethod
+    def of(cls, question: Mapping[str, Any]) -> PatternQuestion:
+        """From what a request says."""
+        return cls(
+            question.get("wavelength"), question.get("elements") or None, question.get("allowed") or None,
+            question.get("excluded") or (), question.get("phases"),
+        )  # fmt: skip
 
 
 def answer(
     index: EmbeddingIndex,
+    kept: KeptAnswers,
     body: bytes,
     name: str,
     limits: Limits,
-    wavelength: str | float | None = None,
-    elements: Sequence[str] | None = None,
+    asked: PatternQuestion = PatternQuestion(),
 ) -> dict[str, Any]:
     """The answer to one upload, as numbers and texts that JSON can hold.
 
     Parameters
     ----------
     index : EmbeddingIndex
+    kept : KeptAnswers
+        Where the answer to a pattern is kept.
     body, name, limits
         As in :func:`~deepchem_crystalssl.explorer.uploads.read_upload`.
-    wavelength : str or float, optional
-        Of a pattern, by name or in Å; by default the file's, else CuKa.
-    elements : sequence of str, optional
-        The measured sample contains no other elements than these.
+    asked : PatternQuestion
+        What is known of a pattern.
 
     Raises
     ------
     CrystalInputError
         If the upload cannot be read or compared.
     """
-    found = read_upload(body, name, limits, wavelength)
+    found = read_upload(body, name, limits, asked.wavelength)
     if isinstance(found, Crystal):
         return {"kind": "crystal", "name": shown_name(name), **_answer_crystal(index, found)}
-    return {"kind": "pattern", "name": shown_name(name), **_answer_pattern(index, found, wavelength, elements)}
+    length = found.wavelength if asked.wavelength is None else asked.wavelength
+    radiation = Radiation.of_measurement(asked.wavelength, found.wavelength, shown_name(name))
+    return _answer_pattern(index, kept, found, shown_name(name), length, radiation, asked)
+
+
+def answer_rest(index: EmbeddingIndex, kept: KeptAnswers, key: str, asked: PatternQuestion) -> dict[str, Any]:
+    """The answer to what the phases of a kept answer leave of its pattern.
+
+    A phase of the rest need not contain the elements of the sample, for others have them already.
+
+    Raises
+    ------
+    AnswerGone, CrystalInputError
+        If the answer is not kept, or nothing is left.
+    """
+    before = kept.get(key)
+    angles, counts = rest_of(before.found)
+    length = before.found.measurement.grid.wavelength_angstrom
+    allowed = [*(asked.elements or ()), *(asked.allowed or ())] or None
+    rest = Pattern(angles, counts, None)
+    asked = replace(asked, elements=None, allowed=allowed)
+    name = f"What is left of {before.name}"
+    return _answer_pattern(index, kept, rest, name, length, before.found.radiation, asked)
+
+
+def answer_candidate(index: EmbeddingIndex, kept: KeptAnswers, key: str, rank: int) -> dict[str, Any]:
+    """The curves and reflections of one candidate of a kept answer.
+
+    Raises
+    ------
+    AnswerGone, QueryError
+        If the answer is not kept, or has no candidate of this rank.
+    """
+    return describe_candidate(kept.get(key).found, rank, index.gallery.row_of)
 
 
 def _answer_crystal(index: EmbeddingIndex, crystal: Crystal) -> dict[str, Any]:
@@ -66,8 +131,8 @@ def _answer_crystal(index: EmbeddingIndex, crystal: Crystal) -> dict[str, Any]:
                 "row": row,
                 "material_id": one.material_id,
                 "formula": one.formula,
-                "distance": _number(one.distance),
-                "percentile": _number(one.percentile),
+                "distance": finite(one.distance),
+                "percentile": finite(one.percentile),
                 "shares": one.shares,
             }
             for row, one in zip(rows, neighbors, strict=True)
@@ -76,48 +141,29 @@ def _answer_crystal(index: EmbeddingIndex, crystal: Crystal) -> dict[str, Any]:
 
 
 def _answer_pattern(
-    index: EmbeddingIndex, pattern: Pattern, wavelength: str | float | None, elements: Sequence[str] | None
+    index: EmbeddingIndex,
+    kept: KeptAnswers,
+    pattern: Pattern,
+    name: str,
+    wavelength: str | float | None,
+    radiation: Radiation,
+    asked: PatternQuestion,
 ) -> dict[str, Any]:
-    length = pattern.wavelength if wavelength is None else wavelength
-    found = index.query_pattern(pattern.two_theta, pattern.counts, length, MATCHES, elements)
-    rows = [index.gallery.row_of[one.material_id] for one in found]
+    found = index.query_pattern(
+        pattern.two_theta, pattern.counts, wavelength, MATCHES, asked.elements,
+        allowed=asked.allowed, excluded=asked.excluded, phases=asked.phases,
+    )  # fmt: skip
+    # The search was given numbers alone; the file's name, and where the wavelength is known from, are known here.
+    found.scan = replace(found.scan, radiation=radiation, item=name)
+    row = index.gallery.row_of[found[0].material_id]
     return {
-        "verdict": found.verdict,
-        "position": None if found[0].confidence == "none" else _finite(index.map.positions[rows[0]]),
-        "matches": [
-            {
-                "row": row,
-                "material_id": one.material_id,
-                "formula": one.formula,
-                "space_group": one.space_group,
-                "score": _number(one.score),
-                "confidence": one.confidence,
-                "r_wp": _number(one.r_wp),
-                "cell_scale": _number(one.cell_scale),
-            }
-            for row, one in zip(rows, found, strict=True)
-        ],
-        "curve": _curve(found),
-    }
-
-
-def _curve(found: PatternAnswer) -> dict[str, list[float | None]]:
-    """Measured and calculated heights, of so many neighbouring points the one with most counts."""
-    together = math.ceil(len(found.two_theta) / CURVE_POINTS)
-    starts = range(0, len(found.two_theta), together)
-    kept = [start + int(found.measured[start : start + together].argmax()) for start in starts]
-    top = found.measured.max()
-    return {
-        "two_theta": _finite(found.two_theta[kept]),
-        "measured": _finite(found.measured[kept] / top),
-        "calculated": _finite(found.calculated[kept] / top),
+        "kind": "pattern",
+        "name": name,
+        "key": kept.keep(KeptAnswer(found, name)),
+        "position": None if found[0].confidence == "none" else _finite(index.map.positions[row]),
+        **describe(found, index.gallery.row_of),
     }
 
 
 def _finite(values: np.ndarray) -> list[float | None]:
-    return [_number(value) for value in np.asarray(values).tolist()]
-
-
-def _number(value: float) -> float | None:
-    """The number, or None if it is not finite, which JSON cannot write."""
-    return float(value) if math.isfinite(value) else None
+    return [finite(value) for value in np.asarray(values).tolist()]

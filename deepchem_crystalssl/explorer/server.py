@@ -7,7 +7,7 @@ import ipaddress
 import re
 import webbrowser
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
@@ -21,6 +21,7 @@ from starlette.requests import ClientDisconnect
 
 from ..errors import QueryError
 from .document import open_mapped, render_page
+from .kept_answers import CANDIDATE, FILES
 from .payload import Payload
 from .uploads import Limits
 from .worker import Worker
@@ -53,11 +54,17 @@ def make_app(
     limits: Limits = Limits(),
     hosts: Sequence[str] | None = LOOPBACK,
 ) -> FastAPI:
-    """Make the web application, which answers ``GET /``, ``GET /parts/{name}`` and ``POST /ask``.
+    """Make the web application, which sends the page and its data, and answers uploads.
+
+    It answers ``GET /``, ``GET /parts/{name}``, ``POST /ask``, ``GET /answers/{key}/{file}`` and
+    ``POST /answers/{key}/rest``.
 
     The body of a ``POST /ask`` request is the uploaded file. Its header ``X-File-Name`` (percent-encoded UTF-8) gives
-    the name of the file. Its query string may hold ``wavelength`` (a name or a number in Å) and ``elements`` (separated
-    by commas). No part of a request is ever used as a path.
+    the name of the file. Its query string may hold ``wavelength`` (a name or a number in Å), ``phases`` (their number),
+    and ``elements``, ``allowed`` and ``excluded`` (symbols of elements, separated by commas). The last answers to
+    patterns are kept under the ``key`` that each states. The files of one are ``phases.cif``, ``reflections.csv``,
+    ``report.html``, ``export.zip``, and ``candidate-1`` and so on, the curves of a candidate as JSON; ``rest`` asks for
+    what its phases leave of the pattern. No part of a request is ever used as a path.
 
     Parameters
     ----------
@@ -116,19 +123,39 @@ def make_app(
         except KeyError:
             raise Refusal(404, "The map has no data of this name.") from None
 
-    @app.post("/ask")
-    async def ask(request: Request) -> Response:
+    async def ask_worker(question: dict[str, Any], request: Request | None = None) -> tuple[int, bytes]:
+        """Wait for the worker's answer to a question, and to the body of a request if there is one."""
         nonlocal inside
         if inside > limits.waiting:
             raise Refusal(503, "Too many uploads are waiting. Try again in a minute.")
         inside += 1
         try:
-            body = await _read_body(request, limits.upload_bytes)
+            body = b"" if request is None else await _read_body(request, limits.upload_bytes)
             async with turn:
-                status, content = await run_in_threadpool(worker.ask, _question(request), body)
+                return await run_in_threadpool(worker.ask, question, body)
         finally:
             inside -= 1
+
+    @app.post("/ask")
+    async def ask(request: Request) -> Response:
+        name = unquote(request.headers.get("x-file-name", ""), errors="replace")
+        status, content = await ask_worker({"name": name, **_question(request)}, request)
         return Response(content, status, media_type="application/json")
+
+    @app.post("/answers/{key}/rest")
+    async def ask_rest(key: str, request: Request) -> Response:
+        status, content = await ask_worker({"key": key, **_question(request)})
+        return Response(content, status, media_type="application/json")
+
+    @app.get("/answers/{key}/{file}")
+    async def give_file(key: str, file: str) -> Response:
+        if file not in FILES and not CANDIDATE.fullmatch(file):
+            raise Refusal(404, "An answer has no file of this name.")
+        status, content = await ask_worker({"key": key, "file": file})
+        if status != 200 or file not in FILES:
+            return Response(content, status, media_type="application/json")
+        saved = {"Content-Disposition": f'attachment; filename="{file}"'}
+        return Response(content, media_type=FILES[file], headers=saved)
 
     return app
 
@@ -257,15 +284,19 @@ async def _read_body(request: Request, most: int) -> bytes:
 
 
 def _question(request: Request) -> dict[str, Any]:
-    """Return the name, the wavelength and the elements that a request gives for its upload."""
-    wavelength: str | float | None = request.query_params.get("wavelength") or None
-    try:
+    """Return the wavelength, the elements and the number of phases that a request gives for its pattern."""
+    given = request.query_params
+    wavelength: str | float | None = given.get("wavelength") or None
+    phases: str | int | None = given.get("phases") or None
+    with suppress(ValueError):  # the wavelength is given by name
         wavelength = None if wavelength is None else float(wavelength)
-    except ValueError:
-        pass  # the wavelength is given by name
-    elements = [one.strip() for one in request.query_params.get("elements", "").split(",") if one.strip()]
-    name = unquote(request.headers.get("x-file-name", ""), errors="replace")
-    return {"name": name, "wavelength": wavelength, "elements": elements or None}
+    with suppress(ValueError):  # the search says what a number of phases is
+        phases = None if phases is None else int(phases)
+    elements = {
+        name: [one.strip() for one in given.get(name, "").split(",") if one.strip()]
+        for name in ("elements", "allowed", "excluded")
+    }
+    return {"wavelength": wavelength, "phases": phases, **elements}
 
 
 def _error(status: int, sentence: str) -> JSONResponse:

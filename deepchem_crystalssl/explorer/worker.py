@@ -25,7 +25,8 @@ from ..errors import (
     UploadError,
 )
 from ..search import EmbeddingIndex
-from .answering import answer
+from .answering import PatternQuestion, answer, answer_candidate, answer_rest
+from .kept_answers import CANDIDATE, AnswerGone, KeptAnswers, file_of
 from .uploads import Limits
 
 logger = logging.getLogger(__name__)
@@ -88,21 +89,22 @@ class Worker:
             self._process = None
 
     def ask(self, question: dict[str, Any], body: bytes) -> tuple[int, bytes]:
-        """Answer one upload.
+        """Answer one upload, or a question about an answer that is kept.
 
         Parameters
         ----------
         question : dict
-            Has the keys "name", "wavelength" and "elements".
+            Of an upload: its "name". Of an answer: its "key", and the "file" of it that is wanted, or none for what its
+            phases leave. Both, except for a file, may have the fields of :class:`.PatternQuestion`.
         body : bytes
-            The content of the uploaded file.
+            The content of the uploaded file; empty if there is none.
 
         Returns
         -------
         status : int
             HTTP status.
         content : bytes
-            The answer as JSON.
+            The answer as JSON, or the file.
         """
         if self._process is None or not self._process.is_alive():
             self.start()
@@ -159,22 +161,26 @@ def _work(pipe: Connection, index_folder: str, limits: Limits) -> None:
     _open_all(index)
     _limit_memory(limits.memory_bytes)
     at_start = _resident_bytes()
+    kept = KeptAnswers()
     pipe.send_bytes(b"ready")
     while True:
         try:
             question, body = json.loads(pipe.recv_bytes()), pipe.recv_bytes()
         except EOFError:  # the server has ended
             return
-        status, content, goes_on = _respond(index, question, body, limits)
+        status, content, goes_on = _respond(index, kept, question, body, limits)
         pipe.send_bytes(json.dumps([status, goes_on and _resident_bytes() - at_start < GROWTH]).encode())
         pipe.send_bytes(content)
 
 
-def _respond(index: EmbeddingIndex, question: dict[str, Any], body: bytes, limits: Limits) -> tuple[int, bytes, bool]:
-    """Return the HTTP status, the answer as JSON, and whether the process can answer further uploads."""
+def _respond(
+    index: EmbeddingIndex, kept: KeptAnswers, question: dict[str, Any], body: bytes, limits: Limits
+) -> tuple[int, bytes, bool]:
+    """Return the HTTP status, the answer, and whether the process can answer further questions."""
     try:
-        found = answer(index, body, question["name"], limits, question["wavelength"], question["elements"])
-        return 200, json.dumps(found, allow_nan=False).encode(), True
+        return 200, _found(index, kept, question, body, limits), True
+    except AnswerGone as error:
+        return 410, _sentence(str(error)), True
     except MemoryError:
         return 422, _sentence(_NO_MEMORY), False
     except CrystalInputError as error:
@@ -186,6 +192,20 @@ def _respond(index: EmbeddingIndex, question: dict[str, Any], body: bytes, limit
             return 422, _sentence(_NO_MEMORY), False
         logger.exception("an upload could not be answered")
     return 500, _sentence("The upload could not be answered; the server's log says why."), True
+
+
+def _found(index: EmbeddingIndex, kept: KeptAnswers, question: dict[str, Any], body: bytes, limits: Limits) -> bytes:
+    """The answer as JSON, or a file of one that is kept."""
+    key, file = question.get("key"), question.get("file")
+    if key is None:
+        found = answer(index, kept, body, question["name"], limits, PatternQuestion.of(question))
+    elif file is None:
+        found = answer_rest(index, kept, key, PatternQuestion.of(question))
+    elif candidate := CANDIDATE.fullmatch(file):
+        found = answer_candidate(index, kept, key, int(candidate[1]))
+    else:
+        return file_of(kept.get(key).found, file)
+    return json.dumps(found, allow_nan=False).encode()
 
 
 def status_of(error: CrystalInputError) -> int:

@@ -9,6 +9,7 @@ import { fillColorChoice } from "#legend";
 import { passedRows, plot, recolor, refilter, rescale } from "#map";
 import { say } from "#messages";
 import { hideResults, showResults } from "#results";
+import { mountPowder } from "#powder";
 import { onChange, state, update } from "#state";
 import { showUploaded } from "#uploaded";
 import { mountUpload } from "#upload";
@@ -88,7 +89,14 @@ $("note").textContent = served ? "" : [
 ].join(" ");
 
 fillColorChoice();
-mountUpload({ onCrystal: (/** @type {import("#uploaded").CrystalAnswer} */ answer) => { update({ crystal: "", mode: "map" }); showUploaded(answer, openCrystal); }, onPattern: () => {} });
+if (meta.uploadBytes) {
+  const powder = mountPowder($("powder"), { openCrystal, showMode: (mode) => update({ mode }) });
+  mountUpload({
+    onCrystal(answer) { update({ crystal: "", mode: "map" }); showUploaded(answer, openCrystal); },
+    onPattern(answer, file) { update({ mode: "powder" }); powder.addAnswer(answer, file); },
+    onFiles(files, options) { update({ mode: "powder" }); powder.addFiles(files, options); },
+  });
+}
 $("mode-powder").hidden = !meta.uploadBytes;
 showMode();
 $("query").value = state().search;

@@ -1,0 +1,213 @@
+// The mode for powder patterns: a list of them, and of one the figure, the phases, the candidates and the files.
+
+import { make } from "#elements";
+import { createFigure } from "#powder_figure";
+import { asPng, figureFile, save } from "#powder_export";
+import { createForm } from "#powder_form";
+import { patternList } from "#powder_list";
+import { radiationWords, stemOf } from "#powder_numbers";
+import { createPatterns } from "#powder_patterns";
+import { candidatesTable, hypothesesTable, phasesTable, quality, sentences } from "#powder_tables";
+
+const FILES = [["CIF of the phases", "phases.cif"], ["Reflections (CSV)", "reflections.csv"], ["Report (HTML)", "report.html"], ["All files (ZIP)", "export.zip"]];
+
+/** @param {string} text @param {() => void} onClick @returns {HTMLButtonElement} */
+function button(text, onClick, title = "") {
+  const one = make("button", "", text);
+  one.type = "button";
+  one.title = title;
+  one.onclick = onClick;
+  return one;
+}
+
+/**
+ * @param {HTMLElement} container Empty; the mode fills it.
+ * @param {{ openCrystal: (row: number) => void, showMode: (mode: "map" | "powder") => void }} host
+ */
+export function mountPowder(container, host) {
+  container.classList.add("powder");
+  const main = make("div", "powder-answer"), side = make("div", "powder-side"), empty = make("div", "powder-empty");
+  const head = make("div", "powder-head"), shownLine = make("div", "powder-shown"), tools = make("div", "powder-tools");
+  const box = make("div", "powder-box"), tables = make("div", "powder-tables"), files = make("div", "powder-files"), listBox = make("div");
+  const message = make("p", "powder-message"), chooser = make("input");
+  message.setAttribute("role", "status");
+  shownLine.setAttribute("role", "status");
+  tools.setAttribute("role", "toolbar");
+  tools.setAttribute("aria-label", "Figure");
+  const figure = createFigure(box), form = createForm({ onAsk: askAgain }), patterns = createPatterns(changed);
+  /** @type {{ id: number | null, rank: number | null }} */
+  let shown = { id: null, rank: null };
+  let drawn = "";
+
+  chooser.type = "file";
+  chooser.multiple = true;
+  chooser.hidden = true;
+  chooser.className = "powder-chooser";
+  chooser.onchange = () => { const chosen = [...chooser.files]; chooser.value = ""; addFiles(chosen); };
+  const roots = button("√ scale", () => {
+    const on = roots.getAttribute("aria-pressed") !== "true";
+    roots.setAttribute("aria-pressed", String(on));
+    figure.setRoots(on);
+  }, "Square roots of the intensities, which show weak lines");
+  roots.setAttribute("aria-pressed", "false");
+  const nearer = button("+", () => figure.widen(0.6), "Show less"), farther = button("−", () => figure.widen(1 / 0.6), "Show more");
+  nearer.setAttribute("aria-label", "Zoom in");
+  farther.setAttribute("aria-label", "Zoom out");
+  tools.append(button("Whole pattern", () => figure.reset()), nearer, farther, roots,
+    make("small", "", "Drag or scroll to zoom, double click for all. Shift and drag moves, shift and scroll stretches weak lines."));
+  const left = button("What is left?", () => { const pattern = current(); if (pattern) choose(patterns.addRest(pattern).id, null); },
+    "Search in what the phases do not explain");
+  left.classList.add("powder-left");
+  files.append(make("h3", "", "Save"), button("Figure (SVG)", () => saveFigure("svg")), button("Figure (PNG)", () => saveFigure("png")),
+    ...FILES.map(([words, file]) => button(words, () => saveFile(file))));
+  empty.append(make("h2", "", "Powder patterns"), make("p", "", "Drop files here, or choose them: columns of angles and counts (.xy, .xye, .csv, …), or files of diffractometers (.raw, .brml, .xrdml, …). Several at once make a list."),
+    button("Choose powder patterns", () => chooser.click()));
+  side.append(button("Add powder patterns", () => chooser.click()), chooser, listBox, form.element, files);
+  const stage = make("div", "powder-stage");
+  stage.append(shownLine, box, tools);
+  main.append(head, stage, message, tables);
+  const layout = make("div", "powder-layout");
+  layout.append(empty, main, side);
+  container.append(layout);
+
+  function current() { return patterns.all.find((one) => one.id === shown.id) ?? null; }
+  function say(text, isError = false) { message.textContent = text; message.classList.toggle("error", isError); }
+
+  /** @param {import("#powder_patterns").Pattern} pattern */
+  function changed(pattern) {
+    if (shown.id === null) choose(pattern.id, null);
+    else if (pattern.id === shown.id) render();
+    else renderList();
+  }
+
+  function renderList() {
+    // The button that has the focus keeps it, though the list is made anew.
+    const focused = document.activeElement?.closest?.(".powder-list button")?.getAttribute("data-pattern");
+    listBox.replaceChildren(patternList(patterns.all, shown.id, (one) => choose(one.id, null)));
+    if (focused) listBox.querySelector(`[data-pattern="${focused}"]`)?.focus();
+  }
+
+  /** @param {number} id @param {number | null} rank Of the candidate; null for all phases. */
+  function choose(id, rank, remember = true) {
+    if (id === shown.id && rank === shown.rank) return;
+    const first = shown.id === null;
+    shown = { id, rank };
+    if (remember) history[first ? "replaceState" : "pushState"]({ ...history.state, powder: shown }, "");
+    say("");
+    form.say("");
+    const pattern = current();
+    if (pattern) form.fill(pattern.options, { rest: pattern.of !== null, many: patterns.all.length > 1 });
+    render();
+  }
+  addEventListener("popstate", (event) => {
+    const wanted = event.state?.powder;
+    if (wanted && patterns.all.some((one) => one.id === wanted.id)) choose(wanted.id, wanted.rank, false);
+  });
+
+  function render() {
+    const pattern = current(), answer = pattern?.answer;
+    empty.hidden = pattern !== null;
+    main.hidden = side.hidden = pattern === null;
+    if (!pattern) return;
+    renderList();
+    container.dataset.state = pattern.state;
+    form.setBusy(pattern.state === "waiting" || pattern.state === "reading");
+    head.replaceChildren(make("h2", "", pattern.name));
+    for (const part of [stage, tables, files]) part.hidden = !answer;
+    left.disabled = pattern.state !== "answer";
+    if (pattern.state === "waiting") head.append(make("p", "", "Waiting for the patterns before it …"));
+    if (pattern.state === "reading") head.append(make("p", "", "Comparing it with the crystals of the index …"));
+    if (pattern.error) head.append(make("p", "powder-error", pattern.error));
+    shownLine.replaceChildren();
+    if (!answer) { drawn = ""; return; }
+    head.append(...sentences(answer), make("p", "powder-facts", `${radiationWords(answer.radiation)} · ${quality(answer)}`));
+    const hypotheses = hypothesesTable(answer);
+    const atCandidate = document.activeElement?.closest?.(".powder-candidates tr")?.querySelector("[data-rank]")?.getAttribute("data-rank");
+    tables.replaceChildren(phasesTable(answer, host.openCrystal), candidatesTable(answer, shown.rank, (rank) => chooseCandidate(pattern.id, rank), host.openCrystal),
+      ...(hypotheses ? [hypotheses] : []));
+    if (atCandidate) tables.querySelector(`[data-rank="${atCandidate}"]`)?.closest("tr")?.focus();
+    renderFigure(pattern);
+  }
+
+  /** A candidate that is chosen far below the figure is shown where it can be seen. */
+  function chooseCandidate(id, rank) {
+    choose(id, rank);
+    const { top, bottom } = stage.getBoundingClientRect();
+    if (bottom < 120 || top > innerHeight - 120) stage.scrollIntoView();
+  }
+
+  /** @param {import("#powder_patterns").Pattern} pattern */
+  async function renderFigure(pattern) {
+    const { answer } = pattern, rank = shown.rank, unit = answer.counted ? "counts" : "";
+    const keep = drawn === answer.key;
+    if (rank === null) {
+      shownLine.append(make("b", "", answer.phases.length > 1 ? "Shown: all phases together" : "Shown: the phase"), left);
+      figure.draw({ curve: answer.curve, phases: answer.phases, radiation: answer.radiation, unit }, keep);
+      drawn = answer.key;
+      return;
+    }
+    const match = answer.matches[rank - 1];
+    shownLine.append(make("b", "", `Shown: candidate ${rank}, ${match.formula} (${match.material_id}), score ${match.score.toFixed(3)}`),
+      button("Back to all phases", () => choose(pattern.id, null)));
+    try {
+      const found = await patterns.candidate(pattern, rank);
+      if (shown.id !== pattern.id || shown.rank !== rank) return;
+      figure.draw({ curve: found.curve, phases: [found], radiation: answer.radiation, unit }, keep);
+      drawn = pattern.answer.key;
+    } catch (error) {
+      say(error.message, true);
+    }
+  }
+
+  /** @param {import("#requests").PatternOptions} options @param {boolean} everywhere */
+  function askAgain(options, everywhere) {
+    const chosen = everywhere ? patterns.all.filter((one) => one.of === null) : [current()];
+    if (shown.rank !== null) choose(shown.id, null); // the candidates may be others then
+    form.say("");
+    for (const pattern of chosen) {
+      patterns.ask(pattern, options).then(() => { if (pattern.id === shown.id) form.say(pattern.error, true); });
+    }
+  }
+
+  const stem = () => stemOf(current().name);
+  /** Of the figure when it is saved: the pattern, and what is shown with it. */
+  function titles() {
+    const { answer, name } = current(), match = shown.rank === null ? null : answer.matches[shown.rank - 1];
+    const names = match ? `candidate ${match.rank}, ${match.formula} (${match.material_id})` : answer.phases.map((one) => `${one.formula} (${one.material_id})`).join(", ");
+    return [name, names];
+  }
+  async function saveFigure(format) {
+    const file = figureFile(figure.node, titles());
+    const blob = format === "svg" ? new Blob([file.text], { type: "image/svg+xml" }) : await asPng(file);
+    save(blob, `${stem()}.${format}`);
+  }
+  async function saveFile(file) {
+    say("The file is being written …");
+    try {
+      save(await patterns.file(current(), file), `${stem()}_${file}`);
+      say("");
+    } catch (error) {
+      say(error.message, true);
+    }
+  }
+
+  /** @param {Iterable<File>} files @param {import("#requests").PatternOptions} [options] */
+  function addFiles(files, options = {}) {
+    const added = [...files].map((file) => patterns.add(file, options));
+    if (!added.length) return;
+    host.showMode("powder");
+    choose(added[0].id, null);
+  }
+
+  render();
+  return {
+    addFiles,
+    /** @param {any} answer @param {File} file @param {import("#requests").PatternOptions} [options] Of a pattern that was asked already. */
+    addAnswer(answer, file, options = {}) {
+      const pattern = patterns.addAnswer(answer, file, options);
+      host.showMode("powder");
+      choose(pattern.id, null);
+    },
+    show() { render(); },
+  };
+}

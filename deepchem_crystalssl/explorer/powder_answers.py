@@ -1,0 +1,259 @@
+"""The answer to a measured pattern as data for the page, and what its phases leave of the pattern."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from itertools import count
+from typing import Any
+
+import numpy as np
+
+from ..crystals.cif_writing import cell_angles
+from ..crystals.symmetry import StandardSetting
+from ..errors import QueryError
+from ..search.confidence import in_words
+from ..search.matches import Phase, PhaseMatch
+from ..search.pattern_answers import PatternAnswer
+from ..search.reflection_lists import list_reflections
+
+CURVE_POINTS = 3_000
+"""Largest number of points of a curve that is sent to the page."""
+REFLECTIONS = 1_000
+"""Largest number of reflections of a phase that are sent to the page; the strongest are."""
+MISFIT = 0.15
+"""Share of the height of a line that may remain where it was subtracted."""
+
+
+def describe(found: PatternAnswer, row_of: Mapping[str, int]) -> dict[str, Any]:
+    """The whole answer.
+
+    Parameters
+    ----------
+    found : PatternAnswer
+    row_of : mapping of str to int
+        Rows of the index by material_id.
+
+    Returns
+    -------
+    dict
+        What the page shows: the verdict, the phases with their reflections, the candidates, other hypotheses, and the
+        curves of all phases together.
+    """
+    agreement = found.agreement
+    return {
+        "verdict": found.verdict,
+        "probability": found.phases[0].probability if len(found.phases) > 1 else found[0].probability,
+        "nothing_fits": found.nothing_fits,
+        "unexplained": finite(found.unexplained),
+        "radiation": {
+            "label": found.radiation_label,
+            "wavelength": found.radiation.wavelength,
+            "source": found.radiation.source,
+            "stated": found.radiation.contradicted,
+        },
+        "agreement": {
+            "r_wp": finite(agreement.r_wp),
+            "r_wp_above_background": finite(agreement.r_wp_above_background),
+            "r_exp": agreement.r_exp,
+            "goodness_of_fit": agreement.goodness_of_fit,
+        },
+        "counted": agreement.r_exp is not None,
+        "group": [_named(one, row_of) for one in found.group],
+        "deciding": list(found.deciding_elements),
+        "missing": list(found.missing_elements),
+        "phases": [_phase(found, one, row_of) for one in found.phases],
+        "hypotheses": [
+            {
+                "material_ids": list(one.material_ids),
+                "formulas": list(one.formulas),
+                "weight_fractions": [finite(fraction) for fraction in one.weight_fractions],
+                "r_wp": finite(one.r_wp),
+            }
+            for one in found.hypotheses
+        ],
+        "matches": [_match(one, row_of) for one in found],
+        "curve": curves(found.two_theta, found.net, found.calculated, [one.calculated for one in found.phases]),
+    }
+
+
+def describe_candidate(found: PatternAnswer, rank: int, row_of: Mapping[str, int]) -> dict[str, Any]:
+    """The curves and reflections of one answer, by its rank from 1.
+
+    Raises
+    ------
+    QueryError
+        If there is no answer of this rank.
+    """
+    if not 1 <= rank <= len(found):
+        raise QueryError("candidate", str(rank), f"the candidates are ranked from 1 to {len(found)}",
+                         "Ask for one of them.")  # fmt: skip
+    match = found[rank - 1]
+    return {
+        **_match(match, row_of),
+        "cell": _cell(match),
+        "reflections": _reflections(found, match),
+        "curve": curves(found.two_theta, found.measured, match.calculated),
+    }
+
+
+def rest_of(found: PatternAnswer) -> tuple[np.ndarray, np.ndarray]:
+    """What the phases leave of a measured pattern: angles in degrees and counts with their background, (n,) each.
+
+    Where lines are subtracted, some of their height may remain because their shapes are not quite matched. That is
+    subtracted too.
+
+    Raises
+    ------
+    QueryError
+        If no line is left that rises above the noise.
+    """
+    explained = found.calculated
+    if found.measurement.without(explained) is None:
+        raise QueryError("what is left", "no line rises above the noise", "a search needs lines that no phase explains",
+                         "The phases explain all of this pattern.")  # fmt: skip
+    explained = explained + np.clip(found.net - explained, 0.0, MISFIT * explained)
+    inside = (found.scan.angles >= found.two_theta[0]) & (found.scan.angles <= found.two_theta[-1])
+    angles = found.scan.angles[inside]
+    return angles, np.clip(found.scan.counts[inside] - np.interp(angles, found.two_theta, explained), 0.0, None)
+
+
+def curves(
+    two_theta: np.ndarray, measured: np.ndarray, calculated: np.ndarray, parts: Sequence[np.ndarray] = ()
+) -> dict[str, Any]:
+    """Measured and calculated heights, divided by the highest measured one, at so many points as the page draws.
+
+    Parameters
+    ----------
+    two_theta, measured, calculated : numpy.ndarray
+        (n,) each.
+    parts : sequence of numpy.ndarray
+        The patterns of the phases, (n,) each; a single one is left out, because it is the calculated pattern.
+
+    Returns
+    -------
+    dict
+        ``two_theta``, ``measured``, ``calculated``, ``parts``, and ``top``, the measured height that is 1.
+    """
+    kept = thinned([measured, calculated], CURVE_POINTS)
+    top = float(measured.max())
+    return {
+        "top": finite(top),
+        "two_theta": _rounded(two_theta[kept], 4),
+        "measured": _rounded(measured[kept] / top, 5),
+        "calculated": _rounded(calculated[kept] / top, 5),
+        "parts": [_rounded(part[kept] / top, 5) for part in parts] if len(parts) > 1 else [],
+    }
+
+
+def thinned(curves: Sequence[np.ndarray], most: int) -> np.ndarray:
+    """Places at which curves are drawn: of neighbouring points the highest and the lowest of each curve.
+
+    Parameters
+    ----------
+    curves : sequence of numpy.ndarray
+        (n,) each.
+    most : int
+        Largest number of places.
+
+    Returns
+    -------
+    numpy.ndarray
+        Increasing, at most ``most``. All n if they are no more.
+
+    Examples
+    --------
+    >>> peak = np.zeros(100)
+    >>> peak[37] = 5.0
+    >>> kept = thinned([peak], 20)
+    >>> len(kept) <= 20, 37 in kept
+    (True, True)
+    """
+    n = len(curves[0])
+    if n <= most:
+        return np.arange(n)
+    for together in count(2):
+        starts = np.arange(0, n, together)
+        places = {0, n - 1}
+        for curve in curves:
+            padded = np.full(len(starts) * together, np.nan)
+            padded[:n] = curve
+            blocks = padded.reshape(-1, together)
+            places.update((starts + np.nanargmax(blocks, axis=1)).tolist())
+            places.update((starts + np.nanargmin(blocks, axis=1)).tolist())
+        if len(places) <= most:
+            break
+    return np.array(sorted(places))
+
+
+def finite(value: float) -> float | None:
+    """The number, or None if it is not finite, which JSON cannot write."""
+    return float(value) if math.isfinite(value) else None
+
+
+def _named(one: PhaseMatch | Phase, row_of: Mapping[str, int]) -> dict[str, Any]:
+    """What names a crystal."""
+    return {
+        "row": row_of[one.material_id],
+        "material_id": one.material_id,
+        "formula": one.formula,
+        "space_group": one.space_group,
+        "symbol": one.setting.symbol,
+    }
+
+
+def _match(match: PhaseMatch, row_of: Mapping[str, int]) -> dict[str, Any]:
+    return {
+        **_named(match, row_of),
+        "rank": match.rank,
+        "score": finite(match.score),
+        "fit": finite(match.fit),
+        "similarity": finite(match.similarity),
+        "probability": finite(match.probability),
+        "confidence": match.confidence,
+        "r_wp": finite(match.r_wp),
+        "cell_scale": finite(match.cell_scale),
+        "also": list(match.also),
+    }
+
+
+def _phase(found: PatternAnswer, phase: Phase, row_of: Mapping[str, int]) -> dict[str, Any]:
+    return {
+        **_named(phase, row_of),
+        "weight_fraction": finite(phase.weight_fraction),
+        "weight_fraction_error": finite(phase.weight_fraction_error),
+        "probability": finite(phase.probability),
+        "confidence": in_words(phase.probability),
+        "group": [one for one in phase.group if one != phase.material_id],
+        "cell": _cell(phase),
+        "reflections": _reflections(found, phase),
+    }
+
+
+def _cell(one: PhaseMatch | Phase) -> dict[str, Any]:
+    """The refined cell in its standard setting, and the change of its lengths against the database as a fraction."""
+    lattice, known = one.setting.crystal.lattice, StandardSetting.of(one.crystal).crystal.lattice
+    lengths, before = np.linalg.norm(lattice, axis=1), np.linalg.norm(known, axis=1)
+    return {
+        "lengths": _rounded(lengths, 5),
+        "angles": _rounded(cell_angles(lattice), 3),
+        "volume": finite(abs(float(np.linalg.det(lattice)))),
+        "changes": _rounded(lengths / before - 1.0, 5),
+    }
+
+
+def _reflections(found: PatternAnswer, one: PhaseMatch | Phase) -> dict[str, list[Any]]:
+    """The strongest reflections by increasing angle: angles, spacings (Å), indices, areas relative to the largest."""
+    table = list_reflections(found.measurement, found.net, found.calculated, one.setting, one.refined)
+    table = table.nlargest(REFLECTIONS, "intensity_calculated").sort_values("two_theta", kind="stable")
+    areas = table["intensity_calculated"].to_numpy()
+    return {
+        "two_theta": _rounded(table["two_theta"].to_numpy(), 4),
+        "d": _rounded(table["d"].to_numpy(), 5),
+        "hkl": table[["h", "k", "l"]].to_numpy().tolist(),
+        "intensity": _rounded(areas / max(float(areas.max(initial=0.0)), 1e-300), 4),
+    }
+
+
+def _rounded(values: np.ndarray, digits: int) -> list[float | None]:
+    return [finite(value) for value in np.round(np.asarray(values, float), digits).tolist()]
