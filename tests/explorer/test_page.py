@@ -687,11 +687,11 @@ def test_a_table_is_sorted_and_its_columns_are_chosen(page, index):
     find(page, "O")
     page.wait_for_selector("#results:visible")
     page.get_by_role("button", name="atoms in the cell").click()
-    numbers = [int(text) for text in column(page, 5, "#results")]
+    numbers = [int(text) for text in column(page, 6, "#results")]
     assert numbers == sorted(numbers, reverse=True) and len(set(numbers)) > 3
     page.get_by_role("button", name="atoms in the cell").click()
-    assert [int(text) for text in column(page, 5, "#results")] == sorted(numbers)
-    assert page.get_attribute("#results th:nth-child(5)", "aria-sort") == "ascending"
+    assert [int(text) for text in column(page, 6, "#results")] == sorted(numbers)
+    assert page.get_attribute("#results th:nth-child(6)", "aria-sort") == "ascending"
     page.get_by_role("button", name="formula", exact=True).click()
     formulas = column(page, 2, "#results")
     assert formulas[0].startswith("Al") and formulas[-1].startswith("Z")
@@ -864,7 +864,7 @@ def drop(page, name, text):
     assert page.locator("#drop").is_hidden()
 
 
-def test_a_dropped_crystal_is_placed_beside_its_like(visit, served, index, pyrite):
+def test_a_dropped_crystal_is_placed_beside_its_like(visit, served, index, pyrite, tmp_path):
     page = visit(served)
     drop(page, f"{IMAGE}.cif", str(CifWriter(pyrite.to_structure(), symprec=0.01)))
     page.wait_for_selector(".structure[data-atoms] canvas", timeout=60_000)
@@ -874,9 +874,14 @@ def test_a_dropped_crystal_is_placed_beside_its_like(visit, served, index, pyrit
     assert page.locator("svg.pattern line[stroke-width]").count() > 10
     page.click("#reset")
     assert np.abs(ring(page) - places(index, page)[row_of(index, PYRITE)]).max() < 0.1
+    assert "has a close relative here: for 100 %" in page.inner_text(".novelty") or "for 99 %" in page.inner_text(".novelty")
+    with page.expect_download() as download:
+        page.get_by_role("button", name="Save neighbours as CSV").click()
+    download.value.save_as(tmp_path / "neighbours.csv")
+    assert pd.read_csv(tmp_path / "neighbours.csv")["id"].tolist() == column(page, 2)
     page.locator("#panel tbody tr").first.click()
     page.wait_for_selector("dl.facts dt")
-    assert page.url.endswith(f"#{PYRITE}")
+    assert f"crystal={PYRITE}" in page.url
 
 
 def test_a_chosen_file_and_a_broken_one(visit, served, pyrite):
@@ -884,12 +889,12 @@ def test_a_chosen_file_and_a_broken_one(visit, served, pyrite):
     content = {"name": "broken.cif", "mimeType": "text/plain", "buffer": b"data_x\nloop_\n_a\n_b\n1 2 3\n"}
     page.set_input_files("#file", content)
     page.wait_for_selector("#message.error", timeout=60_000)
-    assert "broken.cif" in page.inner_text("#message") and page.locator("#panel h2").count() == 0
+    assert "broken.cif" in page.inner_text("#message") and page.locator("#panel dl").count() == 0
     drop(page, "thesis.tex", "hello")
     page.wait_for_function("() => document.getElementById('message').textContent.includes('thesis.tex')")
     good = str(CifWriter(pyrite.to_structure(), symprec=0.01)).encode()
     page.set_input_files("#file", content | {"name": "pyrite.cif", "buffer": good})
-    page.wait_for_selector("#panel h2")
+    page.wait_for_selector(".novelty")
     assert page.inner_text("#panel h2") == "FeS2" and page.locator("#message").is_hidden()
     drop(page, "large.cif", "x" * 9_000_000)
     page.wait_for_selector("#message.error")
@@ -898,26 +903,17 @@ def test_a_chosen_file_and_a_broken_one(visit, served, pyrite):
     assert "found" in page.inner_text("#message") and page.locator("#message.error").count() == 0
 
 
-@pytest.mark.parametrize("wavelength", ["", "MoKa"])
-def test_a_dropped_pattern_is_known_again(visit, served, index, measured, wavelength):
+def test_a_dropped_pattern_opens_the_powder_mode_and_a_candidate_leads_to_the_map(visit, served, index, measured):
     page = visit(served)
-    text = measured
-    if wavelength:  # the same, measured with a shorter wavelength
-        page.select_option("#wavelength", wavelength)
-        angles, counts = np.array([line.split() for line in measured.splitlines()], float).T
-        angles = 2 * np.degrees(np.arcsin(np.sin(np.radians(angles / 2)) * 0.7107 / 1.54056))
-        text = "\n".join(f"{x:.4f} {y:g}" for x, y in zip(angles, counts, strict=True))
-    drop(page, "measured.xy", text)
-    page.wait_for_selector("svg.pattern path", timeout=60_000)
-    assert page.inner_text("#panel h2") == "measured.xy" and PYRITE in page.locator("#panel p").first.inner_text()
-    assert column(page, 2)[0] == PYRITE and column(page, 1)[0] == "FeS2" and column(page, 3)[0] == "205"
-    assert column(page, 5)[0] in ("high", "fair")
-    assert page.evaluate("document.querySelector('aside').scrollWidth <= document.querySelector('aside').clientWidth")
-    curves = page.locator("svg.pattern path")
-    drawn = [len(curves.nth(place).get_attribute("d").split("L")) for place in range(curves.count())]
-    assert len(drawn) == 2 and min(drawn) > 1_000
-    page.click("#reset")
-    assert np.abs(ring(page) - places(index, page)[row_of(index, PYRITE)]).max() < 0.1
+    drop(page, "measured.xy", measured)
+    page.wait_for_selector("#powder[data-state='answer']", timeout=60_000)
+    assert page.get_attribute("#mode-powder", "aria-pressed") == "true" and "mode=powder" in page.url
+    assert page.locator("#map").is_hidden()
+    page.click("#mode-map")
+    page.wait_for_selector("#map:visible")
+    assert page.locator("#powder").is_hidden()
+    page.go_back()
+    page.wait_for_selector("#powder:visible")
 
 
 def test_a_server_that_is_gone_is_said(visit, served, pyrite):
