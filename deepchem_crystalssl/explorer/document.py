@@ -22,7 +22,9 @@ from ..search.pictures import draw_map
 from ..search.queries import read_one
 from .payload import Payload
 
-_STRUCTURE_MODULES = ("elements", "structure")
+_STRUCTURE_MODULES = (
+    "elements", "element_values", "lattices", "bonds", "polyhedra", "scene", "rotations", "viewer", "structure",
+)  # fmt: skip
 _LOADER = "loader.js"
 _LARGE = ("structures", "patterns")
 _BASE64 = 4 / 3
@@ -91,6 +93,7 @@ class StructureView:
         return _filled(
             "structure.html",
             title=escape(crystal.reduced_formula),
+            style=_read("structure.css"),
             modules=_modules(_STRUCTURE_MODULES),
             structure=json.dumps(structure_of(crystal)),
         )
