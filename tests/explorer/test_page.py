@@ -387,7 +387,7 @@ def test_regions_have_names_and_few_crystals_their_formulas(page, index):
     assert "O" in names and len(set(names)) > 2
     find_one(page, PYRITE)
     page.wait_for_selector("#marks text.formula", state="attached")
-    assert "FeS2" in page.locator("#marks text.formula").all_text_contents()
+    assert "FeS\u2082" in page.locator("#marks text.formula").all_text_contents()
     page.click("#names")
     settle(page)
     assert page.locator("#marks text").count() == 0

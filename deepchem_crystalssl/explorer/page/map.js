@@ -104,6 +104,9 @@ function nameWhatIsShown() {
   }));
 }
 
+/** A formula with subscripts, as text. @param {string} formula */
+const subscripted = (formula) => formula.replace(/\d/g, (digit) => "₀₁₂₃₄₅₆₇₈₉"[Number(digit)]);
+
 /** Formulas that do not lie on each other. @param {number[]} rows @param {Float32Array} px @param {Float32Array} py */
 function formulaLabels(rows, px, py) {
   /** @type {[number, number, number][]} */
@@ -113,7 +116,7 @@ function formulaLabels(rows, px, py) {
     if (taken.some(([ox, oy, w]) => Math.abs(ox - at[0]) < (w + width) / 2 && Math.abs(oy - at[1]) < 13)) return [];
     taken.push(at);
     const [x, y] = plot.onScreen(at[0], at[1]);
-    return [{ x, y, text: formulas[row], kind: "formula" }];
+    return [{ x, y, text: subscripted(formulas[row]), kind: "formula" }];
   });
 }
 

@@ -100,7 +100,7 @@ export function createPlot(canvas, overlay) {
     [x, y, stretched] = [newX, newY, isStretched];
     size = x.length > 20000 ? 0.85 : x.length > 2000 ? 1.8 : 3.2;
     const rows = Array.from(x.keys()).filter((row) => !Number.isNaN(x[row] + y[row]));
-    tree = d3.quadtree(rows, (row) => x[row], (row) => y[row]);
+    tree = d3.quadtree(rows, (/** @type {number} */ row) => x[row], (/** @type {number} */ row) => y[row]);
     schedule();
   }
 
