@@ -66,7 +66,7 @@ $("search").onsubmit = async (/** @type {Event} */ event) => {
   if (problem) return say(problem, true);
   if (rows.length === 1) { $("query").value = state().search; return openCrystal(rows[0]); }
   if (!rows.length) return say(`Nothing found: ${words}.`);
-  update({ search: text });
+  update({ search: text, mode: "map" });
   say(`${rows.length.toLocaleString("en")} found: ${words}`);
 };
 $("query").addEventListener("search", () => { if (!$("query").value) update({ search: "" }); }); // its cross was clicked
