@@ -21,8 +21,8 @@ CURVE_POINTS = 3_000
 """Largest number of points of a curve that is sent to the page."""
 REFLECTIONS = 1_000
 """Largest number of reflections of a phase that are sent to the page; the strongest are."""
-MISFIT = 0.15
-"""Share of the height of a line that may remain where it was subtracted."""
+_SHOULDER = 0.01
+"""Where the phases scatter less than this share of their highest line, what they leave without lines is noise."""
 
 
 def describe(found: PatternAnswer, row_of: Mapping[str, int]) -> dict[str, Any]:
@@ -98,24 +98,26 @@ def describe_candidate(found: PatternAnswer, rank: int, row_of: Mapping[str, int
 
 
 def rest_of(found: PatternAnswer) -> tuple[np.ndarray, np.ndarray]:
-    """What the phases leave of a measured pattern: angles in degrees and counts with their background, (n,) each.
+    """What the phases leave of a measured pattern: angles in degrees and counts above the background, (n,) each.
 
-    Where lines are subtracted, some of their height may remain because their shapes are not quite matched. That is
-    subtracted too.
+    Of the height of a line that was subtracted, a part may be left because its shape was not quite matched. There, the
+    counts are lowered to the level of the noise.
 
     Raises
     ------
     QueryError
         If no line is left that rises above the noise.
     """
-    explained = found.calculated
-    if found.measurement.without(explained) is None:
+    calculated = found.calculated
+    left = found.measurement.without(calculated)
+    if left is None:
         raise QueryError("what is left", "no line rises above the noise", "a search needs lines that no phase explains",
                          "The phases explain all of this pattern.")  # fmt: skip
-    explained = explained + np.clip(found.net - explained, 0.0, MISFIT * explained)
-    inside = (found.scan.angles >= found.two_theta[0]) & (found.scan.angles <= found.two_theta[-1])
-    angles = found.scan.angles[inside]
-    return angles, np.clip(found.scan.counts[inside] - np.interp(angles, found.two_theta, explained), 0.0, None)
+    lines = left.roots**2
+    highest = int(lines.argmax())
+    lines *= left.counts[highest] / lines[highest]
+    quiet = left.counts[(lines == 0.0) & (calculated < _SHOULDER * calculated.max())]
+    return found.two_theta, lines + np.minimum(left.counts, quiet.max(initial=0.0))
 
 
 def curves(

@@ -12,7 +12,7 @@ import { hideResults, showResults } from "#results";
 import { mountPowder } from "#powder";
 import { onChange, state, update } from "#state";
 import { showUploaded } from "#uploaded";
-import { mountUpload } from "#upload";
+import { mountUpload, namesPattern } from "#upload";
 import { welcome } from "#welcome";
 
 /** @param {number} row */
@@ -91,10 +91,13 @@ $("note").textContent = served ? "" : [
 fillColorChoice();
 if (meta.uploadBytes) {
   const powder = mountPowder($("powder"), { openCrystal, showMode: (mode) => update({ mode }) });
+  onChange((_, changed) => { if (changed.has("mode") && state().mode === "powder") powder.show(); });
   mountUpload({
-    onCrystal(answer) { update({ crystal: "", mode: "map" }); showUploaded(answer, openCrystal); },
-    onPattern(answer, file) { update({ mode: "powder" }); powder.addAnswer(answer, file); },
-    onFiles(files, options) { update({ mode: "powder" }); powder.addFiles(files, options); },
+    onCrystal: (answer) => { update({ crystal: "", mode: "map" }); showUploaded(answer, openCrystal); },
+    onPattern: (answer, file, options) => powder.addAnswer(answer, file, options),
+    onPatterns: (files, options) => powder.addFiles(files, options),
+    isPattern: (file) => namesPattern(file.name) || (state().mode === "powder" && /\.txt$/i.test(file.name)),
+    onError: (sentence) => { update({ mode: "map" }); say(sentence, true); },
   });
 }
 $("mode-powder").hidden = !meta.uploadBytes;

@@ -181,7 +181,9 @@ export function createPlot(canvas, overlay) {
   }
 
   // Moving and zooming; in lasso mode the wheel and two fingers still zoom.
-  const zoom = d3.zoom().scaleExtent([0.6, 600])
+  /** @type {D3Zoom<HTMLCanvasElement>} */
+  const zoom = d3.zoom();
+  zoom.scaleExtent([0.6, 600])
     .filter((/** @type {any} */ event) => !event.button && (mode === "pan" || event.type === "wheel" || event.touches?.length > 1))
     .on("zoom", (/** @type {any} */ event) => {
       view = event.transform;

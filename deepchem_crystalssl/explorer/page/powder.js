@@ -7,7 +7,8 @@ import { createForm } from "#powder_form";
 import { patternList } from "#powder_list";
 import { radiationWords, stemOf } from "#powder_numbers";
 import { createPatterns } from "#powder_patterns";
-import { candidatesTable, hypothesesTable, phasesTable, quality, sentences } from "#powder_tables";
+import { sentenceOf } from "#requests";
+import { candidatesTable, hypothesesTable, markCandidate, phasesTable, quality, sentences } from "#powder_tables";
 
 const FILES = [["CIF of the phases", "phases.cif"], ["Reflections (CSV)", "reflections.csv"], ["Report (HTML)", "report.html"], ["All files (ZIP)", "export.zip"]];
 
@@ -23,6 +24,11 @@ function button(text, onClick, title = "") {
 /**
  * @param {HTMLElement} container Empty; the mode fills it.
  * @param {{ openCrystal: (row: number) => void, showMode: (mode: "map" | "powder") => void }} host
+ * @returns {{
+ *   addFiles: (files: Iterable<File>, options?: import("#requests").PatternOptions) => void,
+ *   addAnswer: (answer: import("#powder_patterns").Answer, file: File, options?: import("#requests").PatternOptions) => void,
+ *   show: () => void,
+ * }} addFiles asks about files and shows the first; addAnswer shows what was asked already; show draws when the mode is entered.
  */
 export function mountPowder(container, host) {
   container.classList.add("powder");
@@ -38,12 +44,14 @@ export function mountPowder(container, host) {
   /** @type {{ id: number | null, rank: number | null }} */
   let shown = { id: null, rank: null };
   let drawn = "";
+  /** The answer that the tables tell. @type {import("#powder_patterns").Answer | null} */
+  let told = null;
 
   chooser.type = "file";
   chooser.multiple = true;
   chooser.hidden = true;
   chooser.className = "powder-chooser";
-  chooser.onchange = () => { const chosen = [...chooser.files]; chooser.value = ""; addFiles(chosen); };
+  chooser.onchange = () => { const chosen = [...(chooser.files ?? [])]; chooser.value = ""; addFiles(chosen); };
   const roots = button("√ scale", () => {
     const on = roots.getAttribute("aria-pressed") !== "true";
     roots.setAttribute("aria-pressed", String(on));
@@ -71,6 +79,7 @@ export function mountPowder(container, host) {
   container.append(layout);
 
   function current() { return patterns.all.find((one) => one.id === shown.id) ?? null; }
+  /** @param {string} text @param {boolean} [isError] */
   function say(text, isError = false) { message.textContent = text; message.classList.toggle("error", isError); }
 
   /** @param {import("#powder_patterns").Pattern} pattern */
@@ -84,7 +93,8 @@ export function mountPowder(container, host) {
     // The button that has the focus keeps it, though the list is made anew.
     const focused = document.activeElement?.closest?.(".powder-list button")?.getAttribute("data-pattern");
     listBox.replaceChildren(patternList(patterns.all, shown.id, (one) => choose(one.id, null)));
-    if (focused) listBox.querySelector(`[data-pattern="${focused}"]`)?.focus();
+    const again = listBox.querySelector(`[data-pattern="${focused}"]`);
+    if (again instanceof HTMLElement) again.focus();
   }
 
   /** @param {number} id @param {number | null} rank Of the candidate; null for all phases. */
@@ -120,25 +130,27 @@ export function mountPowder(container, host) {
     if (pattern.error) head.append(make("p", "powder-error", pattern.error));
     shownLine.replaceChildren();
     if (!answer) { drawn = ""; return; }
-    head.append(...sentences(answer), make("p", "powder-facts", `${radiationWords(answer.radiation)} · ${quality(answer)}`));
-    const hypotheses = hypothesesTable(answer);
-    const atCandidate = document.activeElement?.closest?.(".powder-candidates tr")?.querySelector("[data-rank]")?.getAttribute("data-rank");
-    tables.replaceChildren(phasesTable(answer, host.openCrystal), candidatesTable(answer, shown.rank, (rank) => chooseCandidate(pattern.id, rank), host.openCrystal),
-      ...(hypotheses ? [hypotheses] : []));
-    if (atCandidate) tables.querySelector(`[data-rank="${atCandidate}"]`)?.closest("tr")?.focus();
-    renderFigure(pattern);
+    head.append(...sentences(answer), make("p", "powder-facts", `${radiationWords(answer.radiation)} · ${quality(answer, pattern.of !== null)}`));
+    if (told !== answer) { // otherwise the tables stay as they were sorted
+      told = answer;
+      const hypotheses = hypothesesTable(answer);
+      tables.replaceChildren(phasesTable(answer, host.openCrystal),
+        candidatesTable(answer, (rank) => chooseCandidate(pattern.id, rank), host.openCrystal), ...(hypotheses ? [hypotheses] : []));
+    }
+    markCandidate(tables, shown.rank);
+    renderFigure(pattern, answer);
   }
 
-  /** A candidate that is chosen far below the figure is shown where it can be seen. */
+  /** A candidate that is chosen far from the figure is shown where it can be seen. @param {number} id @param {number} rank */
   function chooseCandidate(id, rank) {
     choose(id, rank);
     const { top, bottom } = stage.getBoundingClientRect();
     if (bottom < 120 || top > innerHeight - 120) stage.scrollIntoView();
   }
 
-  /** @param {import("#powder_patterns").Pattern} pattern */
-  async function renderFigure(pattern) {
-    const { answer } = pattern, rank = shown.rank, unit = answer.counted ? "counts" : "";
+  /** @param {import("#powder_patterns").Pattern} pattern @param {import("#powder_patterns").Answer} answer */
+  async function renderFigure(pattern, answer) {
+    const rank = shown.rank, unit = answer.counted ? "counts" : "";
     const keep = drawn === answer.key;
     if (rank === null) {
       shownLine.append(make("b", "", answer.phases.length > 1 ? "Shown: all phases together" : "Shown: the phase"), left);
@@ -153,60 +165,64 @@ export function mountPowder(container, host) {
       const found = await patterns.candidate(pattern, rank);
       if (shown.id !== pattern.id || shown.rank !== rank) return;
       figure.draw({ curve: found.curve, phases: [found], radiation: answer.radiation, unit }, keep);
-      drawn = pattern.answer.key;
+      drawn = answer.key;
     } catch (error) {
-      say(error.message, true);
+      say(sentenceOf(error), true);
     }
   }
 
   /** @param {import("#requests").PatternOptions} options @param {boolean} everywhere */
   function askAgain(options, everywhere) {
-    const chosen = everywhere ? patterns.all.filter((one) => one.of === null) : [current()];
-    if (shown.rank !== null) choose(shown.id, null); // the candidates may be others then
+    const pattern = current();
+    if (!pattern) return;
+    choose(pattern.id, null); // the candidates may be others then
     form.say("");
-    for (const pattern of chosen) {
-      patterns.ask(pattern, options).then(() => { if (pattern.id === shown.id) form.say(pattern.error, true); });
+    for (const one of everywhere ? patterns.all.filter((each) => each.of === null) : [pattern]) {
+      patterns.ask(one, options).then(() => { if (one.id === shown.id) form.say(one.error, true); });
     }
   }
 
-  const stem = () => stemOf(current().name);
-  /** Of the figure when it is saved: the pattern, and what is shown with it. */
-  function titles() {
-    const { answer, name } = current(), match = shown.rank === null ? null : answer.matches[shown.rank - 1];
-    const names = match ? `candidate ${match.rank}, ${match.formula} (${match.material_id})` : answer.phases.map((one) => `${one.formula} (${one.material_id})`).join(", ");
-    return [name, names];
+  /** Two lines over a figure that is saved: the pattern, and what is shown with it. @param {import("#powder_patterns").Pattern} pattern */
+  function titles({ answer, name }) {
+    if (!answer) return [name, ""];
+    const match = shown.rank === null ? null : answer.matches[shown.rank - 1];
+    const named = (/** @type {{ formula: string, material_id: string }} */ one) => `${one.formula} (${one.material_id})`;
+    return [name, match ? `candidate ${match.rank}, ${named(match)}` : answer.phases.map(named).join(", ")];
   }
+  /** @param {"svg" | "png"} format */
   async function saveFigure(format) {
-    const file = figureFile(figure.node, titles());
-    const blob = format === "svg" ? new Blob([file.text], { type: "image/svg+xml" }) : await asPng(file);
-    save(blob, `${stem()}.${format}`);
+    const pattern = current();
+    if (!pattern) return;
+    const file = figureFile(figure.node, titles(pattern));
+    save(format === "svg" ? new Blob([file.text], { type: "image/svg+xml" }) : await asPng(file), `${stemOf(pattern.name)}.${format}`);
   }
+  /** @param {string} file That the server writes. */
   async function saveFile(file) {
+    const pattern = current();
+    if (!pattern) return;
     say("The file is being written …");
     try {
-      save(await patterns.file(current(), file), `${stem()}_${file}`);
+      save(await patterns.file(pattern, file), `${stemOf(pattern.name)}_${file}`);
       say("");
     } catch (error) {
-      say(error.message, true);
+      say(sentenceOf(error), true);
     }
   }
 
   /** @param {Iterable<File>} files @param {import("#requests").PatternOptions} [options] */
   function addFiles(files, options = {}) {
-    const added = [...files].map((file) => patterns.add(file, options));
-    if (!added.length) return;
-    host.showMode("powder");
-    choose(added[0].id, null);
+    if (![...files].length) return;
+    host.showMode("powder"); // first, so that it is a step of the history of its own
+    choose([...files].map((file) => patterns.add(file, options))[0].id, null);
   }
 
   render();
   return {
     addFiles,
-    /** @param {any} answer @param {File} file @param {import("#requests").PatternOptions} [options] Of a pattern that was asked already. */
+    /** @param {import("#powder_patterns").Answer} answer @param {File} file @param {import("#requests").PatternOptions} [options] Of a pattern that was asked already. */
     addAnswer(answer, file, options = {}) {
-      const pattern = patterns.addAnswer(answer, file, options);
       host.showMode("powder");
-      choose(pattern.id, null);
+      choose(patterns.addAnswer(answer, file, options).id, null);
     },
     show() { render(); },
   };

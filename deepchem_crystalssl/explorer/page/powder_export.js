@@ -12,13 +12,13 @@ const HEAD = 44;
  * @returns {{ text: string, width: number, height: number }} The same as a file: black on white, with a title.
  */
 export function figureFile(figure, lines) {
-  const [, , width, height] = figure.getAttribute("viewBox").split(" ").map(Number);
+  const { width, height } = figure.viewBox.baseVal;
   const paper = document.createElement("div"), copy = /** @type {SVGSVGElement} */ (figure.cloneNode(true));
   paper.className = "powder-paper"; // its colours are those of print
   paper.style.cssText = `position:absolute;left:-9999px;width:${width}px;height:${height}px`;
   for (const one of copy.querySelectorAll(".powder-pointer, .powder-band, .powder-sheet")) one.remove();
   paper.append(copy);
-  figure.parentElement.append(paper);
+  figure.parentElement?.append(paper);
   for (const one of copy.querySelectorAll("path, line, text")) {
     const style = getComputedStyle(one);
     for (const name of KEPT) one.setAttribute(name, style.getPropertyValue(name));
@@ -50,7 +50,7 @@ export async function asPng({ text, width, height }, times = 3) {
     const canvas = document.createElement("canvas");
     canvas.width = Math.round(width * times);
     canvas.height = Math.round(height * times);
-    canvas.getContext("2d").drawImage(image, 0, 0, canvas.width, canvas.height);
+    canvas.getContext("2d")?.drawImage(image, 0, 0, canvas.width, canvas.height);
     return await new Promise((resolve, reject) => canvas.toBlob((blob) => (blob ? resolve(blob) : reject(new Error("The picture could not be made."))), "image/png"));
   } finally {
     URL.revokeObjectURL(address);

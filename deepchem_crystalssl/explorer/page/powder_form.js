@@ -6,6 +6,7 @@ import { symbolsIn } from "#powder_numbers";
 const RADIATIONS = [["", "what the file says, or Cu Kα"], ["CuKa", "Cu Kα"], ["CuKa1", "Cu Kα₁"], ["CoKa", "Co Kα"], ["CoKa1", "Co Kα₁"],
   ["MoKa", "Mo Kα"], ["MoKa1", "Mo Kα₁"], ["CrKa", "Cr Kα"], ["FeKa", "Fe Kα"], ["AgKa", "Ag Kα"], ["other", "another wavelength"]];
 
+/** @param {string} label @param {HTMLElement} input @param {string} [hint] */
 function field(label, input, hint = "") {
   const box = make("label", "powder-field");
   box.append(make("span", "", label), input);
@@ -13,6 +14,7 @@ function field(label, input, hint = "") {
   return box;
 }
 
+/** @param {string} name */
 function textField(name) {
   const input = make("input");
   input.name = name;
@@ -63,7 +65,7 @@ export function createForm({ onAsk }) {
     fill(known, { rest, many }) {
       const named = RADIATIONS.some(([value]) => value === (known.wavelength ?? ""));
       radiation.value = named ? known.wavelength ?? "" : "other";
-      length.value = named ? "" : known.wavelength;
+      length.value = named ? "" : known.wavelength ?? "";
       elements.value = (known.elements ?? []).join(" ");
       allowed.value = (known.allowed ?? []).join(" ");
       excluded.value = (known.excluded ?? []).join(" ");

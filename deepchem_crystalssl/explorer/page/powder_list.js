@@ -6,7 +6,7 @@ import { formulaElement } from "#tables";
 
 const STATES = { waiting: "waiting", reading: "reading …", answer: "", error: "" };
 
-/** What is found, in a line: phases, and how sure they are. */
+/** What is found, in a line: phases, and how sure they are. @param {import("#powder_patterns").Answer} answer */
 function found(answer) {
   const line = make("span", "powder-found");
   if (answer.nothing_fits) { line.append("nothing fits"); return line; }
@@ -30,7 +30,7 @@ export function patternList(patterns, shown, onChoose) {
     const item = make("li"), button = make("button");
     button.dataset.pattern = String(pattern.id);
     if (pattern.id === shown) button.setAttribute("aria-current", "true");
-    const line = pattern.state === "answer" ? found(pattern.answer)
+    const line = pattern.state === "answer" && pattern.answer ? found(pattern.answer)
       : make("span", pattern.state === "error" ? "powder-error" : "powder-found", STATES[pattern.state] || pattern.error);
     button.append(make("b", "", pattern.name), line);
     button.onclick = () => onChoose(pattern);

@@ -4,7 +4,7 @@
  * Reflections of a phase by increasing angle, as columns.
  * @typedef {{ two_theta: number[], d: number[], hkl: number[][], intensity: number[] }} Reflections
  * @typedef {{ top: number, two_theta: number[], measured: number[], calculated: number[], parts: number[][] }} Curve
- * @typedef {{ name: string, formula: string, reflections: Reflections }} DrawnPhase
+ * @typedef {{ formula: string, reflections: Reflections }} DrawnPhase
  */
 
 /**
@@ -87,8 +87,8 @@ export const counts = (value) => (Math.abs(value) >= 100 ? Math.round(value).toL
  * @returns {string} What symmetry does not fix: each length once, and angles that are neither right nor 120 degrees.
  */
 export function cellWords({ lengths, angles, changes }) {
-  const same = (one, other) => Math.abs(one - other) < 1e-4;
-  const change = (value) => `${value < 0 ? "−" : "+"}${Math.abs(100 * value).toFixed(2)} %`;
+  const same = (/** @type {number} */ one, /** @type {number} */ other) => Math.abs(one - other) < 1e-4;
+  const change = (/** @type {number} */ value) => `${value < 0 ? "−" : "+"}${Math.abs(100 * value).toFixed(2)} %`;
   const known = lengths.map((length, axis) => lengths.findIndex((one) => same(one, length)) === axis);
   return [
     ...lengths.flatMap((length, axis) => (known[axis] ? [`${"abc"[axis]} = ${length.toFixed(4)} Å (${change(changes[axis])})`] : [])),

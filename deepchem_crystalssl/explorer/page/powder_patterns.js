@@ -1,13 +1,31 @@
 // The patterns of the user and their answers: asked one after the other, asked again where the server has forgotten.
 
-import { request, queryOf, Refusal } from "#requests";
+import { queryOf, Refusal, request, sentenceOf } from "#requests";
 import { askFile } from "#upload";
 
 /**
+ * What the server says of a pattern; see powder_answers.py.
+ * @typedef {"high" | "fair" | "low" | "none"} Confidence
+ * @typedef {{ row: number, material_id: string, formula: string, space_group: number | null, symbol: string }} Named
+ * @typedef {Named & { rank: number, score: number, fit: number, similarity: number, probability: number, confidence: Confidence,
+ *   r_wp: number, cell_scale: number, also: string[] }} Match
+ * @typedef {{ lengths: number[], angles: number[], volume: number, changes: number[] }} Cell
+ * @typedef {Named & { weight_fraction: number, weight_fraction_error: number, probability: number, confidence: Confidence,
+ *   group: string[], cell: Cell, reflections: import("#powder_numbers").Reflections }} Phase
+ * @typedef {Match & { cell: Cell, reflections: import("#powder_numbers").Reflections, curve: import("#powder_numbers").Curve }} Candidate
+ * @typedef {{ material_ids: string[], formulas: string[], weight_fractions: number[], r_wp: number }} Hypothesis
+ * @typedef {{
+ *   kind: string, name: string, key: string, verdict: string, probability: number, nothing_fits: boolean, unexplained: number,
+ *   radiation: { label: string, wavelength: number, source: "given" | "file" | "assumed", stated: number | null },
+ *   agreement: { r_wp: number, r_wp_above_background: number, r_exp: number | null, goodness_of_fit: number | null },
+ *   counted: boolean, group: Named[], deciding: string[], missing: string[], phases: Phase[], hypotheses: Hypothesis[],
+ *   matches: Match[], curve: import("#powder_numbers").Curve,
+ * }} Answer
+ *
  * @typedef {"waiting" | "reading" | "answer" | "error"} State
  * @typedef {{
  *   id: number, name: string, file: File | null, of: Pattern | null, options: import("#requests").PatternOptions,
- *   state: State, answer: any, error: string, candidates: Map<number, any>,
+ *   state: State, answer: Answer | null, error: string, candidates: Map<number, Candidate>,
  * }} Pattern A file, or what the phases of another pattern leave of it.
  */
 
@@ -30,18 +48,22 @@ export function createPatterns(changed) {
     return pattern;
   }
 
-  /** Questions wait for each other, so that the server is not asked for many files at once. */
+  /**
+   * Questions wait for each other, so that the server is not asked for many files at once.
+   * @template T
+   * @param {() => Promise<T>} work @returns {Promise<T>}
+   */
   function inTurn(work) {
     const done = turn.then(work);
     turn = done.catch(() => {});
     return done;
   }
 
-  /** @param {Pattern} pattern @param {import("#requests").PatternOptions} options */
+  /** @param {Pattern} pattern @param {import("#requests").PatternOptions} options @returns {Promise<Answer>} */
   async function answerTo(pattern, options) {
     const found = pattern.of
       ? await withKey(pattern.of, async (key) => (await request(`answers/${key}/rest${queryOf(options)}`, { method: "POST" })).json())
-      : await askFile(pattern.file, options);
+      : await askFile(/** @type {File} */ (pattern.file), options);
     if (found.kind !== "pattern") throw new Error(`${pattern.name} is a crystal, not a pattern. Drop it on the map.`);
     return found;
   }
@@ -52,12 +74,13 @@ export function createPatterns(changed) {
    * @param {Pattern} pattern @param {(key: string) => Promise<T>} work @returns {Promise<T>}
    */
   async function withKey(pattern, work) {
+    const answer = /** @type {Answer} */ (pattern.answer); // only of a pattern with an answer more is asked
     try {
-      return await work(pattern.answer.key);
+      return await work(answer.key);
     } catch (error) {
       if (!(error instanceof Refusal) || error.status !== 410) throw error;
-      pattern.answer.key = (await answerTo(pattern, pattern.options)).key;
-      return work(pattern.answer.key);
+      answer.key = (await answerTo(pattern, pattern.options)).key;
+      return work(answer.key);
     }
   }
 
@@ -76,7 +99,7 @@ export function createPatterns(changed) {
         const answer = await answerTo(pattern, options);
         Object.assign(pattern, { state: "answer", answer, options, candidates: new Map() });
       } catch (error) {
-        Object.assign(pattern, { state: pattern.answer ? "answer" : "error", error: error.message });
+        Object.assign(pattern, { state: pattern.answer ? "answer" : "error", error: sentenceOf(error) });
       }
       changed(pattern);
     });
@@ -91,7 +114,7 @@ export function createPatterns(changed) {
       ask(pattern, options);
       return pattern;
     },
-    /** @param {any} answer @param {File} file @param {import("#requests").PatternOptions} options @returns {Pattern} */
+    /** @param {Answer} answer @param {File} file @param {import("#requests").PatternOptions} options @returns {Pattern} */
     addAnswer(answer, file, options) {
       const pattern = put({ name: file.name, file, of: null, options });
       Object.assign(pattern, { state: "answer", answer });
@@ -106,15 +129,13 @@ export function createPatterns(changed) {
       ask(rest, options);
       return rest;
     },
-    /** @param {Pattern} pattern @param {number} rank From 1. @returns {Promise<any>} The curves of a candidate. */
+    /** @param {Pattern} pattern @param {number} rank From 1. @returns {Promise<Candidate>} Its curves. */
     async candidate(pattern, rank) {
-      const answer = pattern.answer;
-      if (!pattern.candidates.has(rank)) {
-        const found = await withKey(pattern, async (key) => (await request(`answers/${key}/candidate-${rank}`)).json());
-        if (pattern.answer === answer) pattern.candidates.set(rank, found);
-        return found;
-      }
-      return pattern.candidates.get(rank);
+      const { answer, candidates } = pattern, known = candidates.get(rank);
+      if (known) return known;
+      const found = await withKey(pattern, async (key) => (await request(`answers/${key}/candidate-${rank}`)).json());
+      if (pattern.answer === answer) candidates.set(rank, found);
+      return found;
     },
     /** @param {Pattern} pattern @param {string} file @returns {Promise<Blob>} A file that the server writes of the answer. */
     file: (pattern, file) => withKey(pattern, async (key) => (await request(`answers/${key}/${file}`)).blob()),

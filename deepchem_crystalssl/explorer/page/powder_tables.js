@@ -4,9 +4,16 @@ import { make } from "#elements";
 import { cellWords, chance, percent } from "#powder_numbers";
 import { formulaElement, tableOf } from "#tables";
 
-const minus = (text) => text.replace("-", "−");
+/**
+ * @typedef {import("#powder_patterns").Answer} Answer
+ * @typedef {import("#powder_patterns").Named} Named
+ * @typedef {import("#powder_patterns").Match} Match
+ * @typedef {import("#powder_patterns").Phase} Phase
+ */
 
-/** A Hermann-Mauguin symbol with its number: letters in italics, screw axes as subscripts, inversion axes with a bar. */
+const minus = (/** @type {string} */ text) => text.replace("-", "−");
+
+/** A Hermann-Mauguin symbol with its number: letters in italics, screw axes as subscripts, inversion axes with a bar. @param {Named} one */
 function groupOf(one) {
   const whole = make("span");
   for (const [part, letters, screw, bar] of one.symbol.matchAll(/([A-Za-z]+)|_(\d)|-(\d)|[^A-Za-z]/g)) {
@@ -16,7 +23,7 @@ function groupOf(one) {
   return whole;
 }
 
-/** A name of a crystal that leads to its details. */
+/** A name of a crystal that leads to its details. @param {Named} one @param {(row: number) => void} onOpen */
 function link(one, onOpen) {
   const button = make("button", "powder-link", one.material_id);
   button.title = "Open this crystal on the map";
@@ -25,6 +32,7 @@ function link(one, onOpen) {
   return button;
 }
 
+/** @param {HTMLTableElement} table @param {string} caption */
 function wide(table, caption) {
   const box = make("div", "powder-wide"), heading = make("caption", "", caption);
   table.prepend(heading);
@@ -32,18 +40,20 @@ function wide(table, caption) {
   return box;
 }
 
-function swatch(color) {
-  const dot = make("i", `powder-swatch powder-color-${color % 4}`);
-  return dot;
+/** @param {Phase} one @param {number} color */
+function phaseName(one, color) {
+  const cell = make("span");
+  cell.append(make("i", `powder-swatch powder-color-${color % 4}`), formulaElement(one.formula));
+  return cell;
 }
 
-/** @param {any} answer @param {(row: number) => void} onOpen @returns {HTMLElement} */
+/** @param {Answer} answer @param {(row: number) => void} onOpen @returns {HTMLElement} */
 export function phasesTable(answer, onOpen) {
-  const many = answer.phases.length > 1, place = new Map(answer.phases.map((one, k) => [one, k]));
+  const many = answer.phases.length > 1;
   const table = tableOf([
-    { name: "phase", of: (one) => { const cell = make("span"); cell.append(swatch(place.get(one)), formulaElement(one.formula)); return cell; } },
+    { name: "phase", of: (one) => phaseName(one, answer.phases.indexOf(one)) },
     { name: "id", of: (one) => link(one, onOpen) }, { name: "space group", of: groupOf },
-    ...(many ? [{ name: "weight", number: true, of: (one) => percent(one.weight_fraction, one.weight_fraction_error) }] : []),
+    ...(many ? [{ name: "weight", number: true, of: (/** @type {Phase} */ one) => percent(one.weight_fraction, one.weight_fraction_error) }] : []),
     { name: "probability", number: true, of: (one) => one.probability.toFixed(2) },
     { name: "refined cell (change)", of: (one) => cellWords(one.cell) }, { name: "V / Å³", number: true, of: (one) => one.cell.volume.toFixed(2) },
   ], answer.phases, (one) => onOpen(one.row));
@@ -51,33 +61,39 @@ export function phasesTable(answer, onOpen) {
 }
 
 /**
- * @param {any} answer @param {number | null} shown Rank of the candidate that the figure shows.
+ * @param {Answer} answer
  * @param {(rank: number) => void} onRank @param {(row: number) => void} onOpen
  * @returns {HTMLElement}
  */
-export function candidatesTable(answer, shown, onRank, onOpen) {
+export function candidatesTable(answer, onRank, onOpen) {
   const group = new Set(answer.group.map((one) => one.material_id)), alone = answer.phases.length === 1;
-  const rank = (one) => { const cell = make("span", "", String(one.rank)); cell.dataset.rank = one.rank; return cell; };
+  const rank = (/** @type {Match} */ one) => { const cell = make("span", "", String(one.rank)); cell.dataset.rank = String(one.rank); return cell; };
   const table = tableOf([
-    { name: "", number: true, of: rank }, { name: "formula", of: (one) => formulaElement(one.formula) },
+    { name: "rank", number: true, of: rank }, { name: "formula", of: (one) => formulaElement(one.formula) },
     { name: "id", of: (one) => link(one, onOpen) }, { name: "space group", of: groupOf },
     // Beside other phases a candidate is not the whole sample, and the probability that it is says little.
-    ...(alone ? [{ name: "probability", number: true, of: (one) => one.probability.toFixed(2) }, { name: "confidence", of: (one) => one.confidence }] : []),
+    ...(alone ? [{ name: "probability", number: true, of: (/** @type {Match} */ one) => one.probability.toFixed(2) }, { name: "confidence", of: (/** @type {Match} */ one) => one.confidence }] : []),
     { name: "score", number: true, of: (one) => one.score.toFixed(3) },
     { name: "change of cell", number: true, of: (one) => minus(`${one.cell_scale < 1 ? "" : "+"}${(100 * (one.cell_scale - 1)).toFixed(2)} %`) },
     { name: "Rwp above background", number: true, of: (one) => `${(100 * one.r_wp).toFixed(1)} %` },
-    ...(group.size > 1 ? [{ name: "told from the first", of: (one) => (one.rank === 1 ? "" : group.has(one.material_id) ? "no" : "yes") }] : []),
+    ...(group.size > 1 ? [{ name: "told from the first", of: (/** @type {Match} */ one) => (one.rank === 1 ? "" : group.has(one.material_id) ? "no" : "yes") }] : []),
   ], answer.matches, (one) => onRank(one.rank));
   table.classList.add("powder-candidates");
-  const current = shown === null ? null : table.querySelector(`[data-rank="${shown}"]`)?.closest("tr");
-  current?.setAttribute("aria-current", "true");
   return wide(table, `Candidates${alone ? "" : " for the strongest phase"}: a click shows the fit of one`);
 }
 
-/** @param {any} answer @returns {HTMLElement | null} */
+/** Marks the candidate that the figure shows. @param {HTMLElement} tables @param {number | null} shown Its rank. */
+export function markCandidate(tables, shown) {
+  for (const cell of tables.querySelectorAll("[data-rank]")) {
+    if (cell.getAttribute("data-rank") === String(shown)) cell.closest("tr")?.setAttribute("aria-current", "true");
+    else cell.closest("tr")?.removeAttribute("aria-current");
+  }
+}
+
+/** @param {Answer} answer @returns {HTMLElement | null} */
 export function hypothesesTable(answer) {
   if (answer.hypotheses.length < 2) return null;
-  const formulas = (one) => {
+  const formulas = (/** @type {import("#powder_patterns").Hypothesis} */ one) => {
     const cell = make("span");
     one.formulas.forEach((formula, k) => {
       if (k) cell.append(" + ");
@@ -93,7 +109,7 @@ export function hypothesesTable(answer) {
   return wide(table, "Other ways to describe the pattern; the first is the one that is shown");
 }
 
-/** @param {any} answer @returns {HTMLElement[]} What is to be known of the answer, in sentences. */
+/** @param {Answer} answer @returns {HTMLElement[]} What is to be known of the answer, in sentences. */
 export function sentences(answer) {
   const said = [make("p", "powder-verdict", answer.verdict)], group = answer.group.slice(1);
   const best = answer.phases.length > 1 ? null : answer.matches[0];
@@ -107,11 +123,14 @@ export function sentences(answer) {
   return said;
 }
 
-/** @param {any} answer @returns {string} How well the phases describe the pattern. */
-export function quality(answer) {
-  const { r_wp, r_wp_above_background, r_exp, goodness_of_fit } = answer.agreement, percents = (v) => `${(100 * v).toFixed(1)} %`;
-  const words = [`Rwp ${percents(r_wp)}`, `above background ${percents(r_wp_above_background)}`];
-  if (r_exp !== null) words.push(`Rexp ${percents(r_exp)}`, `goodness of fit ${goodness_of_fit.toFixed(2)}`);
+/**
+ * @param {Answer} answer @param {boolean} rest Whether it is of what other phases leave, which is no measurement to compare with.
+ * @returns {string} How well the phases describe the pattern.
+ */
+export function quality(answer, rest) {
+  const { r_wp, r_wp_above_background, r_exp, goodness_of_fit } = answer.agreement, percents = (/** @type {number} */ v) => `${(100 * v).toFixed(1)} %`;
+  const words = rest ? [] : [`Rwp ${percents(r_wp)}`, `above background ${percents(r_wp_above_background)}`];
+  if (r_exp !== null && goodness_of_fit !== null && !rest) words.push(`Rexp ${percents(r_exp)}`, `goodness of fit ${goodness_of_fit.toFixed(2)}`);
   words.push(`${(100 * answer.unexplained).toFixed(0)} % of the peaks unexplained`);
   return words.join(" · ");
 }

@@ -9,6 +9,9 @@ export class Refusal extends Error {
   }
 }
 
+/** @param {unknown} error @returns {string} What it says. */
+export const sentenceOf = (error) => (error instanceof Error ? error.message : String(error));
+
 /**
  * What is known of a sample and its measurement.
  * @typedef {{ wavelength?: string, elements?: string[], allowed?: string[], excluded?: string[], phases?: string }} PatternOptions

@@ -3,7 +3,7 @@
 import { meta } from "#data";
 import { $ } from "#elements";
 import { say } from "#messages";
-import { queryOf, request } from "#requests";
+import { queryOf, request, sentenceOf } from "#requests";
 
 const PATTERNS = "xy xye dat csv tsv asc chi gsa gss xra fxye raw brml uxd xrdml udf ras rasx".split(" ");
 
@@ -12,7 +12,7 @@ const PATTERNS = "xy xye dat csv tsv asc chi gsa gss xra fxye raw brml uxd xrdml
  * @returns {boolean} Whether its suffix says that it holds a powder pattern. A text (.txt) may also be a crystal.
  */
 export function namesPattern(name) {
-  return PATTERNS.includes(name.split(".").at(-1).toLowerCase());
+  return PATTERNS.includes((name.split(".").at(-1) ?? "").toLowerCase());
 }
 
 /**
@@ -31,31 +31,32 @@ export async function askFile(file, options = {}) {
  * Wires the button, the field for files and the whole page as a place to drop files.
  * @param {{
  *   onCrystal: (answer: any, file: File) => void,
- *   onPattern: (answer: any, file: File) => void,
- *   onFiles?: (patterns: File[], options: import("#requests").PatternOptions) => void,
- * }} actions Files that are patterns by their names go to onFiles unasked, if it is given; all others are asked here.
+ *   onPattern: (answer: any, file: File, options: import("#requests").PatternOptions) => void,
+ *   onPatterns?: (files: File[], options: import("#requests").PatternOptions) => void,
+ *   isPattern?: (file: File) => boolean,
+ *   onError?: (sentence: string) => void,
+ * }} actions Files that are patterns by their names go to onPatterns unasked, if it is given; all others are asked here.
  */
-export function mountUpload({ onCrystal, onPattern, onFiles }) {
+export function mountUpload({ onCrystal, onPattern, onPatterns, isPattern = (file) => namesPattern(file.name), onError = (sentence) => say(sentence, true) }) {
   if (!meta.uploadBytes) return;
 
+  /** @param {File[]} files */
   async function take(files) {
-    const options = { wavelength: $("wavelength").value };
-    const patterns = onFiles ? files.filter((file) => namesPattern(file.name)) : [];
-    if (patterns.length) onFiles(patterns, options);
+    const options = { wavelength: $("wavelength").value }, patterns = onPatterns ? files.filter(isPattern) : [];
+    if (patterns.length) onPatterns?.(patterns, options);
     for (const file of files.filter((one) => !patterns.includes(one))) {
       say(`Reading ${file.name} …`);
       try {
         const answer = await askFile(file, options);
         say("");
-        (answer.kind === "crystal" ? onCrystal : onPattern)(answer, file);
+        if (answer.kind === "crystal") onCrystal(answer, file); else onPattern(answer, file, options);
       } catch (error) {
-        say(error.message, true);
+        onError(sentenceOf(error));
       }
     }
   }
 
   $("upload").hidden = false;
-  $("file").multiple = true;
   $("open").onclick = () => $("file").click();
   $("file").onchange = () => { const chosen = [...$("file").files]; $("file").value = ""; take(chosen); };
   let inside = 0;
@@ -66,6 +67,6 @@ export function mountUpload({ onCrystal, onPattern, onFiles }) {
     event.preventDefault();
     inside = 0;
     $("drop").hidden = true;
-    take([...event.dataTransfer.files]);
+    take([...(event.dataTransfer?.files ?? [])]);
   });
 }
