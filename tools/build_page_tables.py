@@ -3,11 +3,12 @@
     python tools/build_page_tables.py
 
 ``space_group_symbols.js``: the 230 standard short symbols are spglib's ``international_short``. Symbols of other
-settings, such as P2_1/n and Pbnm, are those of gemmi for the monoclinic and orthorhombic groups; they are written without
-the underscore of screw axes, because they only serve to recognise what somebody has typed.
+settings, such as P2_1/n and Pbnm, are those of gemmi for the monoclinic and orthorhombic groups; they are written
+without the underscore of screw axes, because they only serve to recognise what somebody has typed.
 
 ``element_values.js``: covalent radii of Cordero et al., *Dalton Trans.* 2008, 2832, from pymatgen, and the Pauling
-electronegativities of the package. A bond is judged by the sum of the radii and the difference of the electronegativities.
+electronegativities of the package. A bond is judged by the sum of the radii and the difference of the
+electronegativities.
 """
 
 from __future__ import annotations

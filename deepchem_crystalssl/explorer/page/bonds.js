@@ -58,21 +58,23 @@ export function bondsOf(structure) {
  * @returns {Neighbor[][]}
  */
 function contactsOf({ lattice, numbers, frac_coords: fractions }) {
-  const points = intoCell(fractions).map((at) => along(lattice, at)), radii = numbers.map(radius);
+  const inside = intoCell(fractions), points = inside.map((at) => along(lattice, at)), radii = numbers.map(radius);
   const reach = (/** @type {number} */ sum) => sum + Math.max(LEAST, MORE * sum);
   const farthest = reach(2 * Math.max(...radii));
-  const [na, nb, nc] = reciprocalOf(lattice).map((row) => Math.floor(farthest * lengthOf(row) + 1));
+  const margins = reciprocalOf(lattice).map((row) => farthest * lengthOf(row)), [na, nb, nc] = margins.map((margin) => Math.floor(margin + 1));
   /** @type {Neighbor[][]} */
   const found = numbers.map(() => []);
   for (let i = -na; i <= na; i++) for (let j = -nb; j <= nb; j++) for (let k = -nc; k <= nc; k++) {
-    const [sx, sy, sz] = along(lattice, [i, j, k]);
+    const image = [i, j, k], [sx, sy, sz] = along(lattice, image);
     for (let one = 0; one < points.length; one++) {
+      // Seen from the other cell, the site must be in it or near.
+      if (image.some((shift, axis) => inside[one][axis] - shift < -margins[axis] - 0.01 || inside[one][axis] - shift > 1 + margins[axis])) continue;
       const [px, py, pz] = [points[one][0] - sx, points[one][1] - sy, points[one][2] - sz];
       for (let other = 0; other < points.length; other++) {
         const at = points[other], dx = at[0] - px, dy = at[1] - py, dz = at[2] - pz;
         const squared = dx * dx + dy * dy + dz * dz;
         if (squared > farthest * farthest || squared < SAME_SITE * SAME_SITE) continue;
-        if (squared <= reach(radii[one] + radii[other]) ** 2) found[one].push({ site: other, image: [i, j, k], distance: Math.sqrt(squared) });
+        if (squared <= reach(radii[one] + radii[other]) ** 2) found[one].push({ site: other, image, distance: Math.sqrt(squared) });
       }
     }
   }

@@ -67,6 +67,7 @@ export async function showStructure(box, structure) {
     // A browser gives a page only some contexts; those of structures that are gone are given back.
     picture.querySelector("canvas")?.getContext("webgl2")?.getExtension("WEBGL_lose_context")?.loseContext();
   } });
+  viewer.resize(); // there is less room than when it was made
   redraw();
   reset();
 }

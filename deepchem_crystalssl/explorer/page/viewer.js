@@ -131,7 +131,7 @@ export function rotateBy(viewer, by) {
   viewer.setView([...view.slice(0, 4), ...after(by, /** @type {Quaternion} */ (view.slice(4)))]);
 }
 
-const FILLED = 0.8;
+const FILLED = 0.77;
 
 /**
  * Shows all points of a scene as large as they fit, in an orientation or in that which the view has.
@@ -142,6 +142,7 @@ const FILLED = 0.8;
 export function lookFrom(viewer, scene, orientation) {
   if (orientation) viewer.setView([...viewer.getView().slice(0, 4), ...orientation]);
   viewer.zoomTo();
+  viewer.render(); // places in the picture are those of what was drawn last
   const { width, height, left, top } = viewer.getCanvas().getBoundingClientRect();
   const seen = viewer.modelToScreen(scene.atoms.map(({ position }) => point(position)));
   // Places are those in the document, which may be scrolled.
