@@ -14,7 +14,7 @@ from ..search import EmbeddingIndex
 from .document import structure_of
 from .kept_answers import KeptAnswer, KeptAnswers
 from .payload import strongest_lines
-from .powder_answers import describe, describe_candidate, finite, rest_of
+from .powder_answers import describe, finite, rest_of
 from .uploads import Limits, Pattern, read_upload, shown_name
 
 NEIGHBORS, MATCHES = 12, 10
@@ -102,17 +102,6 @@ def answer_rest(index: EmbeddingIndex, kept: KeptAnswers, key: str, asked: Patte
     asked = replace(asked, elements=None, allowed=allowed)
     name = f"What is left of {before.name}"
     return _answer_pattern(index, kept, rest, name, length, before.found.radiation, asked)
-
-
-def answer_candidate(index: EmbeddingIndex, kept: KeptAnswers, key: str, rank: int) -> dict[str, Any]:
-    """The curves and reflections of one candidate of a kept answer.
-
-    Raises
-    ------
-    AnswerGone, QueryError
-        If the answer is not kept, or has no candidate of this rank.
-    """
-    return describe_candidate(kept.get(key).found, rank, index.gallery.row_of)
 
 
 def _answer_crystal(index: EmbeddingIndex, crystal: Crystal) -> dict[str, Any]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import re
 import secrets
 import tempfile
 import zipfile
@@ -23,8 +22,6 @@ FILES = {
     "export.zip": "application/zip",
 }
 """Files of an answer, with their media types."""
-CANDIDATE = re.compile(r"candidate-(\d{1,3})")
-"""Name under which the curves of a candidate are asked for, with its rank."""
 
 
 class AnswerGone(Exception):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from itertools import count
 from typing import Any
 
 import numpy as np
@@ -19,8 +18,8 @@ from ..search.reflection_lists import list_reflections
 
 CURVE_POINTS = 3_000
 """Largest number of points of a curve that is sent to the page."""
-REFLECTIONS = 1_000
-"""Largest number of reflections of a phase that are sent to the page; the strongest are."""
+REFLECTIONS, REFLECTIONS_OF_CANDIDATES = 1_000, 200
+"""Largest numbers of reflections of a phase and of a candidate that are sent to the page; the strongest are."""
 _SHOULDER = 0.01
 """Where the phases scatter less than this share of their highest line, what they leave without lines is noise."""
 
@@ -37,10 +36,17 @@ def describe(found: PatternAnswer, row_of: Mapping[str, int]) -> dict[str, Any]:
     Returns
     -------
     dict
-        What the page shows: the verdict, the phases with their reflections, the candidates, other hypotheses, and the
-        curves of all phases together.
+        What the page shows: the verdict, the phases and the candidates with their reflections, and other hypotheses.
+        The curves are heights at the same angles, divided by the highest measured one, ``top``: those of the
+        measurement, of all phases together, of each of several phases (``parts``), and of each candidate.
     """
     agreement = found.agreement
+    envelope = np.max([one.calculated for one in found], axis=0)
+    kept, top = thinned([found.net, found.calculated, envelope], CURVE_POINTS), float(found.net.max())
+
+    def heights(counts: np.ndarray) -> list[float | None]:
+        return _rounded(counts[kept] / top, 4)
+
     return {
         "verdict": found.verdict,
         "probability": found.phases[0].probability if len(found.phases) > 1 else found[0].probability,
@@ -72,28 +78,21 @@ def describe(found: PatternAnswer, row_of: Mapping[str, int]) -> dict[str, Any]:
             }
             for one in found.hypotheses
         ],
-        "matches": [_match(one, row_of) for one in found],
-        "curve": curves(found.two_theta, found.net, found.calculated, [one.calculated for one in found.phases]),
-    }
-
-
-def describe_candidate(found: PatternAnswer, rank: int, row_of: Mapping[str, int]) -> dict[str, Any]:
-    """The curves and reflections of one answer, by its rank from 1.
-
-    Raises
-    ------
-    QueryError
-        If there is no answer of this rank.
-    """
-    if not 1 <= rank <= len(found):
-        raise QueryError("candidate", str(rank), f"the candidates are ranked from 1 to {len(found)}",
-                         "Ask for one of them.")  # fmt: skip
-    match = found[rank - 1]
-    return {
-        **_match(match, row_of),
-        "cell": _cell(match),
-        "reflections": _reflections(found, match),
-        "curve": curves(found.two_theta, found.measured, match.calculated),
+        "matches": [
+            {
+                **_match(one, row_of),
+                "calculated": heights(one.calculated),
+                "reflections": _reflections(found, one, REFLECTIONS_OF_CANDIDATES),
+            }
+            for one in found
+        ],
+        "curve": {
+            "top": finite(top),
+            "two_theta": _rounded(found.two_theta[kept], 4),
+            "measured": heights(found.net),
+            "calculated": heights(found.calculated),
+            "parts": [heights(one.calculated) for one in found.phases] if len(found.phases) > 1 else [],
+        },
     }
 
 
@@ -118,34 +117,6 @@ def rest_of(found: PatternAnswer) -> tuple[np.ndarray, np.ndarray]:
     lines *= left.counts[highest] / lines[highest]
     quiet = left.counts[(lines == 0.0) & (calculated < _SHOULDER * calculated.max())]
     return found.two_theta, lines + np.minimum(left.counts, quiet.max(initial=0.0))
-
-
-def curves(
-    two_theta: np.ndarray, measured: np.ndarray, calculated: np.ndarray, parts: Sequence[np.ndarray] = ()
-) -> dict[str, Any]:
-    """Measured and calculated heights, divided by the highest measured one, at so many points as the page draws.
-
-    Parameters
-    ----------
-    two_theta, measured, calculated : numpy.ndarray
-        (n,) each.
-    parts : sequence of numpy.ndarray
-        The patterns of the phases, (n,) each; a single one is left out, because it is the calculated pattern.
-
-    Returns
-    -------
-    dict
-        ``two_theta``, ``measured``, ``calculated``, ``parts``, and ``top``, the measured height that is 1.
-    """
-    kept = thinned([measured, calculated], CURVE_POINTS)
-    top = float(measured.max())
-    return {
-        "top": finite(top),
-        "two_theta": _rounded(two_theta[kept], 4),
-        "measured": _rounded(measured[kept] / top, 5),
-        "calculated": _rounded(calculated[kept] / top, 5),
-        "parts": [_rounded(part[kept] / top, 5) for part in parts] if len(parts) > 1 else [],
-    }
 
 
 def thinned(curves: Sequence[np.ndarray], most: int) -> np.ndarray:
@@ -174,7 +145,9 @@ def thinned(curves: Sequence[np.ndarray], most: int) -> np.ndarray:
     n = len(curves[0])
     if n <= most:
         return np.arange(n)
-    for together in count(2):
+    together = max(2, n // most)
+    places = set(range(n))
+    while len(places) > most:
         starts = np.arange(0, n, together)
         places = {0, n - 1}
         for curve in curves:
@@ -183,8 +156,7 @@ def thinned(curves: Sequence[np.ndarray], most: int) -> np.ndarray:
             blocks = padded.reshape(-1, together)
             places.update((starts + np.nanargmax(blocks, axis=1)).tolist())
             places.update((starts + np.nanargmin(blocks, axis=1)).tolist())
-        if len(places) <= most:
-            break
+        together += max(1, together // 4)
     return np.array(sorted(places))
 
 
@@ -228,7 +200,7 @@ def _phase(found: PatternAnswer, phase: Phase, row_of: Mapping[str, int]) -> dic
         "confidence": in_words(phase.probability),
         "group": [one for one in phase.group if one != phase.material_id],
         "cell": _cell(phase),
-        "reflections": _reflections(found, phase),
+        "reflections": _reflections(found, phase, REFLECTIONS),
     }
 
 
@@ -244,10 +216,10 @@ def _cell(one: PhaseMatch | Phase) -> dict[str, Any]:
     }
 
 
-def _reflections(found: PatternAnswer, one: PhaseMatch | Phase) -> dict[str, list[Any]]:
+def _reflections(found: PatternAnswer, one: PhaseMatch | Phase, most: int) -> dict[str, list[Any]]:
     """The strongest reflections by increasing angle: angles, spacings (Å), indices, areas relative to the largest."""
     table = list_reflections(found.measurement, found.net, found.calculated, one.setting, one.refined)
-    table = table.nlargest(REFLECTIONS, "intensity_calculated").sort_values("two_theta", kind="stable")
+    table = table.nlargest(most, "intensity_calculated").sort_values("two_theta", kind="stable")
     areas = table["intensity_calculated"].to_numpy()
     return {
         "two_theta": _rounded(table["two_theta"].to_numpy(), 4),

@@ -21,7 +21,7 @@ from starlette.requests import ClientDisconnect
 
 from ..errors import QueryError
 from .document import open_mapped, render_page
-from .kept_answers import CANDIDATE, FILES
+from .kept_answers import FILES
 from .payload import Payload
 from .uploads import Limits
 from .worker import Worker
@@ -63,8 +63,8 @@ def make_app(
     the name of the file. Its query string may hold ``wavelength`` (a name or a number in Å), ``phases`` (their number),
     and ``elements``, ``allowed`` and ``excluded`` (symbols of elements, separated by commas). The last answers to
     patterns are kept under the ``key`` that each states. The files of one are ``phases.cif``, ``reflections.csv``,
-    ``report.html``, ``export.zip``, and ``candidate-1`` and so on, the curves of a candidate as JSON; ``rest`` asks for
-    what its phases leave of the pattern. No part of a request is ever used as a path.
+    ``report.html`` and ``export.zip``; ``rest`` asks for what its phases leave of the pattern. No part of a request is
+    ever used as a path.
 
     Parameters
     ----------
@@ -149,10 +149,10 @@ def make_app(
 
     @app.get("/answers/{key}/{file}")
     async def give_file(key: str, file: str) -> Response:
-        if file not in FILES and not CANDIDATE.fullmatch(file):
+        if file not in FILES:
             raise Refusal(404, "An answer has no file of this name.")
         status, content = await ask_worker({"key": key, "file": file})
-        if status != 200 or file not in FILES:
+        if status != 200:
             return Response(content, status, media_type="application/json")
         saved = {"Content-Disposition": f'attachment; filename="{file}"'}
         return Response(content, media_type=FILES[file], headers=saved)

@@ -25,8 +25,8 @@ from ..errors import (
     UploadError,
 )
 from ..search import EmbeddingIndex
-from .answering import PatternQuestion, answer, answer_candidate, answer_rest
-from .kept_answers import CANDIDATE, AnswerGone, KeptAnswers, file_of
+from .answering import PatternQuestion, answer, answer_rest
+from .kept_answers import AnswerGone, KeptAnswers, file_of
 from .uploads import Limits
 
 logger = logging.getLogger(__name__)
@@ -201,8 +201,6 @@ def _found(index: EmbeddingIndex, kept: KeptAnswers, question: dict[str, Any], b
         found = answer(index, kept, body, question["name"], limits, PatternQuestion.of(question))
     elif file is None:
         found = answer_rest(index, kept, key, PatternQuestion.of(question))
-    elif candidate := CANDIDATE.fullmatch(file):
-        found = answer_candidate(index, kept, key, int(candidate[1]))
     else:
         return file_of(kept.get(key).found, file)
     return json.dumps(found, allow_nan=False).encode()

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import test_server
-from hypothesis import given, strategies
+from hypothesis import given, settings, strategies
 from pymatgen.io.cif import CifParser
 
 import deepchem_crystalssl as dcs
@@ -51,6 +51,7 @@ def found(searched, mixture):
     return searched.query_pattern(GRID.two_theta, mixture, "CuKa1")
 
 
+@settings(deadline=None)
 @given(strategies.integers(0, 2**32 - 1), strategies.integers(1, 4000), strategies.sampled_from([20, 200, 3000]))
 def test_what_is_highest_and_lowest_is_drawn(seed, n, most):
     curves = np.random.default_rng(seed).normal(size=(2, n))
@@ -63,12 +64,12 @@ def test_what_is_highest_and_lowest_is_drawn(seed, n, most):
 def test_an_answer_is_told_in_full_and_small(searched, found):
     told = powder_answers.describe(found, searched.gallery.row_of)
     text = json.dumps(told, allow_nan=False)
-    assert len(text) < 300_000
+    assert len(text) < 600_000
     curve = told["curve"]
     assert all(len(curve[name]) == len(curve["two_theta"]) for name in ("measured", "calculated"))
     assert len(curve["two_theta"]) <= 3_000 and len(curve["parts"]) == len(found.phases) == 2
     assert max(curve["measured"]) == 1.0 and curve["top"] == found.net.max()
-    assert np.abs(np.sum(curve["parts"], axis=0) - curve["calculated"]).max() < 1e-4
+    assert np.abs(np.sum(curve["parts"], axis=0) - curve["calculated"]).max() < 2e-4
     assert [one["material_id"] for one in told["phases"]] == [one.material_id for one in found.phases]
     assert {one["material_id"] for one in told["phases"]} == {PYRITE, RUTILE}
     assert sum(one["weight_fraction"] for one in told["phases"]) == pytest.approx(1, abs=1e-3)
@@ -93,14 +94,12 @@ def test_of_many_reflections_the_strongest_are_told(searched, found, monkeypatch
 
 
 def test_a_candidate_has_its_own_curve(searched, found):
-    row_of = searched.gallery.row_of
-    told = powder_answers.describe_candidate(found, 2, row_of)
-    assert told["material_id"] == found[1].material_id and told["reflections"]["d"]
-    calculated = np.interp(told["curve"]["two_theta"], found.two_theta, found[1].calculated) / found.measured.max()
-    assert np.abs(told["curve"]["calculated"] - calculated).max() < 3e-3  # angles are rounded
-    for rank in (0, 11):
-        with pytest.raises(QueryError, match="ranked from 1 to 10"):
-            powder_answers.describe_candidate(found, rank, row_of)
+    told = powder_answers.describe(found, searched.gallery.row_of)
+    for place, one in enumerate(told["matches"]):
+        calculated = np.interp(told["curve"]["two_theta"], found.two_theta, found[place].calculated) / found.net.max()
+        assert np.abs(one["calculated"] - calculated).max() < 3e-3  # angles are rounded
+        assert max(one["calculated"]) == pytest.approx(found[place].calculated.max() / found.net.max(), abs=0.02)
+        assert 0 < len(one["reflections"]["d"]) <= 200
 
 
 def test_what_is_left_is_the_other_phase(searched, mixture, found):
@@ -160,14 +159,9 @@ def test_an_answer_has_a_key_that_gives_its_files(address, answered):
         assert response.headers["content-disposition"] == f'attachment; filename="{name}"'
         assert response.headers["x-content-type-options"] == "nosniff" and len(response.content) > 500
     assert b"mixture.xy" in httpx.get(f"{address}/answers/{answered['key']}/report.html", timeout=60).content
-    candidate = httpx.get(f"{address}/answers/{answered['key']}/candidate-2").json()
-    assert candidate["material_id"] == answered["matches"][1]["material_id"]
-    assert "ranked from 1" in refused(httpx.get(f"{address}/answers/{answered['key']}/candidate-99"), 422)
 
 
-@pytest.mark.parametrize(
-    "file", ["secret", "candidate-", "candidate-1e9", "candidate-9999", "phases.cif.bak", "..%2fx"]
-)
+@pytest.mark.parametrize("file", ["secret", "rest", "phases.cif.bak", "..%2fx"])
 def test_an_answer_has_no_other_files(address, answered, file):
     assert httpx.get(f"{address}/answers/{answered['key']}/{file}").status_code == 404
 
@@ -176,7 +170,6 @@ def test_an_answer_has_no_other_files(address, answered, file):
 def test_what_is_not_kept_must_be_asked_again(address, key):
     for response in (
         httpx.get(f"{address}/answers/{key}/phases.cif"),
-        httpx.get(f"{address}/answers/{key}/candidate-1"),
         httpx.post(f"{address}/answers/{key}/rest"),
     ):
         assert response.status_code in (410, 404) and "error" in response.json()

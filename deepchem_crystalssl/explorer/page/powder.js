@@ -43,7 +43,8 @@ export function mountPowder(container, host) {
   const figure = createFigure(box), form = createForm({ onAsk: askAgain }), patterns = createPatterns(changed);
   /** @type {{ id: number | null, rank: number | null }} */
   let shown = { id: null, rank: null };
-  let drawn = "";
+  /** The answer that the figure draws. @type {import("#powder_patterns").Answer | null} */
+  let drawn = null;
   /** The answer that the tables tell. @type {import("#powder_patterns").Answer | null} */
   let told = null;
 
@@ -129,7 +130,7 @@ export function mountPowder(container, host) {
     if (pattern.state === "reading") head.append(make("p", "", "Comparing it with the crystals of the index …"));
     if (pattern.error) head.append(make("p", "powder-error", pattern.error));
     shownLine.replaceChildren();
-    if (!answer) { drawn = ""; return; }
+    if (!answer) return;
     head.append(...sentences(answer), make("p", "powder-facts", `${radiationWords(answer.radiation)} · ${quality(answer, pattern.of !== null)}`));
     if (told !== answer) { // otherwise the tables stay as they were sorted
       told = answer;
@@ -149,26 +150,18 @@ export function mountPowder(container, host) {
   }
 
   /** @param {import("#powder_patterns").Pattern} pattern @param {import("#powder_patterns").Answer} answer */
-  async function renderFigure(pattern, answer) {
-    const rank = shown.rank, unit = answer.counted ? "counts" : "";
-    const keep = drawn === answer.key;
+  function renderFigure(pattern, answer) {
+    const { rank } = shown, { curve, radiation } = answer, unit = answer.counted ? "counts" : "", keep = drawn === answer;
+    drawn = answer;
     if (rank === null) {
       shownLine.append(make("b", "", answer.phases.length > 1 ? "Shown: all phases together" : "Shown: the phase"), left);
-      figure.draw({ curve: answer.curve, phases: answer.phases, radiation: answer.radiation, unit }, keep);
-      drawn = answer.key;
+      figure.draw({ curve, phases: answer.phases, radiation, unit }, keep);
       return;
     }
     const match = answer.matches[rank - 1];
     shownLine.append(make("b", "", `Shown: candidate ${rank}, ${match.formula} (${match.material_id}), score ${match.score.toFixed(3)}`),
       button("Back to all phases", () => choose(pattern.id, null)));
-    try {
-      const found = await patterns.candidate(pattern, rank);
-      if (shown.id !== pattern.id || shown.rank !== rank) return;
-      figure.draw({ curve: found.curve, phases: [found], radiation: answer.radiation, unit }, keep);
-      drawn = answer.key;
-    } catch (error) {
-      say(sentenceOf(error), true);
-    }
+    figure.draw({ curve: { ...curve, calculated: match.calculated, parts: [] }, phases: [match], radiation, unit }, keep);
   }
 
   /** @param {import("#requests").PatternOptions} options @param {boolean} everywhere */

@@ -8,11 +8,10 @@ import { askFile } from "#upload";
  * @typedef {"high" | "fair" | "low" | "none"} Confidence
  * @typedef {{ row: number, material_id: string, formula: string, space_group: number | null, symbol: string }} Named
  * @typedef {Named & { rank: number, score: number, fit: number, similarity: number, probability: number, confidence: Confidence,
- *   r_wp: number, cell_scale: number, also: string[] }} Match
+ *   r_wp: number, cell_scale: number, also: string[], calculated: number[], reflections: import("#powder_numbers").Reflections }} Match
  * @typedef {{ lengths: number[], angles: number[], volume: number, changes: number[] }} Cell
  * @typedef {Named & { weight_fraction: number, weight_fraction_error: number, probability: number, confidence: Confidence,
  *   group: string[], cell: Cell, reflections: import("#powder_numbers").Reflections }} Phase
- * @typedef {Match & { cell: Cell, reflections: import("#powder_numbers").Reflections, curve: import("#powder_numbers").Curve }} Candidate
  * @typedef {{ material_ids: string[], formulas: string[], weight_fractions: number[], r_wp: number }} Hypothesis
  * @typedef {{
  *   kind: string, name: string, key: string, verdict: string, probability: number, nothing_fits: boolean, unexplained: number,
@@ -25,7 +24,7 @@ import { askFile } from "#upload";
  * @typedef {"waiting" | "reading" | "answer" | "error"} State
  * @typedef {{
  *   id: number, name: string, file: File | null, of: Pattern | null, options: import("#requests").PatternOptions,
- *   state: State, answer: Answer | null, error: string, candidates: Map<number, Candidate>,
+ *   state: State, answer: Answer | null, error: string,
  * }} Pattern A file, or what the phases of another pattern leave of it.
  */
 
@@ -42,7 +41,7 @@ export function createPatterns(changed) {
   /** @param {{ name: string, file: File | null, of: Pattern | null, options: import("#requests").PatternOptions }} given */
   function put(given) {
     /** @type {Pattern} */
-    const pattern = { ...given, id: ++last, state: "waiting", answer: null, error: "", candidates: new Map() };
+    const pattern = { ...given, id: ++last, state: "waiting", answer: null, error: "" };
     all.push(pattern);
     changed(pattern);
     return pattern;
@@ -97,7 +96,7 @@ export function createPatterns(changed) {
       changed(pattern);
       try {
         const answer = await answerTo(pattern, options);
-        Object.assign(pattern, { state: "answer", answer, options, candidates: new Map() });
+        Object.assign(pattern, { state: "answer", answer, options });
       } catch (error) {
         Object.assign(pattern, { state: pattern.answer ? "answer" : "error", error: sentenceOf(error) });
       }
@@ -128,14 +127,6 @@ export function createPatterns(changed) {
       const rest = put({ name: `What is left of ${pattern.name}`, file: null, of: pattern, options });
       ask(rest, options);
       return rest;
-    },
-    /** @param {Pattern} pattern @param {number} rank From 1. @returns {Promise<Candidate>} Its curves. */
-    async candidate(pattern, rank) {
-      const { answer, candidates } = pattern, known = candidates.get(rank);
-      if (known) return known;
-      const found = await withKey(pattern, async (key) => (await request(`answers/${key}/candidate-${rank}`)).json());
-      if (pattern.answer === answer) candidates.set(rank, found);
-      return found;
     },
     /** @param {Pattern} pattern @param {string} file @returns {Promise<Blob>} A file that the server writes of the answer. */
     file: (pattern, file) => withKey(pattern, async (key) => (await request(`answers/${key}/${file}`)).blob()),

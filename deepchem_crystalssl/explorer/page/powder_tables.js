@@ -116,8 +116,9 @@ export function sentences(answer) {
   const sure = best ?? answer.phases[0];
   said.unshift(make("p", `powder-chance powder-${sure.confidence}`, `${best ? "" : `${sure.formula}: `}${chance(sure.confidence, sure.probability)}`));
   if (group.length && !best) { // the verdict on a single phase says it
-    const names = answer.group.map((one) => `${one.formula} (${one.material_id})`).join(", ");
-    said.push(make("p", "", `Intensities cannot tell these apart as the strongest phase: ${names}.${answer.deciding.length
+    const names = answer.group.slice(0, 5).map((one) => `${one.formula} (${one.material_id})`).join(", ");
+    const more = answer.group.length > 5 ? ` and ${answer.group.length - 5} more` : "";
+    said.push(make("p", "", `Intensities cannot tell these apart as the strongest phase: ${names}${more}.${answer.deciding.length
       ? ` It would be decided by knowing that the sample contains ${answer.deciding.join(" and ")}.` : ""}`));
   }
   return said;
