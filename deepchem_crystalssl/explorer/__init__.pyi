@@ -5,3 +5,4 @@ from .document import (
     write_map as write_map,
     write_page as write_page,
 )
+from .widget import MapWidget as MapWidget

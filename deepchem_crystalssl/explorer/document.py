@@ -24,7 +24,7 @@ from ..search.queries import read_one
 from .notebook import Holder
 from .payload import Payload
 
-_SCRIPTS = ("draw.js", "data.js", "find.js", "plot.js", "map.js", "details.js", "upload.js", "app.js")
+_SCRIPTS = ("bridge.js", "draw.js", "data.js", "find.js", "plot.js", "map.js", "details.js", "upload.js", "app.js")
 _LARGE = ("structures", "patterns")
 _BASE64 = 4 / 3
 _PAGE = files(__package__) / "page"
