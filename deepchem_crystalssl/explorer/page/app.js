@@ -1,7 +1,7 @@
 // What belongs together: the choice of colours, the search, the lasso's table, the address.
 
 for (const name of columns.keys()) $("color").append(new Option(label(name), name));
-$("color").onchange = async () => { await highlight(null); await colorBy($("color").value); };
+$("color").onchange = async () => { tell({ color: $("color").value }); await highlight(null); await colorBy($("color").value); };
 $("count").textContent = `${n.toLocaleString("en")} crystals, each beside those that are like it`;
 $("note").textContent = served ? "" : [
   "This file works offline.",
@@ -21,6 +21,7 @@ $("search").onsubmit = async (event) => {
     return say(as ? `Nothing found: ${as}.` : "Type an id, a formula such as LiCoO2, a chemical system such as Li-Co-O, or elements such as Li Co.", true);
   }
   say(`${rows.length.toLocaleString("en")} found: ${as}`);
+  tell({ selection: rows });
   await highlight(rows.length > 1 ? rows : null);
   if (rows.length === 1) return open(rows[0], { move: true });
   mark(null);
@@ -32,6 +33,7 @@ let selection = [];
 const SHOWN = 200;
 async function showSelection(rows) {
   selection = rows;
+  tell({ selection });
   $("selection").hidden = false;
   $("selected").textContent = `${rows.length.toLocaleString("en")} crystals selected${rows.length > SHOWN ? `, the first ${SHOWN} shown` : ""}`;
   const known = [...columns.values()], values = await Promise.all(known.map((c) => columnValues(c.name)));
@@ -57,7 +59,7 @@ $("csv").onclick = async () => {
   link.click();
   setTimeout(() => URL.revokeObjectURL(link.href), 10000);
 };
-function closeSelection() { $("selection").hidden = true; selection = []; plot.clearLasso(); }
+function closeSelection() { $("selection").hidden = true; selection = []; tell({ selection }); plot.clearLasso(); }
 $("clear").onclick = closeSelection;
 // Below a table the map is low: the legend makes room.
 new ResizeObserver(() => { $("legend").querySelector("details").open = $("map").clientHeight > 560; }).observe($("map"));
@@ -77,5 +79,15 @@ addEventListener("hashchange", () => { const row = fromAddress(); if (row !== un
 await colorBy($("color").value);
 $("loading").remove();
 document.documentElement.dataset.ready = "yes";
+listen({
+  highlighted: (rows) => highlight(rows.length ? rows : null),
+  crystal: (row) => (row === null ? mark(null) : open(row, { move: true })),
+  color: (name) => { $("color").value = name; return colorBy(name); },
+  column: (column) => {
+    if (!columns.has(column.name)) $("color").append(new Option(label(column.name), column.name));
+    columns.set(column.name, { ...column, values: Promise.resolve(column.values) });
+    if ($("color").value === column.name) return colorBy(column.name);
+  },
+});
 if (fromAddress() !== undefined) await open(fromAddress(), { move: true });
 else $("panel").append(make("p", "", "Click a point for its structure, pattern and neighbours; search by id, formula or elements; draw a lasso to list what lies together."));

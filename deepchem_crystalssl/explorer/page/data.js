@@ -9,6 +9,8 @@ async function readPart(name) {
     const text = atob(element.textContent.trim());
     bytes = new Uint8Array(text.length);
     for (let i = 0; i < text.length; i++) bytes[i] = text.charCodeAt(i);
+  } else if (inNotebook) {
+    bytes = await askPart(name);
   } else {
     const answer = await fetch(`parts/${encodeURIComponent(name)}`);
     if (!answer.ok) throw new Error(`The server has no ${name}.`);

@@ -60,6 +60,7 @@ async function open(row, { move = false } = {}) {
     heading("Simulated powder pattern, Cu Kα1"), meta.kinds.includes("patterns") ? pattern : missing("patterns"),
     heading("Nearest neighbours"), tableOf(NEIGHBOR_COLUMNS, neighborsOf(row), (one) => open(one.row, { move: true })));
   panel.dataset.row = row;
+  tell({ crystal: row });
   document.querySelector("aside").scrollTop = 0;
   history.replaceState(null, "", `#${encodeURIComponent(ids[row])}`);
   mark(row);
