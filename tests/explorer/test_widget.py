@@ -325,8 +325,9 @@ def test_the_page_and_the_notebook_do_not_touch_each_other(widget, show):
         other.srcdoc = '<script>parent.frames[0].postMessage({ type: "set", crystal: 1 }, "*");'
             + 'parent.postMessage({ type: "state", crystal: 1 }, "*");</' + 'script>';
         document.body.append(other); }""")
-    shown.page.wait_for_timeout(300)
-    shown.exchange()
+    for _ in range(30):  # so long that the page could have opened a crystal
+        shown.page.wait_for_timeout(50)
+        shown.exchange()
     assert (
         widget.selection == []
         and widget.crystal is None
