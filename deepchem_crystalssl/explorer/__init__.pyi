@@ -1,3 +1,4 @@
+from .chemiscope import write_chemiscope as write_chemiscope
 from .document import (
     StructureView as StructureView,
     keep_mapped as keep_mapped,

@@ -74,8 +74,9 @@ def _heading(name: str) -> str:
 
 
 def _cell(name: str, value: Any) -> str:
-    if name == "space_group" and isinstance(value, Real) and value == value and 1 <= value <= 230:
-        return _left(f"{space_group_html(symbol_of_group(int(value)))} ({int(value)})")
+    if name == "space_group" and isinstance(value, Real) and 1 <= float(value) <= 230:
+        number = round(float(value))
+        return _left(f"{space_group_html(symbol_of_group(number))} ({number})")
     if isinstance(value, bool) or type(value).__name__ == "bool_":
         return _left("yes" if value else "no")
     if isinstance(value, Integral):
