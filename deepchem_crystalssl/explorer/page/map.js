@@ -24,7 +24,21 @@ export const passedRows = () => passed;
 /** The column that colours the map. */
 export const colorColumn = () => (columns.has(state().color) ? state().color : String(columns.keys().next().value ?? ""));
 
-function redraw() { plot.draw({ codes, shown: passed, colors, paper: palette().paper }); }
+/** @type {Uint8Array | null} */
+let highlighted = null;
+
+/** Let all others fade; no rows at all end it. @param {number[]} rows */
+export function highlight(rows) {
+  highlighted = rows.length ? new Uint8Array(n) : null;
+  for (const row of rows) if (highlighted) highlighted[row] = 1;
+  plot.emphasise(rows.length <= FEW ? rows : []);
+  redraw();
+}
+
+function redraw() {
+  const only = highlighted, shown = only ? passed.map((one, row) => one & only[row]) : passed;
+  plot.draw({ codes, shown, colors, paper: palette().paper });
+}
 
 export async function recolor() {
   const column = columns.get(colorColumn());
