@@ -328,10 +328,13 @@ def test_lines_are_read_by_keys(pattern):
     places = sticks(page)
     chosen = float(page.get_attribute("svg.pattern line.chosen", "x1"))
     assert 8 <= chosen <= 372 and len(places) < 8
+    for _ in range(6):
+        page.keyboard.press("ArrowRight")
+        assert 8 <= float(page.get_attribute("svg.pattern line.chosen", "x1")) <= 372
     page.keyboard.press("0")
     assert len(sticks(page)) > 8
-    page.keyboard.press("ArrowLeft")
-    page.keyboard.press("ArrowLeft")
+    for _ in range(9):
+        page.keyboard.press("ArrowLeft")
     assert page.inner_text(".pattern-readout").startswith("110")
 
 
@@ -391,7 +394,7 @@ def test_the_wheel_zooms_once_the_pattern_has_been_clicked(pattern):
     page.mouse.move(box["x"] + box["width"] / 2, box["y"] + 60)
     page.mouse.wheel(0, -200)
     page.wait_for_timeout(100)
-    assert len(sticks(page)) == len(whole)
+    assert np.array_equal(sticks(page), whole)
     page.locator(".pattern-frame").scroll_into_view_if_needed()
     box = page.locator("svg.pattern").bounding_box()
     page.mouse.click(box["x"] + box["width"] / 2, box["y"] + 60)

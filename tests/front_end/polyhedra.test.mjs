@@ -50,6 +50,19 @@ test("bonds do not depend on where the origin is, nor on multiples of the cell",
   }
 });
 
+test("a bond is as long as the radii and 15 % of them", () => {
+  const pair = (numbers, apart) => bondsOf({ lattice: [[20, 0, 0], [0, 20, 0], [0, 0, 20]], numbers, frac_coords: [[0, 0, 0], [apart / 20, 0, 0]] })[0].length;
+  assert.deepEqual([2.6, 2.62].map((apart) => pair([30, 16], apart)), [1, 0]); // 1.22 and 1.05 Å
+  assert.deepEqual([0.81, 0.83].map((apart) => pair([1, 1], apart)), [1, 0]); // twice 0.31 Å, at least 0.2 more
+  assert.equal(pair([30, 16], 0.05), 0); // two atoms that share a site
+});
+
+test("sites a little before a face are drawn on all faces", () => {
+  const crystal = { ...CRYSTALS.perovskite, frac_coords: CRYSTALS.perovskite.frac_coords.map((at) => at.map((f) => (f === 0 ? 0.9995 : f))) };
+  assert.equal(sceneOf(crystal, connectionsOf(crystal), { cells: 1, polyhedra: false }).atoms.length, 15);
+  assert.deepEqual(intoCell([[-0.25, 1.5, 0.999]]), [[0.75, 0.5, 0.999 - 1]]);
+});
+
 const SHAPES = {
   // element: corners, faces, and of a shape with equal bonds the volume in units of the cubed bond length
   rutile: { Ti: [6, 8] }, quartz: { Si: [4, 4] }, "rock salt": { Na: [6, 8, 4 / 3] }, "zinc blende": { Zn: [4, 4, 8 / (9 * Math.sqrt(3))] },
