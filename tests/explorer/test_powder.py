@@ -6,10 +6,12 @@ import json
 import re
 import xml.etree.ElementTree as ElementTree
 import zipfile
+from pathlib import Path
 
 import numpy as np
 import pytest
 import test_page
+import test_server
 from PIL import Image
 
 import deepchem_crystalssl as dcs
@@ -23,7 +25,7 @@ GRID, PYRITE, IMAGE, RUTILE = (
     test_page.IMAGE,
     "A2B_tP6_136_f_a",
 )
-SHOWN = "#powder[data-state=answer] .powder-calculated"
+SHOWN = "#powder[data-state=answer] .powder-upper .powder-calculated"
 
 
 @pytest.fixture(scope="module")
@@ -81,9 +83,8 @@ def ticks(page):
     )
     (low, left), (high, right) = found[0], found[-1]
     per_pixel = (high - low) / (right - left)
-    x, width = page.evaluate(
-        "(() => { const s = document.querySelector('.powder-sheet'); return [+s.getAttribute('x'), +s.getAttribute('width')]; })()"
-    )
+    rect = page.locator(".powder-sheet")
+    x, width = (float(rect.get_attribute(name)) for name in ("x", "width"))
     return low - (left - x) * per_pixel, low + (x + width - left) * per_pixel
 
 
@@ -115,9 +116,7 @@ def test_the_figure_shows_measured_calculated_difference_and_reflections(visit, 
     assert rows.count() == 2 and page.locator(".powder-part").count() == 2
     colors = [rows.nth(place).evaluate("(one) => getComputedStyle(one).stroke") for place in range(2)]
     assert colors[0] != colors[1]
-    words = (
-        page.locator(".powder-figure text").all_inner_texts() or page.locator(".powder-figure text").all_text_contents()
-    )
+    words = page.locator(".powder-figure text").all_text_contents()
     assert "2θ / degrees (Cu Kα" in " ".join(words) and "Intensity / counts" in words and "TiO₂" in words
     low, high = ticks(page)
     assert abs(low - 10) < 0.2 and abs(high - GRID.two_theta_max) < 0.2
@@ -220,7 +219,7 @@ def test_the_pointer_reads_angle_spacing_counts_and_indices(visit, served, sampl
     counts = np.array([line.split() for line in samples["pyrite"].splitlines()], float)
     table = index.query_pattern(*counts.T).reflections()
     strongest = table.loc[table["intensity_calculated"].idxmax()]
-    (low, high), (x, y, width, height) = ticks(page), sheet(page)
+    (low, high), (x, y, width, _) = ticks(page), sheet(page)
     page.mouse.move(x + (strongest.two_theta - low) / (high - low) * width, y + 50)
     said = page.inner_text(".powder-reading")
     angle, d = map(float, re.search(r"([\d.]+)°\s+d = ([\d.]+) Å", said).groups())
@@ -420,8 +419,8 @@ def test_what_the_server_has_forgotten_is_asked_again(visit, index, samples, tmp
     index.save(tmp_path / "index")
     page_text = test_page.render_page("map")
     app = make_app(tmp_path / "index", page_text, test_page.Payload(index, upload_bytes=8_000_000))
-    with running(app) as address:
-        page = visit(address, excuse="status of 410")
+    with test_server.running(app) as address:
+        page = visit(f"{address}/", excuse="status of 410")
         ask(page, "both.xy", samples["both"])
         app.state.worker.start()  # a new process, which keeps no answer
         name, content = saved(page, "CIF of the phases")
@@ -434,23 +433,6 @@ def test_what_the_server_has_forgotten_is_asked_again(visit, index, samples, tmp
         page.get_by_role("button", name="What is left?").click()
         wait_until(page, lambda: page.locator(".powder-list button").count() == 2)
         wait_until(page, lambda: page.get_attribute("#powder", "data-state") == "answer")
-
-
-def running(app):
-    """A server in a thread, with its worker."""
-    import test_server
-
-    class WithSlash:
-        def __init__(self):
-            self.inner = test_server.running(app)
-
-        def __enter__(self):
-            return self.inner.__enter__() + "/"
-
-        def __exit__(self, *error):
-            return self.inner.__exit__(*error)
-
-    return WithSlash()
 
 
 # Several patterns
@@ -545,9 +527,10 @@ def test_colours_stand_out_in_light_and_in_the_dark(visit, served, samples, sche
     page = visit(served)
     page.emulate_media(color_scheme=scheme)
     ask(page, "both.xy", samples["both"])
-    style = lambda part, name: page.locator(part).first.evaluate(
-        f"(one) => getComputedStyle(one)['{name}']"
-    )  # noqa: E731
+
+    def style(part, name):
+        return page.locator(part).first.evaluate(f"(one) => getComputedStyle(one)['{name}']")
+
     paper = style("#powder", "backgroundColor")
     assert (contrast(paper, "rgb(0, 0, 0)") < 2) == (scheme == "dark")
     for part in (".powder-calculated", ".powder-measured", ".powder-difference", ".powder-ticks path"):
@@ -590,12 +573,12 @@ def test_two_fingers_zoom_and_a_tap_reads(browser, served, samples):
 
 
 def test_the_mode_is_without_faults_of_accessibility(visit, served, samples):
-    script = test_page.AXE if hasattr(test_page, "AXE") else None
-    if script is None or not script.exists():
+    script = Path(__file__).parents[2] / "tools/front_end/node_modules/axe-core/axe.min.js"
+    if not script.exists():
         pytest.skip("axe-core is not installed: npm ci in tools/front_end")
     page = visit(served)
     ask(page, "both.xy", samples["both"])
-    page.evaluate(script.read_text(encoding="utf-8") + "\n0")
+    page.evaluate(script.read_text())
     faults = page.evaluate("() => axe.run('#powder').then((found) => found.violations)")
     assert faults == [], json.dumps(
         [(one["id"], [node["html"][:200] for node in one["nodes"]]) for one in faults], indent=1

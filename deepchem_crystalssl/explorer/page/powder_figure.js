@@ -60,7 +60,7 @@ export function createFigure(box) {
   const scale = d3.scaleLinear(), surface = d3.select(sheet);
   const bottom = () => height - MARGIN.bottom;
   const inner = () => Math.max(40, width - MARGIN.left - MARGIN.right);
-  const base = () => d3.scaleLinear(whole, [0, inner()]);
+  const base = () => d3.scaleLinear(whole, [MARGIN.left, MARGIN.left + inner()]);
 
   // One finger moves the pattern only where a part of it is shown; else it scrolls the page.
   /** @type {D3Zoom<SVGRectElement>} */
@@ -76,7 +76,7 @@ export function createFigure(box) {
   function show(low, high) {
     const wide = Math.min(whole[1] - whole[0], Math.max(LEAST_RANGE, high - low));
     const start = Math.max(whole[0], Math.min(low, whole[1] - wide)), k = (whole[1] - whole[0]) / wide;
-    surface.call(zoom.transform, d3.zoomIdentity.translate(-base()(start) * k, 0).scale(k));
+    surface.call(zoom.transform, d3.zoomIdentity.translate(MARGIN.left - base()(start) * k, 0).scale(k));
   }
   /** @param {number} factor How much wider the range gets around the reading, or around its middle. */
   function widen(factor) {
@@ -190,7 +190,8 @@ export function createFigure(box) {
   new ResizeObserver(() => {
     [width, height] = [Math.max(200, box.clientWidth), Math.max(220, box.clientHeight)];
     node.setAttribute("viewBox", `0 0 ${width} ${height}`);
-    zoom.extent([[0, 0], [inner(), height]]).translateExtent([[0, 0], [inner(), height]]);
+    const ends = /** @type {[[number, number], [number, number]]} */ ([[MARGIN.left, 0], [MARGIN.left + inner(), height]]);
+    zoom.extent(ends).translateExtent(ends);
     if (drawing) { show(...shown); draw(); }
   }).observe(box);
 
