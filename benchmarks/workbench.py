@@ -125,7 +125,10 @@ def main() -> None:
                 times.append(time.perf_counter() - started)
                 clicks = person.clicks
                 page.close()
-            print(f"{name:45s} {clicks:6d}  {statistics.median(times):7.1f} {f'({times[0]:.1f})':>7s}  {said[:90]!r}", flush=True)
+            print(
+                f"{name:45s} {clicks:6d}  {statistics.median(times):7.1f} {f'({times[0]:.1f})':>7s}  {said[:90]!r}",
+                flush=True,
+            )
         print(f"opening the page: {statistics.median(opening):.1f} s in the median; the first, while the server still "
               f"reads, {opening[0]:.1f} s; asked are {OPEN_SECONDS:g} s")  # fmt: skip
         browser.close()

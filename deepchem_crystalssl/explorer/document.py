@@ -61,6 +61,11 @@ def render_page(title: str = "Map of materials", parts: dict[str, bytes] | None 
     )
 
 
+def render_opening(title: str = "Map of materials") -> str:
+    """The page that is shown while the index is read; it loads itself again every second."""
+    return (_PAGE / "opening.html").read_text(encoding="utf-8").replace("{{title}}", escape(title))
+
+
 @dataclass(frozen=True)
 class StructureView:
     """A crystal that can be turned with the mouse in a notebook; ``html`` is a page with it alone.

@@ -38,7 +38,7 @@ def sample_of(folder: str | Path, seed: int | None = None, n: int = SAMPLE) -> E
     EmbeddingIndex
         In the folder ``sample`` of the index, so that page and server open it like any other index.
     """
-    kept = Path(folder) / _FOLDER
+    kept = sample_folder(folder)
     index = ShardedIndex.load(folder)
     if seed is None and kept.is_dir():
         try:
@@ -56,6 +56,11 @@ def sample_of(folder: str | Path, seed: int | None = None, n: int = SAMPLE) -> E
 def kept_sample(folder: str | Path) -> Path:
     """The folder of the sample of a sharded index, which is chosen and laid out if there is none yet."""
     sample_of(folder)
+    return sample_folder(folder)
+
+
+def sample_folder(folder: str | Path) -> Path:
+    """The folder of the sample of a sharded index, whether there is one yet or not."""
     return Path(folder) / _FOLDER
 
 

@@ -197,7 +197,9 @@ def places(index, page):
 
 def corner_of(page):
     """Where the map begins in the window."""
-    return np.array(page.evaluate("() => { const { left, top } = points.getBoundingClientRect(); return [left, top]; }"))
+    return np.array(
+        page.evaluate("() => { const { left, top } = points.getBoundingClientRect(); return [left, top]; }")
+    )
 
 
 def lone_rows(spots, apart=14):
@@ -432,7 +434,11 @@ def test_an_id_opens_all_that_is_known(page, index):
     page.wait_for_selector(".structure[data-atoms]")
     assert page.inner_text("#panel h2") == "FeS2" and f"crystal={PYRITE}" in page.url
     facts = dict(zip(page.locator("dt").all_inner_texts(), page.locator("dd").all_inner_texts(), strict=True))
-    assert facts["crystal system"] == "cubic" and facts["atoms in the cell"] == "12" and facts["space group"] == "Pa-3 (205)"
+    assert (
+        facts["crystal system"] == "cubic"
+        and facts["atoms in the cell"] == "12"
+        and facts["space group"] == "Pa-3 (205)"
+    )
     assert facts["band gap"] == f"{index.table['band_gap'][row]:g}"
     # 4 Fe on the corners and faces of the cell become 14, of S none lies there.
     assert page.get_attribute(".structure", "data-atoms") == "22"
@@ -511,7 +517,9 @@ def test_search_by_composition(page, index):
         else:
             wait_for_count(page, len(rows))
             assert page.inner_text("#message").startswith(f"{len(rows)} found: "), query
-            assert found_names(page) == names and page.locator(".chip").inner_text() == f"\u201c{query}\u201d\u00d7", query
+            assert (
+                found_names(page) == names and page.locator(".chip").inner_text() == f"\u201c{query}\u201d\u00d7"
+            ), query
             page.click(".chip")
             wait_for_count(page, 288)
             assert page.input_value("#query") == ""
@@ -545,7 +553,9 @@ def test_the_address_names_the_crystal(visit, offline, index):
     page.wait_for_function("() => document.querySelector('#panel h2').textContent === 'FeS2'")
 
 
-@pytest.mark.parametrize("address", ["nothing", "%", "%E0%A4", "crystal=%E0%A4%A", "lasso=1 2 x", "range:gap=2..1&is:=a"])
+@pytest.mark.parametrize(
+    "address", ["nothing", "%", "%E0%A4", "crystal=%E0%A4%A", "lasso=1 2 x", "range:gap=2..1&is:=a"]
+)
 def test_an_address_of_nothing_opens_the_map(visit, offline, address):
     page = visit(f"{offline}#{address}")
     assert "Click a point" in page.inner_text("#panel") and n_vivid(page) > 2000
@@ -590,7 +600,9 @@ def test_filters_intersect_and_each_is_removed_by_its_chip(page, index):
 
 
 def test_a_link_reproduces_what_is_seen(visit, offline, index):
-    page = visit(f"{offline}#search=O&is%3Aanion_class=oxide&range%3Aband_gap=2..5&must=O&color=crystal_system&crystal={PYRITE}")
+    page = visit(
+        f"{offline}#search=O&is%3Aanion_class=oxide&range%3Aband_gap=2..5&must=O&color=crystal_system&crystal={PYRITE}"
+    )
     gaps = index.table["band_gap"].to_numpy()
     oxides = np.array(["O" in one.split("-") for one in index.table["chemical_system"]])
     wait_for_count(page, int((oxides & (gaps >= 2) & (gaps <= 5)).sum()))
@@ -623,7 +635,11 @@ def draw_lasso(page, corners, finger=None):
     at = [(corner_of(page) + corner).tolist() for corner in [*corners, corners[0]]]
     if finger is not None:
         steps = [np.linspace(a, b, 6) for a, b in zip(at, at[1:], strict=False)]
-        for kind, points in (("touchStart", [at[0]]), *(("touchMove", [p]) for step in steps for p in step), ("touchEnd", [])):
+        for kind, points in (
+            ("touchStart", [at[0]]),
+            *(("touchMove", [p]) for step in steps for p in step),
+            ("touchEnd", []),
+        ):
             touches = [{"x": float(x), "y": float(y)} for x, y in points]
             finger.send("Input.dispatchTouchEvent", {"type": kind, "touchPoints": touches})
     else:
@@ -697,7 +713,9 @@ def test_a_table_is_sorted_and_its_columns_are_chosen(page, index):
     assert formulas[0].startswith("Al") and formulas[-1].startswith("Z")
     page.click("#results summary")
     page.get_by_label("band gap", exact=True).uncheck()
-    page.wait_for_function("() => ![...document.querySelectorAll('#results th')].some((one) => one.textContent === 'band gap')")
+    page.wait_for_function(
+        "() => ![...document.querySelectorAll('#results th')].some((one) => one.textContent === 'band gap')"
+    )
 
 
 def test_the_slash_leads_to_the_search(page):
@@ -832,7 +850,9 @@ def test_no_barrier_is_found(visit, offline, scheme):
     page.wait_for_selector(".histogram")
     page.wait_for_selector(".structure[data-atoms]")
     page.evaluate(axe.read_text())
-    found = page.evaluate("async () => (await axe.run()).violations.map((v) => [v.id, v.nodes.map((n) => n.html.slice(0, 120))])")
+    found = page.evaluate(
+        "async () => (await axe.run()).violations.map((v) => [v.id, v.nodes.map((n) => n.html.slice(0, 120))])"
+    )
     assert found == []
 
 
@@ -874,7 +894,9 @@ def test_a_dropped_crystal_is_placed_beside_its_like(visit, served, index, pyrit
     assert page.locator("svg.pattern line[stroke-width]").count() > 10
     page.click("#reset")
     assert np.abs(ring(page) - places(index, page)[row_of(index, PYRITE)]).max() < 0.1
-    assert "has a close relative here: for 100 %" in page.inner_text(".novelty") or "for 99 %" in page.inner_text(".novelty")
+    assert "has a close relative here: for 100 %" in page.inner_text(".novelty") or "for 99 %" in page.inner_text(
+        ".novelty"
+    )
     with page.expect_download() as download:
         page.get_by_role("button", name="Save neighbours as CSV").click()
     download.value.save_as(tmp_path / "neighbours.csv")

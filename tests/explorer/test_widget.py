@@ -267,7 +267,7 @@ def test_the_user_selects_and_python_sees_it(widget, index, show):
     assert "80 crystals" in frame.locator("#count").inner_text()
     frame.locator("#lasso").click()
     box = frame.locator("#points").bounding_box()
-    corners = [(0.02, 0.02), (0.98, 0.02), (0.98, 0.98), (0.02, 0.98)]
+    corners = [(0.02, 0.98), (0.02, 0.02), (0.98, 0.02), (0.98, 0.98)]  # the tools are at the top
     points = [(box["x"] + x * box["width"], box["y"] + y * box["height"]) for x, y in corners]
     shown.page.mouse.move(*points[0])
     shown.page.mouse.down()

@@ -1,7 +1,6 @@
 // The simulated powder pattern of a crystal: its lines with their indices, for any radiation.
 
 import { make, svg } from "#elements";
-import { drawCurves } from "#curves";
 import { angleOf, K_ALPHA_1, spacingOf, withWavelength } from "#radiation";
 import { reflectionsOf } from "#reflections";
 
@@ -34,12 +33,11 @@ const chosen = { radiation: "Cu", wavelength: CU, axis: "angle" };
 
 /**
  * A pattern with its tools.
- * @param {{ lines?: Lines, lattice?: Vector[], structure?: Lattice, curves?: any[] }} options
+ * @param {{ lines: Lines, lattice?: Vector[], structure?: Lattice }} options
  *   lines of Cu K-alpha 1; with the lattice they have indices, with the structure those that are not extinguished
  * @returns {Element}
  */
-export function drawPattern({ lines, lattice, structure, curves }) {
-  if (!lines) return drawCurves(curves ?? []);
+export function drawPattern({ lines, lattice, structure }) {
   const cell = structure ?? (lattice ? { lattice } : undefined);
   const reflections = cell ? reflectionsOf(lines.two_theta, cell, CU) : lines.two_theta.map(() => []);
   const spacings = lines.two_theta.map((angle, i) => reflections[i][0]?.d ?? spacingOf(angle, CU));
