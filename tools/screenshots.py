@@ -4,8 +4,8 @@
 
 Without an index, the bundled prototypes in the space of the general model. ``map_page.png``: the whole map;
 ``map_details.png``: a crystal that was searched for; ``map_filters.png``: filters that hold together, with a lasso;
-``map_axes.png``: two columns against each other; ``map_phone.png`` and ``map_dark.png``: the page on a telephone and in the
-dark; ``map_powder.png``: what a measured pattern is taken for.
+``map_axes.png``: two columns against each other; ``map_phone.png`` and ``map_dark.png``: the page on a telephone and in
+the dark; ``map_powder.png``: what a measured pattern is taken for.
 """
 
 from __future__ import annotations
