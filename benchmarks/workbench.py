@@ -2,10 +2,10 @@
 
     python benchmarks/workbench.py INDEX PATTERN CIF [--rounds 3]
 
-INDEX was made by ``crystalssl index DATA -o INDEX`` and has a map; PATTERN is a measured pattern and CIF a crystal of the
-user. ``crystalssl explore INDEX`` is started, and headless Chromium without a graphics processor does what a person would
-do. A click is a click, a key that confirms what was typed, or the choice of a file; the seconds are those that the
-page takes, without the time of the person. The median of the rounds counts.
+INDEX was made by ``crystalssl index DATA -o INDEX`` and has a map; PATTERN is a measured pattern and CIF a crystal of
+the user. ``crystalssl explore INDEX`` is started, and headless Chromium without a graphics processor does what a person
+would do. A click is a click, a key that confirms what was typed, or the choice of a file; the seconds are those that
+the page takes, without the time of the person. The median of the rounds counts.
 """
 
 from __future__ import annotations
