@@ -10,7 +10,8 @@ VENV := .venv
 SECOND_VENV := .venv312
 BIN := $(VENV)/bin
 FRONT_END := tools/front_end
-MODULES := $(FRONT_END)/node_modules/.package-lock.json
+# Libraries of the checks of the page, if there is npm.
+MODULES := $(if $(shell command -v npm),$(FRONT_END)/node_modules/.package-lock.json)
 CODE := deepchem_crystalssl tests benchmarks tools
 PIP := -m pip install --quiet --disable-pip-version-check -c constraints.txt
 # Two jobs at a time, each on one core: threads of two jobs would wait for each other.
@@ -21,7 +22,7 @@ TOGETHER := OMP_NUM_THREADS=1 $(MAKE) --no-print-directory --output-sync=target 
 demo: $(VENV)/installed
 	$(BIN)/crystalssl demo -o demo
 
-test: $(VENV)/installed lint
+test: $(VENV)/installed lint $(MODULES)
 	$(TOGETHER) tests tests-second docs types front-end
 
 tests: $(VENV)/installed
@@ -47,11 +48,10 @@ types: $(VENV)/installed
 	$(BIN)/mypy
 
 # The modules of the page: types, faults, and tests of what needs no browser.
-front-end:
-	if command -v npm >/dev/null; then $(MAKE) $(MODULES) && cd $(FRONT_END) && npm run --silent check; \
-	else echo "There is no npm: the modules of the page are not checked. Install Node.js 18 or later."; fi
+front-end: $(MODULES)
+	$(if $(MODULES),cd $(FRONT_END) && npm run --silent check,@echo "There is no npm: the modules of the page are not checked. Install Node.js 18 or later.")
 
-$(MODULES): $(FRONT_END)/package-lock.json
+$(FRONT_END)/node_modules/.package-lock.json: $(FRONT_END)/package-lock.json
 	cd $(FRONT_END) && npm ci --ignore-scripts --no-audit --no-fund --silent
 	touch $@
 

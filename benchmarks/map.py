@@ -32,7 +32,7 @@ from deepchem_crystalssl.explorer import write_page
 from deepchem_crystalssl.search import EmbeddingIndex
 from deepchem_crystalssl.search.vectors import nearest_rows
 
-LAYOUT_MINUTES, MEGABYTES, OPEN_SECONDS, FRAMES_PER_SECOND = 10.0, 60.0, 10.0, 10.0
+LAYOUT_MINUTES, MEGABYTES, OPEN_SECONDS, PANNING, ZOOMING = 10.0, 60.0, 3.0, 30.0, 15.0
 MOVING_SECONDS = 3.0
 WINDOW = {"width": 1440, "height": 900}
 FLAGS = ["--no-sandbox", "--disable-gpu", "--enable-unsafe-swiftshader", "--no-first-run"]
@@ -115,11 +115,11 @@ def try_page(path: Path) -> None:
             page, lambda t: page.mouse.move(across + 60 * math.sin(4 * t), down + 60 * math.sin(3 * t))
         )
         page.mouse.up()
-        tell("panning with all points", panning, "frames/s", FRAMES_PER_SECOND, at_most=False)
+        tell("panning with all points", panning, "frames/s", PANNING, at_most=False)
         page.click("#reset")
         page.mouse.move(across, down)
         zooming = frames_per_second(page, lambda t: page.mouse.wheel(0, -40 if t < MOVING_SECONDS / 2 else 40))
-        tell("zooming by the wheel", zooming, "frames/s", FRAMES_PER_SECOND, at_most=False)
+        tell("zooming by the wheel", zooming, "frames/s", ZOOMING, at_most=False)
         browser.close()
 
 

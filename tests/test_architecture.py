@@ -58,6 +58,7 @@ DOORS = {
     "openTSNE": {"search/projection.py"},
     "fastapi": {"explorer/server.py"},
     "uvicorn": {"explorer/server.py"},
+    "anywidget": {"explorer/widget.py"},
     "faiss": {"search/approximate.py", "search/segments.py"},
     "loky": {"bulk/process_engine.py"},
     "dask": {"bulk/dask_engine.py"},

@@ -308,11 +308,7 @@ def explore(options: argparse.Namespace) -> int:
     from ..explorer.server import explore
     from ..search.opening import is_sharded as is_sharded_index
 
-    folder = options.index
-    if is_sharded_index(folder):
-        from ..search.sharded_map import kept_sample
-
-        folder = kept_sample(folder)
+    if is_sharded_index(options.index):
         print("the map shows a sample of the crystals, chosen at random", flush=True)
 
     def tell(address: str) -> None:
@@ -320,7 +316,7 @@ def explore(options: argparse.Namespace) -> int:
         if not options.no_browser:
             webbrowser.open(address)
 
-    explore(folder, options.host, options.port, allow_remote=options.allow_remote, on_start=tell)
+    explore(options.index, options.host, options.port, allow_remote=options.allow_remote, on_start=tell)
     return 0
 
 

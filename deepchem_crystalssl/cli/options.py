@@ -346,7 +346,9 @@ def _add_map(add: _Add) -> None:
 def _add_explore(add: _Add) -> None:
     explore = add("explore", commands.explore, "open the map of an index in the browser", "explore index --port 8080")
     explore.add_argument("index", type=Path, help="folder written by the command index")
-    explore.add_argument("--port", type=int, metavar="N", default=8000, help="port; 0 takes any free one")
+    explore.add_argument(
+        "--port", type=int, metavar="N", default=8000, help="port; if it is taken, the next free one; 0 takes any"
+    )
     explore.add_argument("--host", default="127.0.0.1", help="address to listen on")
     explore.add_argument("--allow-remote", action="store_true", help="let other computers in; there are no passwords")
     explore.add_argument("--no-browser", action="store_true", help="only print the address")

@@ -60,6 +60,19 @@ def system_of_group(number: int) -> str:
     return CRYSTAL_SYSTEMS[int(np.searchsorted(_LAST_GROUP_OF_SYSTEM, number))]
 
 
+@lru_cache(maxsize=None)
+def symbol_of_group(number: int) -> str:
+    """Short Hermann-Mauguin symbol of a space group in its standard setting.
+
+    Examples
+    --------
+    >>> symbol_of_group(225), symbol_of_group(14)
+    ('Fm-3m', 'P2_1/c')
+    """
+    groups = (spglib.get_spacegroup_type(hall_number) for hall_number in range(1, 531))
+    return next(group.international_short for group in groups if group.number == number)
+
+
 def prototype(crystal: Crystal, symprec: float = 0.01) -> str:
     """The prototype of a crystal: anonymous formula, space group, and the sizes of the orbits of each kind of atom.
 

@@ -1,3 +1,4 @@
+from .chemiscope import write_chemiscope as write_chemiscope
 from .document import (
     StructureView as StructureView,
     keep_mapped as keep_mapped,
@@ -5,3 +6,4 @@ from .document import (
     write_map as write_map,
     write_page as write_page,
 )
+from .widget import MapWidget as MapWidget

@@ -109,7 +109,9 @@ def _answer_crystal(index: EmbeddingIndex, crystal: Crystal) -> dict[str, Any]:
     rows = [index.gallery.row_of[one.material_id] for one in neighbors]
     place = index.map.place(np.array(rows), np.array([one.distance for one in neighbors]))
     two_theta, intensity = strongest_lines(crystal)
+    nearest = index.map.distances[:, 0]
     return {
+        "nearness": float(np.mean(nearest > neighbors[0].distance)),
         "formula": crystal.reduced_formula,
         "position": _finite(place),
         "structure": structure_of(crystal),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import os
 import re
@@ -20,10 +21,14 @@ from ..search.coloring import coloring, colorings
 from ..search.index import EmbeddingIndex
 from ..search.pictures import draw_map
 from ..search.queries import read_one
+from .notebook import Holder
 from .payload import Payload
 
-_STRUCTURE_MODULES = ("elements", "structure")
+_STRUCTURE_MODULES = (
+    "elements", "element_values", "lattices", "bonds", "polyhedra", "scene", "rotations", "viewer", "structure",
+)  # fmt: skip
 _LOADER = "loader.js"
+_OF_THE_WIDGET = "widget.js"
 _LARGE = ("structures", "patterns")
 _BASE64 = 4 / 3
 _PAGE = files(__package__) / "page"
@@ -51,9 +56,14 @@ def render_page(title: str = "Map of materials", parts: dict[str, bytes] | None 
         title=escape(title),
         style="\n".join(_read(name) for name in _names(".css")),
         d3=_read("vendor/d3.min.js"),
-        modules=_modules(name.removesuffix(".js") for name in _names(".js") if name != _LOADER),
+        modules=_modules(name.removesuffix(".js") for name in _names(".js") if name not in (_LOADER, _OF_THE_WIDGET)),
         parts="\n".join(held),
     )
+
+
+def render_opening(title: str = "Map of materials") -> str:
+    """The page that is shown while the index is read; it loads itself again every second."""
+    return (_PAGE / "opening.html").read_text(encoding="utf-8").replace("{{title}}", escape(title))
 
 
 @dataclass(frozen=True)
@@ -67,6 +77,9 @@ class StructureView:
         sites the majority species is shown.
     height : int
         Pixels.
+    self_contained : bool
+        Whether the output of the cell holds the viewer (0.2 MB) in any case. By default only the first view of a
+        notebook holds it, and the others, of a few kB, find it there.
 
     Raises
     ------
@@ -83,21 +96,36 @@ class StructureView:
 
     structure: Any
     height: int = 320
+    self_contained: bool = False
 
     @property
     def html(self) -> str:
         """The page."""
-        crystal = read_one(self.structure)
-        return _filled(
-            "structure.html",
-            title=escape(crystal.reduced_formula),
-            modules=_modules(_STRUCTURE_MODULES),
-            structure=json.dumps(structure_of(crystal)),
-        )
+        return _page_of(read_one(self.structure))
 
     def _repr_html_(self) -> str:
+        crystal = read_one(self.structure)
+        is_first = _viewer.is_needed()
+        held = gzip.compress(_page_of(crystal).encode(), mtime=0) if is_first or self.self_contained else b""
+        view = (_PAGE / "view.html").read_text(encoding="utf-8").replace("{{viewer}}", b64encode(held).decode())
         style = f"border: 0; width: 100%; max-width: 520px; height: {self.height}px"
-        return f'<iframe style="{style}" srcdoc="{escape(self.html)}"></iframe>'
+        return (
+            f'<iframe class="crystalssl-structure" title="{escape(crystal.reduced_formula)}" style="{style}" '
+            f'data-structure="{escape(json.dumps(structure_of(crystal)))}" srcdoc="{escape(view)}"></iframe>'
+        )
+
+
+_viewer = Holder()
+
+
+def _page_of(crystal: Crystal) -> str:
+    return _filled(
+        "structure.html",
+        title=escape(crystal.reduced_formula),
+        style=_read("structure.css"),
+        modules=_modules(_STRUCTURE_MODULES),
+        structure=json.dumps(structure_of(crystal)),
+    )
 
 
 def structure_of(crystal: Crystal) -> dict[str, list]:

@@ -12,7 +12,7 @@ from ..diffraction.kernels import DrawnConditions, compute_patterns
 from ..crystals.records import Crystal
 from ..crystals.threads import map_in_threads
 from ..diffraction.grid import XRDGrid
-from ..search.coloring import colorings
+from ..search.coloring import Coloring, colorings
 from ..search.index import EmbeddingIndex
 
 LINES = XRDGrid(5.0, 90.0, 4250, "CuKa1")
@@ -96,9 +96,7 @@ class Payload(Mapping[str, bytes]):
         return pack_structures(crystals) if kind == "structures" else pack_lines(crystals)
 
     def _column(self, name: str) -> Callable[[], bytes]:
-        one = self.colorings[name]
-        # The code of an unknown category, -1, becomes 65,535.
-        return lambda: squeeze(one.values, "<f4") if one.categories is None else squeeze(one.values & 0xFFFF, "<u2")
+        return lambda: pack_column(self.colorings[name])
 
     def _meta(self) -> bytes:
         names = self.index.table["material_id"]
@@ -117,6 +115,11 @@ class Payload(Mapping[str, bytes]):
             "link": MATERIALS_PROJECT if names.str.fullmatch(r"m(p|vc)-\d+").mean() > 0.5 else None,
         }
         return gzip.compress(json.dumps(meta).encode(), mtime=0)
+
+
+def pack_column(one: Coloring) -> bytes:
+    """Pack numbers as float32, or the places of categories as uint16; an unknown category, -1, becomes 65,535."""
+    return squeeze(one.values, "<f4") if one.categories is None else squeeze(one.values & 0xFFFF, "<u2")
 
 
 def squeeze(values: np.ndarray, dtype: str) -> bytes:

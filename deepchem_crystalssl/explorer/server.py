@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import ipaddress
+import logging
 import re
+import socket
+import threading
 import webbrowser
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from concurrent.futures import Future
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -19,17 +24,24 @@ from fastapi.responses import HTMLResponse, JSONResponse, Response
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 
-from ..errors import QueryError
-from .document import open_mapped, render_page
+from ..errors import OptionError, QueryError
+from ..search.opening import is_sharded
+from ..search.sharded_map import kept_sample, sample_folder
+from ..search.storage import read_manifest
+from .document import open_mapped, render_opening, render_page
 from .kept_answers import FILES
 from .payload import Payload
 from .uploads import Limits
 from .worker import Worker
 
+logger = logging.getLogger(__name__)
+
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 """Names under which a computer reaches itself."""
 BODY_SECONDS = 60.0
 """Time limit for the arrival of an upload, in seconds."""
+PORTS_TRIED = 20
+"""Number of ports that are tried if the first ones are taken."""
 HEADERS = {
     "X-Content-Type-Options": "nosniff",
     "Referrer-Policy": "no-referrer",
@@ -50,7 +62,7 @@ class Refusal(Exception):
 def make_app(
     index_folder: str | Path,
     page: str,
-    parts: Mapping[str, bytes],
+    parts: Mapping[str, bytes] | Future[Mapping[str, bytes]],
     limits: Limits = Limits(),
     hosts: Sequence[str] | None = LOOPBACK,
 ) -> FastAPI:
@@ -72,8 +84,8 @@ def make_app(
         Folder of an index that has a map. The worker process opens it.
     page : str
         The HTML of the page.
-    parts : mapping of str to bytes
-        The data that the page fetches, by name.
+    parts : mapping of str to bytes, or Future of one
+        The data that the page fetches, by name. Until a future is done, another page says that the index is being read.
     limits : Limits
         Limits on the size, time and memory of an upload.
     hosts : sequence of str, optional
@@ -83,19 +95,33 @@ def make_app(
     Returns
     -------
     FastAPI
-        The application. Its worker is ``app.state.worker``.
+        The application. Its worker is ``app.state.worker``, and ``app.state.parts`` is the future of the parts.
     """
     worker, turn = Worker(index_folder, limits), asyncio.Lock()
+    found, waiting = _future_of(parts), render_opening()
     inside = 0  # number of uploads that are arriving, waiting or being answered
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        worker.start()
+        starting = asyncio.create_task(start_worker())
         yield
+        starting.cancel()
         worker.stop()
 
+    async def start_worker() -> None:
+        result = asyncio.wrap_future(found)
+        await asyncio.wait([result])
+        async with turn:
+            if result.exception() is None and worker.pid is None:  # an upload may have started it
+                worker.start()
+
+    def opened() -> Mapping[str, bytes]:
+        if not found.done():
+            raise Refusal(503, "The index is still being read. Try again in a moment.")
+        return found.result()
+
     app = FastAPI(lifespan=lifespan, docs_url=None, redoc_url=None, openapi_url=None)
-    app.state.worker = worker
+    app.state.worker, app.state.parts = worker, found
 
     @app.middleware("http")
     async def guard(request: Request, call_next: Callable[[Request], Awaitable[Response]]) -> Response:
@@ -114,18 +140,19 @@ def make_app(
 
     @app.get("/")
     async def show_page() -> HTMLResponse:
-        return HTMLResponse(page)
+        return HTMLResponse(page if found.done() else waiting, headers={"Cache-Control": "no-store"})
 
     @app.get("/parts/{name:path}")
     def give_part(name: str) -> Response:
         try:
-            return Response(parts[name], media_type="application/octet-stream")
+            return Response(opened()[name], media_type="application/octet-stream")
         except KeyError:
             raise Refusal(404, "The map has no data of this name.") from None
 
     async def ask_worker(question: dict[str, Any], request: Request | None = None) -> tuple[int, bytes]:
         """Wait for the worker's answer to a question, and to the body of a request if there is one."""
         nonlocal inside
+        opened()
         if inside > limits.waiting:
             raise Refusal(503, "Too many uploads are waiting. Try again in a minute.")
         inside += 1
@@ -175,9 +202,10 @@ def explore(
     Parameters
     ----------
     index_folder : str or Path
-        Folder that ``crystalssl index`` has written. If it has no map yet, the map is laid out and saved there.
+        Folder that ``crystalssl index`` has written. It is read while the page waits. If it has no map yet, the map is
+        laid out and saved there. Of a sharded index a sample is shown.
     host, port, allow_remote
-        As in :func:`serve`. A port of 0 means any free port.
+        As in :func:`serve`.
     title : str
         Title of the page.
     limits : Limits
@@ -187,13 +215,22 @@ def explore(
 
     Raises
     ------
-    IndexFolderError, QueryError
-        If there is no index, or if other computers could reach the server and ``allow_remote`` is false.
+    IndexFolderError, QueryError, OptionError
+        If there is no index or it cannot be read, if other computers could reach the server and ``allow_remote`` is
+        false, or if there is no free port.
     """
     check_host(host, allow_remote)
-    payload = Payload(open_mapped(index_folder), upload_bytes=limits.upload_bytes)
+    sharded = is_sharded(index_folder)
+    if not sharded:
+        read_manifest(index_folder)
+
+    def read() -> Mapping[str, bytes]:
+        folder = kept_sample(index_folder) if sharded else index_folder
+        return Payload(open_mapped(folder), upload_bytes=limits.upload_bytes)
+
+    parts, folder = _in_background(read), sample_folder(index_folder) if sharded else index_folder
     everywhere = host in ("0.0.0.0", "::", "")  # then the names under which others reach it are unknown
-    app = make_app(index_folder, render_page(title), payload, limits, None if everywhere else (*LOOPBACK, host))
+    app = make_app(folder, render_page(title), parts, limits, None if everywhere else (*LOOPBACK, host))
     serve(app, host, port, allow_remote, on_start)
 
 
@@ -213,7 +250,7 @@ def serve(
     host : str
         Address to listen on.
     port : int
-        Port to listen on.
+        Port to listen on, 0 for any free one. If it is taken, the next free one is used, and the log says so.
     allow_remote : bool
         Whether ``host`` may be an address that other computers can reach. The names that they use must then be in
         ``hosts`` of :func:`make_app`.
@@ -224,15 +261,68 @@ def serve(
     ------
     QueryError
         If other computers could reach the server and ``allow_remote`` is false.
+    OptionError
+        If the port is no port, or it and those after it are taken.
+    CrystalInputError
+        What stopped the reading of the index.
     """
     check_host(host, allow_remote)
-    config = uvicorn.Config(app, host, port, log_level="warning", limit_concurrency=64, timeout_graceful_shutdown=5)
-    listener = config.bind_socket()
-    listener.listen(config.backlog)  # requests that come before the application has started wait
+    listener = _listen(host, port)  # requests that come before the application has started wait
+    found = listener.getsockname()[1]
+    if port not in (0, found):
+        logger.warning("port %d is taken; the page is served on port %d", port, found)
     shown = f"[{host}]" if ":" in host else host
     if on_start is not None:
-        on_start(f"http://{shown}:{listener.getsockname()[1]}/")
-    uvicorn.Server(config).run(sockets=[listener])
+        on_start(f"http://{shown}:{found}/")
+    config = uvicorn.Config(app, host, found, log_level="warning", limit_concurrency=64, timeout_graceful_shutdown=5)
+    server = uvicorn.Server(config)
+
+    def stop_after_an_error(parts: Future) -> None:
+        server.should_exit = server.should_exit or parts.exception() is not None
+
+    app.state.parts.add_done_callback(stop_after_an_error)
+    server.run(sockets=[listener])
+    if app.state.parts.done():
+        app.state.parts.result()
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    """Listen on a port, or on the next one that is free."""
+    if not 0 <= port <= 65535:
+        raise OptionError("port", repr(port), "a port is a number from 0 to 65535", "Use 8000, or 0 for any free one.")
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    both = host == "::" and socket.has_dualstack_ipv6()
+    last = min(port + PORTS_TRIED, 65536) - 1 if port else 0
+    for number in range(port, last + 1):
+        try:
+            return socket.create_server((host, number), family=family, backlog=2048, dualstack_ipv6=both)
+        except OSError as error:
+            if error.errno != errno.EADDRINUSE:
+                raise
+    raise OptionError("port", repr(port), f"the ports {port} to {last} are taken", "Use 0 for any free one.")
+
+
+def _in_background(read: Callable[[], Mapping[str, bytes]]) -> Future[Mapping[str, bytes]]:
+    """Call a function in a thread that ends with the process."""
+    found: Future[Mapping[str, bytes]] = Future()
+    found.set_running_or_notify_cancel()  # so that it cannot be cancelled
+
+    def run() -> None:
+        try:
+            found.set_result(read())
+        except BaseException as error:
+            found.set_exception(error)
+
+    threading.Thread(target=run, daemon=True).start()
+    return found
+
+
+def _future_of(parts: Mapping[str, bytes] | Future[Mapping[str, bytes]]) -> Future[Mapping[str, bytes]]:
+    if isinstance(parts, Future):
+        return parts
+    found: Future[Mapping[str, bytes]] = Future()
+    found.set_result(parts)
+    return found
 
 
 def check_host(host: str, allow_remote: bool) -> None:

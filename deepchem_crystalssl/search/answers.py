@@ -78,6 +78,9 @@ class Answers(Sequence[A], Generic[A]):
     ['material_id', 'rank', 'distance', 'percentile', 'shares', 'formula', 'gap']
     """
 
+    _shown: Sequence[str] | None = None
+    """Columns that a notebook shows; None for all."""
+
     def __init__(self, answers: Sequence[A]):
         self._answers = list(answers)
 
@@ -109,4 +112,6 @@ class Answers(Sequence[A], Generic[A]):
         return self.to_frame().to_string(index=False, float_format="{:.4g}".format) if len(self) else "no answers"
 
     def _repr_html_(self) -> str:
-        return self.to_frame().to_html(index=False, float_format="{:.4g}".format) if len(self) else "no answers"
+        from .displays import table_html
+
+        return table_html(self.to_frame(), self._shown) if len(self) else "no answers"

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
+from ..crystals.tables import as_ids
 from ..errors import CrystalInputError, OnError, QueryError, Report
 from .answers import Answers, Neighbor
 from .catalogue import Facts
@@ -179,6 +180,21 @@ class Gallery(Searchable):
     def row_of(self) -> dict[str, int]:
         """Row of every material_id."""
         return {name: row for row, name in enumerate(self.table["material_id"])}
+
+    def rows_of_ids(self, ids: Any) -> list[int]:
+        """The rows of crystals by their ids.
+
+        Raises
+        ------
+        QueryError
+            If the index does not have one of them.
+        """
+        names = as_ids(ids)
+        for name in names:
+            if name not in self.row_of:
+                raise QueryError(name, "not in the index", "crystals of an index are named by their ids",
+                                 "Check the id; the column material_id of the table lists all.")  # fmt: skip
+        return [self.row_of[name] for name in names]
 
     @property
     def width(self) -> int:

@@ -176,7 +176,30 @@ class EmbeddingIndex(PatternSearch):
         return len(self._parts)
 
     def __repr__(self) -> str:
-        return f"EmbeddingIndex({counted(len(self), 'crystal')}, {counted(self.vectors.shape[1], 'column')})"
+        parts = [counted(len(self), "crystal"), f"space {self.space!r}", f"model {self._model_name}", *self._held]
+        return f"EmbeddingIndex({', '.join(parts)})"
+
+    def _repr_html_(self) -> str:
+        from .displays import facts_html
+
+        space = f"{self.space}, {counted(self.vectors.shape[1], 'column')}"
+        facts = {"space": space, "model": self._model_name, "holds": ", ".join(self._held) or "vectors alone"}
+        return facts_html(f"Index of {len(self):,} crystals", facts | {"known": ", ".join(map(str, self.table))})
+
+    @property
+    def _model_name(self) -> str:
+        """The name of the model, which is not opened for it."""
+        model = self._parts.model
+        if model is None:
+            return "none"
+        return "of its own" if model.is_part or model.name is None else model.name
+
+    @property
+    def _held(self) -> list[str]:
+        """What the index holds beside vectors and table."""
+        parts = self._parts
+        held = {"structures": parts.structures, "patterns": parts.pattern_vectors, "map": parts.map}
+        return [name for name, value in held.items() if value is not None]
 
     @property
     def table(self) -> pd.DataFrame:

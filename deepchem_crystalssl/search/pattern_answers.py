@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from .pictures import Picture, Ticks
 
 _NAMED = 4  # rivals in the verdict
+_OF_A_PHASE = ("material_id", "formula", "space_group", "weight_fraction", "probability", "cell_scale")
 _LEFT = 0.08  # single phases with wrong intensities and noise leave less than 0.05 unexplained
 
 
@@ -48,6 +49,10 @@ class PatternAnswer(Answers[PhaseMatch]):
     candidates : tuple of PhaseMatch
         All crystals that were fitted, best first; the answers are the first k of them.
     """
+
+    _shown = (
+        "rank", "material_id", "formula", "space_group", "probability", "confidence", "score", "r_wp", "cell_scale",
+    )  # fmt: skip
 
     def __init__(
         self,
@@ -216,10 +221,18 @@ class PatternAnswer(Answers[PhaseMatch]):
         return handover.export(self, folder)
 
     def _repr_html_(self) -> str:
-        """Return the verdict, the picture and the table as HTML, for a notebook."""
+        """Return the verdict, the picture, the phases of a mixture and the answers as HTML, for a notebook."""
+        from .displays import table_html
         from .pictures import as_image
 
-        return f"<p>{escape(self.verdict)}</p>{as_image(self.plot())}{super()._repr_html_()}"
+        phases = ""
+        if len(self.phases) > 1:
+            rows = [{name: getattr(phase, name) for name in _OF_A_PHASE} for phase in self.phases]
+            table = pd.DataFrame(rows).assign(
+                weight_fraction=[percent(phase.weight_fraction, phase.weight_fraction_error) for phase in self.phases]
+            )
+            phases = f"<p>Phases</p>{table_html(table)}<p>Answers to the strongest phase</p>"
+        return f"<p>{escape(self.verdict)}</p>{as_image(self.plot())}{phases}{super()._repr_html_()}"
 
     def plot(self, rank: int | None = None) -> Picture:
         """Draw the measured and the fitted pattern above the background, the reflections, and the difference.

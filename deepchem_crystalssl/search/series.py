@@ -20,6 +20,7 @@ _COLUMNS = (
     "pattern", "phase", "material_id", "formula", "space_group", "weight_fraction", "weight_fraction_error",
     "probability", "cell_scale", "unexplained", "verdict",
 )  # fmt: skip
+_SHOWN = tuple(name for name in _COLUMNS if name not in ("verdict", "weight_fraction_error"))
 
 
 class PatternSeries(Sequence[PatternAnswer | None]):
@@ -97,7 +98,9 @@ class PatternSeries(Sequence[PatternAnswer | None]):
         return self.to_frame().drop(columns="verdict").to_string(index=False, float_format="{:.4g}".format)
 
     def _repr_html_(self) -> str:
-        return str(self.to_frame().to_html(index=False, float_format="{:.4g}".format))
+        from .displays import table_html
+
+        return table_html(self.to_frame(), _SHOWN)
 
 
 def name_of(item: Any, number: int) -> str:

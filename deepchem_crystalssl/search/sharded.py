@@ -169,7 +169,18 @@ class ShardedIndex(PatternSearch):
         return len(self.structures)
 
     def __repr__(self) -> str:
-        return f"ShardedIndex({self.folder}, {counted(len(self), 'crystal')})"
+        crystals, held = counted(len(self), "crystal"), ", patterns" if self._layout.patterns else ""
+        return f"ShardedIndex({self.folder}, {crystals}, model {self._layout.model}, structures{held})"
+
+    def _repr_html_(self) -> str:
+        from .displays import facts_html
+
+        holds = "structures, patterns" if self._layout.patterns else "structures"
+        parts = f"{counted(len(self._layout.shards), 'shard')}, {counted(len(self._layout.segments), 'segment')}"
+        facts = {"folder": str(self.folder), "space": f"{VECTORS}, {counted(self.gallery.width, 'column')}",
+                 "model": self._layout.model, "holds": holds, "parts": parts,
+                 "known": ", ".join(self.columns)}  # fmt: skip
+        return facts_html(f"Index of {len(self):,} crystals on disk", facts)
 
     @property
     def columns(self) -> list[str]:

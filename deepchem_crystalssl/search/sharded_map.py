@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+from sklearn.decomposition import PCA
 from tqdm import tqdm
 
 from ..errors import IndexFolderError
@@ -18,6 +20,9 @@ from .vectors import EXACT_EACH_UP_TO, nearest_rows, unit_rows
 
 SAMPLE = 50_000
 """Crystals that are laid out, by default; the page shows these."""
+COMPONENTS, CANDIDATES = 96, 3
+"""Principal components by which neighbours in a large sample are found, and candidates for each of them."""
+_QUERIES_AT_ONCE = 1024
 _FOLDER, _POSITIONS = "sample", "positions.npy"
 
 
@@ -38,7 +43,7 @@ def sample_of(folder: str | Path, seed: int | None = None, n: int = SAMPLE) -> E
     EmbeddingIndex
         In the folder ``sample`` of the index, so that page and server open it like any other index.
     """
-    kept = Path(folder) / _FOLDER
+    kept = sample_folder(folder)
     index = ShardedIndex.load(folder)
     if seed is None and kept.is_dir():
         try:
@@ -56,6 +61,11 @@ def sample_of(folder: str | Path, seed: int | None = None, n: int = SAMPLE) -> E
 def kept_sample(folder: str | Path) -> Path:
     """The folder of the sample of a sharded index, which is chosen and laid out if there is none yet."""
     sample_of(folder)
+    return sample_folder(folder)
+
+
+def sample_folder(folder: str | Path) -> Path:
+    """The folder of the sample of a sharded index, whether there is one yet or not."""
     return Path(folder) / _FOLDER
 
 
@@ -66,7 +76,7 @@ def place_all(folder: str | Path, sample: EmbeddingIndex, progress: bool | None 
     :meth:`MaterialsMap.place <deepchem_crystalssl.search.materials_map.MaterialsMap.place>` does.
     """
     index, path = ShardedIndex.load(folder), Path(folder) / _POSITIONS
-    nearest = ApproximateNeighbors(sample.vectors).nearest_rows if len(sample) > EXACT_EACH_UP_TO else None
+    nearest = _by_components(sample.vectors) if len(sample) > EXACT_EACH_UP_TO else None
     positions = np.full((len(index), 2), np.nan, np.float32)
     k = min(NEIGHBORS, len(sample))
     with tqdm(total=len(index), desc="placing", disable=None if progress is None else not progress, delay=1.0) as bar:
@@ -80,6 +90,27 @@ def place_all(folder: str | Path, sample: EmbeddingIndex, progress: bool | None 
         np.save(file, positions)
     os.replace(part, path)
     return positions
+
+
+def _by_components(vectors: np.ndarray) -> Callable[[np.ndarray, int], tuple[np.ndarray, np.ndarray]]:
+    """A search for the nearest of some vectors that looks at few principal components, and then at the vectors.
+
+    To read whole vectors of a cell for each query would take hours for millions of queries.
+    """
+    components = PCA(min(COMPONENTS, vectors.shape[1]), svd_solver="covariance_eigh").fit(vectors)
+    cells = ApproximateNeighbors(unit_rows(components.transform(vectors)))
+
+    def nearest(queries: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
+        rows, _ = cells.nearest_rows(unit_rows(components.transform(queries)), CANDIDATES * k)
+        products = np.empty(rows.shape, np.float32)
+        for start in range(0, len(queries), _QUERIES_AT_ONCE):
+            some = slice(start, start + _QUERIES_AT_ONCE)
+            products[some] = np.einsum("qf,qkf->qk", queries[some], vectors[np.maximum(rows[some], 0)], optimize=True)
+        products[rows < 0] = -np.inf
+        order = np.argsort(-products, axis=1)[:, :k]
+        return np.take_along_axis(rows, order, axis=1), np.take_along_axis(products, order, axis=1)
+
+    return nearest
 
 
 def _beside(positions: np.ndarray, near: np.ndarray, products: np.ndarray) -> np.ndarray:

@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 from pathlib import Path
+from typing import Any
 from zipfile import BadZipFile
 
 import numpy as np
@@ -90,6 +91,29 @@ def _load_map(folder: Path) -> MaterialsMap | None:
         return MaterialsMap(arrays["positions"], arrays["neighbors"], arrays["distances"])
 
 
+def read_manifest(folder: str | Path) -> dict[str, Any]:
+    """What an index is, without reading it.
+
+    Raises
+    ------
+    IndexFolderError
+        If the folder holds no index, or one of another kind or version.
+    """
+    try:
+        manifest = json.loads((Path(folder) / _MANIFEST).read_text())
+        if manifest.get("kind") == "sharded":
+            raise IndexFolderError(str(folder), "a sharded index", "this reads an index that is held in memory",
+                                   "Open it with ShardedIndex.load.")  # fmt: skip
+        found = {name: manifest[name] for name in ("format", "crystals", "space", "model")}
+    except IndexFolderError:
+        raise
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise IndexFolderError(str(folder), f"its file {_MANIFEST} is missing or cannot be read ({error})") from error
+    if found["format"] != FORMAT:
+        raise IndexFolderError(str(folder), f"format {found['format']}", f"this version reads format {FORMAT}")
+    return found
+
+
 def load(folder: str | Path) -> IndexParts:
     """The parts of an index, the large ones mapped into memory.
 
@@ -100,19 +124,8 @@ def load(folder: str | Path) -> IndexParts:
     """
     from ..crystals.store import RecordStore
 
-    folder = Path(folder)
-    try:
-        manifest = json.loads((folder / _MANIFEST).read_text())
-        if manifest.get("kind") == "sharded":
-            raise IndexFolderError(str(folder), "a sharded index", "this reads an index that is held in memory",
-                                   "Open it with ShardedIndex.load.")  # fmt: skip
-        version, size, space, model = (manifest[name] for name in ("format", "crystals", "space", "model"))
-    except IndexFolderError:
-        raise
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise IndexFolderError(str(folder), f"its file {_MANIFEST} is missing or cannot be read ({error})") from error
-    if version != FORMAT:
-        raise IndexFolderError(str(folder), f"format {version}", f"this version reads format {FORMAT}")
+    folder, manifest = Path(folder), read_manifest(folder)
+    size, space, model = (manifest[name] for name in ("crystals", "space", "model"))
     try:
         vectors = np.load(folder / _VECTORS, mmap_mode="r", allow_pickle=False)
         spacing = np.load(folder / _SPACING, allow_pickle=False) if (folder / _SPACING).exists() else None

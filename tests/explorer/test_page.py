@@ -197,7 +197,9 @@ def places(index, page):
 
 def corner_of(page):
     """Where the map begins in the window."""
-    return np.array(page.evaluate("() => { const { left, top } = points.getBoundingClientRect(); return [left, top]; }"))
+    return np.array(
+        page.evaluate("() => { const { left, top } = points.getBoundingClientRect(); return [left, top]; }")
+    )
 
 
 def lone_rows(spots, apart=14):
@@ -387,7 +389,7 @@ def test_regions_have_names_and_few_crystals_their_formulas(page, index):
     assert "O" in names and len(set(names)) > 2
     find_one(page, PYRITE)
     page.wait_for_selector("#marks text.formula", state="attached")
-    assert "FeS2" in page.locator("#marks text.formula").all_text_contents()
+    assert "FeS\u2082" in page.locator("#marks text.formula").all_text_contents()
     page.click("#names")
     settle(page)
     assert page.locator("#marks text").count() == 0
@@ -432,7 +434,11 @@ def test_an_id_opens_all_that_is_known(page, index):
     page.wait_for_selector(".structure[data-atoms]")
     assert page.inner_text("#panel h2") == "FeS2" and f"crystal={PYRITE}" in page.url
     facts = dict(zip(page.locator("dt").all_inner_texts(), page.locator("dd").all_inner_texts(), strict=True))
-    assert facts["crystal system"] == "cubic" and facts["atoms in the cell"] == "12" and facts["space group"] == "Pa-3 (205)"
+    assert (
+        facts["crystal system"] == "cubic"
+        and facts["atoms in the cell"] == "12"
+        and facts["space group"] == "Pa-3 (205)"
+    )
     assert facts["band gap"] == f"{index.table['band_gap'][row]:g}"
     # 4 Fe on the corners and faces of the cell become 14, of S none lies there.
     assert page.get_attribute(".structure", "data-atoms") == "22"
@@ -511,7 +517,9 @@ def test_search_by_composition(page, index):
         else:
             wait_for_count(page, len(rows))
             assert page.inner_text("#message").startswith(f"{len(rows)} found: "), query
-            assert found_names(page) == names and page.locator(".chip").inner_text() == f"\u201c{query}\u201d\u00d7", query
+            assert (
+                found_names(page) == names and page.locator(".chip").inner_text() == f"\u201c{query}\u201d\u00d7"
+            ), query
             page.click(".chip")
             wait_for_count(page, 288)
             assert page.input_value("#query") == ""
@@ -545,7 +553,9 @@ def test_the_address_names_the_crystal(visit, offline, index):
     page.wait_for_function("() => document.querySelector('#panel h2').textContent === 'FeS2'")
 
 
-@pytest.mark.parametrize("address", ["nothing", "%", "%E0%A4", "crystal=%E0%A4%A", "lasso=1 2 x", "range:gap=2..1&is:=a"])
+@pytest.mark.parametrize(
+    "address", ["nothing", "%", "%E0%A4", "crystal=%E0%A4%A", "lasso=1 2 x", "range:gap=2..1&is:=a"]
+)
 def test_an_address_of_nothing_opens_the_map(visit, offline, address):
     page = visit(f"{offline}#{address}")
     assert "Click a point" in page.inner_text("#panel") and n_vivid(page) > 2000
@@ -590,7 +600,9 @@ def test_filters_intersect_and_each_is_removed_by_its_chip(page, index):
 
 
 def test_a_link_reproduces_what_is_seen(visit, offline, index):
-    page = visit(f"{offline}#search=O&is%3Aanion_class=oxide&range%3Aband_gap=2..5&must=O&color=crystal_system&crystal={PYRITE}")
+    page = visit(
+        f"{offline}#search=O&is%3Aanion_class=oxide&range%3Aband_gap=2..5&must=O&color=crystal_system&crystal={PYRITE}"
+    )
     gaps = index.table["band_gap"].to_numpy()
     oxides = np.array(["O" in one.split("-") for one in index.table["chemical_system"]])
     wait_for_count(page, int((oxides & (gaps >= 2) & (gaps <= 5)).sum()))
@@ -623,7 +635,11 @@ def draw_lasso(page, corners, finger=None):
     at = [(corner_of(page) + corner).tolist() for corner in [*corners, corners[0]]]
     if finger is not None:
         steps = [np.linspace(a, b, 6) for a, b in zip(at, at[1:], strict=False)]
-        for kind, points in (("touchStart", [at[0]]), *(("touchMove", [p]) for step in steps for p in step), ("touchEnd", [])):
+        for kind, points in (
+            ("touchStart", [at[0]]),
+            *(("touchMove", [p]) for step in steps for p in step),
+            ("touchEnd", []),
+        ):
             touches = [{"x": float(x), "y": float(y)} for x, y in points]
             finger.send("Input.dispatchTouchEvent", {"type": kind, "touchPoints": touches})
     else:
@@ -687,17 +703,19 @@ def test_a_table_is_sorted_and_its_columns_are_chosen(page, index):
     find(page, "O")
     page.wait_for_selector("#results:visible")
     page.get_by_role("button", name="atoms in the cell").click()
-    numbers = [int(text) for text in column(page, 5, "#results")]
+    numbers = [int(text) for text in column(page, 6, "#results")]
     assert numbers == sorted(numbers, reverse=True) and len(set(numbers)) > 3
     page.get_by_role("button", name="atoms in the cell").click()
-    assert [int(text) for text in column(page, 5, "#results")] == sorted(numbers)
-    assert page.get_attribute("#results th:nth-child(5)", "aria-sort") == "ascending"
+    assert [int(text) for text in column(page, 6, "#results")] == sorted(numbers)
+    assert page.get_attribute("#results th:nth-child(6)", "aria-sort") == "ascending"
     page.get_by_role("button", name="formula", exact=True).click()
     formulas = column(page, 2, "#results")
     assert formulas[0].startswith("Al") and formulas[-1].startswith("Z")
     page.click("#results summary")
     page.get_by_label("band gap", exact=True).uncheck()
-    page.wait_for_function("() => ![...document.querySelectorAll('#results th')].some((one) => one.textContent === 'band gap')")
+    page.wait_for_function(
+        "() => ![...document.querySelectorAll('#results th')].some((one) => one.textContent === 'band gap')"
+    )
 
 
 def test_the_slash_leads_to_the_search(page):
@@ -832,7 +850,9 @@ def test_no_barrier_is_found(visit, offline, scheme):
     page.wait_for_selector(".histogram")
     page.wait_for_selector(".structure[data-atoms]")
     page.evaluate(axe.read_text())
-    found = page.evaluate("async () => (await axe.run()).violations.map((v) => [v.id, v.nodes.map((n) => n.html.slice(0, 120))])")
+    found = page.evaluate(
+        "async () => (await axe.run()).violations.map((v) => [v.id, v.nodes.map((n) => n.html.slice(0, 120))])"
+    )
     assert found == []
 
 
@@ -864,7 +884,7 @@ def drop(page, name, text):
     assert page.locator("#drop").is_hidden()
 
 
-def test_a_dropped_crystal_is_placed_beside_its_like(visit, served, index, pyrite):
+def test_a_dropped_crystal_is_placed_beside_its_like(visit, served, index, pyrite, tmp_path):
     page = visit(served)
     drop(page, f"{IMAGE}.cif", str(CifWriter(pyrite.to_structure(), symprec=0.01)))
     page.wait_for_selector(".structure[data-atoms] canvas", timeout=60_000)
@@ -874,9 +894,16 @@ def test_a_dropped_crystal_is_placed_beside_its_like(visit, served, index, pyrit
     assert page.locator("svg.pattern line[stroke-width]").count() > 10
     page.click("#reset")
     assert np.abs(ring(page) - places(index, page)[row_of(index, PYRITE)]).max() < 0.1
+    assert "has a close relative here: for 100 %" in page.inner_text(".novelty") or "for 99 %" in page.inner_text(
+        ".novelty"
+    )
+    with page.expect_download() as download:
+        page.get_by_role("button", name="Save neighbours as CSV").click()
+    download.value.save_as(tmp_path / "neighbours.csv")
+    assert pd.read_csv(tmp_path / "neighbours.csv")["id"].tolist() == column(page, 2)
     page.locator("#panel tbody tr").first.click()
     page.wait_for_selector("dl.facts dt")
-    assert page.url.endswith(f"#{PYRITE}")
+    assert f"crystal={PYRITE}" in page.url
 
 
 def test_a_chosen_file_and_a_broken_one(visit, served, pyrite):
@@ -884,12 +911,12 @@ def test_a_chosen_file_and_a_broken_one(visit, served, pyrite):
     content = {"name": "broken.cif", "mimeType": "text/plain", "buffer": b"data_x\nloop_\n_a\n_b\n1 2 3\n"}
     page.set_input_files("#file", content)
     page.wait_for_selector("#message.error", timeout=60_000)
-    assert "broken.cif" in page.inner_text("#message") and page.locator("#panel h2").count() == 0
+    assert "broken.cif" in page.inner_text("#message") and page.locator("#panel dl").count() == 0
     drop(page, "thesis.tex", "hello")
     page.wait_for_function("() => document.getElementById('message').textContent.includes('thesis.tex')")
     good = str(CifWriter(pyrite.to_structure(), symprec=0.01)).encode()
     page.set_input_files("#file", content | {"name": "pyrite.cif", "buffer": good})
-    page.wait_for_selector("#panel h2")
+    page.wait_for_selector(".novelty")
     assert page.inner_text("#panel h2") == "FeS2" and page.locator("#message").is_hidden()
     drop(page, "large.cif", "x" * 9_000_000)
     page.wait_for_selector("#message.error")
@@ -898,26 +925,17 @@ def test_a_chosen_file_and_a_broken_one(visit, served, pyrite):
     assert "found" in page.inner_text("#message") and page.locator("#message.error").count() == 0
 
 
-@pytest.mark.parametrize("wavelength", ["", "MoKa"])
-def test_a_dropped_pattern_is_known_again(visit, served, index, measured, wavelength):
+def test_a_dropped_pattern_opens_the_powder_mode_and_a_candidate_leads_to_the_map(visit, served, index, measured):
     page = visit(served)
-    text = measured
-    if wavelength:  # the same, measured with a shorter wavelength
-        page.select_option("#wavelength", wavelength)
-        angles, counts = np.array([line.split() for line in measured.splitlines()], float).T
-        angles = 2 * np.degrees(np.arcsin(np.sin(np.radians(angles / 2)) * 0.7107 / 1.54056))
-        text = "\n".join(f"{x:.4f} {y:g}" for x, y in zip(angles, counts, strict=True))
-    drop(page, "measured.xy", text)
-    page.wait_for_selector("svg.pattern path", timeout=60_000)
-    assert page.inner_text("#panel h2") == "measured.xy" and PYRITE in page.locator("#panel p").first.inner_text()
-    assert column(page, 2)[0] == PYRITE and column(page, 1)[0] == "FeS2" and column(page, 3)[0] == "205"
-    assert column(page, 5)[0] in ("high", "fair")
-    assert page.evaluate("document.querySelector('aside').scrollWidth <= document.querySelector('aside').clientWidth")
-    curves = page.locator("svg.pattern path")
-    drawn = [len(curves.nth(place).get_attribute("d").split("L")) for place in range(curves.count())]
-    assert len(drawn) == 2 and min(drawn) > 1_000
-    page.click("#reset")
-    assert np.abs(ring(page) - places(index, page)[row_of(index, PYRITE)]).max() < 0.1
+    drop(page, "measured.xy", measured)
+    page.wait_for_selector("#powder[data-state='answer']", timeout=60_000)
+    assert page.get_attribute("#mode-powder", "aria-pressed") == "true" and "mode=powder" in page.url
+    assert page.locator("#map").is_hidden()
+    page.click("#mode-map")
+    page.wait_for_selector("#map:visible")
+    assert page.locator("#powder").is_hidden()
+    page.go_back()
+    page.wait_for_selector("#powder:visible")
 
 
 def test_a_server_that_is_gone_is_said(visit, served, pyrite):

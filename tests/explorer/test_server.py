@@ -6,12 +6,15 @@ import io
 import json
 import re
 import os
+import shutil
 import signal
 import socket
+import subprocess
+import sys
 import threading
 import time
 import zipfile
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from urllib.parse import quote
 
 import httpx
@@ -22,9 +25,11 @@ import uvicorn
 
 import deepchem_crystalssl as dcs
 from deepchem_crystalssl.diffraction.conditions import HARD, measure_patterns
-from deepchem_crystalssl.explorer.server import HEADERS, make_app, serve
+from deepchem_crystalssl.errors import IndexFolderError, OptionError
+from deepchem_crystalssl.explorer import server as server_module
+from deepchem_crystalssl.explorer.server import HEADERS, explore, make_app, serve
 from deepchem_crystalssl.explorer.uploads import Limits
-from deepchem_crystalssl.search import EmbeddingIndex
+from deepchem_crystalssl.search import EmbeddingIndex, ShardedIndex
 
 pytestmark = pytest.mark.once
 
@@ -408,3 +413,88 @@ def test_a_broken_index_is_said_and_not_where_it_is(tmp_path, good, capfd):
         assert str(tmp_path) not in refused(ask(address, good), 500)
         assert httpx.get(address).text == PAGE
     assert "IndexFolderError" in capfd.readouterr().err
+
+
+# While the index is read, and ports
+
+
+def test_while_the_index_is_read_a_page_waits(folder, good):
+    parts = Future()
+    app = make_app(folder, PAGE, parts, LIMITS)
+    with running(app) as address:
+        waiting = httpx.get(address)
+        assert waiting.status_code == 200 and 'http-equiv="refresh"' in waiting.text and PAGE not in waiting.text
+        assert waiting.headers["cache-control"] == "no-store"
+        for response in (httpx.get(f"{address}/parts/ids"), ask(address, good)):
+            assert "still being read" in refused(response, 503)
+        assert app.state.worker.pid is None  # the worker would read the index at the same time
+        parts.set_result({"ids": b"\x01"})
+        assert httpx.get(address).text == PAGE and httpx.get(f"{address}/parts/ids").content == b"\x01"
+        assert lives_on(address, good)
+
+
+@contextlib.contextmanager
+def command(*arguments):
+    """The command explore in a process of its own, whose lines can be read."""
+    whole = [sys.executable, "-m", "deepchem_crystalssl.cli", "explore", *map(str, arguments), "--no-browser"]
+    with subprocess.Popen(whole, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        try:
+            yield process
+        finally:
+            process.terminate()
+
+
+def until_the_map(address):
+    """The page, once it is not the one that waits."""
+    end = time.monotonic() + 120
+    while "refresh" in (text := httpx.get(address).text):
+        assert time.monotonic() < end
+        time.sleep(0.1)
+    return text
+
+
+def test_the_command_takes_the_next_port_and_says_so(folder):
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        with command(folder, "--port", port) as process:
+            address = process.stdout.readline().split()[0]
+            found = int(re.fullmatch(r"http://127.0.0.1:(\d+)/", address)[1])
+            assert port < found < port + 20
+            assert "Map of materials" in until_the_map(address)
+            process.terminate()
+            said = process.stderr.read()
+    assert f"port {port} is taken; the page is served on port {found}" in said
+
+
+def test_ports_that_are_none_and_ports_that_are_taken(app, monkeypatch):
+    for port in (-1, 65_536):
+        with pytest.raises(OptionError, match="from 0 to 65535"):
+            serve(app, port=port)
+    monkeypatch.setattr(server_module, "PORTS_TRIED", 1)
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        with pytest.raises(OptionError, match=f"the ports {port} to {port} are taken"):
+            serve(app, port=port, on_start=lambda address: pytest.fail(address))
+
+
+def test_an_index_without_a_map_and_a_sharded_one_are_laid_out_behind_the_page(prototypes, tmp_path):
+    EmbeddingIndex.from_structures(prototypes[:40], "small", progress=False).save(tmp_path / "index")
+    ShardedIndex.build(prototypes[:40], tmp_path / "sharded", "small", engine="serial", progress=False)
+    for name in ("index", "sharded"):
+        with command(tmp_path / name, "--port", 0) as process:
+            lines = iter(process.stdout.readline, "")
+            address = next(line for line in lines if line.startswith("http")).split()[0]
+            assert "Map of materials" in until_the_map(address)
+            ids = gzip.decompress(httpx.get(f"{address}parts/ids").content).decode().split("\n")
+            assert len(ids) == 40
+
+
+def test_no_index_is_said_at_once_and_a_broken_one_stops_the_server(folder, tmp_path):
+    with pytest.raises(IndexFolderError, match="index.json is missing"):
+        explore(tmp_path, on_start=lambda address: pytest.fail(address))
+    shutil.copytree(folder, tmp_path / "index")
+    (tmp_path / "index" / "catalogue.parquet").write_bytes(b"")
+    started = []
+    with pytest.raises(IndexFolderError, match="a broken part"):
+        explore(tmp_path / "index", port=0, on_start=started.append)
+    assert len(started) == 1

@@ -37,7 +37,7 @@ const KNOWN = {
     { name: "kong_bulk_modulus", categories: null, values: () => Float32Array.from(CRYSTALS, (one) => 10 * one[5]) },
     { name: "kong_shear_modulus", categories: null, values: () => Float32Array.from(CRYSTALS, (one) => one[5]) },
     { name: "num_sites", categories: null, values: () => Float32Array.from(CRYSTALS, (one) => one[6]) },
-    { name: "stable", categories: ["yes", "no"], values: () => new Uint16Array(CRYSTALS.length).fill(65535) },
+    { name: "stable", categories: ["true", "false"], values: () => new Uint16Array(CRYSTALS.length).fill(65535) },
   ],
 };
 KNOWN.label = (name) => (name === "num_sites" ? "atoms in the cell" : name.replaceAll("_", " "));
@@ -75,7 +75,7 @@ const QUERIES = {
   "Band Gap 1-2": all((one) => one[4] >= 1 && one[4] <= 2), "bandgap between 1 and 2": all((one) => one[4] >= 1 && one[4] <= 2),
   "gap from 1 to 2 eV": all((one) => one[4] >= 1 && one[4] <= 2), "gap ..1": all((one) => one[4] <= 1), "gap 5..": all((one) => one[4] >= 5),
   "gap at least 5": all((one) => one[4] >= 5), "gap above 5": all((one) => one[4] > 5), "gap less than .5": all((one) => one[4] < 0.5),
-  "gap = 1.78": ["TiO2"], "atoms 2": all((one) => one[6] === 2), "atoms in the cell < 5": all((one) => one[6] < 5), "gap > -1": all((one) => one[4] > -1),
+  "gap = 1.78": ["TiO2"], "stable = true": [], "atoms 2": all((one) => one[6] === 2), "atoms in the cell < 5": all((one) => one[6] < 5), "gap > -1": all((one) => one[4] > -1),
   "bulk modulus > 70": ["NaCl", "LiF"], "shear > 7": ["NaCl", "LiF"], "bulkmodulus>70": ["NaCl", "LiF"],
   "Li-Co-O gap 1..2": ["LiCoO2"], "gap 1..2 Li-Co-O": ["LiCoO2"], "Li-Co-O, gap 1..2": ["LiCoO2"], "Li-Co-O and cubic and gap < 0.2": ["LiCo2O4"],
   "LiCoO2 cubic": ["Li2Co2O4"], "ternary halide": [], "binary halide": ["NaCl", "LiF"], "Li gap 1..4 -F Pnma": ["LiFePO4", "LiCoPO4"],
@@ -96,7 +96,7 @@ test("it says in plain words what was understood", async () => {
 });
 
 test("what is not understood is named, with an example", async () => {
-  for (const text of ["unobtainium!", "((", "constructor", "XyQ2", "", "  ", ",", "Li-Xx", "toString gap"]) {
+  for (const text of ["unobtainium!", "((", "constructor", "XyQ2", "", "  ", ",", "Li-Xx", "toString gap", "true"]) {
     const problem = await problemOf(text);
     assert.match(problem, /Type an id, a formula such as LiCoO2/);
     assert.ok(problem.includes(text.trim().split(" ")[0].replace(",", "")), problem);
@@ -116,6 +116,13 @@ test("a formula in small letters that may be two compounds is asked back", async
   assert.match((await parseQuery("coo2", known)).problem, /"coo2" may mean CO3 or CoO2.*capital letters/);
   assert.deepEqual((await parseQuery("CoO2", known)).rows, [0]);
   assert.match((await parseQuery("Pnma", known)).problem, /space groups are not known here/);
+});
+
+test("of what is unknown neither a word nor its opposite is true", async () => {
+  const column = { name: "crystal_system", categories: SYSTEMS, values: () => Uint16Array.from([6, 65535, 3]) };
+  const known = { ids: ["a", "b", "c"], formulas: ["Si", "Ge", "Sn"], columns: [column], symbols: SYMBOLS };
+  assert.deepEqual((await parseQuery("cubic", known)).rows, [0]);
+  assert.deepEqual((await parseQuery("not cubic", known)).rows, [2]);
 });
 
 test("ids and columns may be called anything", async () => {

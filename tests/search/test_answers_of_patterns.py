@@ -47,6 +47,12 @@ def test_phases_of_a_mixture_are_probable_and_among_the_answers(mixture):
     assert heaviest in {match.material_id for match in mixture}
 
 
+def test_a_notebook_shows_the_phases_and_their_weight(mixture):
+    phases = mixture._repr_html_().split("<p>Answers to the strongest phase</p>")[0].split("<p>Phases</p>")[1]
+    shares = [f"{100 * phase.weight_fraction:.0f} ± " for phase in mixture.phases]
+    assert "FeS<sub>2</sub>" in phases and len(shares) == 2 and all(share in phases for share in shares)
+
+
 def test_other_ways_to_describe_the_pattern(mixture):
     """One phase alone describes it worse; a rival in its place may do as well, if it has more freedom."""
     first, *others = mixture.hypotheses

@@ -121,7 +121,8 @@ def test_a_file_and_a_picture(index, prototypes, tmp_path):
     for rank in (2, 0, -1, 1.0):
         with pytest.raises(QueryError, match="^rank: .*there is 1 answer, ranked from 1"):
             only.plot(rank)
-    assert "data:image/png" in found._repr_html_() and "FeS2" in found._repr_html_()
+    html = found._repr_html_()
+    assert "data:image/png" in html and "FeS<sub>2</sub>" in html and "<i>Pa</i>" in html and "zero shift" not in html
     with pytest.raises(CountsError):
         index.query_pattern(GRID.two_theta, np.zeros(len(counts)))
 

@@ -14,6 +14,7 @@ from deepchem_crystalssl.crystals.store import write_records
 from deepchem_crystalssl.errors import IndexFolderError, QueryError, StoreError
 from deepchem_crystalssl.search import ShardedIndex, sharded_gallery
 from deepchem_crystalssl.search.segments import Segment, shortlist, train, write_segment
+from deepchem_crystalssl.search.sharded_map import _by_components
 from deepchem_crystalssl.search.vectors import nearest_rows, unit_rows
 
 OPTIONS = {"model": "small", "engine": "serial", "progress": False}
@@ -209,3 +210,15 @@ def test_recall_and_memory_of_compressed_vectors(tmp_path):
     assert (within[within >= 0] % 7 == 3).all()
     few = shortlist(segments, queries[:2], 10, np.arange(20_000) == 5)
     assert set(few[0].tolist()) <= {5, -1}
+
+
+def test_neighbours_by_components_are_those_of_the_whole_vectors():
+    generator = np.random.default_rng(0)
+    factors, mixing = generator.normal(size=(6_000, 30)), generator.normal(size=(30, 200))
+    vectors = unit_rows((factors @ mixing + 0.3 * generator.normal(size=(6_000, 200))).astype(np.float32))
+    queries, gallery = vectors[:300], np.ascontiguousarray(vectors[300:])
+    rows, products = _by_components(gallery)(queries, 10)
+    exact_rows, exact_products = nearest_rows(gallery, queries, 10)
+    assert np.mean([len(set(a) & set(b)) for a, b in zip(rows, exact_rows, strict=True)]) > 8.5
+    assert np.abs(products - np.einsum("qf,qkf->qk", queries, gallery[rows])).max() < 1e-5
+    assert (np.diff(products, axis=1) <= 0).all() and np.median(exact_products[:, 0] - products[:, 0]) == 0

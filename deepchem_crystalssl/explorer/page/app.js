@@ -1,12 +1,13 @@
 // What belongs together: a change of the state is shown in every part of the page that it concerns.
 
-import { ids, meta, neighborsOf, rowOf, served } from "#data";
+import { listen, tell } from "#bridge";
+import { addColumn, ids, meta, n, neighborsOf, rowOf, served } from "#data";
 import { showDetails, supersede } from "#details";
 import { $ } from "#elements";
 import { openFilters, showChips } from "#filter_panel";
 import { find } from "#known";
 import { fillColorChoice } from "#legend";
-import { passedRows, plot, recolor, refilter, rescale } from "#map";
+import { colorColumn, highlight, passedRows, plot, recolor, refilter, rescale } from "#map";
 import { say } from "#messages";
 import { hideResults, showResults } from "#results";
 import { mountPowder } from "#powder";
@@ -25,12 +26,14 @@ async function showFilters() {
   const filters = await refilter(), passed = passedRows();
   const count = passed.reduce((sum, one) => sum + one, 0);
   showChips(filters, count);
+  tell({ selection: filters.length ? Array.from({ length: n }, (_, row) => row).filter((row) => passed[row]) : [] });
   if (!filters.length) return hideResults();
   await showResults(passed, openCrystal);
 }
 
 async function showCrystal() {
   const row = rowOf.get(state().crystal);
+  tell({ crystal: row ?? null });
   if (row !== undefined) return showDetails(row, openCrystal);
   supersede();
   delete $("panel").dataset.row;
@@ -51,7 +54,7 @@ onChange(async (_, changed) => {
   say("");
   if (any("mode")) showMode();
   if (any("x", "y")) await rescale();
-  if (any("color")) await recolor();
+  if (any("color")) { tell({ color: colorColumn() }); await recolor(); }
   if (any("search")) $("query").value = state().search;
   if (any("search", "kinds", "ranges", "must", "may", "not", "lasso", "x", "y")) await showFilters();
   if (any("crystal")) await showCrystal();
@@ -66,7 +69,7 @@ $("search").onsubmit = async (/** @type {Event} */ event) => {
   if (problem) return say(problem, true);
   if (rows.length === 1) { $("query").value = state().search; return openCrystal(rows[0]); }
   if (!rows.length) return say(`Nothing found: ${words}.`);
-  update({ search: text });
+  update({ search: text, mode: "map" });
   say(`${rows.length.toLocaleString("en")} found: ${words}`);
 };
 $("query").addEventListener("search", () => { if (!$("query").value) update({ search: "" }); }); // its cross was clicked
@@ -108,6 +111,17 @@ await recolor();
 await showFilters();
 $("loading").remove();
 document.documentElement.dataset.ready = "yes";
+listen({
+  highlighted: highlight,
+  crystal: (row) => (row === null ? update({ crystal: "" }) : openCrystal(row)),
+  color: (name) => update({ color: name }, { replace: true }),
+  async column(column) {
+    addColumn(column);
+    fillColorChoice();
+    if (colorColumn() === column.name) await recolor();
+    else $("color").value = colorColumn();
+  },
+});
 if (state().view) plot.setView(state().view);
 else if (rowOf.has(state().crystal)) openCrystal(/** @type {number} */ (rowOf.get(state().crystal)));
 await showCrystal();

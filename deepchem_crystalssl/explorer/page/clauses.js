@@ -178,7 +178,7 @@ const labelOf = (known) => known.label ?? ((/** @type {string} */ name) => name.
  * @returns {Condition | null}
  */
 function kindNamed(word, known) {
-  if (word.length < 3) return null;
+  if (word.length < 3 || /^(yes|true|false)$/i.test(word)) return null;
   for (const column of known.columns) {
     const code = column.categories ? categoryNamed(word, column.categories) : -1;
     if (code >= 0) return categoryCondition(column, code, 1, labelOf(known));

@@ -1,5 +1,6 @@
 // What the page knows: parts that stand in this file as base64, or that its server gives; gzipped either way.
 
+import { askPart, inNotebook } from "#bridge";
 import { spaceGroupSymbol } from "#space_groups";
 
 /** @param {string} name */
@@ -8,11 +9,14 @@ const stored = (name) => document.getElementById(`part:${name}`);
 /** The bytes of a part. @param {string} name @returns {Promise<ArrayBuffer>} */
 async function readPart(name) {
   const element = stored(name);
+  /** @type {Uint8Array<ArrayBuffer>} */
   let bytes;
   if (element) {
     const text = atob(element.textContent?.trim() ?? "");
     bytes = new Uint8Array(text.length);
     for (let i = 0; i < text.length; i++) bytes[i] = text.charCodeAt(i);
+  } else if (inNotebook) {
+    bytes = await askPart(name);
   } else {
     const answer = await fetch(`parts/${encodeURIComponent(name)}`);
     if (!answer.ok) throw new Error(`The server has no ${name}.`);
@@ -84,9 +88,13 @@ export async function columnValues(name) {
   return column.values;
 }
 
-/** Give the page a column that its file does not hold. @param {string} name @param {number[]} values @param {string} [unit] */
-export function addColumn(name, values, unit = "") {
-  columns.set(name, { name, categories: null, unit, values: Promise.resolve(Float32Array.from(values)) });
+/**
+ * Give the page a column that its file does not hold, or another one in its place.
+ *
+ * @param {{ name: string, categories: string[] | null, values: Float32Array | Uint16Array }} column
+ */
+export function addColumn({ name, categories, values }) {
+  columns.set(name, { name, categories, unit: unitOf(name), values: Promise.resolve(values) });
 }
 
 const LABELS = new Map([["n_elements", "elements in the formula"], ["num_sites", "atoms in the cell"]]);

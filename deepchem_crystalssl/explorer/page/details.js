@@ -76,6 +76,6 @@ export async function showDetails(row, onNeighbor) {
   ]);
   if (mine !== request) return;
   if (lines) pattern.replaceChildren(lines.two_theta.length
-    ? drawPattern({ lines, ...(structure && { lattice: structure.lattice }) }) : make("p", "", "No pattern can be simulated."));
+    ? drawPattern({ lines, ...(structure && { structure }) }) : make("p", "", "No pattern can be simulated."));
   if (structure) await showStructure(box, structure);
 }

@@ -24,7 +24,21 @@ export const passedRows = () => passed;
 /** The column that colours the map. */
 export const colorColumn = () => (columns.has(state().color) ? state().color : String(columns.keys().next().value ?? ""));
 
-function redraw() { plot.draw({ codes, shown: passed, colors, paper: palette().paper }); }
+/** @type {Uint8Array | null} */
+let highlighted = null;
+
+/** Let all others fade; no rows at all end it. @param {number[]} rows */
+export function highlight(rows) {
+  highlighted = rows.length ? new Uint8Array(n) : null;
+  for (const row of rows) if (highlighted) highlighted[row] = 1;
+  plot.emphasise(rows.length <= FEW ? rows : []);
+  redraw();
+}
+
+function redraw() {
+  const only = highlighted, shown = only ? passed.map((one, row) => one & only[row]) : passed;
+  plot.draw({ codes, shown, colors, paper: palette().paper });
+}
 
 export async function recolor() {
   const column = columns.get(colorColumn());
@@ -104,6 +118,9 @@ function nameWhatIsShown() {
   }));
 }
 
+/** A formula with subscripts, as text. @param {string} formula */
+const subscripted = (formula) => formula.replace(/\d/g, (digit) => "₀₁₂₃₄₅₆₇₈₉"[Number(digit)]);
+
 /** Formulas that do not lie on each other. @param {number[]} rows @param {Float32Array} px @param {Float32Array} py */
 function formulaLabels(rows, px, py) {
   /** @type {[number, number, number][]} */
@@ -113,7 +130,7 @@ function formulaLabels(rows, px, py) {
     if (taken.some(([ox, oy, w]) => Math.abs(ox - at[0]) < (w + width) / 2 && Math.abs(oy - at[1]) < 13)) return [];
     taken.push(at);
     const [x, y] = plot.onScreen(at[0], at[1]);
-    return [{ x, y, text: formulas[row], kind: "formula" }];
+    return [{ x, y, text: subscripted(formulas[row]), kind: "formula" }];
   });
 }
 

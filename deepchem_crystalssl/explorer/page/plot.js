@@ -100,7 +100,7 @@ export function createPlot(canvas, overlay) {
     [x, y, stretched] = [newX, newY, isStretched];
     size = x.length > 20000 ? 0.85 : x.length > 2000 ? 1.8 : 3.2;
     const rows = Array.from(x.keys()).filter((row) => !Number.isNaN(x[row] + y[row]));
-    tree = d3.quadtree(rows, (row) => x[row], (row) => y[row]);
+    tree = d3.quadtree(rows, (/** @type {number} */ row) => x[row], (/** @type {number} */ row) => y[row]);
     schedule();
   }
 
@@ -181,7 +181,9 @@ export function createPlot(canvas, overlay) {
   }
 
   // Moving and zooming; in lasso mode the wheel and two fingers still zoom.
-  const zoom = d3.zoom().scaleExtent([0.6, 600])
+  /** @type {D3Zoom<HTMLCanvasElement>} */
+  const zoom = d3.zoom();
+  zoom.scaleExtent([0.6, 600])
     .filter((/** @type {any} */ event) => !event.button && (mode === "pan" || event.type === "wheel" || event.touches?.length > 1))
     .on("zoom", (/** @type {any} */ event) => {
       view = event.transform;

@@ -29,8 +29,8 @@ export function axes({ angles, heights, apart, top }, { left, right, bottom }, {
   const [lowest, highest] = heights.range(), name = `${roots ? "√ scale: i" : "I"}ntensity${unit ? ` / ${unit}` : ""}`;
   return [
     placed(d3.axisBottom(angles).ticks(Math.max(2, Math.min(14, (right - left) / 70))).tickSizeOuter(0), 0, bottom),
-    placed(d3.axisLeft(inCounts(heights)).ticks(Math.max(2, (lowest - highest) / 50)).tickFormat(counts).tickSizeOuter(0), left, 0),
-    placed(d3.axisLeft(inCounts(apart)).ticks(3).tickFormat(counts).tickSizeOuter(0), left, 0),
+    placed(d3.axisLeft(inCounts(heights)).ticks(Math.max(2, (lowest - highest) / 50)).tickFormat((value) => counts(Number(value))).tickSizeOuter(0), left, 0),
+    placed(d3.axisLeft(inCounts(apart)).ticks(3).tickFormat((value) => counts(Number(value))).tickSizeOuter(0), left, 0),
     svg("text", { class: "powder-name", x: right, y: bottom + 36, "text-anchor": "end" }, `2θ / degrees (${label})`),
     svg("text", { class: "powder-name", transform: `translate(12,${(lowest + highest) / 2}) rotate(-90)`, "text-anchor": "middle" }, name),
   ];

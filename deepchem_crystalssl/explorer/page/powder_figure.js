@@ -63,7 +63,9 @@ export function createFigure(box) {
   const base = () => d3.scaleLinear(whole, [MARGIN.left, MARGIN.left + inner()]);
 
   // One finger moves the pattern only where a part of it is shown; else it scrolls the page.
-  const zoom = d3.zoom().scaleExtent([1, 1])
+  /** @type {D3Zoom<SVGRectElement>} */
+  const zoom = d3.zoom();
+  zoom.scaleExtent([1, 1])
     .filter((event) => event.type === "wheel" ? !event.shiftKey
       : event.type === "touchstart" ? event.touches.length > 1 || shown[1] - shown[0] < 0.999 * (whole[1] - whole[0])
       : event.type !== "mousedown" || (event.shiftKey && !event.button))

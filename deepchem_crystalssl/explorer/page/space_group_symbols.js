@@ -1,4 +1,4 @@
-// Symbols of the space groups, written by tools/build_space_groups.py.
+// Symbols of the space groups, written by tools/build_page_tables.py.
 
 // The short symbol of each group, the first is that of number 1.
 export const STANDARD_SYMBOLS = [

@@ -37,7 +37,7 @@ export const spaceGroupNumber = (symbol) => numberOf.get(plain(symbol));
 /**
  * A symbol as it is printed: letters in italics, screw axes as subscripts, inversion axes with a line above.
  * @param {string} symbol
- * @param {string} [tag]
+ * @param {keyof HTMLElementTagNameMap} [tag]
  * @returns {HTMLElement}
  */
 export function spaceGroupElement(symbol, tag = "span") {

@@ -38,7 +38,7 @@ export async function showUploaded(answer, onNeighbor) {
   $("side").scrollTop = 0;
   delete $("panel").dataset.row;
   $("panel").replaceChildren(formulaElement(answer.formula, "h2"), make("p", "", answer.name), make("p", "novelty", novelty(answer.nearness)),
-    heading("Structure"), box, heading("Simulated powder pattern"), drawPattern({ lines: answer.lines, lattice: answer.structure.lattice }),
+    heading("Structure"), box, heading("Simulated powder pattern"), drawPattern({ lines: answer.lines, structure: answer.structure }),
     heading("Most similar crystals"), tableOf(headings, answer.neighbors, (one) => onNeighbor(one.row)), csv);
   if (answer.mixed) box.after(make("p", "", "Sites that several elements share count as their average; the drawing shows the majority."));
   plot.mark(row, answer.neighbors.map((one) => one.row));
