@@ -8,7 +8,7 @@
  * @property {number} size  Number of crystals.
  */
 
-const LEAST_SHARE = 0.5, LEAST_GAIN = 1.8;
+const LEAST_SHARE = 0.3, LEAST_GAIN = 2.5;
 
 /**
  * Name the dense regions of what is on the screen.
