@@ -70,6 +70,7 @@ class Payload(Mapping[str, bytes]):
             "formulas": lambda: _lines_of("formula", index),
         }
         self._small = small | {f"column:{name}": self._column(name) for name in self.colorings}
+        self._made: dict[str, bytes] = {}
         self._n_chunks = -(-len(index) // CRYSTALS_PER_PART)
 
     def __iter__(self) -> Iterator[str]:
@@ -86,8 +87,10 @@ class Payload(Mapping[str, bytes]):
     def __getitem__(self, name: str) -> bytes:
         if name not in self:
             raise KeyError(name)
-        if name in self._small:
-            return self._small[name]()
+        if name in self._small:  # every visit asks for these
+            if name not in self._made:
+                self._made[name] = self._small[name]()
+            return self._made[name]
         kind, _, chunk = name.partition(":")
         assert self.index.structures is not None
         first = int(chunk) * CRYSTALS_PER_PART
