@@ -20,7 +20,7 @@ def run_on_dask(units: Sequence[Unit], workers: int, address: Any = None) -> Ite
     Raises
     ------
     OptionError
-        If Dask is not installed.
+        If Dask is not installed, or does not answer.
     StoreError
         If workers that did the same unit were killed again and again.
     """
@@ -35,7 +35,11 @@ def run_on_dask(units: Sequence[Unit], workers: int, address: Any = None) -> Ite
     with dask.config.set({"distributed.scheduler.allowed-failures": ATTEMPTS}):
         if address is None:
             cluster = LocalCluster(n_workers=workers, threads_per_worker=1, dashboard_address=None, env=ONE_THREAD)
-        client = address if given else Client(address or cluster)
+        try:
+            client = address if given else Client(address or cluster)
+        except (OSError, ValueError) as error:  # a time that has run out is an OSError, too
+            raise OptionError("address", address, f"no scheduler of Dask answers there ({error})",
+                              "Start one by dask scheduler, and give the address that it prints.") from error  # fmt: skip
         try:
             waiting, running = iter(units), dict[Any, Unit]()
 

@@ -37,7 +37,7 @@ def run_on_ray(units: Sequence[Unit], workers: int, address: Any = None) -> Iter
     Raises
     ------
     OptionError
-        If Ray is not installed.
+        If Ray is not installed, or does not answer.
     """
     try:
         import ray
@@ -48,7 +48,11 @@ def run_on_ray(units: Sequence[Unit], workers: int, address: Any = None) -> Iter
     own = not ray.is_initialized()
     if own:
         local: dict[str, Any] = {} if address else {"num_cpus": workers, "include_dashboard": False}
-        ray.init(address, log_to_driver=False, logging_level=logging.ERROR, **local)
+        try:
+            ray.init(address, log_to_driver=False, logging_level=logging.ERROR, **local)
+        except ConnectionError as error:
+            raise OptionError("address", address, f"no cluster of Ray answers there ({error})",
+                              "Start one by ray start --head, and give its address.") from error  # fmt: skip
     context = ray.data.DataContext.get_current()
     context.enable_progress_bars = False
     try:

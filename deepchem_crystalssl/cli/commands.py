@@ -289,7 +289,8 @@ def _map_of_sample(options: argparse.Namespace) -> int:
     crystals, sample = len(ShardedIndex.load(options.index)), sample_of(options.index, options.seed)
     for name, examples in options.concept:
         sample.table[name] = likeness(sample, examples)
-    title = f"{options.title} ({len(sample):,} of {crystals:,} crystals, chosen at random)"
+    part = f"{len(sample):,} of {crystals:,} crystals, chosen at random" if len(sample) < crystals else ""
+    title = f"{options.title} ({part})" if part else options.title
     colors = [*options.color, *(name for name, _ in options.concept)]
     written = write_map(sample, options.output, colors, options.format, title, options.megabytes, _progress(options))
     picture = draw_density(place_all(options.index, sample, _progress(options)))
@@ -298,7 +299,7 @@ def _map_of_sample(options: argparse.Namespace) -> int:
         picture.savefig(written[-1], dpi=200)
     for path in written:
         print(f"{path}  {path.stat().st_size / 1e6:.1f} MB")
-    print(f"the page shows {len(sample):,} crystals chosen at random; map_density counts all {crystals:,}")
+    print(f"the page shows {part or 'all crystals'}; map_density counts all {crystals:,}")
     return 0
 
 

@@ -78,7 +78,7 @@ def test_an_index_on_disk_is_built_searched_and_mapped(store, tmp_path, capsys, 
     monkeypatch.setattr(sharded_map, "SAMPLE", 25)
     monkeypatch.setattr(sharded_map.sample_of, "__defaults__", (None, 25))
     assert main(["map", str(index), "-o", str(tmp_path / "map"), "-q"]) == 0
-    assert "the page shows 25 crystals chosen at random; map_density counts all 40" in capsys.readouterr().out
+    assert "the page shows 25 of 40 crystals, chosen at random; map_density counts all 40" in capsys.readouterr().out
     assert (tmp_path / "map" / "map_density.png").stat().st_size > 10_000
     assert "25 of 40 crystals, chosen at random" in (tmp_path / "map" / "map.html").read_text()
     assert len(EmbeddingIndex.load(index / "sample")) == 25

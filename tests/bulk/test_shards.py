@@ -196,6 +196,15 @@ def test_nothing_usable(tmp_path):
     assert not (tmp_path / "typo").exists()
 
 
+def test_a_scheduler_that_does_not_answer_is_named(tmp_path, crystals):
+    dask = pytest.importorskip("dask")
+    pytest.importorskip("distributed")
+    write_records(crystals[:3], tmp_path / "store", progress=False)
+    with dask.config.set({"distributed.comm.timeouts.connect": "1s"}):
+        with pytest.raises(OptionError, match="address: .*127.0.0.1:9.*no scheduler of Dask answers"):
+            mapped(tmp_path / "store", tmp_path / "out", engine="dask", address="tcp://127.0.0.1:9")
+
+
 RUN = """
 import sys
 from deepchem_crystalssl.bulk import Embed, map_shards
