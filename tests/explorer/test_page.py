@@ -599,6 +599,40 @@ def test_filters_intersect_and_each_is_removed_by_its_chip(page, index):
     assert oxides.sum() == 45 and inside.sum() < 288
 
 
+def test_the_cross_of_the_field_ends_the_search_alone(page):
+    page.locator("#key button", has_text="oxide").click()
+    wait_for_count(page, 45)
+    find(page, "Si")
+    page.wait_for_selector(".chip >> nth=1")
+    box = page.locator("#query").bounding_box()
+    page.mouse.click(box["x"] + box["width"] - 17, box["y"] + box["height"] / 2)
+    wait_for_count(page, 45)
+    assert page.input_value("#query") == "" and page.locator(".chip").all_inner_texts() == ["anion class: oxide\u00d7"]
+
+
+def test_details_are_there_before_what_takes_longer(visit, served, index):
+    page = visit(served)
+    page.route("**/parts/structures*", lambda route: None)  # they never come
+    find(page, PYRITE)
+    page.wait_for_selector("dl.facts", timeout=2_000)
+    assert page.inner_text("#panel h2") == "FeS2" and len(column(page, 2)) == 10
+    assert page.locator("#marks .neighbor").count() == 10
+    page.unroute("**/parts/structures*")
+
+
+def test_an_unknown_crystal_in_the_address_is_said(visit, offline):
+    page = visit(f"{offline}#crystal=mp-0&must=O")
+    assert page.inner_text("#message") == "There is no crystal mp-0 here." and page.locator(".chip").count() == 1
+
+
+def test_the_questions_of_the_first_visit_have_answers(page):
+    for k in range(3):
+        page.locator(".questions button").nth(k).click()
+        page.wait_for_function("() => document.querySelector('dl.facts') || document.querySelector('.chip')")
+        page.go_back()
+        page.wait_for_selector(".questions")
+
+
 def test_a_link_reproduces_what_is_seen(visit, offline, index):
     page = visit(
         f"{offline}#search=O&is%3Aanion_class=oxide&range%3Aband_gap=2..5&must=O&color=crystal_system&crystal={PYRITE}"
