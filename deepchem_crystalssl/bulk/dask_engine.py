@@ -38,8 +38,9 @@ def run_on_dask(units: Sequence[Unit], workers: int, address: Any = None) -> Ite
         try:
             client = address if given else Client(address or cluster)
         except (OSError, ValueError) as error:  # a time that has run out is an OSError, too
-            raise OptionError("address", address, f"no scheduler of Dask answers there ({error})",
-                              "Start one by dask scheduler, and give the address that it prints.") from error  # fmt: skip
+            rule = f"no scheduler of Dask answers there ({error})"
+            remedy = "Start one by dask scheduler, and give the address that it prints."
+            raise OptionError("address", address, rule, remedy) from error
         try:
             waiting, running = iter(units), dict[Any, Unit]()
 

@@ -28,6 +28,9 @@ def run_in_processes(units: Sequence[Unit], workers: int, address: Any = None) -
         try:
             while waiting or running:
                 while waiting and len(running) < workers:
+                    suspects = [unit for unit in (*running.values(), waiting[0]) if attempts[unit.part.number]]
+                    if running and suspects:  # one that was there when a worker was killed runs alone, to clear others
+                        break
                     unit = waiting.popleft()
                     running[pool.submit(run_unit, unit)] = unit
                 for future in wait(running, return_when=FIRST_COMPLETED).done:

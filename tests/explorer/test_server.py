@@ -447,7 +447,7 @@ def command(*arguments):
 def until_the_map(address):
     """The page, once it is not the one that waits."""
     end = time.monotonic() + 120
-    while "refresh" in (text := httpx.get(address).text):
+    while 'http-equiv="refresh"' in (text := httpx.get(address).text):
         assert time.monotonic() < end
         time.sleep(0.1)
     return text
