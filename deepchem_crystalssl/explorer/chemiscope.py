@@ -9,7 +9,6 @@ from __future__ import annotations
 import gzip
 import json
 import os
-import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -20,12 +19,11 @@ import pandas as pd
 from ..crystals.elements import symbols
 from ..crystals.records import Crystal
 from ..errors import QueryError, an_object, counted
+from ..search.coloring import unit_in
 from ..search.index import EmbeddingIndex
 
 MOST_CRYSTALS = 20_000
 """Largest number of crystals in one file; Chemiscope reads all of it before it shows the first."""
-_IN_BRACKETS = re.compile(r"\(([^()]+)\)\s*$")
-_AT_THE_END = {"_eV": "eV", "_GPa": "GPa", "_K": "K", "_per_cm": "1/cm"}
 _MAP = ("map x", "map y")
 
 
@@ -147,15 +145,3 @@ def _values(column: pd.Series) -> np.ndarray:
     if pd.api.types.is_numeric_dtype(column):
         return column.to_numpy(float, na_value=np.nan)
     return column.astype(object).where(column.notna(), "").to_numpy(str)
-
-
-def unit_in(name: str) -> str | None:
-    """The unit that the name of a column ends with.
-
-    Examples
-    --------
-    >>> unit_in("formation energy (eV/atom)"), unit_in("model_bulk_modulus_GPa"), unit_in("gap")
-    ('eV/atom', 'GPa', None)
-    """
-    bracketed = _IN_BRACKETS.search(name)
-    return bracketed[1] if bracketed else next((unit for end, unit in _AT_THE_END.items() if name.endswith(end)), None)

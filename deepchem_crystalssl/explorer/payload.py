@@ -12,7 +12,7 @@ from ..diffraction.kernels import DrawnConditions, compute_patterns
 from ..crystals.records import Crystal
 from ..crystals.threads import map_in_threads
 from ..diffraction.grid import XRDGrid
-from ..search.coloring import Coloring, colorings
+from ..search.coloring import Coloring, colorings, unit_in
 from ..search.index import EmbeddingIndex
 
 LINES = XRDGrid(5.0, 90.0, 4250, "CuKa1")
@@ -108,7 +108,7 @@ class Payload(Mapping[str, bytes]):
             "perPart": CRYSTALS_PER_PART,
             "neighbors": self.n_neighbors,
             "columns": [
-                {"name": name, "categories": one.categories and list(one.categories)}
+                {"name": name, "categories": one.categories and list(one.categories), "unit": unit_in(name) or ""}
                 for name, one in self.colorings.items()
             ],
             "kinds": list(self.kinds),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -22,6 +23,8 @@ ANION_CLASSES = {
     "intermetallic or element": set(symbols()),
 }
 """Chemical classes by the anion that a crystal contains; the first that applies counts."""
+_IN_BRACKETS = re.compile(r"\(([^()]+)\)\s*$")
+_AT_THE_END = {"_eV": "eV", "_GPa": "GPa", "_K": "K", "_per_cm": "1/cm"}
 _MOST_CATEGORIES = 40
 _NAMES = ("material_id", "formula", "chemical_system")
 
@@ -135,3 +138,15 @@ def _words(column: pd.Series) -> list[str | None]:
 
 def _numbers(column: pd.Series) -> np.ndarray:
     return column.to_numpy(float, na_value=np.nan)
+
+
+def unit_in(name: str) -> str | None:
+    """The unit that the name of a column ends with.
+
+    Examples
+    --------
+    >>> unit_in("formation energy (eV/atom)"), unit_in("model_bulk_modulus_GPa"), unit_in("gap")
+    ('eV/atom', 'GPa', None)
+    """
+    bracketed = _IN_BRACKETS.search(name)
+    return bracketed[1] if bracketed else next((unit for end, unit in _AT_THE_END.items() if name.endswith(end)), None)

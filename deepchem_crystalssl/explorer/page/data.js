@@ -57,11 +57,8 @@ export const rowOf = new Map(ids.map((id, row) => [id, row]));
  * @property {Promise<Float32Array | Uint16Array>} [values]
  */
 
-/** The unit that stands behind the name of a column, in brackets. @param {string} name */
-function unitOf(name) { return name.match(/.\s*[([]([^()[\]]{1,20})[)\]]$/)?.[1] ?? ""; }
-
 /** @type {Map<string, Column>} */
-export const columns = new Map(meta.columns.map((/** @type {Column} */ column) => [column.name, { ...column, unit: unitOf(column.name) }]));
+export const columns = new Map(meta.columns.map((/** @type {Column} */ column) => [column.name, column]));
 const UNKNOWN_KIND = 65535;
 
 // A space group is a kind, not a number.
@@ -94,12 +91,15 @@ export async function columnValues(name) {
  * @param {{ name: string, categories: string[] | null, values: Float32Array | Uint16Array }} column
  */
 export function addColumn({ name, categories, values }) {
-  columns.set(name, { name, categories, unit: unitOf(name), values: Promise.resolve(values) });
+  columns.set(name, { name, categories, unit: "", values: Promise.resolve(values) });
 }
 
 const LABELS = new Map([["n_elements", "elements in the formula"], ["num_sites", "atoms in the cell"]]);
 /** The name of a column for people. @param {string} name */
-export const label = (name) => LABELS.get(name) ?? (unitOf(name) ? name.slice(0, name.search(/\s*[([][^([]*$/)) : name).replaceAll("_", " ");
+export const label = (name) => {
+  const unit = columns.get(name)?.unit, ending = `(${unit})`;
+  return LABELS.get(name) ?? (unit && name.endsWith(ending) ? name.slice(0, -ending.length).trim() : name).replaceAll("_", " ");
+};
 /** The same with its unit. @param {string} name */
 export const labelWithUnit = (name) => label(name) + (columns.get(name)?.unit ? ` (${columns.get(name)?.unit})` : "");
 /** @param {Column} column @param {number} code */
