@@ -17,7 +17,7 @@ PIP := -m pip install --quiet --disable-pip-version-check -c constraints.txt
 # Two jobs at a time, each on one core: threads of two jobs would wait for each other.
 TOGETHER := OMP_NUM_THREADS=1 $(MAKE) --no-print-directory --output-sync=target --jobs 2
 
-.PHONY: demo test tests tests-second test-slow lint types front-end docs clean
+.PHONY: demo test tests tests-second test-slow fuzz lint types front-end docs clean
 
 demo: $(VENV)/installed
 	$(BIN)/crystalssl demo -o demo
@@ -39,6 +39,10 @@ tests-second: $(VENV)/installed
 
 test-slow: $(VENV)/installed
 	$(BIN)/python -m pytest deepchem_crystalssl tests --slow
+
+# Sixty times as many damaged folders, changed files and hostile uploads as in the tests: about an hour.
+fuzz: $(VENV)/installed
+	$(BIN)/python -m pytest tests/robustness --fuzz 60
 
 lint: $(VENV)/installed
 	$(BIN)/black --check --quiet --line-length 120 $(CODE)

@@ -13,6 +13,7 @@ collect_ignore = ["without_dgl"]
 
 def pytest_addoption(parser):
     parser.addoption("--slow", action="store_true", help="run the slow tests too")
+    parser.addoption("--fuzz", type=int, default=1, help="times as many damaged and changed inputs as by default")
 
 
 def pytest_collection_modifyitems(config, items):
@@ -22,6 +23,12 @@ def pytest_collection_modifyitems(config, items):
     for item in items:
         for keyword in skipped.keys() & item.keywords.keys():
             item.add_marker(pytest.mark.skip(reason=skipped[keyword]))
+
+
+@pytest.fixture(scope="session")
+def fuzz(request):
+    """Factor of the number of damaged and changed inputs; the default takes a minute for all suites together."""
+    return request.config.getoption("--fuzz")
 
 
 @pytest.fixture(scope="session")
