@@ -88,7 +88,7 @@ def cases_of(index: EmbeddingIndex, data: Path) -> list[dict[str, Any]]:
                     answer = identify_among(
                         vectors, allowed, index.structures, ids, index.model, one["two_theta"], one["intensity"],
                         one["wavelength"], 24, phases=1, needed=elements if given else frozenset(),
-                        prototype=index.prototype_of,
+                        prototypes=index.prototypes_of,
                     )  # fmt: skip
                     hits = [(match.formula, match.space_group) in right for match in answer]
                     found.append(
@@ -122,7 +122,7 @@ def phases_of(index: EmbeddingIndex, data: Path) -> list[dict[str, Any]]:
                 allowed = allowed & (bare != without_hydrogen(gone))
             answer = identify_among(
                 vectors, allowed, index.structures, ids, index.model, row["two_theta"], row["intensity"],
-                row["wavelength"], needed=elements if given else frozenset(), prototype=index.prototype_of,
+                row["wavelength"], needed=elements if given else frozenset(), prototypes=index.prototypes_of,
             )  # fmt: skip
             for phase in answer.phases if len(answer.phases) > 1 else ():
                 found.append(

@@ -89,14 +89,16 @@ class PatternSearch(ABC):
         return self._identify(
             conditions, checked_number(candidates), two_theta=two_theta, intensity=intensity, wavelength=wavelength,
             k=checked_number(k), phases=phases, needed=frozenset(known_elements(elements or ())),
-            prototype=self.prototype_of,
+            prototypes=self.prototypes_of,
         )  # fmt: skip
 
-    def prototype_of(self, row: int) -> Hashable:
-        """Kind of formula and space group of a crystal, such as ("AB2", 225); the row itself if they are not known."""
-        [known] = self.gallery.known([row])
-        kind, group = formula_type(known.get("formula")), known.get("space_group")
-        return row if not kind or pd.isna(group) else (kind, int(group))
+    def prototypes_of(self, rows: Sequence[int]) -> list[Hashable]:
+        """Kinds of formula and space groups of crystals, such as ("AB2", 225); the row itself where they are not known."""
+        kinds: list[Hashable] = []
+        for row, known in zip(rows, self.gallery.known(rows), strict=True):
+            kind, group = formula_type(known.get("formula")), known.get("space_group")
+            kinds.append(row if not kind or pd.isna(group) else (kind, int(group)))
+        return kinds
 
     def query_patterns(
         self,

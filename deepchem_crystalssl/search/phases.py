@@ -63,7 +63,7 @@ def identify(
     names: Sequence[str],
     phases: int | None = None,
     needed: Set[str] = frozenset(),
-    prototype: Callable[[int], Hashable] = lambda row: row,
+    prototypes: Callable[[Sequence[int]], Sequence[Hashable]] = lambda rows: rows,
 ) -> PatternAnswer:
     """Retrieve candidates, shift their patterns, fit the best ones and rank them.
 
@@ -86,8 +86,8 @@ def identify(
         Number of phases in the sample. By default as many as explain lines of their own.
     needed : set of str
         Elements that the sample contains.
-    prototype : callable
-        The kind of structure of a row. Of each, at most ``OF_ONE_PROTOTYPE`` crystals are fitted.
+    prototypes : callable
+        The kinds of structure of rows. Of each, at most ``OF_ONE_PROTOTYPE`` crystals are fitted.
     """
     scan = Scan.of(two_theta, intensity, wavelength)
     length = scan.radiation.wavelength
@@ -99,7 +99,8 @@ def identify(
         crystals = [structures[int(row)] for row in rows]
         cosines, strains = slide(measurement, crystals)
         best = np.argsort(-cosines - similarities, kind="stable").tolist()
-        best = at_most(OF_ONE_PROTOTYPE, best, lambda k: prototype(int(rows[k])))
+        kinds = prototypes(rows.tolist())
+        best = at_most(OF_ONE_PROTOTYPE, best, lambda k: kinds[k])
         return [Proposal(int(rows[k]), crystals[k], float(similarities[k]), float(strains[k])) for k in best]
 
     def propose_for_rest(rest: Measurement) -> list[Proposal]:
@@ -182,7 +183,7 @@ def identify_among(
     candidates: int = 300,
     phases: int | None = None,
     needed: Set[str] = frozenset(),
-    prototype: Callable[[int], Hashable] = lambda row: row,
+    prototypes: Callable[[Sequence[int]], Sequence[Hashable]] = lambda rows: rows,
 ) -> PatternAnswer:
     """Find the crystals that a pattern may belong to, as :meth:`.EmbeddingIndex.query_pattern` does.
 
@@ -198,7 +199,7 @@ def identify_among(
         As in :func:`identify`.
     candidates : int
         Number of crystals that are retrieved.
-    phases, needed, prototype
+    phases, needed, prototypes
         As in :func:`identify`.
 
     Raises
@@ -224,7 +225,7 @@ def identify_among(
         names,
         phases,
         needed,
-        prototype,
+        prototypes,
     )
 
 
