@@ -352,6 +352,24 @@ def test_elements_and_the_number_of_phases_narrow_the_search(visit, served, samp
     assert page.locator(SHOWN).count() == 1 and formulas()  # the answer before stays
 
 
+def test_elements_are_chosen_in_the_periodic_table(visit, served, samples):
+    page = visit(served)
+    ask(page, "both.xy", samples["both"])
+    page.get_by_text("Choose elements in the periodic table").click()
+    table, value = page.locator(".powder-elements .periodic"), page.input_value
+    for symbol, clicks in (("S", 1), ("Fe", 1), ("O", 2), ("Ti", 3)):
+        for _ in range(clicks):
+            table.get_by_text(symbol, exact=True).click()
+    assert [value(f"[name={name}]") for name in ("elements", "allowed", "excluded")] == ["S Fe", "O", "Ti"]
+    page.fill("[name=allowed]", "")
+    assert table.get_by_role("button", name="O", exact=True).count() == 1  # what is typed is shown in the table
+    page.get_by_role("button", name="Search again").click()
+    formulas = page.locator(".powder-candidates tbody td:nth-child(2)")
+    wait_until(page, lambda: all(set(re.findall("[A-Z][a-z]?", one)) <= {"Fe", "S"} for one in formulas.all_inner_texts()))
+    page.get_by_role("button", name="What is left?").click()
+    wait_until(page, lambda: page.locator(".powder-elements").is_hidden())
+
+
 def test_what_is_left_is_searched(visit, served, samples):
     page = visit(served)
     ask(page, "both.xy", samples["both"])

@@ -1,6 +1,7 @@
 // What is known of a sample and its measurement: radiation, elements, number of phases; asked again by a button.
 
-import { make } from "#elements";
+import { make, SYMBOLS } from "#elements";
+import { periodicTable } from "#periodic_table";
 import { symbolsIn } from "#powder_numbers";
 
 const RADIATIONS = [["", "what the file says, or Cu Kα"], ["CuKa", "Cu Kα"], ["CuKa1", "Cu Kα₁"], ["CoKa", "Co Kα"], ["CoKa1", "Co Kα₁"],
@@ -41,8 +42,20 @@ export function createForm({ onAsk }) {
   everywhere.type = "button";
   message.setAttribute("role", "status");
   const elementsField = field("contains", elements, "its phases contain no others than these and the next");
+  const tableBox = make("details", "powder-elements");
+  const table = periodicTable(SYMBOLS, ({ must, may, not }) => {
+    [elements.value, allowed.value, excluded.value] = [must, may, not].map((symbols) => symbols.join(" "));
+    showElements();
+  });
+  tableBox.append(make("summary", "", "Choose elements in the periodic table"), table.element,
+    make("small", "", "A click on an element: it is contained. Again: it may be. Once more: it is not."));
   element.append(make("h3", "", "What is known"), radiationField, lengthField, elementsField,
-    field("may contain", allowed), field("does not contain", excluded), field("number of phases", phases), again, everywhere, message);
+    field("may contain", allowed), field("does not contain", excluded), tableBox, field("number of phases", phases), again, everywhere, message);
+
+  function showElements() {
+    table.show({ must: symbolsIn(elements.value), may: symbolsIn(allowed.value), not: symbolsIn(excluded.value) });
+  }
+  for (const one of [elements, allowed, excluded]) one.oninput = showElements;
 
   const adapt = () => { lengthField.hidden = radiation.value !== "other" || radiationField.hidden; };
   radiation.onchange = adapt;
@@ -71,7 +84,8 @@ export function createForm({ onAsk }) {
       excluded.value = (known.excluded ?? []).join(" ");
       phases.value = known.phases ?? "";
       radiationField.hidden = rest; // it was measured with that of the whole
-      elementsField.hidden = rest; // a phase of the rest need not have the elements that others have
+      elementsField.hidden = tableBox.hidden = rest; // a phase of the rest need not have the elements that others have
+      showElements();
       everywhere.hidden = !many;
       adapt();
     },

@@ -53,7 +53,7 @@ export function readingAt(curve, phases, wavelength, angle) {
 /**
  * @param {Curve} curve
  * @param {number} low @param {number} high Angles, degrees.
- * @returns {{ least: number, most: number, misfit: number }} The lowest and the highest point between them, and the
+ * @returns {{ least: number, most: number, misfit: number }} The lowest and the highest point between them (the lowest at most 0), and the
  *   largest difference of measured and calculated.
  */
 export function extent(curve, low, high) {
