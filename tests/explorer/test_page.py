@@ -599,6 +599,21 @@ def test_filters_intersect_and_each_is_removed_by_its_chip(page, index):
     assert oxides.sum() == 45 and inside.sum() < 288
 
 
+def test_filters_that_no_crystal_passes_are_said(page):
+    find(page, "Si")
+    page.wait_for_selector("#results tbody tr")
+    assert page.locator("#none").is_hidden() and page.locator("#csv").is_visible()
+    page.click("#filter")
+    page.fill("[aria-label='band gap at least']", "1e6")
+    page.press("[aria-label='band gap at least']", "Enter")
+    wait_for_count(page, 0)
+    page.wait_for_selector("#none:visible")
+    assert page.locator("#results table").is_hidden() and page.locator("#csv").is_hidden()
+    page.locator(".chip", has_text="band gap").click()
+    page.wait_for_selector("#results tbody tr")
+    assert page.locator("#none").is_hidden()
+
+
 def test_the_cross_of_the_field_ends_the_search_alone(page):
     page.locator("#key button", has_text="oxide").click()
     wait_for_count(page, 45)

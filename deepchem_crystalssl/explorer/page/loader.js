@@ -1,5 +1,6 @@
 // The modules of the page stand in it as text. Each gets an address, and an import map tells their names.
 {
+  /** @type {Record<string, string>} */
   const imports = {};
   for (const part of document.querySelectorAll("script[id^='module:']")) {
     const text = new Blob([part.textContent], { type: "text/javascript" });

@@ -2,6 +2,7 @@
 
 import { $ } from "#elements";
 
+/** @param {string} text @param {boolean} [isError] */
 export function say(text, isError = false) {
   $("message").textContent = text;
   $("message").className = isError ? "error" : "";

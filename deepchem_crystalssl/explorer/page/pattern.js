@@ -203,6 +203,7 @@ function ticks(from, to, place) {
 function sticks(lines, places) {
   const seen = lines.flatMap((_, i) => (places[i] >= LEFT && places[i] <= RIGHT ? [i] : []));
   const top = (/** @type {number} */ i) => BOTTOM - lines[i].height * (BOTTOM - TOP);
+  /** @type {Element[]} */
   const drawn = seen.map((i) => svg("line", { class: "reflection", "data-line": i, x1: places[i], x2: places[i], y1: BOTTOM, y2: top(i), "stroke-width": 1.3 }));
   /** @type {number[]} */
   const named = [];

@@ -27,8 +27,11 @@ async function headingsOf(names, exact) {
 }
 
 async function fill() {
+  $("none").hidden = rows.length > 0;
+  for (const id of ["csv", "columns"]) $(id).hidden = !rows.length;
   const table = tableOf(await headingsOf([...chosen], false), rows, choose, { most: SHOWN });
   table.setAttribute("aria-label", "Crystals that pass all filters");
+  table.hidden = !rows.length;
   $("results").querySelector("table").replaceWith(table);
 }
 
