@@ -111,7 +111,9 @@ def main() -> None:
             browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=FLAGS)
             rounds = [walk(browser, address) for _ in range(options.rounds)]
             browser.close()
-    for says, column in zip(("the cell with the map", "search in the map", "selection in Python"), zip(*rounds), strict=True):
+    for says, column in zip(
+        ("the cell with the map", "search in the map", "selection in Python"), zip(*rounds), strict=True
+    ):
         print(f"{says:25s} {statistics.median(column):5.1f} s (first {column[0]:.1f})")
     print(f"4 clicks (a cell, Enter, and a cell that is chosen and run); Python says {rounds[-1][3]!r}")
 

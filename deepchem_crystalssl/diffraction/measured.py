@@ -115,7 +115,7 @@ class Scan:
         item, in_file = "pattern", None
         if isinstance(two_theta, str | Path):
             pattern = read_pattern(two_theta, wavelength)
-            item, in_file = pattern.item, pattern.wavelength
+            item, in_file = pattern.item, pattern.stated_wavelength
             two_theta, intensity = pattern.two_theta, pattern.counts
         return cls(
             *check_pattern(two_theta, intensity, item), Radiation.of_measurement(wavelength, in_file, item), item

@@ -43,6 +43,8 @@ class MeasuredPattern:
         Names or places of the angles and of the counts in the file.
     notes : tuple of str
         What was done besides reading the numbers: scans joined, attenuation undone, an axis converted.
+    stated_wavelength : float or None
+        Å; the one of the file, whatever was given.
     """
 
     two_theta: np.ndarray
@@ -53,6 +55,7 @@ class MeasuredPattern:
     format: str = "arrays"
     columns: tuple[str, str] = ("two-theta", "counts")
     notes: tuple[str, ...] = ()
+    stated_wavelength: float | None = None
 
     def __len__(self) -> int:
         """Number of points."""
@@ -165,7 +168,7 @@ def assemble(
     wavelength = None if wavelength is None else check_wavelength(wavelength, item)
     for array in (angles, counts):
         array.setflags(write=False)
-    return MeasuredPattern(angles, counts, wavelength, time, item, format, columns, tuple(notes))
+    return MeasuredPattern(angles, counts, wavelength, time, item, format, columns, tuple(notes), wavelength)
 
 
 def _join(parts: list[PartOfPattern], item: str, notes: list[str]) -> tuple[np.ndarray, np.ndarray, float | None]:

@@ -134,7 +134,8 @@ def read_columns(text: str, item: str, suffix: str, given: float | None) -> Meas
         columns = (names.names[x] or f"column {x + 1}", names.names[y] or f"column {y + 1}")
         if names.note:
             notes.append(names.note)
-    wavelength = given if given is not None else stated_wavelength(header, item)
+    stated = stated_wavelength(header, item)
+    wavelength = stated if given is None else given
     values, counts = table.values[:, x], table.values[:, y]
     _refuse_swapped(values, counts, table, item)
     if axis != "angle":
@@ -144,7 +145,7 @@ def read_columns(text: str, item: str, suffix: str, given: float | None) -> Meas
     form = "fit2d chi" if suffix == ".chi" else f"{table.values.shape[1]} columns of text"
     if suffix == ".chi":
         _check_announced(lines, start, len(values), item)
-    return assemble([part], item, form, columns, wavelength, notes)
+    return assemble([part], item, form, columns, stated, notes)
 
 
 def _body(line: str) -> str:

@@ -218,4 +218,4 @@ def _read_pattern(body: bytes, item: str, suffix: str, limits: Limits, wavelengt
     pattern = read_pattern_bytes(body, item, suffix, wavelength)
     if len(pattern) > limits.points:
         raise UploadError(item, f"{len(pattern):,} points", rule, remedy)
-    return Pattern(pattern.two_theta, pattern.counts, pattern.wavelength)
+    return Pattern(pattern.two_theta, pattern.counts, pattern.stated_wavelength)

@@ -13,6 +13,7 @@ from deepchem_crystalssl.errors import (
     PatternRangeError,
     UnsupportedFileError,
 )
+from deepchem_crystalssl.diffraction.measured import Scan
 from deepchem_crystalssl.diffraction.pattern_files import read_pattern_file
 
 SILICON = Structure.from_spacegroup("Fd-3m", Lattice.cubic(5.431), ["Si"], [[0, 0, 0]])
@@ -181,6 +182,8 @@ def test_the_wavelength_given_counts_then_that_of_the_file_then_copper(tmp_path)
         return 2 * np.degrees(np.arcsin(np.sin(np.radians(20)) * grid.wavelength_angstrom / wavelength))
 
     assert line(tmp_path / "scan.xrdml", wavelength="CoKa") == pytest.approx(expected(1.79026), abs=0.03)
+    assert "the file states 1.54187" in str(Scan.of(tmp_path / "scan.xrdml", wavelength="CoKa").radiation)
+    assert "states" not in str(Scan.of(tmp_path / "scan.xrdml", wavelength="CuKa").radiation)
     assert line(tmp_path / "scan.xrdml") == pytest.approx(expected(1.541874), abs=0.03)
     assert line(tmp_path / "scan.xy", wavelength="MoKa") == pytest.approx(40, abs=0.06)
     with pytest.warns(UserWarning, match="scan.xy: the wavelength is 1.54184 Å .Cu K-alpha, assumed.*wavelength="):

@@ -365,7 +365,9 @@ def test_elements_are_chosen_in_the_periodic_table(visit, served, samples):
     assert table.get_by_role("button", name="O", exact=True).count() == 1  # what is typed is shown in the table
     page.get_by_role("button", name="Search again").click()
     formulas = page.locator(".powder-candidates tbody td:nth-child(2)")
-    wait_until(page, lambda: all(set(re.findall("[A-Z][a-z]?", one)) <= {"Fe", "S"} for one in formulas.all_inner_texts()))
+    wait_until(
+        page, lambda: all(set(re.findall("[A-Z][a-z]?", one)) <= {"Fe", "S"} for one in formulas.all_inner_texts())
+    )
     page.get_by_role("button", name="What is left?").click()
     wait_until(page, lambda: page.locator(".powder-elements").is_hidden())
 

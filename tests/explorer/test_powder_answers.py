@@ -209,7 +209,9 @@ def test_the_radiation_that_a_file_states_is_said(address, mixture):
     stated = ask(address, f"# wavelength = 1.54056\n{text_of(mixture)}", "a.xy").json()["radiation"]
     assert stated["source"] == "file" and stated["wavelength"] == 1.54056
     given = ask(address, f"# wavelength = 0.7093\n{text_of(mixture)}", "a.xy", wavelength="CuKa1").json()["radiation"]
-    assert given["source"] == "given" and given["wavelength"] == 1.54056
+    assert given["source"] == "given" and given["wavelength"] == 1.54056 and given["stated"] == 0.7093
+    same = ask(address, f"# wavelength = 1.54056\n{text_of(mixture)}", "a.xy", wavelength="CuKa1").json()["radiation"]
+    assert same["source"] == "given" and same["stated"] is None
 
 
 def test_what_is_left_is_asked_for_with_its_own_elements(address, mixture):
