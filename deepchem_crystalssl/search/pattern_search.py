@@ -93,7 +93,7 @@ class PatternSearch(ABC):
         )  # fmt: skip
 
     def prototypes_of(self, rows: Sequence[int]) -> list[Hashable]:
-        """Kinds of formula and space groups of crystals, such as ("AB2", 225); the row itself where they are not known."""
+        """Kinds of formula and space groups, such as ("AB2", 225); the row itself where they are not known."""
         kinds: list[Hashable] = []
         for row, known in zip(rows, self.gallery.known(rows), strict=True):
             kind, group = formula_type(known.get("formula")), known.get("space_group")

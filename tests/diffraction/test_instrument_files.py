@@ -103,7 +103,9 @@ def test_an_upload_over_q_needs_the_wavelength():
     text = "Q counts\n" + "".join(f"{1 + k / 100} {5 + k % 7}\n" for k in range(50))
     with pytest.raises(PatternError, match="wavelength="):
         read_upload(text.encode(), "q.xy", Limits())
-    assert read_upload(text.encode("utf-16"), "q.xy", Limits(), "CuKa").wavelength == 1.54184
+    found = read_upload(text.encode("utf-16"), "q.xy", Limits(), "CuKa")
+    assert found.two_theta[0] == pytest.approx(2 * np.degrees(np.arcsin(1.54184 / (4 * np.pi))))  # where Q is 1/Å
+    assert found.wavelength is None  # the file states none
 
 
 def test_factors_of_attenuation_are_undone():
