@@ -88,7 +88,10 @@ def write_chemiscope(
         "meta": {"name": title},
         "structures": [structure_of(index.structures[row]) for row in rows],
         "properties": _properties(index, rows, units),
-        "settings": {"map": {axis: {"property": name} for axis, name in zip("xy", _MAP, strict=True)}},
+        "settings": {
+            "map": {axis: {"property": name} for axis, name in zip("xy", _MAP, strict=True)},
+            "structure": [{"unitCell": True}],
+        },
     }
     text = json.dumps(content).encode()
     part = path.with_name(path.name + ".part")

@@ -67,6 +67,7 @@ def test_the_library_of_chemiscope_makes_the_same(index, prototypes, tmp_path):
     )
     assert ours.keys() == theirs.keys() and ours["meta"] == theirs["meta"]
     assert json.dumps(ours["properties"]) == json.dumps(theirs["properties"])
+    assert ours["settings"]["structure"] == [{"unitCell": True}]
     assert ours["settings"]["map"] == {axis: theirs["settings"]["map"][axis] for axis in "xy"}
     for mine, other in zip(ours["structures"], theirs["structures"], strict=True):
         assert mine.keys() == other.keys() and mine["names"] == other["names"] and mine["size"] == other["size"]
