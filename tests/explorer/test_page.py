@@ -529,6 +529,45 @@ def test_search_by_composition(page, index):
     assert n_vivid(page) > 0.8 * before
 
 
+@pytest.mark.parametrize(
+    "query, wanted",
+    [
+        ("Fm-3m", [225]),
+        ("fm3m", [225]),
+        ("sg F m -3 m", [225]),
+        ("space group 225", [225]),
+        ("space_group=225", [225]),
+        ("P-1", [2]),
+        ("P121/c1", [14]),
+        ("sg 195..230", range(195, 231)),
+    ],
+)
+def test_search_by_space_group(page, index, query, wanted):
+    names = index.table["material_id"][index.table["space_group"].isin(list(wanted))].tolist()
+    find(page, query)
+    if len(names) == 1:
+        page.wait_for_selector("dl.facts")
+        assert page.locator("#panel p").first.inner_text() == names[0]
+    else:
+        wait_for_count(page, len(names))
+        assert found_names(page) == names
+
+
+def test_what_is_in_the_middle_stays_there_when_the_map_becomes_smaller(page, index):
+    find_one(page, PYRITE)
+    page.wait_for_function("() => location.hash.includes('view=')")
+    view = lambda: np.array(re.search("view=([^&]+)", page.url)[1].split("+"), float)  # noqa: E731
+    before, height = view(), page.evaluate("() => points.clientHeight")
+    find(page, "O")
+    page.wait_for_selector("#results tbody tr")
+    assert page.evaluate("() => points.clientHeight") < height - 50
+    page.wait_for_timeout(600)  # longer than the map takes to tell its view
+    assert np.abs(view() - before).max() < 1e-3
+    find(page, "unobtainium!")
+    page.wait_for_timeout(600)
+    assert page.get_attribute("#message", "class") == "error" and "Type an id" in page.inner_text("#message")
+
+
 def test_what_is_not_there_is_said(page):
     explained = dict.fromkeys(("unobtainium!", "((", "constructor"), "Type an id, a formula")
     for query, sentence in explained.items():

@@ -51,7 +51,7 @@ function showMode() {
 
 onChange(async (_, changed) => {
   const any = (/** @type {string[]} */ ...keys) => keys.some((key) => changed.has(/** @type {any} */ (key)));
-  say("");
+  if ([...changed].some((key) => key !== "view")) say(""); // the view changes by itself too, when the map gets another size
   if (any("mode")) showMode();
   if (any("x", "y")) await rescale();
   if (any("color")) { tell({ color: colorColumn() }); await recolor(); }

@@ -61,10 +61,12 @@ export const rowOf = new Map(ids.map((id, row) => [id, row]));
 export const columns = new Map(meta.columns.map((/** @type {Column} */ column) => [column.name, column]));
 const UNKNOWN_KIND = 65535;
 
-// A space group is a kind, not a number.
+// A space group is a kind, not a number; only a search takes it by its number.
 const groups = columns.get("space_group");
+/** @type {Float32Array | null} */
+export let spaceGroupNumbers = null;
 if (groups && !groups.categories) {
-  const numbers = new Float32Array(await readPart("column:space_group"));
+  const numbers = spaceGroupNumbers = new Float32Array(await readPart("column:space_group"));
   const counts = new Map();
   for (const number of numbers) if (number >= 1 && number <= 230) counts.set(number, (counts.get(number) ?? 0) + 1);
   const found = [...counts.keys()].sort((a, b) => a - b), places = new Map(found.map((number, place) => [number, place]));

@@ -1,7 +1,7 @@
 // What filters look at, in the data of this page.
 
 import { axisOf } from "#axes";
-import { columns, columnValues, elementsOf, formulas, ids, label, n, x, y } from "#data";
+import { columns, columnValues, elementsOf, formulas, ids, label, n, spaceGroupNumbers, x, y } from "#data";
 import { SYMBOLS } from "#elements";
 import { parseQuery } from "#search";
 
@@ -30,7 +30,8 @@ export async function coordinates(alongX, alongY) {
  * @returns {Promise<{ rows: number[], words: string, problem?: string }>}
  */
 export async function find(text) {
-  const list = [...columns.values()].map(({ name, categories }) => ({ name, categories, values: () => columnValues(name) }));
+  const list = [...columns.values()].map(({ name, categories }) => (name === "space_group" && spaceGroupNumbers
+    ? { name, categories: null, values: async () => /** @type {Float32Array} */ (spaceGroupNumbers) } : { name, categories, values: () => columnValues(name) }));
   const query = await parseQuery(text, { ids, formulas, columns: list, symbols: SYMBOLS, label });
   return "problem" in query ? { rows: [], words: "", problem: query.problem } : { rows: query.rows, words: query.words };
 }

@@ -75,7 +75,9 @@ export function createPlot(canvas, overlay) {
     moveBy: (/** @type {number} */ dx, /** @type {number} */ dy) => surface.call(zoom.translateBy, dx / view.k, dy / view.k),
   };
 
-  const middle = () => [canvas.clientWidth / 2, canvas.clientHeight / 2];
+  /** Of the canvas, as long as the view was made for it; pixels. */
+  let width = canvas.clientWidth, height = canvas.clientHeight;
+  const middle = () => [width / 2, height / 2];
   /** Pixels per unit: the same in both directions, unless the axes are two quantities. @returns {[number, number]} */
   const scale = () => {
     const [w, h] = middle().map((v) => Math.max(1, v)), both = Math.min(w, h);
@@ -110,9 +112,12 @@ export function createPlot(canvas, overlay) {
   }
 
   function resize() {
+    const shown = currentView();
+    [width, height] = [canvas.clientWidth, canvas.clientHeight];
     ratio = Math.min(devicePixelRatio || 1, 2);
-    canvas.width = Math.max(1, Math.round(canvas.clientWidth * ratio));
-    canvas.height = Math.max(1, Math.round(canvas.clientHeight * ratio));
+    canvas.width = Math.max(1, Math.round(width * ratio));
+    canvas.height = Math.max(1, Math.round(height * ratio));
+    if (shown) setView(shown); // what was in the middle stays there
     image = context.createImageData(canvas.width, canvas.height);
     pixels = new Uint32Array(image.data.buffer);
     schedule();
@@ -257,10 +262,10 @@ export function createPlot(canvas, overlay) {
   /** Where all points are on the screen; NaN where they are not. @param {Uint8Array} shown */
   function project(shown) {
     const px = new Float32Array(x.length).fill(NaN), py = new Float32Array(x.length).fill(NaN);
-    const [left, top] = toScreen(0, 0), [kx, ky] = scale().map((s) => view.k * s), w = canvas.clientWidth, h = canvas.clientHeight;
+    const [left, top] = toScreen(0, 0), [kx, ky] = scale().map((s) => view.k * s);
     for (let row = 0; row < x.length; row++) {
       const sx = left + x[row] * kx, sy = top - y[row] * ky;
-      if (shown[row] && sx >= 0 && sy >= 0 && sx < w && sy < h) [px[row], py[row]] = [sx, sy];
+      if (shown[row] && sx >= 0 && sy >= 0 && sx < width && sy < height) [px[row], py[row]] = [sx, sy];
     }
     return { px, py };
   }

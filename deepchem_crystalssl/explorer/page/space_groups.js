@@ -20,6 +20,8 @@ for (const line of OTHER_SETTINGS) {
   const [number, ...symbols] = line.split(" ");
   for (const symbol of symbols) if (!numberOf.has(plain(symbol))) numberOf.set(plain(symbol), +number);
 }
+// The full symbols of monoclinic groups, as P12_1/c1, name the other two axes too.
+STANDARD_SYMBOLS.slice(2, 15).forEach((symbol, i) => numberOf.set(plain(`${symbol[0]}1${symbol.slice(1)}1`), i + 3));
 // Symbols are often written without the hyphen, as Fm3m; it stays where another group has that symbol, as P-1.
 STANDARD_SYMBOLS.forEach((symbol, i) => {
   const short = plain(symbol).replaceAll("-", "");
