@@ -18,7 +18,7 @@ test("every standard symbol leads to its number and back, however it is written"
 });
 
 test("usual symbols that are not standard are known, what is no symbol is not", () => {
-  const usual = { Fm3m: 225, Ia3d: 230, "P21/n": 14, "P2_1/a": 14, Pbnm: 62, Cmca: 64, Abm2: 39, "I2/m": 12, "P 1 2_1/c 1": 14, C12/m1: 12, P121: 3 };
+  const usual = { Fm3m: 225, Ia3d: 230, "P21/n": 14, "P2_1/a": 14, Pbnm: 62, Cmca: 64, Abm2: 39, "I2/m": 12, "P 1 2_1/c 1": 14, "C12/m1": 12, P121: 3 };
   for (const [symbol, number] of Object.entries(usual)) assert.equal(spaceGroupNumber(symbol), number, symbol);
   for (const symbol of ["", "Fm-3x", "constructor", "P1bar"]) assert.equal(spaceGroupNumber(symbol), undefined);
   assert.deepEqual(["P1", "P-1", "P3m1", "P-3m1"].map(spaceGroupNumber), [1, 2, 156, 164]);
