@@ -8,13 +8,16 @@ without, after the checks that their formats allow. A checksum tells damage, not
 
 from __future__ import annotations
 
+import io
 import json
+import math
 import mmap
 import os
 import socket
 import zlib
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from functools import cached_property
 from pathlib import Path, PurePosixPath
 from typing import Any, TypedDict
 
@@ -29,7 +32,6 @@ SEAL = "checksum"
 """Name of the checksum of a manifest within it."""
 WHOLE = "a file must hold what was written into it"
 REMEDY = "Copy it again from where it is whole, or write it again; `crystalssl verify` lists all damage in a folder."
-_DIGITS = 8  # of a CRC-32
 
 
 class FileRecord(TypedDict):
@@ -51,8 +53,12 @@ def record_file(path: str | Path) -> FileRecord:
     >>> record_file(path)
     {'bytes': 9, 'crc32': '4e812378'}
     """
-    size = os.stat(path).st_size
-    return {"bytes": size, "crc32": "".join(f"{value:08x}" for value in _crc32_of_blocks(path, range(_blocks(size))))}
+    with open(path, "rb") as file:
+        size = os.fstat(file.fileno()).st_size
+        if not size:
+            return {"bytes": 0, "crc32": ""}
+        with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as mapped, memoryview(mapped) as view:
+            return {"bytes": size, "crc32": "".join(f"{sum:08x}" for sum in _crc32_of(view, range(_blocks(size))))}
 
 
 def record_files(folder: str | Path, names: Iterable[str]) -> dict[str, FileRecord]:
@@ -64,16 +70,15 @@ def _blocks(size: int) -> int:
     return -(-size // BLOCK)
 
 
-def _crc32_of_blocks(path: str | Path, blocks: Iterable[int]) -> list[int]:
-    with open(path, "rb") as file:
-        if not os.fstat(file.fileno()).st_size:
-            return []
-        with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as mapped, memoryview(mapped) as view:
-            return [zlib.crc32(view[block * BLOCK : (block + 1) * BLOCK]) for block in blocks]
+def _crc32_of(view: memoryview, blocks: Iterable[int]) -> Iterator[int]:
+    return (zlib.crc32(view[block * BLOCK : (block + 1) * BLOCK]) for block in blocks)
 
 
 class RecordedFile:
     """A file and what the manifest of its folder says of it.
+
+    What is verified is what is used: the file is mapped into memory once, when it is first needed, and stays what it
+    was if another one takes its place.
 
     Parameters
     ----------
@@ -116,6 +121,18 @@ class RecordedFile:
         """Whether there are checksums."""
         return self._sums is not None
 
+    @cached_property
+    def content(self) -> mmap.mmap | bytes:
+        """The content of the file, mapped into memory; nothing of it is verified by this."""
+        try:
+            with open(self.path, "rb") as file:
+                found = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) if self.size else b""
+        except (OSError, ValueError) as error:
+            raise self._error(f"cannot be read ({error})") from error
+        if len(found) != self.size:
+            raise self._error("another file has taken its place")
+        return found
+
     def verify(self, start: int = 0, stop: int | None = None) -> None:
         """Compare the blocks that hold some bytes, by default all, with their checksums, unless that is done already.
 
@@ -124,13 +141,9 @@ class RecordedFile:
         CrystalInputError
             If a block is not what was written.
         """
-        if self._sums is None:
-            return
-        first, last = start // BLOCK, _blocks(self.size if stop is None else min(stop, self.size))
-        if first >= last or (waiting := ~self._is_verified[first:last]).sum() == 0:
-            return
-        blocks = first + np.flatnonzero(waiting)
-        self._verify_blocks(blocks)
+        if self._sums is not None:
+            first, end = start // BLOCK, _blocks(self.size if stop is None else min(stop, self.size))
+            self._verify_blocks(first + np.flatnonzero(~self._is_verified[first:end]))
 
     def verify_ranges(self, starts: np.ndarray, stops: np.ndarray) -> None:
         """Compare the blocks that hold some ranges of bytes, such as rows of an array, with their checksums."""
@@ -146,11 +159,9 @@ class RecordedFile:
         assert self._sums is not None
         if not len(blocks):
             return
-        try:
-            found = np.array(_crc32_of_blocks(self.path, blocks.tolist()), np.uint32)
-        except (OSError, ValueError) as error:
-            raise self._error(f"cannot be read ({error})") from error
-        wrong = blocks[found != self._sums[blocks]] if len(found) == len(blocks) else blocks
+        with memoryview(self.content) as view:
+            found = np.array(list(_crc32_of(view, blocks.tolist())), np.uint32)
+        wrong = blocks[found != self._sums[blocks]]
         if len(wrong):
             start = int(wrong[0]) * BLOCK
             raise self._error(f"damaged between the bytes {start:,} and {min(start + BLOCK, self.size):,}")
@@ -158,39 +169,24 @@ class RecordedFile:
 
     def read_bytes(self) -> bytes:
         """The whole content, verified."""
-        try:
-            content = self.path.read_bytes()
-        except OSError as error:
-            raise self._error(f"cannot be read ({error.strerror})") from error
-        if self._sums is not None:
-            blocks = (content[at : at + BLOCK] for at in range(0, len(content), BLOCK))
-            if [zlib.crc32(block) for block in blocks] != self._sums.tolist():
-                raise self._error("damaged: its content is not what was written")
-        return content
+        self.verify()
+        return bytes(self.content)
 
-    def map_array(self, *, verify: bool = True) -> np.ndarray:
-        """The array of an ``.npy`` file, mapped into memory; all of it is verified unless the caller does that later.
+    def map_array(self) -> StoredArray:
+        """The array of an ``.npy`` file, which is verified as a whole when it is first used.
 
-        Without checksums the file is checked to be as long as its header says.
+        Raises
+        ------
+        CrystalInputError
+            If the file has another form.
         """
-        if verify:
-            self.verify()
-        else:
-            self.verify(0, BLOCK)  # its header
-        try:
-            found = np.load(self.path, mmap_mode="r", allow_pickle=False)
-            offset = found.offset  # of a memory map; an archive has none
-        except Exception as error:  # NumPy's parser of headers raises much
-            raise self._error(f"no array ({str(error)[:80]})") from error
-        if offset + found.nbytes != self.size:
-            raise self._error(f"{self.size:,} bytes, and its header speaks of {offset + found.nbytes:,}")
-        return found
+        return StoredArray(self, _header_of(self))
 
     def map_table(self) -> pa.Table:
         """The table of an Arrow file, verified and mapped into memory; without checksums, checked by Arrow."""
         self.verify()
         try:
-            table = pa.ipc.open_file(pa.memory_map(str(self.path))).read_all()
+            table = pa.ipc.open_file(pa.BufferReader(pa.py_buffer(self.content))).read_all()
             if self._sums is None:
                 table.validate(full=True)  # offsets that point outside would end the process
         except (OSError, pa.ArrowException, ValueError) as error:
@@ -199,6 +195,64 @@ class RecordedFile:
 
     def _error(self, value: str) -> CrystalInputError:
         return self._kind(str(self.path), value, WHOLE, self._remedy)
+
+
+class StoredArray:
+    """An array in a file, mapped into memory; ``numpy.asarray`` gives it, verified when it is first asked for.
+
+    Parameters
+    ----------
+    file : RecordedFile
+    header : tuple
+        Shape, type of the numbers, place of the first one, and whether they are in Fortran's order.
+
+    Attributes
+    ----------
+    shape : tuple of int
+    dtype : numpy.dtype
+    """
+
+    def __init__(self, file: RecordedFile, header: tuple[tuple[int, ...], np.dtype, int, bool]):
+        self._file = file
+        self.shape, self.dtype, offset, is_fortran = header
+        numbers = np.frombuffer(file.content, self.dtype, offset=offset)
+        self._array = numbers.reshape(self.shape, order="F" if is_fortran else "C")
+
+    def __len__(self) -> int:
+        return self.shape[0]
+
+    @property
+    def ndim(self) -> int:
+        """Number of axes."""
+        return len(self.shape)
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
+        self._file.verify()
+        return self._array if dtype is None else self._array.astype(dtype, copy=False)
+
+    def take(self, rows: np.ndarray) -> np.ndarray:
+        """Some rows, of which only the blocks that hold them are verified."""
+        if not self._array.flags.c_contiguous:
+            return np.asarray(self)[rows]
+        width = self._array.strides[0]
+        starts = np.asarray(rows, np.int64) * width + self._file.size - self._array.nbytes
+        self._file.verify_ranges(starts, starts + width)
+        return self._array[rows]
+
+
+def _header_of(file: RecordedFile) -> tuple[tuple[int, ...], np.dtype, int, bool]:
+    """Shape, type and first byte of the array in an ``.npy`` file, checked against the size of the file."""
+    file.verify(0, BLOCK)
+    start = io.BytesIO(file.content[:BLOCK])
+    try:
+        read = {1: np.lib.format.read_array_header_1_0, 2: np.lib.format.read_array_header_2_0}
+        shape, is_fortran, dtype = read[np.lib.format.read_magic(start)[0]](start)
+        offset, size = start.tell(), math.prod(shape) * dtype.itemsize
+    except Exception as error:  # the parser of headers raises much
+        raise file._error(f"no array ({str(error)[:80]})") from error
+    if dtype.hasobject or not shape or min(shape) < 0 or offset + size != file.size:
+        raise file._error(f"an array {shape} of {dtype} in {file.size:,} bytes")
+    return shape, dtype, offset, is_fortran
 
 
 def _parsed(record: Any) -> tuple[int, np.ndarray | None]:

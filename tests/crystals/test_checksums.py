@@ -42,7 +42,7 @@ def test_a_flipped_bit_is_an_error_that_names_the_file(array, place):
     with pytest.raises(StoreError, match="array.npy: damaged"):
         RecordedFile(array, record, StoreError).read_bytes()
     with pytest.raises(StoreError, match="array.npy"):
-        RecordedFile(array, record, StoreError).map_array()
+        np.asarray(RecordedFile(array, record, StoreError).map_array())
 
 
 def test_only_the_blocks_that_are_read_are_verified(array):
@@ -56,6 +56,22 @@ def test_only_the_blocks_that_are_read_are_verified(array):
         file.verify(3 * BLOCK + 9, 3 * BLOCK + 10)
     with pytest.raises(StoreError):
         file.verify_ranges(np.array([0, 3 * BLOCK - 1]), np.array([1, 3 * BLOCK + 1]))
+
+
+def test_rows_of_an_array_are_verified_alone(array):
+    record = record_file(array)
+    flip(array, 3 * BLOCK)
+    stored = RecordedFile(array, record, StoreError).map_array()
+    assert stored.take([1, 9_999])[:, 0].tolist() == [10, 99_990]
+    with pytest.raises(StoreError, match="array.npy"):
+        stored.take([0, 3 * BLOCK // 40])
+
+
+def test_what_is_open_stays_what_it_was_when_another_file_takes_its_place(array):
+    stored = RecordedFile(array, record_file(array), StoreError).map_array()
+    with replacing(array) as part, open(part, "wb") as file:
+        np.save(file, np.zeros(3))
+    assert np.asarray(stored)[2, 3] == 23
 
 
 @pytest.mark.parametrize("change", ["cut", "longer", "missing", "folder"])
@@ -81,9 +97,9 @@ def test_a_record_that_is_none_is_an_error(array, record):
 
 
 def test_without_a_record_the_formats_are_checked(array, tmp_path):
-    assert RecordedFile(array, None, StoreError).map_array()[3, 4] == 34
+    assert RecordedFile(array, None, StoreError).map_array().take([3])[0, 4] == 34
     os.truncate(array, 1000)
-    with pytest.raises(StoreError, match="no array"):
+    with pytest.raises(StoreError, match="in 1,000 bytes"):
         RecordedFile(array, None, StoreError).map_array()
     path = tmp_path / "table.arrow"
     batch = pa.record_batch([pa.array(["Fe", "NaCl", "Si"])], ["formula"])
