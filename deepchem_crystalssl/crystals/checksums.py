@@ -14,6 +14,7 @@ import math
 import mmap
 import os
 import socket
+import zipfile
 import zlib
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -255,6 +256,22 @@ def _header_of(file: RecordedFile) -> tuple[tuple[int, ...], np.dtype, int, bool
     return shape, dtype, offset, is_fortran
 
 
+def read_archive(path: str | Path, kind: type[CrystalInputError], remedy: str = REMEDY) -> dict[str, np.ndarray]:
+    """The arrays of an ``.npz`` file. It has a checksum of each array, of which NumPy does not read to the end.
+
+    Raises
+    ------
+    CrystalInputError
+        Of the kind given, if it is no such file, or damaged.
+    """
+    try:
+        with zipfile.ZipFile(path) as archive:
+            content = {name.removesuffix(".npy"): archive.read(name) for name in archive.namelist()}
+        return {name: np.load(io.BytesIO(array), allow_pickle=False) for name, array in content.items()}
+    except Exception as error:  # the readers of archives raise much
+        raise kind(str(path), f"no archive that can be read ({str(error)[:80]})", WHOLE, remedy) from error
+
+
 def _parsed(record: Any) -> tuple[int, np.ndarray | None]:
     """Size and checksums of a record; no checksums if it is none."""
     try:
@@ -312,11 +329,12 @@ def read_sealed(path: str | Path, kind: type[CrystalInputError], remedy: str = R
         content = json.loads(Path(path).read_bytes().decode("utf-8"))
     except (OSError, ValueError, RecursionError) as error:
         text = error.strerror if isinstance(error, OSError) else str(error)[:120]
-        raise kind(str(path), f"missing or cannot be read ({text})", None, remedy) from error
+        raise kind(str(path), f"missing or cannot be read ({text})", WHOLE, remedy) from error
     if not isinstance(content, dict):
         raise kind(str(path), "no table of names and values", WHOLE, remedy)
     if SEAL in content and sealed(content)[SEAL] != content[SEAL]:
-        raise kind(str(path), "damaged: its content is not what was written", WHOLE, remedy)
+        edited = f"{remedy} If you have changed it yourself, remove its entry {SEAL!r}."
+        raise kind(str(path), "damaged: its content is not what was written", WHOLE, edited)
     return {name: value for name, value in content.items() if name != SEAL}
 
 

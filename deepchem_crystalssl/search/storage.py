@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import io
 import os
 import shutil
-import zipfile
 import zlib
 from collections.abc import Mapping
 from pathlib import Path
@@ -20,6 +18,7 @@ from ..crystals.checksums import (
     RecordedFile,
     StoredArray,
     path_within,
+    read_archive,
     read_sealed,
     record_files,
     replacing,
@@ -123,21 +122,15 @@ def _digest(record: FileRecord) -> np.ndarray:
 
 
 def _load_map(path: Path, vectors: FileRecord | None) -> MaterialsMap | None:
-    """The map of an index, None if there is none, or one of other vectors that an interrupted saving has left.
-
-    An archive has checksums of what it holds, which are verified when an entry is read to its end.
-    """
+    """The map of an index, None if there is none, or one of other vectors that an interrupted saving has left."""
     if not path.exists():
         return None
-    try:
-        with zipfile.ZipFile(path) as archive:
-            entries = {entry.removesuffix(".npy"): archive.read(entry) for entry in archive.namelist()}
-        arrays = {name: np.load(io.BytesIO(entry), allow_pickle=False) for name, entry in entries.items()}
-        of = arrays.pop(_VECTORS_OF_MAP, None)
-        found = MaterialsMap(**arrays)
-    except Exception as error:  # the readers of archives raise much
-        raise IndexFolderError(str(path), f"no map that can be read ({str(error)[:80]})",
-                               "a file must hold what was written into it", _MAP_REMEDY) from error  # fmt: skip
+    arrays = read_archive(path, IndexFolderError, _MAP_REMEDY)
+    of = arrays.pop(_VECTORS_OF_MAP, None)
+    if set(arrays) != {"positions", "neighbors", "distances"}:
+        raise IndexFolderError(str(path), f"arrays {', '.join(sorted(arrays))}", "a map has positions and neighbors",
+                               _MAP_REMEDY)  # fmt: skip
+    found = MaterialsMap(**arrays)
     if vectors is not None and of is not None and of != _digest(vectors):
         return None
     n, near = len(found.positions), found.neighbors
