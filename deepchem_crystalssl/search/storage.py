@@ -30,10 +30,10 @@ from .parts import IndexParts, ModelReference
 from .saving import finish, is_free, part_of, remove, replace_parts
 
 FORMAT = 1
-_MANIFEST, _VECTORS, _PATTERNS, _SPACING = "index.json", "vectors.npy", "pattern_vectors.npy", "spacing.npy"
-_TABLE, _STRUCTURES, _MODEL, _MAP = "catalogue.parquet", "structures", "model", "map.npz"
-_PARTS = (_VECTORS, _PATTERNS, _SPACING, _TABLE, _STRUCTURES, _MODEL, _MAP)
-_STORE = f"{_STRUCTURES}/manifest.json"
+MANIFEST, _VECTORS, _PATTERNS, _SPACING = "index.json", "vectors.npy", "pattern_vectors.npy", "spacing.npy"
+_TABLE, STRUCTURES, MODEL, _MAP = "catalogue.parquet", "structures", "model", "map.npz"
+_PARTS = (_VECTORS, _PATTERNS, _SPACING, _TABLE, STRUCTURES, MODEL, _MAP)
+_STORE = f"{STRUCTURES}/manifest.json"
 _FILES = "files"  # in the manifest: sizes and checksums
 _REMEDY = (
     "Copy it again from where it is whole, or build the index again with `crystalssl index`; `crystalssl verify` lists "
@@ -52,14 +52,14 @@ def save(folder: str | Path, parts: IndexParts) -> None:
         If the folder holds something else, or the index has no crystal.
     """
     folder = Path(os.path.realpath(folder))
-    if not is_free(folder) and not part_of(folder, _MANIFEST).is_file():
+    if not is_free(folder) and not part_of(folder, MANIFEST).is_file():
         raise IndexFolderError(str(folder), "holds something else", "an index is written to a folder of its own",
                                "Name a new or empty folder.")  # fmt: skip
     if not len(parts):
         raise IndexFolderError(str(folder), "0 crystals", "an index on disk holds at least one crystal",
                                "Add crystals before saving it.")  # fmt: skip
-    replace_parts(folder, lambda new: _write(new, parts), _MANIFEST)
-    listed = {name.partition("/")[0] for name in read_sealed(folder / _MANIFEST, IndexFolderError)[_FILES]}
+    replace_parts(folder, lambda new: _write(new, parts), MANIFEST)
+    listed = {name.partition("/")[0] for name in read_sealed(folder / MANIFEST, IndexFolderError)[_FILES]}
     for name in {*_PARTS} - listed - ({_MAP} if parts.map is not None else set()):
         remove(folder / name)
 
@@ -75,16 +75,16 @@ def _write(folder: Path, parts: IndexParts) -> None:
     parts.table.to_parquet(folder / _TABLE, index=False)
     if parts.structures is not None:
         crystals = (parts.structures[k] for k in range(len(parts)))
-        write_records(crystals, folder / _STRUCTURES, disorder="average", on_error="raise", progress=False)
-    model = None if parts.model is None else _keep_model(parts.model, folder / _MODEL)
+        write_records(crystals, folder / STRUCTURES, disorder="average", on_error="raise", progress=False)
+    model = None if parts.model is None else _keep_model(parts.model, folder / MODEL)
     names = [*arrays, _TABLE]
     names += [_STORE] if parts.structures is not None else []
-    names += [path.relative_to(folder).as_posix() for path in sorted((folder / _MODEL).rglob("*")) if path.is_file()]
+    names += [path.relative_to(folder).as_posix() for path in sorted((folder / MODEL).rglob("*")) if path.is_file()]
     files = record_files(folder, names)
     if parts.map is not None:
         _write_map(folder / _MAP, parts.map, files[_VECTORS])
     manifest = {"format": FORMAT, "crystals": len(parts), "space": parts.space, "model": model, _FILES: files}
-    write_sealed(folder / _MANIFEST, manifest)
+    write_sealed(folder / MANIFEST, manifest)
 
 
 def _keep_model(model: ModelReference, folder: Path) -> str | None:
@@ -106,7 +106,7 @@ def save_map(folder: str | Path, map: MaterialsMap) -> None:
     """Write the map of an index into its folder, whole or not at all."""
     folder = Path(folder)
     if os.access(folder, os.W_OK):
-        finish(folder, _MANIFEST)
+        finish(folder, MANIFEST)
     _write_map(folder / _MAP, map, _read_manifest(folder)[_FILES].get(_VECTORS))
 
 
@@ -154,13 +154,13 @@ def read_manifest(folder: str | Path) -> dict[str, Any]:
 
 def _read_manifest(folder: str | Path) -> dict[str, Any]:
     """What an index is, and the sizes and checksums of its files, if it has them."""
-    path = part_of(folder, _MANIFEST)
+    path = part_of(folder, MANIFEST)
     try:
         manifest = read_sealed(path, IndexFolderError, _REMEDY)
     except IndexFolderError as error:
         if path.exists():
             raise
-        raise IndexFolderError(str(folder), f"its file {_MANIFEST} is missing or cannot be read") from error
+        raise IndexFolderError(str(folder), f"its file {MANIFEST} is missing or cannot be read") from error
     if manifest.get("kind") == "sharded":
         raise IndexFolderError(str(folder), "a sharded index", "this reads an index that is held in memory",
                                "Open it with ShardedIndex.load.")  # fmt: skip
@@ -192,13 +192,13 @@ def load(folder: str | Path) -> IndexParts:
     if sizes != {size} or {*axes} != {2} or "material_id" not in table:
         raise IndexFolderError(str(folder), f"parts of {sorted(sizes)} crystals, the manifest says {size}")
     reference = None if model is None else ModelReference(str(model), is_checked=False)
-    if part_of(folder, _MODEL).is_dir() and (not files or any(name.startswith(f"{_MODEL}/") for name in files)):
+    if part_of(folder, MODEL).is_dir() and (not files or any(name.startswith(f"{MODEL}/") for name in files)):
         for name in files:
-            if name.startswith(f"{_MODEL}/"):
+            if name.startswith(f"{MODEL}/"):
                 file = _recorded(folder, files, name)
                 if name.endswith(".json"):  # it has the digest of the weights, which are verified when they are read
                     file.verify()
-        reference = ModelReference(part_of(folder, _MODEL), is_part=True)
+        reference = ModelReference(part_of(folder, MODEL), is_part=True)
     known = None if spacing is None else np.asarray(spacing)
     return IndexParts(vectors, table, structures, reference, space, patterns, known, map)
 
@@ -230,11 +230,11 @@ def _table(folder: Path, files: Mapping[str, FileRecord]) -> pd.DataFrame:
 def _structures(folder: Path, files: Mapping[str, FileRecord]) -> Any:
     from ..crystals.store import RecordStore
 
-    if not _is_there(folder, files, _STORE if files else _STRUCTURES):
+    if not _is_there(folder, files, _STORE if files else STRUCTURES):
         return None
     if files:
         _recorded(folder, files, _STORE).verify()
     try:
-        return RecordStore(part_of(folder, _STRUCTURES))
+        return RecordStore(part_of(folder, STRUCTURES))
     except CrystalInputError as error:
         raise IndexFolderError(error.item, error.value, error.rule, _REMEDY) from error
