@@ -19,7 +19,8 @@ def is_free(folder: Path) -> bool:
     """Whether a folder is not there, or holds nothing but the remains of a first saving that was interrupted."""
     if not os.path.lexists(folder):
         return True
-    return folder.is_dir() and all(entry.name == _SAVING for entry in folder.iterdir())
+    own = (_SAVING, ".lock")
+    return folder.is_dir() and all(entry.name.startswith(own) for entry in folder.iterdir())
 
 
 def part_of(folder: str | Path, name: str) -> Path:
