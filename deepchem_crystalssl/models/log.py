@@ -216,7 +216,7 @@ def _parsed(line: bytes, last: str) -> tuple[dict[str, float] | None, str]:
         row = json.loads(line.decode("utf-8"))
         row.pop(SEAL, None)
         are_numbers = all(isinstance(value, int | float) for value in row.values()) and "step" in row
-    except (ValueError, AttributeError, RecursionError):
+    except (ValueError, TypeError, AttributeError, RecursionError):
         return None, own
     return (row if are_numbers and own in ("", _seal(row, last)) else None), own
 
