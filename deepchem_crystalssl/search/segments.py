@@ -103,7 +103,7 @@ def _places(index: faiss.Index) -> tuple[np.ndarray, np.ndarray]:
 
 
 class Segment:
-    """A segment on disk; its cells are mapped into memory, and read and verified when they are looked into.
+    """A segment on disk, opened for the first search; its cells are mapped, and verified when they are looked into.
 
     Parameters
     ----------
@@ -119,12 +119,15 @@ class Segment:
 
     def __init__(self, path: Path, record: SegmentRecord | None = None):
         self._file = RecordedFile(path, record, IndexFolderError, REMEDY)
-        if record is not None:
-            head = record.get("head")
-            if not isinstance(head, int) or not 0 < head:
-                raise IndexFolderError(str(path), f"begins at {head!r}", remedy=REMEDY)
-            self._file.verify(0, head)
-        self._index = _read(path, faiss.IO_FLAG_MMAP)
+        self._head = self._file.size if record is None else record.get("head")
+        if not isinstance(self._head, int) or self._head < 1:
+            raise IndexFolderError(str(path), f"begins at {self._head!r}", remedy=REMEDY)
+
+    @cached_property
+    def _index(self) -> faiss.Index:
+        """The segment, opened for the first search, after what stands before its cells is verified."""
+        self._file.verify(0, self._head)
+        return _read(self._file.path, faiss.IO_FLAG_MMAP)
 
     @cached_property
     def _lists(self) -> tuple[np.ndarray, np.ndarray]:

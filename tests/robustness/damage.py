@@ -1,8 +1,8 @@
 """Damage to the files of a folder, and what the package answers from it; run as a program, in a process of its own.
 
-``python damage.py FORMAT FOLDER SEED FIRST LAST`` does the cases FIRST to LAST to copies of a folder. Of each it prints
-a line before it begins, and one with the outcome: ``same`` answers, a ``typed`` error, ``other`` answers, or an
-``untyped`` error. If the process ends before its last case, the case that was begun is to blame.
+``python damage.py ROOT SEED FIRST LAST`` does the cases FIRST to LAST to copies of the folders of ROOT, the formats in
+turn. Of each case it prints a line before it begins, and one with the outcome: ``same`` answers, a ``typed`` error,
+``other`` answers, or an ``untyped`` error. If the process ends before its last case, the case begun is to blame.
 """
 
 import json
@@ -241,39 +241,39 @@ def outcome(answers, folder, expected):
     )
 
 
-def run(format, folder, seed, first, last):
-    """Do the cases of a format, and print what comes of each."""
+def run(root, seed, first, last):
+    """Do some cases, and print what comes of each."""
     warnings.simplefilter("ignore")
-    answers = FORMATS[format]
-    expected = answers(folder)
+    names = sorted(set(FORMATS) & {path.name for path in root.iterdir()})
+    expected = {name: FORMATS[name](root / name) for name in names}
     with tempfile.TemporaryDirectory() as work:
         for case in range(first, last):
-            copy = Path(work, "copy")
+            name, copy = names[case % len(names)], Path(work, "copy")
             shutil.rmtree(copy, ignore_errors=True)
-            shutil.copytree(folder, copy)
-            done = Damage(seed * 1_000_003 + case).apply(copy)
-            print(json.dumps({"case": case, "done": done}), flush=True)
-            kind, text = outcome(answers, copy, expected)
-            print(json.dumps({"case": case, "done": done, "kind": kind, "text": text[:500]}), flush=True)
+            shutil.copytree(root / name, copy)
+            told = {"case": case, "format": name, "done": Damage(seed * 1_000_003 + case).apply(copy)}
+            print(json.dumps(told), flush=True)
+            kind, text = outcome(FORMATS[name], copy, expected[name])
+            print(json.dumps({**told, "kind": kind, "text": text[:500]}), flush=True)
 
 
-def run_in_processes(format, folder, seed, count):
-    """Do so many cases in processes of their own, a new one after each crash; the outcomes by case."""
+def run_in_processes(root, seed, count):
+    """Do so many cases in a process of its own, a new one after each crash; what came of each."""
     found, first = [], 0
     while first < count:
-        command = [sys.executable, __file__, format, str(folder), str(seed), str(first), str(count)]
+        command = [sys.executable, __file__, str(root), str(seed), str(first), str(count)]
         process = subprocess.run(command, capture_output=True, text=True, env={**os.environ, "OMP_NUM_THREADS": "1"})
         lines = [json.loads(line) for line in process.stdout.splitlines() if line.startswith('{"case"')]
         found += [line for line in lines if "kind" in line]
         if process.returncode == 0:
             return found
         if not lines or "kind" in lines[-1]:
-            raise RuntimeError(f"{format}: ended with {process.returncode}\n{process.stderr[-2000:]}")
+            raise RuntimeError(f"ended with {process.returncode}\n{process.stderr[-2000:]}")
         found.append({**lines[-1], "kind": "crash", "text": f"ended with {process.returncode}"})
         first = lines[-1]["case"] + 1
     return found
 
 
 if __name__ == "__main__":
-    name, path, *numbers = sys.argv[1:]
-    run(name, Path(path), *map(int, numbers))
+    path, *numbers = sys.argv[1:]
+    run(Path(path), *map(int, numbers))
