@@ -23,6 +23,7 @@ import pyarrow.parquet as pq
 from .. import __version__
 from ..crystals.reading import read_structures
 from ..crystals.records import Crystal
+from ..crystals.checksums import record_file
 from ..errors import Report, StoreError
 from .parts import LINES, Line, Part
 from .steps import Step, Work, digest_of, opened_step
@@ -109,7 +110,7 @@ def run_unit(unit: Unit) -> Line:
     try:
         rows = _write(temporary, opened_step(unit.step), _chunks(unit, report), report, unit.step.suffix)
         line = {
-            "part": unit.part.number, "file": unit.file.name, "rows": rows, "bytes": temporary.stat().st_size,
+            "part": unit.part.number, "file": unit.file.name, "rows": rows, **record_file(temporary),
             "sha256": _sha256(temporary), "input": {"state": state, "sha256": checksum}, "skipped": _listed(report),
             "step": unit.digest, "version": __version__, "seconds": round(time.perf_counter() - begun, 3),
             "worker": f"{socket.gethostname()}-{os.getpid()}",

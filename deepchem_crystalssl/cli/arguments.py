@@ -35,7 +35,8 @@ def file_to_write(*suffixes: str) -> Callable[[str], Path]:
         path = Path(text)
         if path.suffix not in suffixes:
             raise argparse.ArgumentTypeError(f"{text}: the name must end in {' or '.join(suffixes)}")
-        if path.is_dir() or not path.parent.is_dir() or not os.access(path if path.exists() else path.parent, os.W_OK):
+        may_write = all(os.access(one, os.W_OK) for one in (path.parent, path) if one.exists())
+        if path.is_dir() or not path.parent.is_dir() or not may_write:
             raise argparse.ArgumentTypeError(f"{text}: no file can be written there")
         return path
 

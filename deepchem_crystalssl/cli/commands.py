@@ -334,6 +334,19 @@ def evaluate(options: argparse.Namespace) -> int:
     return 0
 
 
+def verify(options: argparse.Namespace) -> int:
+    from ..recipes.verification import verify_folder
+
+    found = verify_folder(options.folder)
+    damaged = [file for file in found if file.result == "damaged"]
+    for file in damaged:
+        print(f"damaged: {file.path}\n  {file.reason}")
+    without = sum(file.result == "no checksum" for file in found)
+    told = f"; {without} without a checksum, of an earlier version" if without else ""
+    print(f"{counted(len(found), 'file')} read, {len(damaged)} damaged{told}")
+    return 2 if damaged else 0
+
+
 def models(options: argparse.Namespace) -> int:
     from ..models.pretrained import list_pretrained
 

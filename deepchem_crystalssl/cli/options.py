@@ -65,6 +65,11 @@ def build_parser() -> argparse.ArgumentParser:
     _add_map(add)
     _add_explore(add)
     _add_evaluate(add)
+    verify = add(
+        "verify", commands.verify, "read all files of a folder that a command wrote, and list those that are damaged",
+        "verify index",
+    )  # fmt: skip
+    verify.add_argument("folder", type=Path, help="an index, a store, a model, a training or an output of shards")
     add("models", commands.models, "list the trained models that come with the package", "models")
     return parser
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 from collections.abc import Mapping, Sequence
 from itertools import islice
@@ -13,6 +12,7 @@ from typing import Any
 import pandas as pd
 
 from ..errors import CrystalInputError
+from .checksums import read_sealed, write_sealed
 
 CHOICES = "building.json"
 
@@ -46,12 +46,15 @@ def keep_choices(
     """
     path = work / CHOICES
     if not path.exists():
+        if os.path.lexists(work) and not _is_own(work):
+            raise error(str(work), "holds something else", f"unfinished work on {thing} is kept in a folder of its own",
+                        "Rename it, or choose another name for the output.")  # fmt: skip
         work.mkdir(parents=True, exist_ok=True)
-        path.with_suffix(".part").write_text(json.dumps(choices, indent=1))
-        os.replace(path.with_suffix(".part"), path)
+        write_sealed(path, choices)
         return
+    content = read_sealed(path, error, f"Remove {work}.")
     try:
-        before = {**unnamed, **json.loads(path.read_text())}
+        before = {**unnamed, **content}
         differing = [name for name in choices if before[name] != choices[name]]
     except (OSError, ValueError, KeyError, TypeError) as failed:
         raise error(str(work), f"no readable {CHOICES} ({failed})", remedy=f"Remove {work}.") from failed
@@ -60,6 +63,11 @@ def keep_choices(
         raise error(str(work), f"unfinished work that was begun with another {' and '.join(differing)} ({shown})",
                     f"{thing} is built with one source and one set of choices",
                     f"Go on with the same choices, or remove {work} to begin anew.")  # fmt: skip
+
+
+def _is_own(work: Path) -> bool:
+    """Whether what is there is a folder in which work was about to begin, and not someone's own."""
+    return work.is_dir() and all(entry.name.startswith((".lock", f".{CHOICES}")) for entry in work.iterdir())
 
 
 def described(source: Any) -> str:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import gzip
 import json
-import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -16,6 +15,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from ..crystals.checksums import replacing
 from ..crystals.elements import symbols
 from ..crystals.records import Crystal
 from ..errors import QueryError, an_object, counted
@@ -94,9 +94,8 @@ def write_chemiscope(
         },
     }
     text = json.dumps(content).encode()
-    part = path.with_name(path.name + ".part")
-    part.write_bytes(gzip.compress(text, mtime=0) if path.suffix == ".gz" else text)
-    os.replace(part, path)
+    with replacing(path) as part:
+        part.write_bytes(gzip.compress(text, mtime=0) if path.suffix == ".gz" else text)
     return path
 
 

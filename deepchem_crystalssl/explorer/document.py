@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import gzip
 import json
-import os
 import re
 from base64 import b64encode
 from collections.abc import Iterable, Sequence
@@ -16,6 +15,7 @@ from typing import Any
 
 from tqdm import tqdm
 
+from ..crystals.checksums import replacing
 from ..crystals.records import Crystal
 from ..search.coloring import coloring, colorings
 from ..search.index import EmbeddingIndex
@@ -244,9 +244,8 @@ def write_page(
             room -= _weight(held)
     parts["meta"] = Payload(index, kinds)["meta"]
     path = Path(path)
-    part = path.with_name(path.name + ".part")
-    part.write_text(render_page(title, parts), encoding="utf-8")
-    os.replace(part, path)
+    with replacing(path) as part:
+        part.write_text(render_page(title, parts), encoding="utf-8")
     return path
 
 
@@ -291,7 +290,8 @@ def write_map(
         figure = draw_map(index.map.positions, one)
         for format in formats:
             written.append(folder / f"map_{re.sub(r'[^A-Za-z0-9_-]+', '_', one.name)}.{format}")
-            figure.savefig(written[-1], dpi=200)
+            with replacing(written[-1]) as part:
+                figure.savefig(part, dpi=200, format=format)
     return written
 
 

@@ -85,7 +85,7 @@ class CheckpointedModel(ModularTorchModel, ABC):
         """Save weights, optimizer, step and configuration; also before the first fit."""
         self._ensure_built()
         super().save_checkpoint(max_checkpoints_to_keep, model_dir)
-        write_config(model_dir or self.model_dir, self.config)
+        write_config(model_dir or self.model_dir, self.config, self._global_step)
 
     def save(self) -> None:
         """Save a checkpoint and the configuration in ``model_dir``, as :meth:`save_checkpoint` does."""
@@ -118,7 +118,10 @@ class CheckpointedModel(ModularTorchModel, ABC):
             return
         self._adopt(check_config(path, self.config))
         self.take_over(data, self.components, path)
-        self._pytorch_optimizer.load_state_dict(data["optimizer_state_dict"])
+        try:
+            self._pytorch_optimizer.load_state_dict(data["optimizer_state_dict"])
+        except (ValueError, KeyError, TypeError) as error:
+            raise CheckpointError(path, f"the state of another optimizer ({error})") from error
         self._global_step = data["global_step"]
         if self._lr_schedule is not None:
             self._lr_schedule.last_epoch = self._global_step

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-import pickle
+import zipfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -11,6 +11,7 @@ from typing import Any
 import torch
 
 from ..errors import CheckpointError
+from ..crystals.checksums import WHOLE, read_sealed, write_sealed
 from ..crystals.neighbors import CUTOFF, MAX_NEIGHBORS
 from ..diffraction.conditions import MeasurementConditions
 from ..diffraction.grid import XRDGrid
@@ -18,6 +19,9 @@ from ..nn.backbones import BACKBONES
 from ..pretext.objectives import current_configuration, objective_from_configuration
 
 CONFIG = "config.json"
+_STEP = "newest_step"  # in the configuration
+_COPY = "Copy the folder again from where it is whole."
+_GO_BACK = "Copy it again, or remove it: the training then goes on from the checkpoint before, or from its beginning."
 NO_TASK = "Fine-tune a pretrained encoder with NEGNNModel(pretrained=..., fine_tune=1e-4)."
 _USUAL_RATE = 1e-4
 _GRAPHS = ("cutoff", "max_neighbors")  # None until a model has seen a graph
@@ -27,11 +31,11 @@ _BOUND = ("backbone", "hidden", "dropout", "layers", *PLAIN)
 _LATER = ("width", "fine_tune", "physics", *_GRAPHS)  # unknown to configurations of version 0.1
 
 
-def write_config(folder: str | Path, config: dict[str, Any]) -> None:
-    """Write a model's configuration into a folder, which is made if needed."""
+def write_config(folder: str | Path, config: dict[str, Any], step: int) -> None:
+    """Write a model's configuration, and the step of its newest checkpoint, into a folder, which is made if needed."""
     path = Path(folder, CONFIG)
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(config, indent=2))
+    write_sealed(path, {**config, _STEP: step})
 
 
 def read_config(folder: str | Path) -> dict[str, Any]:
@@ -45,8 +49,9 @@ def read_config(folder: str | Path) -> dict[str, Any]:
     path = Path(folder, CONFIG)
     if not path.is_file():
         raise CheckpointError(str(folder), f"no {CONFIG}", remedy="Name the folder a model was trained or saved in.")
+    content = read_sealed(path, CheckpointError, _COPY)
     try:
-        return current_config(json.loads(path.read_text()))
+        return current_config(content)
     except (ValueError, AttributeError, KeyError, TypeError) as error:
         raise _unreadable(str(path), error) from error
 
@@ -82,9 +87,35 @@ def read_checkpoint(path: str | Path, device: torch.device | str = "cpu") -> dic
         If it cannot be read.
     """
     try:
-        return torch.load(path, map_location=device, weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError, OSError) as error:
-        raise CheckpointError(str(path), f"cannot be read: {str(error)[:200]}") from error
+        with zipfile.ZipFile(path) as archive:  # PyTorch does not compare the checksums that it writes
+            damaged = archive.testzip()
+        if damaged is not None:
+            raise CheckpointError(str(path), f"damaged: {damaged} is not what was written", WHOLE, _GO_BACK)
+        content = torch.load(path, map_location=device, weights_only=True)
+    except CheckpointError:
+        raise
+    except Exception as error:  # the readers of archives and of pickled names raise much
+        raise CheckpointError(str(path), f"cannot be read: {str(error)[:200]}", WHOLE, _GO_BACK) from error
+    if not isinstance(content, dict) or not {"global_step", "optimizer_state_dict"} <= set(content):
+        raise CheckpointError(str(path), "no checkpoint of a training", WHOLE, _GO_BACK)
+    return content
+
+
+def check_newest(folder: str | Path, step: int) -> None:
+    """Refuse an older checkpoint in the place of the newest one that the configuration of a training speaks of.
+
+    Raises
+    ------
+    CheckpointError
+    """
+    newest = read_config(folder).get(_STEP, step)
+    if newest != step and not (isinstance(newest, int) and newest < step):  # killed before it wrote the configuration
+        raise CheckpointError(
+            str(folder),
+            f"the newest checkpoint is of step {step}, and one of step {newest} was written",
+            "the weights of a training are those of its newest checkpoint",
+            "Copy that checkpoint again, or train on: fit(restore=True) goes on from the one that is there.",
+        )
 
 
 def with_fine_tune(config: dict[str, Any], read_states: Callable[[], Mapping[str, Any]]) -> dict[str, Any]:

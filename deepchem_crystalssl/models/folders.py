@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 from difflib import get_close_matches
 from collections.abc import Mapping
@@ -16,8 +15,9 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 
-from ..errors import CheckpointError, UnsupportedObjectError, an_object
-from .checkpoints import CONFIG, newest_checkpoint, read_checkpoint, read_config, with_fine_tune
+from ..crystals.checksums import read_sealed
+from ..errors import CheckpointError, CrystalInputError, UnsupportedObjectError, an_object
+from .checkpoints import CONFIG, check_newest, newest_checkpoint, read_checkpoint, read_config, with_fine_tune
 from .inputs import warn_of_other_graphs
 from .resumable import ResumableModel
 
@@ -72,8 +72,9 @@ def open_folder(name_or_path: str | Path | None, classes: Mapping[str, type[Mode
     source = str(folder / (CARD if is_saved else CONFIG))
     if not is_saved:
         config = with_fine_tune(content["config"], lambda: _read_newest(folder))
-        model = classes[name].from_config(config, source, **{"model_dir": str(folder), **kwargs})
+        model = _made(classes[name], config, source, {"model_dir": str(folder), **kwargs})
         model.restore(model_dir=str(folder))
+        check_newest(folder, model.get_global_step())
         return model
     digest = sha256(folder / WEIGHTS)
     if digest != content["sha256"]:
@@ -85,10 +86,27 @@ def open_folder(name_or_path: str | Path | None, classes: Mapping[str, type[Mode
         )
     states = _read_weights(folder / WEIGHTS)
     config = with_fine_tune(content["config"], lambda: states)
-    model = classes[name].from_config(config, source, **kwargs)
+    model = _made(classes[name], config, source, kwargs)
     model.take_over(states, model.components, str(folder / WEIGHTS))
     model.card = content["card"]
     return model
+
+
+def _made(kind: type[Model], config: dict[str, Any], source: str, arguments: Mapping[str, Any]) -> Model:
+    """A model of a configuration; one that makes none, as of an earlier version without a checksum, is an error."""
+    try:
+        return kind.from_config(config, source, **arguments)
+    except CrystalInputError:
+        raise
+    except (TypeError, ValueError, KeyError, AttributeError, IndexError) as error:
+        if arguments.keys() - {"model_dir"}:
+            raise  # it may be those of the caller
+        raise CheckpointError(
+            source,
+            f"no model can be made of it ({error})",
+            "a configuration is what a model has written",
+            "Copy the model's folder again, or name another one.",
+        ) from error
 
 
 def _read_newest(folder: Path) -> Mapping[str, Any]:
@@ -105,7 +123,7 @@ def _read_weights(path: Path) -> dict[str, dict[str, torch.Tensor]]:
     """The state of every component, floating-point numbers in single precision."""
     try:
         tensors = load_file(path)
-    except SafetensorError as error:
+    except (SafetensorError, OSError, ValueError, KeyError) as error:
         raise CheckpointError(str(path), f"cannot be read: {error}") from error
     states: dict[str, dict[str, torch.Tensor]] = {}
     for key, tensor in tensors.items():
@@ -124,10 +142,14 @@ def read_card(folder: str | Path) -> dict[str, Any]:
     """
     path = Path(folder, CARD)
     try:
-        content = json.loads(path.read_text())
+        if not path.is_file():
+            raise FileNotFoundError
+        content = read_sealed(path, CheckpointError, "Copy or install the model's folder again.")
         version = int(content["format"])
         missing = {"config", "sha256", "card"} - set(content)
     except (OSError, ValueError, KeyError, TypeError) as error:
+        if isinstance(error, CheckpointError):
+            raise
         raise CheckpointError(
             str(path),
             "no card here" if isinstance(error, OSError) else f"no card ({error})",
@@ -140,6 +162,8 @@ def read_card(folder: str | Path) -> dict[str, Any]:
         )
     if missing:
         raise CheckpointError(str(path), f"no {', '.join(sorted(missing))}", remedy="Write the folder again.")
+    if not isinstance(content["config"], dict) or not isinstance(content["card"], dict):
+        raise CheckpointError(str(path), "no configuration that can be read", remedy="Write the folder again.")
     return content
 
 

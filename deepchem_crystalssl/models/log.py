@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import logging
+import re
+import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +14,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from ..crystals.checksums import SEAL, replacing
+from ..errors import CheckpointError, counted
 from ..evaluation.metrics import alignment, retrieval_recall, spread, uniformity
+
+logger = logging.getLogger(__name__)
 
 LOG = "training_log.jsonl"
 """Name of the log file in ``model_dir``."""
@@ -52,7 +59,8 @@ class TrainingLog:
     """A log file of JSON lines beside the checkpoints, with one line per logging interval and one per validation.
 
     A run that continues from a checkpoint removes the lines that were written after this checkpoint, so that the file
-    looks as if the run had never stopped.
+    looks as if the run had never stopped. Each line has a checksum of itself and of the line before it. A training goes
+    on without lines that cannot be read, and says so; who reads the log gets an error.
 
     Parameters
     ----------
@@ -67,12 +75,23 @@ class TrainingLog:
         self._writes = writes
         self._sums: dict[str, Any] = {}
         self._count = 0
+        self._last: str | None = None  # checksum of the last line, once it is known
 
     def rewind(self, step: int) -> None:
         """Remove the lines that were written after a step."""
-        kept = [line for line in self._lines() if json.loads(line)["step"] <= step]
-        if self._writes and self.path.exists():
-            self.path.write_text("".join(line + "\n" for line in kept))
+        rows = self._readable()
+        if self._writes and self.path.is_file():
+            lines, last = [], ""
+            for row in rows:
+                if row["step"] <= step:
+                    lines.append(_line(row, last))
+                    last = _seal(row, last)
+            try:
+                with replacing(self.path) as part:
+                    part.write_text("".join(lines), encoding="utf-8")
+            except OSError as error:
+                self._give_up(error)
+            self._last = last
 
     def add(self, losses: Mapping[str, Any]) -> None:
         """Add the losses of one step to the running means."""
@@ -94,24 +113,112 @@ class TrainingLog:
     def _write(self, numbers: dict[str, float]) -> None:
         if not self._writes:
             return
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        with self.path.open("a") as file:
-            file.write(json.dumps({key: round(float(value), 6) for key, value in numbers.items()}) + "\n")
+        row = {key: round(float(value), 6) for key, value in numbers.items()}
+        try:
+            if self._last is None:
+                found = self._entries()
+                self._last = found[-1][1] if found else ""
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            with self.path.open("a", encoding="utf-8") as file:
+                file.write(_line(row, self._last))
+            self._last = _seal(row, self._last)
+        except OSError as error:
+            self._give_up(error)
 
-    def _lines(self) -> list[str]:
-        """Return the complete lines. The last line of a run that was killed may be incomplete."""
+    def _give_up(self, error: OSError) -> None:
+        """A training does not end because its log cannot be written."""
+        logger.warning("%s cannot be written (%s); the training goes on without a log", self.path, error.strerror)
+        self._writes = False
+
+    def _entries(self) -> list[tuple[dict[str, float] | None, str]]:
+        """The complete lines, None for one that is not what was written, and their checksums.
+
+        The last line of a run that was killed may be incomplete.
+        """
         if not self.path.exists():
             return []
-        return [line for line in self.path.read_text().splitlines() if line.endswith("}")]
+        found: list[tuple[dict[str, float] | None, str]] = []
+        last, lines = "", self.path.read_bytes().split(b"\n")
+        for number, line in enumerate(lines):
+            if number == len(lines) - 1 and not line.endswith(b"}"):
+                break
+            row, own = _parsed(line, last)
+            found.append((row, own))
+            last = own
+        return found
+
+    def _readable(self) -> list[dict[str, float]]:
+        """The lines that can be read, for a training; how many others there are is logged."""
+        try:
+            entries = self._entries()
+        except OSError as error:
+            logger.warning("%s cannot be read (%s)", self.path, error.strerror)
+            return []
+        rows = [row for row, _ in entries if row is not None]
+        if len(rows) < len(entries):
+            logger.warning("%s: %s cannot be read", self.path, counted(len(entries) - len(rows), "line"))
+        return rows
+
+    def _rows(self) -> list[dict[str, float]]:
+        """All lines.
+
+        Raises
+        ------
+        CheckpointError
+            If one of them is not what was written.
+        """
+        try:
+            entries = self._entries()
+        except OSError as error:
+            raise CheckpointError(str(self.path), f"cannot be read ({error.strerror})", _RULE, _REMEDY) from error
+        rows = [row for row, _ in entries if row is not None]
+        if len(rows) < len(entries):
+            number = [row for row, _ in entries].index(None) + 1
+            raise CheckpointError(str(self.path), f"line {number} is damaged", _RULE, _REMEDY)
+        return rows
 
     def to_frame(self) -> pd.DataFrame:
-        """Return the whole log as a table, with one row per line."""
-        return pd.DataFrame([json.loads(line) for line in self._lines()])
+        """Return the whole log as a table, with one row per line.
+
+        Raises
+        ------
+        CheckpointError
+            If a line is not what was written.
+        """
+        return pd.DataFrame(self._rows())
 
     def scores(self, name: str) -> list[tuple[int, float]]:
-        """Return the pairs (step, value) of one validation number, in order."""
-        rows = [json.loads(line) for line in self._lines()]
-        return [(row["step"], row[f"validation {name}"]) for row in rows if f"validation {name}" in row]
+        """Return the pairs (step, value) of one validation number, in order, of the lines that can be read."""
+        name = f"validation {name}"
+        return [(int(row["step"]), row[name]) for row in self._readable() if name in row]
+
+
+_RULE = "a line of the log is what the training wrote"
+_REMEDY = "Copy the file again; a training that goes on writes it again from the lines that can be read."
+
+
+_SEALED = re.compile(rb'"%s": "([0-9a-f]{8})"}$' % SEAL.encode())
+
+
+def _seal(row: Mapping[str, float], last: str) -> str:
+    return f"{zlib.crc32((last + json.dumps(row, sort_keys=True)).encode()):08x}"
+
+
+def _line(row: Mapping[str, float], last: str) -> str:
+    return json.dumps({**row, SEAL: _seal(row, last)}) + "\n"
+
+
+def _parsed(line: bytes, last: str) -> tuple[dict[str, float] | None, str]:
+    """The numbers of a line, None if they are not what was written, and its checksum; earlier versions wrote none."""
+    found = _SEALED.search(line)
+    own = found[1].decode() if found else ""
+    try:
+        row = json.loads(line.decode("utf-8"))
+        row.pop(SEAL, None)
+        are_numbers = all(isinstance(value, int | float) for value in row.values()) and "step" in row
+    except (ValueError, TypeError, AttributeError, RecursionError):
+        return None, own
+    return (row if are_numbers and own in ("", _seal(row, last)) else None), own
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import warnings
@@ -10,11 +11,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import save_file
+from safetensors.torch import save
 
 from .. import __version__
+from ..crystals.checksums import replacing, sealed
 from ..errors import CheckpointError, UnsupportedObjectError, an_object
-from .folders import CARD, DEFAULT, FORMAT, WEIGHTS, list_pretrained, open_folder, read_card, sha256
+from .folders import CARD, DEFAULT, FORMAT, WEIGHTS, list_pretrained, open_folder, read_card
 from .negnn import NEGNNModel
 from .pretraining import CrystalSSLModel
 from .resumable import ResumableModel
@@ -85,17 +87,20 @@ def save_pretrained(
         for key, tensor in component.state_dict().items():
             shrinks = half and tensor.is_floating_point() and tensor.numel() >= _SMALL
             tensors[f"{name}.{key}"] = tensor.detach().cpu().to(torch.float16 if shrinks else tensor.dtype).contiguous()
-    save_file(tensors, folder / WEIGHTS)
-    (folder / WEIGHTS).chmod(0o644)  # safetensors makes it readable for its owner alone
+    weights = save(tensors)
     content = {
         "format": FORMAT,
         "package_version": __version__,
         "config": model.config,
-        "sha256": sha256(folder / WEIGHTS),
+        "sha256": hashlib.sha256(weights).hexdigest(),
         "parameters": sum(p.numel() for c in model.components.values() for p in c.parameters()),
         "card": dict(card or {}),
     }
-    (folder / CARD).write_text(json.dumps(content, indent=2, ensure_ascii=False))
+    text = json.dumps(sealed(content), indent=2, ensure_ascii=False)
+    with replacing(folder / CARD) as card_part:
+        card_part.write_text(text, encoding="utf-8")
+        with replacing(folder / WEIGHTS) as part:
+            part.write_bytes(weights)
     return folder
 
 

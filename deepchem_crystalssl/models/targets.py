@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from hashlib import blake2b
@@ -11,10 +12,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ..crystals.checksums import read_archive, replacing
 from ..crystals.records import CrystalGraph
-from ..errors import Report
+from ..errors import CheckpointError, Report
 from ..physics.columns import MODELS, column_names, iterate_physics
 from ..physics.scales import standardized
+
+logger = logging.getLogger(__name__)
 
 KEPT = "model_physics.npz"
 _Rows = tuple[np.ndarray, np.ndarray]
@@ -88,19 +92,20 @@ class PhysicsTargets:
             "n_sites": np.array([len(row[1]) for row in rows]),
         }
         path = Path(folder, KEPT)
-        partial = path.with_suffix(".part.npz")
-        np.savez(partial, **content)  # type: ignore[arg-type]
-        partial.replace(path)
+        with replacing(path) as part, open(part, "wb") as file:
+            np.savez(file, **content)  # type: ignore[arg-type]
         self._saved = len(known)
 
     def load(self, folder: str | Path) -> None:
-        """Read the numbers in a folder, if there are any."""
+        """Read the numbers in a folder, if there are any; if they cannot be read, they are computed again."""
         path = Path(folder, KEPT)
         if not path.is_file():
             return
-        with np.load(path, allow_pickle=False) as content:
-            ends = np.cumsum(content["n_sites"])[:-1]
-            sites = np.split(content["sites"], ends)
+        try:
+            content = read_archive(path, CheckpointError)
+            sites = np.split(content["sites"], np.cumsum(content["n_sites"])[:-1])
             keys = [row.tobytes() for row in content["keys"]]
             self._known |= dict(zip(keys, zip(content["numbers"], sites, strict=True), strict=True))
+        except (ValueError, KeyError) as error:
+            logger.warning("%s; its numbers are computed again", error)
         self._saved = len(self._known)

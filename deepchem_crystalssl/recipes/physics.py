@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 from collections.abc import Iterator, Sequence
 from itertools import islice
@@ -13,6 +12,7 @@ import numpy as np
 import pandas as pd
 import pyarrow.parquet as pq
 
+from ..crystals.checksums import RecordedFile, path_within, read_sealed, record_files, replacing, write_sealed
 from ..crystals.disorder import Disorder
 from ..crystals.elements import symbols
 from ..crystals.files import in_short
@@ -77,11 +77,12 @@ def physics_table(
     chunks = iter(lambda: list(islice(crystals, _CRYSTALS_AT_ONCE)), [])
     for number, chunk in enumerate(chunks):
         part = work / f"numbers-{number:06d}.parquet"
-        if not part.exists():
+        if not _is_whole(part):
             table, lost = _numbers_of(chunk, models, level, disorder)
             lost.to_frame().to_csv(part.with_suffix(".csv"), index=False)
-            table.to_parquet(work / "part", index=False)
-            os.replace(work / "part", part)  # a part is there whole or not at all
+            with replacing(part) as unfinished:  # a part is there whole or not at all
+                table.to_parquet(unfinished, index=False)
+            write_sealed(part.with_suffix(".json"), record_files(work, [part.name, part.with_suffix(".csv").name]))
         parts.append(part)
     skipped = [report.to_frame(), *(pd.read_csv(part.with_suffix(".csv")) for part in parts)]
     rows = sum(pq.read_metadata(part).num_rows for part in parts)
@@ -94,6 +95,16 @@ def physics_table(
     pd.concat([frame for frame in skipped if len(frame)] or skipped[:1]).to_csv(f"{path}.skipped.csv", index=False)
     shutil.rmtree(work)
     return rows
+
+
+def _is_whole(part: Path) -> bool:
+    """Whether an earlier call wrote a part and the list of what it left out, and they are what was written."""
+    try:
+        for name, record in read_sealed(part.with_suffix(".json"), StoreError).items():
+            RecordedFile(path_within(part.parent, name, StoreError), record, StoreError).verify()
+    except StoreError:
+        return False
+    return True
 
 
 def _numbers_of(
@@ -126,12 +137,11 @@ def _names(crystal: Crystal, level: Level) -> Iterator[tuple]:
 
 def _join(parts: Sequence[Path], path: Path) -> None:
     """Write the parts one after the other into one file, which is there whole or not at all."""
-    unfinished = Path(f"{path}.part")
-    if path.suffix == ".csv":
-        for k, part in enumerate(parts):
-            pd.read_parquet(part).to_csv(unfinished, index=False, mode="a" if k else "w", header=not k)
-    else:
+    with replacing(path) as unfinished:
+        if path.suffix == ".csv":
+            for k, part in enumerate(parts):
+                pd.read_parquet(part).to_csv(unfinished, index=False, mode="a" if k else "w", header=not k)
+            return
         with pq.ParquetWriter(unfinished, pq.read_schema(parts[0])) as writer:
             for part in parts:
                 writer.write_table(pq.read_table(part))
-    os.replace(unfinished, path)

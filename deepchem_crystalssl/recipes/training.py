@@ -13,6 +13,7 @@ from typing import Any
 
 from sklearn.model_selection import GroupShuffleSplit
 
+from ..crystals.checksums import read_sealed, write_sealed
 from ..data.datasets import CrystalStore
 from ..diffraction.grid import XRDGrid
 from ..errors import CheckpointError, NoCrystalsError, RecipeError, counted
@@ -227,8 +228,8 @@ def _remember(folder: Path, settings: Mapping[str, Any], store: CrystalStore) ->
     now = json.loads(json.dumps({**settings, "store": {"crystals": len(store), "sha256": identity}}))
     path = folder / RECIPE_FILE
     if path.exists():
+        before = read_sealed(path, CheckpointError, "Copy it again, or train in another folder.")
         try:
-            before = json.loads(path.read_text())
             changed = [name for name in now if name not in _MAY_CHANGE and now[name] != before[name]]
         except (ValueError, KeyError, TypeError) as error:
             raise CheckpointError(str(path), f"cannot be read ({error})", remedy="Name another folder.") from error
@@ -242,4 +243,4 @@ def _remember(folder: Path, settings: Mapping[str, Any], store: CrystalStore) ->
             )
     elif not any(folder.glob("*.json")):  # a training of an earlier version did not write its recipe
         folder.mkdir(parents=True, exist_ok=True)
-        path.write_text(json.dumps(now, indent=1))
+        write_sealed(path, now)

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from ..crystals.checksums import replacing
 from ..crystals.disorder import Disorder
 from ..crystals.elements import symbols
 from ..crystals.files import in_short
@@ -90,8 +91,9 @@ def write_vectors(table: pd.DataFrame, path: str | Path) -> None:
         A ``.csv`` file gets the columns embedding_0, embedding_1, ... in place of the column embedding; a ``.parquet``
         file has the column embedding, of lists.
     """
-    if Path(path).suffix != ".csv":
-        table.to_parquet(path, index=False)
-        return
-    vectors = pd.DataFrame(np.stack(table["embedding"].tolist()), index=table.index).add_prefix("embedding_")
-    pd.concat([table.drop(columns="embedding"), vectors], axis=1).to_csv(path, index=False)
+    with replacing(path) as part:
+        if Path(path).suffix != ".csv":
+            table.to_parquet(part, index=False)
+            return
+        vectors = pd.DataFrame(np.stack(table["embedding"].tolist()), index=table.index).add_prefix("embedding_")
+        pd.concat([table.drop(columns="embedding"), vectors], axis=1).to_csv(part, index=False)

@@ -23,6 +23,7 @@ from .catalogue import Joined
 from .index import EmbeddingIndex
 from .parts import assemble
 from .phases import pattern_vectors
+from .saving import is_free
 from .sources import check_metadata, ids_for, reference_to
 
 if TYPE_CHECKING:
@@ -82,7 +83,7 @@ def build_index(
         If the metadata cannot be matched, or has a column of the name of a model value that is computed.
     """
     folder, work, source = Path(folder), Path(f"{folder}.building"), open_source(source)
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+    if not is_free(folder):
         raise IndexFolderError(str(folder), "not empty", "an index is written to a folder of its own",
                                "Name a new folder, or remove this one.")  # fmt: skip
     check_metadata(metadata, physics)

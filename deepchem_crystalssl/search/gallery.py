@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
+from ..crystals.checksums import StoredArray
 from ..crystals.tables import as_ids
 from ..errors import CrystalInputError, OnError, QueryError, Report
 from .answers import Answers, Neighbor
@@ -153,7 +154,7 @@ class Gallery(Searchable):
 
     Parameters
     ----------
-    vectors : numpy.ndarray
+    vectors : numpy.ndarray or StoredArray
         float32 (n, F), of length 1.
     table : pandas.DataFrame
         material_id and all else that is known, n rows.
@@ -165,16 +166,21 @@ class Gallery(Searchable):
 
     def __init__(
         self,
-        vectors: np.ndarray,
+        vectors: np.ndarray | StoredArray,
         table: pd.DataFrame,
         embed: Callable[[Crystal], np.ndarray],
         spacing: np.ndarray | None = None,
     ):
-        self.vectors, self.table = vectors, table
+        self._vectors, self.table = vectors, table
         self._embed, self._spacing = embed, spacing
 
     def __len__(self) -> int:
         return len(self.table)
+
+    @cached_property
+    def vectors(self) -> np.ndarray:
+        """float32 (n, F), of length 1."""
+        return np.asarray(self._vectors)
 
     @cached_property
     def row_of(self) -> dict[str, int]:
@@ -199,7 +205,7 @@ class Gallery(Searchable):
     @property
     def width(self) -> int:
         """Length of a vector."""
-        return self.vectors.shape[1]
+        return self._vectors.shape[1]
 
     @property
     def has_space_groups(self) -> bool:

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from .. import __version__
+from ..crystals.checksums import replacing
 from ..crystals.cif_writing import write_cif_text
 from ..errors import QueryError, counted
 from .agreement import are_counts, variance_ratio
@@ -95,7 +96,8 @@ def export(answer: FittedAnswer, folder: str | Path) -> list[Path]:
 
 def _write(path: Path, content: str | bytes) -> None:
     try:
-        path.write_bytes(content.encode() if isinstance(content, str) else content)
+        with replacing(path) as part:
+            part.write_bytes(content.encode() if isinstance(content, str) else content)
     except OSError as error:
         raise _cannot_write(path, error) from error
 

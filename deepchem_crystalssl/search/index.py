@@ -209,7 +209,7 @@ class EmbeddingIndex(PatternSearch):
     @property
     def vectors(self) -> np.ndarray:
         """float32 (n, F), of length 1."""
-        return self._parts.vectors
+        return self.gallery.vectors
 
     @property
     def structures(self) -> Crystals | None:
@@ -326,8 +326,7 @@ class EmbeddingIndex(PatternSearch):
             crystals = map(self.structures.__getitem__, range(len(self)))
             vectors = pattern_vectors(self.model, crystals, len(self), progress)
             self._parts = replace(self._parts, pattern_vectors=vectors)
-        assert self._parts.pattern_vectors is not None
-        return self._parts.pattern_vectors
+        return np.asarray(self._parts.pattern_vectors)
 
     def _identify(self, conditions: Sequence[Filter], candidates: int, **options: Any) -> PatternAnswer:
         from .phases import identify_among

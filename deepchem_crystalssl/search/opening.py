@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from .saving import part_of
 from .sharded_layout import MANIFEST
 
 if TYPE_CHECKING:
@@ -16,8 +17,8 @@ if TYPE_CHECKING:
 def is_sharded(folder: str | Path) -> bool:
     """Whether a folder holds a sharded index; a folder that cannot be read holds none."""
     try:
-        return json.loads((Path(folder) / MANIFEST).read_text())["kind"] == "sharded"
-    except (OSError, ValueError, KeyError, TypeError):
+        return json.loads(part_of(folder, MANIFEST).read_bytes())["kind"] == "sharded"
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return False
 
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
+from ..crystals.checksums import StoredArray
 from ..crystals.tables import as_ids
 from ..errors import IndexFolderError, QueryError, counted
 from .catalogue import Crystals, Joined, catalogue
@@ -51,6 +52,12 @@ class ModelReference:
     def opened(self) -> CrystalSSLModel:
         """The model, read when it is first asked for."""
         if self._opened is None:
+            if not self.is_part and not self.is_checked and Path(str(self.name)).name != self.name:
+                raise IndexFolderError(
+                    f"model {self.name}", "a folder outside that of the index",
+                    "an index names a model that comes with the package, or holds a copy",
+                    "Copy the folder of the model into that of the index, under the name model.",
+                )  # fmt: skip
             from ..models.pretrained import load_encoder
 
             self._opened = load_encoder(self.name)
@@ -66,7 +73,7 @@ class IndexParts:
 
     Attributes
     ----------
-    vectors : numpy.ndarray
+    vectors : numpy.ndarray or StoredArray
         float32 (n, F), of length 1.
     table : pandas.DataFrame
         material_id and all else that is known, n rows.
@@ -74,7 +81,7 @@ class IndexParts:
     model : ModelReference, optional
     space : {"similarity", "shared", "pattern", "descriptor"}
         Space of the vectors.
-    pattern_vectors : numpy.ndarray, optional
+    pattern_vectors : numpy.ndarray or StoredArray, optional
         float32 (n, P) of the simulated patterns; zeros where a crystal has none.
     spacing : numpy.ndarray, optional
         Distances of a sample of crystals to their nearest neighbours, ascending.
@@ -82,12 +89,12 @@ class IndexParts:
         It may lack positions of crystals that were added later (NaN).
     """
 
-    vectors: np.ndarray
+    vectors: np.ndarray | StoredArray
     table: pd.DataFrame
     structures: Crystals | None = None
     model: ModelReference | None = None
     space: Space = "similarity"
-    pattern_vectors: np.ndarray | None = None
+    pattern_vectors: np.ndarray | StoredArray | None = None
     spacing: np.ndarray | None = None
     map: MaterialsMap | None = None
 
@@ -108,7 +115,9 @@ class IndexParts:
         if not self.model.is_checked and self.structures is not None and len(self):
             options: dict[str, Any] = {"space": self.space, "disorder": "average", "on_error": "skip"}
             found = unit_rows(model.embed([self.structures[0]], **options, progress=False))
-            if len(found) and (found.shape[1] != self.vectors.shape[1] or found[0] @ self.vectors[0] < _ALIKE):
+            if len(found) and (
+                found.shape[1] != self.vectors.shape[1] or found[0] @ np.asarray(self.vectors)[0] < _ALIKE
+            ):
                 raise IndexFolderError(
                     f"model {self.model.name}",
                     f"it gives {self.table['material_id'].iloc[0]} another vector than the index has",
@@ -122,10 +131,10 @@ class IndexParts:
         """The crystals of some rows, which stay where they are on the map."""
         return replace(
             self,
-            vectors=self.vectors[rows],
+            vectors=np.asarray(self.vectors)[rows],
             table=self.table.iloc[rows].reset_index(drop=True),
             structures=None if self.structures is None else Joined.of(self.structures).select(rows),
-            pattern_vectors=None if self.pattern_vectors is None else self.pattern_vectors[rows],
+            pattern_vectors=None if self.pattern_vectors is None else np.asarray(self.pattern_vectors)[rows],
             spacing=None,
             map=None if self.map is None else self.map.select(rows),
         )
@@ -165,7 +174,7 @@ class IndexParts:
                              "Give structures= if the index has structures, and only then.")  # fmt: skip
         return replace(
             self,
-            vectors=np.concatenate([self.vectors, other.vectors]),
+            vectors=np.concatenate([np.asarray(self.vectors), np.asarray(other.vectors)]),
             table=pd.concat([self.table, other.table], ignore_index=True),
             structures=structures,
             pattern_vectors=None,

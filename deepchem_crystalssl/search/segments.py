@@ -8,14 +8,16 @@ is written with the same ones, so that crystals can be added without building an
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable, Sequence
+from functools import cached_property
 from pathlib import Path
 
 import faiss
 import numpy as np
 
+from ..crystals.checksums import FileRecord, RecordedFile, record_file, replacing
 from ..errors import IndexFolderError
+from .mapped_tables import REMEDY
 
 CODE_BYTES = 64
 PROBES = 64
@@ -80,21 +82,65 @@ def write_segment(trained: Path, blocks: Iterable[tuple[np.ndarray, np.ndarray]]
     _write(index, path)
 
 
+class SegmentRecord(FileRecord):
+    """Size and checksums of a segment, and the number of bytes before its first list of codes."""
+
+    head: int
+
+
+def record_segment(path: Path) -> SegmentRecord:
+    """Size and checksums of a segment, for a manifest."""
+    return {**record_file(path), "head": int(_places(_read(path, faiss.IO_FLAG_MMAP))[0].min(initial=2**62))}
+
+
+def _places(index: faiss.Index) -> tuple[np.ndarray, np.ndarray]:
+    """First byte of each list of codes and rows in the file of a mapped segment, and the one after its last."""
+    codes = faiss.downcast_index(index.index)
+    lists = faiss.downcast_InvertedLists(codes.invlists).lists
+    found = np.array([(one.offset, one.capacity) for one in map(lists.at, range(lists.size()))], np.int64)
+    starts, capacity = found.reshape(-1, 2).T
+    return starts, starts + capacity * (codes.code_size + np.dtype(np.int64).itemsize)
+
+
 class Segment:
-    """A segment on disk; its cells are mapped into memory and read when they are looked into.
+    """A segment on disk, opened for the first search; its cells are mapped, and verified when they are looked into.
 
     Parameters
     ----------
     path : Path
+    record : SegmentRecord, optional
+        Size and checksums of the file.
 
     Raises
     ------
     IndexFolderError
-        If it cannot be read.
+        If it cannot be read; later, if a cell is not what was written.
     """
 
-    def __init__(self, path: Path):
-        self._index = _read(path, faiss.IO_FLAG_MMAP)
+    def __init__(self, path: Path, record: SegmentRecord | None = None):
+        self._file = RecordedFile(path, record, IndexFolderError, REMEDY)
+        self._head = self._file.size if record is None else record.get("head")
+        if not isinstance(self._head, int) or self._head < 1:
+            raise IndexFolderError(str(path), f"begins at {self._head!r}", remedy=REMEDY)
+
+    @cached_property
+    def _index(self) -> faiss.Index:
+        """The segment, opened for the first search, after what stands before its cells is verified."""
+        self._file.verify(0, self._head)
+        return _read(self._file.path, faiss.IO_FLAG_MMAP)
+
+    @cached_property
+    def _lists(self) -> tuple[np.ndarray, np.ndarray]:
+        return _places(self._index)
+
+    def _verify(self, queries: np.ndarray, probes: int) -> None:
+        """Verify the cells that a search looks into."""
+        codes = faiss.downcast_index(self._index.index)
+        rotated = faiss.downcast_VectorTransform(self._index.chain.at(0)).apply(queries)
+        _, cells = codes.quantizer.search(rotated, min(probes, codes.nlist))
+        cells = np.unique(cells[cells >= 0])
+        starts, stops = self._lists
+        self._file.verify_ranges(starts[cells], stops[cells])
 
     def __len__(self) -> int:
         return self._index.ntotal
@@ -110,7 +156,10 @@ class Segment:
         if allowed is not None:
             inner = faiss.SearchParametersIVF(nprobe=probes, sel=faiss.IDSelectorBitmap(allowed))
         parameters = faiss.SearchParametersPreTransform(index_params=inner)
-        distances, rows = self._index.search(np.ascontiguousarray(queries, np.float32), k, params=parameters)
+        queries = np.ascontiguousarray(queries, np.float32)
+        if self._file.is_recorded:
+            self._verify(queries, probes)
+        distances, rows = self._index.search(queries, k, params=parameters)
         return rows, distances
 
 
@@ -131,10 +180,9 @@ def _read(path: Path, flags: int) -> faiss.Index:
     except RuntimeError as error:
         reason = str(error).split("\n")[0][-120:]
         raise IndexFolderError(str(path), f"cannot be read ({reason})", "an index has all its segments",
-                               "Build the index again; what is computed is kept.") from error  # fmt: skip
+                               REMEDY) from error  # fmt: skip
 
 
 def _write(index: faiss.Index, path: Path) -> None:
-    part = path.with_name(f".{path.name}.part")
-    faiss.write_index(index, str(part))
-    os.replace(part, path)
+    with replacing(path) as part:
+        faiss.write_index(index, str(part))

@@ -11,9 +11,11 @@ import numpy as np
 import pandas as pd
 
 from ..bulk.output import ShardedOutput
+from ..crystals.checksums import RecordedFile
 from ..errors import CrystalInputError, IndexFolderError, OnError, QueryError, Report, counted
 from .answers import Answers, Neighbor
 from .filters import Filter
+from .mapped_tables import REMEDY
 from .pattern_search import PatternSearch
 from .queries import distinct_names
 from .segments import Segment
@@ -64,27 +66,36 @@ class ShardedIndex(PatternSearch):
         try:
             self._outputs = [ShardedOutput(self.folder / name) for name in self._layout.groups]
         except CrystalInputError as error:
-            raise IndexFolderError(str(folder), f"a broken part ({error.item}: {error.value})") from error
+            raise IndexFolderError(error.item, error.value, error.rule, error.remedy) from error
         self.structures = StoredRows(self._outputs)
+        digests = tuple(str(line.get("sha256"))[:16] for output in self._outputs for line in output.lines)
+        if digests != self._layout.shards:
+            raise IndexFolderError(str(folder), "rows that have changed since the index was joined",
+                                   "an index is joined of the rows that are there",
+                                   "Run the command that built the index again.")  # fmt: skip
         if len(self.structures) != self._layout.crystals:
             raise IndexFolderError(str(folder), f"{len(self.structures)} crystals, {MANIFEST} says "
                                    f"{self._layout.crystals}")  # fmt: skip
-        layout, columns = self._layout, self._layout.columns
-        self.gallery = ShardedGallery(
-            Files(
-                self.structures,
-                StoredColumns(self.folder / columns) if columns else None,
-                {
-                    VECTORS: [Segment(self.folder / name) for name in layout.segments],
-                    PATTERNS: [Segment(self.folder / name) for name in layout.pattern_segments],
-                },
-                [Lookup(self.folder / name) for name in layout.ids],
-                [Lookup(self.folder / name) for name in layout.compounds],
-                np.load(self.folder / SPACING, allow_pickle=False),
-            ),
-            self._embed,
-        )
+        self.gallery = ShardedGallery(self._files(), self._embed)
         self._model: CrystalSSLModel | None = None
+
+    def _files(self) -> Files:
+        """What is searched, with its checksums."""
+        layout, folder, known = self._layout, self.folder, self._layout.files
+        columns = StoredColumns(folder / layout.columns, known.get(layout.columns)) if layout.columns else None
+        if columns is not None and len(columns) != layout.crystals:
+            raise IndexFolderError(str(folder / layout.columns), f"{len(columns)} rows of {layout.crystals}")
+        return Files(
+            self.structures,
+            columns,
+            {
+                VECTORS: [Segment(folder / name, known.get(name)) for name in layout.segments],
+                PATTERNS: [Segment(folder / name, known.get(name)) for name in layout.pattern_segments],
+            },
+            [Lookup(folder / name, known.get(name)) for name in layout.ids],
+            [Lookup(folder / name, known.get(name)) for name in layout.compounds],
+            np.asarray(RecordedFile(folder / SPACING, known.get(SPACING), IndexFolderError, REMEDY).map_array()),
+        )
 
     @classmethod
     def build(

@@ -21,13 +21,15 @@ from ..bulk.engines import EngineName
 from ..bulk.output import ShardedOutput
 from ..bulk.shards import map_shards
 from ..bulk.steps import opened
+from ..crystals.checksums import RecordedFile, record_file, record_files, replacing
 from ..crystals.disorder import Disorder
 from ..errors import IndexFolderError, QueryError, counted
 from ..models.folders import CARD, DEFAULT, list_pretrained
 from .catalogue import by_id
 from .formulas import parse_formula
 from .index_rows import IndexRows
-from .segments import LARGEST_SAMPLE, train, write_segment
+from .mapped_tables import REMEDY
+from .segments import LARGEST_SAMPLE, record_segment, train, write_segment
 from .sharded_layout import MANIFEST, MODEL, PATTERNS, SPACING, VECTORS, Layout
 from .stored_rows import Lookup, StoredRows, compound_key
 from .vectors import nearest_rows, unit_rows
@@ -118,7 +120,7 @@ def _join(folder: Path, layout: Layout, before: Layout | None, metadata: pd.Data
     if before is not None and shards[: len(before.shards)] != before.shards:
         logger.warning("%s: rows that are in the index have changed; it is joined anew", folder)
         before = None
-    if before is not None and shards == before.shards and metadata is None:
+    if before is not None and shards == before.shards and metadata is None and before.files:
         return
     old = 0 if before is None else before.crystals
     # The name of a file tells of which rows it is made, so that work that was interrupted is not taken for other work.
@@ -135,9 +137,20 @@ def _join(folder: Path, layout: Layout, before: Layout | None, metadata: pd.Data
             names[name].append(file)
     columns = _write_columns(folder, rows, metadata, before)
     if before is None or not (folder / SPACING).exists():
-        np.save(folder / SPACING, _spacing(rows))
+        with replacing(folder / SPACING) as part, open(part, "wb") as opened_part:
+            np.save(opened_part, _spacing(rows))
     found = {name: tuple(files) for name, files in names.items()}
-    replace(layout, crystals=len(rows), shards=shards, columns=columns, **found).write(folder)  # type: ignore[arg-type]
+    joined = replace(layout, crystals=len(rows), shards=shards, columns=columns, **found)  # type: ignore[arg-type]
+    replace(joined, files=_recorded(folder, joined, {} if before is None else before.files)).write(folder)
+
+
+def _recorded(folder: Path, layout: Layout, known: dict[str, Any]) -> dict[str, Any]:
+    """Sizes and checksums of the files of an index; those of the files that earlier rows have are kept."""
+    segments = [*layout.segments, *layout.pattern_segments]
+    files = {name: known.get(name) or record_segment(folder / name) for name in segments}
+    for name in (*layout.ids, *layout.compounds):
+        files[name] = known.get(name) or record_file(folder / name)
+    return files | record_files(folder, [SPACING, *([layout.columns] if layout.columns else [])])
 
 
 def _after(texts: Iterator[tuple[int, list[str]]], first: int) -> Iterator[tuple[int, list[str]]]:
@@ -194,8 +207,8 @@ def _write_columns(folder: Path, rows: StoredRows, metadata: pd.DataFrame | None
     """The columns that the user gave, in the order of the rows; those of earlier rows are kept."""
     old = pd.DataFrame()
     if before is not None and before.columns:
-        with pa.memory_map(str(folder / before.columns)) as file:
-            old = pa.ipc.open_file(file).read_all().to_pandas()
+        record = before.files.get(before.columns)
+        old = RecordedFile(folder / before.columns, record, IndexFolderError, REMEDY).map_table().to_pandas()
     if metadata is None and old.empty:
         return ""
     ids = [name for _, given in rows.ids() for name in given]
@@ -209,7 +222,7 @@ def _write_columns(folder: Path, rows: StoredRows, metadata: pd.DataFrame | None
             frame[name] = matched[name].combine_first(frame[name]) if name in frame else matched[name]
     name = _COLUMNS.format(f"{len(ids):012d}")
     table = pa.Table.from_pandas(frame, preserve_index=False).combine_chunks()
-    with pa.OSFile(str(folder / f".{name}.part"), "wb") as sink, pa.ipc.new_file(sink, table.schema) as writer:
-        writer.write_table(table)
-    (folder / f".{name}.part").replace(folder / name)
+    with replacing(folder / name) as part:
+        with pa.OSFile(str(part), "wb") as sink, pa.ipc.new_file(sink, table.schema) as writer:
+            writer.write_table(table)
     return name

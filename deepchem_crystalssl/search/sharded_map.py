@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -10,6 +9,7 @@ import numpy as np
 from sklearn.decomposition import PCA
 from tqdm import tqdm
 
+from ..crystals.checksums import replacing
 from ..errors import IndexFolderError
 from .approximate import ApproximateNeighbors
 from .index import EmbeddingIndex
@@ -85,10 +85,8 @@ def place_all(folder: str | Path, sample: EmbeddingIndex, progress: bool | None 
             near, products = nearest_rows(sample.vectors, queries, k) if nearest is None else nearest(queries, k)
             positions[rows] = _beside(sample.map.positions, near, products)
             bar.update(len(rows))
-    part = path.with_name(f".{path.name}")
-    with open(part, "wb") as file:
+    with replacing(path) as part, open(part, "wb") as file:
         np.save(file, positions)
-    os.replace(part, path)
     return positions
 
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-import os
-from collections.abc import Iterator, Sequence
+from bisect import bisect_left
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property, lru_cache
 from dataclasses import replace
 from pathlib import Path
@@ -12,15 +12,16 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-import pyarrow as pa
 
 from ..bulk.output import ShardedOutput
+from ..crystals.checksums import FileRecord, RecordedFile, replacing
 from ..crystals.elements import symbols
 from ..crystals.records import Crystal
 from ..crystals.shards import SCHEMA, Shard
 from ..errors import IndexFolderError
 from .filters import ALIASES, Filter, allowed_by, ends_of, known_elements
 from .formulas import system_of
+from .mapped_tables import REMEDY, MappedTable
 
 _NOT_SHOWN = {"similarity", "pattern", "elements", *SCHEMA.names} - {"material_id"}
 _KEY = np.dtype([("key", np.uint64), ("row", np.int64)])
@@ -42,6 +43,7 @@ class StoredRows:
 
     def __init__(self, outputs: Sequence[ShardedOutput]):
         self.files = [path for output in outputs for path in output.files]
+        self._records = [_record_of(line) for output in outputs for line in output.lines]
         counts = [line["rows"] for output in outputs for line in output.lines]
         self.first = np.concatenate([[0], np.cumsum(counts, dtype=np.int64)]).astype(np.int64)
 
@@ -55,7 +57,7 @@ class StoredRows:
     @cached_property
     def columns(self) -> list[str]:
         """Names of all columns."""
-        return self._table(0).column_names
+        return self._table(0).table.column_names
 
     def vectors(self, rows: Sequence[int] | np.ndarray, column: str) -> np.ndarray:
         """Vectors of some rows, float32 (len(rows), F); zeros where a crystal has none."""
@@ -64,12 +66,13 @@ class StoredRows:
         found = np.empty((len(rows), self.width(column)), np.float32)
         for part in np.unique(parts):
             chosen = parts == part
-            found[chosen] = self._matrix(int(part), column)[rows[chosen] - self.first[part]]
+            places = rows[chosen] - self.first[part]
+            found[chosen] = self._matrix(int(part), column, places)[places]
         return found
 
     def width(self, column: str) -> int:
         """Length of the vectors of a column."""
-        return self._table(0).schema.field(column).type.list_size
+        return self._table(0).table.schema.field(column).type.list_size
 
     def blocks(self, column: str, first: int = 0, stop: int | None = None) -> Iterator[tuple[np.ndarray, np.ndarray]]:
         """Rows from one to before another and their vectors, shard by shard, without those that have none."""
@@ -78,7 +81,8 @@ class StoredRows:
             start, end = max(first, int(self.first[part])), min(stop, int(self.first[part + 1]))
             if start < end:
                 rows = np.arange(start, end)
-                vectors = self._matrix(part, column)[rows - self.first[part]].astype(np.float32)
+                places = slice(start - int(self.first[part]), end - int(self.first[part]))
+                vectors = self._matrix(part, column, places)[places].astype(np.float32)
                 there = vectors.any(axis=1)
                 yield rows[there], vectors[there]
 
@@ -87,20 +91,20 @@ class StoredRows:
         found = []
         for row in rows:
             part, place = self._place(int(row))
-            table = self._table(part)
-            known = {name: table.column(name)[place].as_py() for name in self.columns if name not in _NOT_SHOWN}
+            table = self._table(part).columns([name for name in self.columns if name not in _NOT_SHOWN])
+            known = {name: table.column(name)[place].as_py() for name in table.column_names}
             found.append(known | (more.known(int(row)) if more is not None else {}))
         return found
 
     def ids(self) -> Iterator[tuple[int, list[str]]]:
         """First row and ids of each shard."""
         for part, first in enumerate(self.first[:-1].tolist()):
-            yield first, self._table(part).column("material_id").to_pylist()
+            yield first, self._table(part).columns(["material_id"]).column(0).to_pylist()
 
     def formulas(self) -> Iterator[tuple[int, list[str]]]:
         """First row and formulas of each shard."""
         for part, first in enumerate(self.first[:-1].tolist()):
-            yield first, self._table(part).column("formula").to_pylist()
+            yield first, self._table(part).columns(["formula"]).column(0).to_pylist()
 
     def mask(self, filter: Filter, more: StoredColumns | None = None) -> np.ndarray:
         """Which rows fulfil the conditions, bool (n,).
@@ -119,7 +123,7 @@ class StoredRows:
             stop = int(self.first[part + 1])
             passes = _by_elements(filter, self._matrix(part, "elements"))
             if wanted:
-                table = self._table(part).select([name for name in self.columns if name in wanted])
+                table = self._table(part).columns([name for name in self.columns if name in wanted])
                 frame = table.to_pandas()
                 if more is not None:
                     frame = frame.join(more.frame(first, stop, wanted).set_index(frame.index))
@@ -134,21 +138,37 @@ class StoredRows:
         return part, int(row - self.first[part])
 
     @lru_cache(maxsize=4096)
-    def _table(self, part: int) -> pa.Table:
-        try:
-            return pa.ipc.open_file(pa.memory_map(str(self.files[part]))).read_all()
-        except (OSError, pa.ArrowInvalid) as error:
-            raise IndexFolderError(str(self.files[part]), f"a broken or missing shard ({str(error)[:80]})") from error
+    def _table(self, part: int) -> MappedTable:
+        table = MappedTable(RecordedFile(self.files[part], self._records[part], IndexFolderError, REMEDY))
+        if len(table) != self.first[part + 1] - self.first[part]:
+            raise IndexFolderError(str(self.files[part]), f"{len(table)} rows, the manifest says otherwise")
+        return table
 
-    def _matrix(self, part: int, column: str) -> np.ndarray:
-        values = self._table(part).column(column)
+    def _matrix(self, part: int, column: str, rows: np.ndarray | slice | None = None) -> np.ndarray:
+        """A column of vectors, of which the rows that will be read are verified."""
+        values = self._table(part).columns([column], rows).column(0)
         if not values.num_chunks:
             return np.empty((0, values.type.list_size), np.float16)
         return values.chunk(0).values.to_numpy(zero_copy_only=True).reshape(-1, values.type.list_size)
 
     @lru_cache(maxsize=64)
     def _shard(self, part: int) -> Shard:
-        return Shard.open(self.files[part])
+        table = self._table(part).columns(SCHEMA.names)
+        lattice, numbers, coordinates = (
+            table.column(name).chunk(0) for name in ("lattice", "atomic_numbers", "frac_coords")
+        )
+        return Shard(
+            lattice.flatten().to_numpy(zero_copy_only=False).reshape(-1, 3, 3),
+            numbers.offsets.to_numpy(),
+            numbers.values.to_numpy(),
+            coordinates.values.to_numpy().reshape(-1, 3),
+            table,
+        )
+
+
+def _record_of(line: Mapping[str, Any]) -> FileRecord | None:
+    """Size and checksums in the line of a shard; earlier versions have only a digest, which takes reading it whole."""
+    return {"bytes": line["bytes"], "crc32": line["crc32"]} if "crc32" in line else None
 
 
 def _by_elements(filter: Filter, elements: np.ndarray) -> np.ndarray:
@@ -197,19 +217,29 @@ class Lookup:
     Parameters
     ----------
     path : Path
+    record : FileRecord, optional
+        Size and checksums of the file.
+
+    Raises
+    ------
+    IndexFolderError
+        If it cannot be read; later, if what is read of it is not what was written.
     """
 
-    def __init__(self, path: Path):
-        try:
-            self._keys = np.load(path, mmap_mode="r", allow_pickle=False)
-        except (OSError, ValueError) as error:
-            raise IndexFolderError(str(path), f"cannot be read ({str(error)[:80]})") from error
+    def __init__(self, path: Path, record: FileRecord | None = None):
+        self._entries = RecordedFile(path, record, IndexFolderError, REMEDY).map_array()
+        if self._entries.dtype != _KEY or self._entries.ndim != 1:
+            raise IndexFolderError(str(path), f"numbers of the type {self._entries.dtype}", remedy=REMEDY)
 
     def rows(self, text: str) -> list[int]:
         """Rows whose text has the same digest, in order."""
-        key = _digest(text)
-        first, stop = (int(np.searchsorted(self._keys["key"], key, side=side)) for side in ("left", "right"))
-        return sorted(self._keys["row"][first:stop].tolist())
+        key = int(_digest(text))
+        places = range(len(self._entries))
+        first, stop = (bisect_left(places, value, key=self._key) for value in (key, key + 1))
+        return sorted(self._entries.take(np.arange(first, stop))["row"].tolist())
+
+    def _key(self, place: int) -> int:
+        return int(self._entries.take(np.array([place]))["key"][0])
 
     @staticmethod
     def write(path: Path, texts: Iterator[tuple[int, list[str]]]) -> None:
@@ -218,9 +248,8 @@ class Lookup:
         for first, given in texts:
             parts.append(np.array([(_digest(text), first + k) for k, text in enumerate(given) if text], _KEY))
         keys = np.sort(np.concatenate(parts) if parts else np.empty(0, _KEY), order=("key", "row"))
-        temporary = path.with_name(f".{path.name}.part.npy")
-        np.save(temporary, keys)
-        os.replace(temporary, path)
+        with replacing(path) as part, open(part, "wb") as file:
+            np.save(file, keys)
 
 
 def _digest(text: str) -> np.uint64:
@@ -242,27 +271,37 @@ def compound_key(amounts: dict[str, float] | None) -> str:
 
 
 class StoredColumns:
-    """Columns that the user gave, by row, in a Parquet file beside the index.
+    """Columns that the user gave, by row, in an Arrow file beside the index.
 
     Parameters
     ----------
     path : Path
+    record : FileRecord, optional
+        Size and checksums of the file.
+
+    Raises
+    ------
+    IndexFolderError
+        If it cannot be read; later, if what is read of it is not what was written.
     """
 
-    def __init__(self, path: Path):
-        table = pa.ipc.open_file(pa.memory_map(str(path))).read_all()
-        self._table = table.combine_chunks() if table.num_rows else table
+    def __init__(self, path: Path, record: FileRecord | None = None):
+        self._table = MappedTable(RecordedFile(path, record, IndexFolderError, REMEDY))
+
+    def __len__(self) -> int:
+        return len(self._table)
 
     @property
     def columns(self) -> list[str]:
         """Names of the columns."""
-        return self._table.column_names
+        return self._table.table.column_names
 
     def frame(self, first: int, stop: int, columns: set[str]) -> pd.DataFrame:
         """The rows from the first up to before the second."""
         chosen = [name for name in self.columns if name in columns]
-        return self._table.select(chosen).slice(first, stop - first).to_pandas()
+        return self._table.columns(chosen, slice(first, stop)).slice(first, stop - first).to_pandas()
 
     def known(self, row: int) -> dict[str, Any]:
         """What is known of one row."""
-        return {name: self._table.column(name)[row].as_py() for name in self.columns}
+        table = self._table.columns(self.columns, [row])
+        return {name: table.column(name)[row].as_py() for name in self.columns}

@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 from deepchem_crystalssl.errors import QueryError
-from deepchem_crystalssl.explorer import write_chemiscope
+from deepchem_crystalssl.explorer import write_chemiscope, write_map
 from deepchem_crystalssl.search import EmbeddingIndex
 from deepchem_crystalssl.search.queries import distinct_names
 
@@ -92,3 +92,15 @@ def test_what_cannot_be_written_is_said(index, tmp_path, monkeypatch):
     with pytest.raises(QueryError, match="40 crystals.*Pass the ids of a selection"):
         write_chemiscope(index, path)
     assert not list(tmp_path.iterdir())
+
+
+def test_a_planted_link_is_not_followed(tmp_path, prototypes):
+    victim = tmp_path / "victim"
+    victim.write_text("precious")
+    index = EmbeddingIndex.build(np.random.default_rng(0).normal(size=(20, 8)), range(20), prototypes[:20])
+    index.make_map(progress=False)
+    for name in ("map.html", "map.html.part", "map_anion_class.png"):
+        (tmp_path / name).symlink_to(victim)
+    write_map(index, tmp_path, ["anion_class"], progress=False)
+    assert victim.read_text() == "precious" and (tmp_path / "map.html").stat().st_size > 10_000
+    assert not (tmp_path / "map.html").is_symlink() and not (tmp_path / "map_anion_class.png").is_symlink()

@@ -29,6 +29,7 @@ def forget_fine_tune(path, *keys):
     for key in keys:
         inner = inner[key]
     del inner["fine_tune"]
+    content.pop("checksum")  # versions up to 0.1 wrote none
     path.write_text(json.dumps(content))
 
 
