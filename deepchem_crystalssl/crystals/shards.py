@@ -8,9 +8,11 @@ import socket
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from ..errors import StoreError, counted
 from .records import Crystal, Occupancies
@@ -114,6 +116,18 @@ class Shard:
 
     def __len__(self) -> int:
         return len(self.table)
+
+    def columns(self) -> Iterator[tuple[str, Any]]:
+        """Name and content of each column, so that those of shards can be put one after the other."""
+        yield "material_id", "".join(f"{name}\0" for name in self.table.column("material_id").to_pylist()).encode()
+        yield "lattice", np.ascontiguousarray(self.lattice)
+        yield "num_sites", np.diff(self.first).astype(np.int64)
+        yield "atomic_numbers", np.ascontiguousarray(self.atomic_numbers)
+        yield "frac_coords", np.ascontiguousarray(self.frac_coords)
+        for name in ("species_site", "species_numbers", "species_occupancy"):
+            column = self.table.column(name).combine_chunks()
+            yield f"{name} length", np.asarray(pc.fill_null(pc.list_value_length(column), -1)).astype(np.int64)
+            yield name, np.asarray(column.flatten())
 
     def records(self, rows: tuple[int, int] | None = None) -> Iterator[Crystal]:
         """The crystals from one row up to before another, by default all."""

@@ -7,7 +7,9 @@ fixed-point numbers of 32 bits, exact to 10^-9 of a cell vector.
 
 from __future__ import annotations
 
+import hashlib
 import logging
+from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from functools import cached_property
 from pathlib import Path
@@ -22,6 +24,7 @@ from ..errors import CrystalInputError, NoCrystalsError, OnError, Report, StoreE
 from .records import Crystal
 from .shards import FORMAT, MANIFEST, Shard, read_manifest, to_batch, write_json, write_shard
 from .store_source import LISTING, StoreSource
+from .work_folders import LOCK, alone_in, written_to
 
 if TYPE_CHECKING:
     from .reading import StructureReader
@@ -70,7 +73,7 @@ def write_records(
     ------
     StoreError
         If the store was begun with another source or another policy for disorder, or files that it was made of are
-        missing or hold other crystals.
+        missing or hold other crystals; if another process writes there, or the disk is full or cannot be written to.
     NoCrystalsError
         If the source holds no crystal.
 
@@ -84,27 +87,28 @@ def write_records(
     """
     check_policy(disorder)
     check_choice("on_error", on_error, get_args(OnError))
-    folder = Path(path)
-    if (folder.exists() and not folder.is_dir()) or (folder.is_dir() and not _holds_a_store(folder)):
+    folder, found = Path(path), Report()
+    try:
+        with written_to(folder, StoreError):
+            _check_place(folder)
+            with alone_in(folder, StoreError):
+                return _StoreWriter(folder, source, disorder, found).write(source, on_error, progress)
+    finally:
+        if report is not None:
+            report.extend(found)
+
+
+def _check_place(folder: Path) -> None:
+    """A StoreError unless a folder is new or empty, or holds a store, finished or not."""
+    names = {entry.name for entry in folder.iterdir()} if folder.is_dir() else set()
+    others = [name for name in names if not name.startswith(("shard-", _SKIPPED, MANIFEST, LISTING, LOCK))]
+    if (folder.exists() and not folder.is_dir()) or (others and MANIFEST not in names):
         raise StoreError(
             str(folder),
             "holds something else",
             "a store is written to a folder of its own",
             "Name a new or empty folder.",
         )
-    folder.mkdir(parents=True, exist_ok=True)
-    found = Report()
-    try:
-        return _StoreWriter(folder, source, disorder, found).write(source, on_error, progress)
-    finally:
-        if report is not None:
-            report.extend(found)
-
-
-def _holds_a_store(folder: Path) -> bool:
-    """Whether a folder is empty or holds a store, finished or not."""
-    names = {entry.name for entry in folder.iterdir()}
-    return MANIFEST in names or all(name.startswith(("shard-", _SKIPPED, MANIFEST, LISTING)) for name in names)
 
 
 class _StoreWriter:
@@ -295,6 +299,15 @@ class RecordStore:
     def material_ids(self) -> np.ndarray:
         """Names, object (n,)."""
         return np.concatenate([shard.table.column("material_id").to_numpy() for shard in self._shards])
+
+    @cached_property
+    def digest(self) -> str:
+        """Digest of all crystals in their order, 16 hexadecimal digits; it does not depend on the shards."""
+        digests: dict[str, Any] = defaultdict(hashlib.sha256)
+        for shard in self._shards:
+            for name, content in shard.columns():
+                digests[name].update(content)
+        return hashlib.sha256("".join(d.hexdigest() for d in digests.values()).encode()).hexdigest()[:16]
 
     @cached_property
     def num_sites(self) -> np.ndarray:
