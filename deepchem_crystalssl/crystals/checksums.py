@@ -1,0 +1,301 @@
+"""Checksums of files: what was written is what is read, or an error names the file.
+
+A manifest keeps, for each file of its folder, the size and one CRC-32 of every block of 64 KiB. A file that is read
+whole is verified whole; of a large file that is mapped into memory only the blocks that are read are verified, each
+once. A manifest carries a checksum of its own content. Folders of earlier versions have no checksums; they are read
+without, after the checks that their formats allow. A checksum tells damage, not intent: it is no signature.
+"""
+
+from __future__ import annotations
+
+import json
+import mmap
+import os
+import socket
+import zlib
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path, PurePosixPath
+from typing import Any, TypedDict
+
+import numpy as np
+import pyarrow as pa
+
+from ..errors import CrystalInputError
+
+BLOCK = 65_536
+"""Bytes that have one checksum."""
+SEAL = "checksum"
+"""Name of the checksum of a manifest within it."""
+WHOLE = "a file must hold what was written into it"
+REMEDY = "Copy it again from where it is whole, or write it again; `crystalssl verify` lists all damage in a folder."
+_DIGITS = 8  # of a CRC-32
+
+
+class FileRecord(TypedDict):
+    """What a manifest keeps of a file: its size, and the CRC-32 of each of its blocks as 8 hexadecimal digits."""
+
+    bytes: int
+    crc32: str
+
+
+def record_file(path: str | Path) -> FileRecord:
+    """Size and checksums of a file, for a manifest.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> path = Path(tempfile.mkdtemp(), "text")
+    >>> path.write_text("a crystal")
+    9
+    >>> record_file(path)
+    {'bytes': 9, 'crc32': '4e812378'}
+    """
+    size = os.stat(path).st_size
+    return {"bytes": size, "crc32": "".join(f"{value:08x}" for value in _crc32_of_blocks(path, range(_blocks(size))))}
+
+
+def record_files(folder: str | Path, names: Iterable[str]) -> dict[str, FileRecord]:
+    """Size and checksums of some files of a folder, by their names within it."""
+    return {name: record_file(Path(folder, name)) for name in names}
+
+
+def _blocks(size: int) -> int:
+    return -(-size // BLOCK)
+
+
+def _crc32_of_blocks(path: str | Path, blocks: Iterable[int]) -> list[int]:
+    with open(path, "rb") as file:
+        if not os.fstat(file.fileno()).st_size:
+            return []
+        with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as mapped, memoryview(mapped) as view:
+            return [zlib.crc32(view[block * BLOCK : (block + 1) * BLOCK]) for block in blocks]
+
+
+class RecordedFile:
+    """A file and what the manifest of its folder says of it.
+
+    Parameters
+    ----------
+    path : str or Path
+    record : dict, optional
+        As :func:`record_file` gives it; without one, of a folder of an earlier version, nothing can be verified.
+    kind : type of CrystalInputError
+        Of the errors.
+    remedy : str
+        How such a file is written again.
+
+    Raises
+    ------
+    CrystalInputError
+        Of this kind, if the file is missing or of another size than the record says.
+    """
+
+    def __init__(
+        self, path: str | Path, record: FileRecord | None, kind: type[CrystalInputError], remedy: str = REMEDY
+    ):
+        self.path, self._kind, self._remedy = Path(path), kind, remedy
+        try:
+            self.size = self.path.stat().st_size
+            is_file = self.path.is_file()
+        except OSError as error:
+            raise self._error(f"missing or not readable ({error.strerror})") from error
+        if not is_file:
+            raise self._error("no file")
+        self._sums: np.ndarray | None = None
+        if record is not None:
+            size, self._sums = _parsed(record)
+            if self._sums is None:
+                raise self._error("the manifest has no valid checksums of it")
+            if size != self.size:
+                raise self._error(f"{self.size:,} bytes, and {size:,} were written")
+            self._is_verified = np.zeros(len(self._sums), bool)
+
+    @property
+    def is_recorded(self) -> bool:
+        """Whether there are checksums."""
+        return self._sums is not None
+
+    def verify(self, start: int = 0, stop: int | None = None) -> None:
+        """Compare the blocks that hold some bytes, by default all, with their checksums, unless that is done already.
+
+        Raises
+        ------
+        CrystalInputError
+            If a block is not what was written.
+        """
+        if self._sums is None:
+            return
+        first, last = start // BLOCK, _blocks(self.size if stop is None else min(stop, self.size))
+        if first >= last or (waiting := ~self._is_verified[first:last]).sum() == 0:
+            return
+        blocks = first + np.flatnonzero(waiting)
+        self._verify_blocks(blocks)
+
+    def verify_ranges(self, starts: np.ndarray, stops: np.ndarray) -> None:
+        """Compare the blocks that hold some ranges of bytes, such as rows of an array, with their checksums."""
+        if self._sums is None or not len(starts):
+            return
+        first = np.asarray(starts, np.int64) // BLOCK
+        number = np.maximum(0, -(-np.asarray(stops, np.int64) // BLOCK) - first)
+        blocks = np.repeat(first, number) + np.arange(number.sum()) - np.repeat(np.cumsum(number) - number, number)
+        blocks = np.unique(blocks[blocks < len(self._sums)])
+        self._verify_blocks(blocks[~self._is_verified[blocks]])
+
+    def _verify_blocks(self, blocks: np.ndarray) -> None:
+        assert self._sums is not None
+        if not len(blocks):
+            return
+        try:
+            found = np.array(_crc32_of_blocks(self.path, blocks.tolist()), np.uint32)
+        except (OSError, ValueError) as error:
+            raise self._error(f"cannot be read ({error})") from error
+        wrong = blocks[found != self._sums[blocks]] if len(found) == len(blocks) else blocks
+        if len(wrong):
+            start = int(wrong[0]) * BLOCK
+            raise self._error(f"damaged between the bytes {start:,} and {min(start + BLOCK, self.size):,}")
+        self._is_verified[blocks] = True
+
+    def read_bytes(self) -> bytes:
+        """The whole content, verified."""
+        try:
+            content = self.path.read_bytes()
+        except OSError as error:
+            raise self._error(f"cannot be read ({error.strerror})") from error
+        if self._sums is not None:
+            blocks = (content[at : at + BLOCK] for at in range(0, len(content), BLOCK))
+            if [zlib.crc32(block) for block in blocks] != self._sums.tolist():
+                raise self._error("damaged: its content is not what was written")
+        return content
+
+    def map_array(self, *, verify: bool = True) -> np.ndarray:
+        """The array of an ``.npy`` file, mapped into memory; all of it is verified unless the caller does that later.
+
+        Without checksums the file is checked to be as long as its header says.
+        """
+        if verify:
+            self.verify()
+        else:
+            self.verify(0, BLOCK)  # its header
+        try:
+            found = np.load(self.path, mmap_mode="r", allow_pickle=False)
+            offset = found.offset  # of a memory map; an archive has none
+        except Exception as error:  # NumPy's parser of headers raises much
+            raise self._error(f"no array ({str(error)[:80]})") from error
+        if offset + found.nbytes != self.size:
+            raise self._error(f"{self.size:,} bytes, and its header speaks of {offset + found.nbytes:,}")
+        return found
+
+    def map_table(self) -> pa.Table:
+        """The table of an Arrow file, verified and mapped into memory; without checksums, checked by Arrow."""
+        self.verify()
+        try:
+            table = pa.ipc.open_file(pa.memory_map(str(self.path))).read_all()
+            if self._sums is None:
+                table.validate(full=True)  # offsets that point outside would end the process
+        except (OSError, pa.ArrowException, ValueError) as error:
+            raise self._error(f"no Arrow table ({str(error)[:80]})") from error
+        return table
+
+    def _error(self, value: str) -> CrystalInputError:
+        return self._kind(str(self.path), value, WHOLE, self._remedy)
+
+
+def _parsed(record: Any) -> tuple[int, np.ndarray | None]:
+    """Size and checksums of a record; no checksums if it is none."""
+    try:
+        size, digits = record["bytes"], record["crc32"]
+        sums = np.frombuffer(bytes.fromhex(digits), ">u4").astype(np.uint32)
+    except (KeyError, TypeError, ValueError):
+        return 0, None
+    is_valid = isinstance(size, int) and size >= 0 and len(sums) == _blocks(size)
+    return size, sums if is_valid else None
+
+
+def path_within(folder: str | Path, name: Any, kind: type[CrystalInputError]) -> Path:
+    """The file that a manifest names, which must be in the folder of the manifest.
+
+    Raises
+    ------
+    CrystalInputError
+        Of the kind given, if the name is that of a file elsewhere.
+
+    Examples
+    --------
+    >>> from deepchem_crystalssl.errors import StoreError
+    >>> path_within("store", "shard-00000.arrow", StoreError).as_posix()
+    'store/shard-00000.arrow'
+    """
+    text = name if isinstance(name, str) else ""
+    parts = PurePosixPath(text.replace("\\", "/")).parts
+    if not parts or "\0" in text or ".." in parts or parts[0] == "/" or parts[0].endswith(":"):
+        raise kind(str(folder), f"its manifest names the file {name!r}", "a manifest names files of its own folder",
+                   "Do not use a folder that you do not trust; write it again.")  # fmt: skip
+    return Path(folder, text)
+
+
+def sealed(content: Mapping[str, Any]) -> dict[str, Any]:
+    """The content of a manifest with its checksum.
+
+    Examples
+    --------
+    >>> sealed({"format": 1})
+    {'format': 1, 'checksum': 'e234bd89'}
+    """
+    rest = {name: value for name, value in content.items() if name != SEAL}
+    return {**rest, SEAL: f"{zlib.crc32(json.dumps(rest, sort_keys=True).encode()):08x}"}
+
+
+def read_sealed(path: str | Path, kind: type[CrystalInputError], remedy: str = REMEDY) -> dict[str, Any]:
+    """The content of a manifest in JSON, without its checksum, which is verified if it has one.
+
+    Raises
+    ------
+    CrystalInputError
+        Of the kind given, if the file is missing, no JSON object, or not what was written.
+    """
+    try:
+        content = json.loads(Path(path).read_bytes().decode("utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
+        text = error.strerror if isinstance(error, OSError) else str(error)[:120]
+        raise kind(str(path), f"missing or cannot be read ({text})", None, remedy) from error
+    if not isinstance(content, dict):
+        raise kind(str(path), "no table of names and values", WHOLE, remedy)
+    if SEAL in content and sealed(content)[SEAL] != content[SEAL]:
+        raise kind(str(path), "damaged: its content is not what was written", WHOLE, remedy)
+    return {name: value for name, value in content.items() if name != SEAL}
+
+
+@contextmanager
+def replacing(path: str | Path) -> Iterator[Path]:
+    """A new file beside another one, which it replaces when the block ends without an error: whole or not at all.
+
+    It is made anew with the permissions that the umask leaves, so that a link that someone has put there is not
+    followed; several processes may write at once.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> path = Path(tempfile.mkdtemp(), "numbers.txt")
+    >>> with replacing(path) as part:
+    ...     part.write_text("1 2 3")
+    5
+    >>> path.read_text(), len(list(path.parent.iterdir()))
+    ('1 2 3', 1)
+    """
+    path = Path(path)
+    part = path.with_name(f".{path.name}.{socket.gethostname()}-{os.getpid()}.part")
+    part.unlink(missing_ok=True)
+    os.close(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666))
+    try:
+        yield part
+        os.replace(part, path)
+    except BaseException:
+        part.unlink(missing_ok=True)
+        raise
+
+
+def write_sealed(path: str | Path, content: Mapping[str, Any]) -> None:
+    """Write a manifest in JSON with its checksum, whole or not at all."""
+    with replacing(path) as part:
+        part.write_text(json.dumps(sealed(content), indent=1), encoding="utf-8")
