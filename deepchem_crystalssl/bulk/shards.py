@@ -11,9 +11,9 @@ from typing import Any
 
 from tqdm import tqdm
 
+from ..crystals.checksums import read_sealed, write_sealed
 from ..crystals.files import in_short
 from ..crystals.options import check_count
-from ..crystals.shards import write_json
 from ..crystals.store import RecordStore, open_source, write_records
 from ..crystals.work_folders import alone_in, is_lock, written_to
 from ..errors import NoCrystalsError, OptionError, StoreError, an_object, counted
@@ -26,6 +26,7 @@ from .output import (
     report_of,
     write_manifest,
     write_plan,
+    write_skipped,
     write_store_manifest,
 )
 from .parts import LINES, Line, divide, is_divisible
@@ -142,6 +143,10 @@ def _map(
         identity = _begin(folder, step)
         parts = divide(_stored(source, step, folder, progress), size, read_plan(folder))
     write_plan(folder, parts)
+    if read_plan(folder) != parts:
+        raise StoreError(str(folder), "another job of the array divides another source, or by another size",
+                         "all jobs have the same source and the same size of shards",
+                         "Start all of them with the same options.")  # fmt: skip
     units = [Unit(part, step, digest_of(identity), folder) for part in parts]
     lines = _finished(units)
     missing = [unit for unit in units if unit.part.number not in lines]
@@ -164,6 +169,7 @@ def _map(
     if not any(line["rows"] for line in ordered):
         raise NoCrystalsError(named, report_of(ordered).summary())
     if mine or not is_written(folder, ordered):
+        write_skipped(folder, ordered)
         if isinstance(step, Featurize):
             write_store_manifest(folder, step.disorder, ordered)
         write_manifest(folder, identity, named, ordered)
@@ -195,13 +201,10 @@ def _begin(folder: Path, step: Step) -> dict[str, Any]:
             raise StoreError(str(folder), "holds something else", "shards are written to a folder of their own",
                              "Name a new or empty folder.")  # fmt: skip
         folder.mkdir(parents=True, exist_ok=True)
-        write_json(path, identity)
+        write_sealed(path, identity)
         return identity
-    try:
-        before = json.loads(path.read_text())
-        differing = [name for name in {**before, **identity} if before.get(name) != identity.get(name)]
-    except (OSError, ValueError, TypeError, AttributeError) as error:
-        raise StoreError(str(path), f"cannot be read ({error})", remedy="Remove the folder and begin again.") from error
+    before = read_sealed(path, StoreError, "Remove the folder and begin again.")
+    differing = [name for name in {**before, **identity} if before.get(name) != identity.get(name)]
     if differing:
         shown = "; ".join(f"{name} = {before.get(name)}, and now {name} = {identity.get(name)}" for name in differing)
         raise StoreError(str(folder), f"begun with {shown}",

@@ -78,8 +78,8 @@ def build_index(
     Raises
     ------
     IndexFolderError
-        If the folder is not empty, or unfinished work was begun with other choices; if another process builds the index,
-        or the disk is full or cannot be written to.
+        If the folder is not empty, or unfinished work was begun with other choices; if another process builds the
+        index, or the disk is full or cannot be written to.
     NoCrystalsError
         If no crystal of the source can be used.
     QueryError
@@ -134,7 +134,11 @@ def _build(
             np.savez(work / "part.npz", **found)  # type: ignore[arg-type]
             os.replace(work / "part.npz", path)  # a part is there whole or not at all
         parts.append(found)
-    skipped = [*skipped_of(source), work / "structures" / "skipped.csv", *sorted(work.glob(f"vectors-*-{store.digest}.csv"))]
+    skipped = [
+        *skipped_of(source),
+        work / "structures" / "skipped.csv",
+        *sorted(work.glob(f"vectors-*-{store.digest}.csv")),
+    ]
     rows, vectors = (np.concatenate([part[name] for part in parts]) for name in ("rows", "vectors"))
     if not len(rows):
         raise NoCrystalsError(in_short(source), f"none of {counted(len(store), 'crystal')} can be embedded; see {work}")
