@@ -115,15 +115,16 @@ def alone_in(
         Of the type given, if another process is at work there.
     """
     folder = Path(folder)
-    with written_to(folder, error), ExitStack() as at_end:
-        folder.mkdir(parents=True, exist_ok=True)
-        at_end.callback(_remove_if_empty, folder)
-        name = LOCK if share is None else f"{LOCK}-{share[0]}-of-{share[1]}"
-        at_end.enter_context(_locked(folder / name, error))
-        others = folder.glob(f"{LOCK}-*") if share is None else [folder / LOCK]
-        for other in others:  # by whom all of the work is done, or shares of it
-            with _locked(other, error, briefly=True):
-                pass
+    with ExitStack() as at_end:
+        with written_to(folder, error):
+            folder.mkdir(parents=True, exist_ok=True)
+            at_end.callback(_remove_if_empty, folder)
+            name = LOCK if share is None else f"{LOCK}-{share[0]}-of-{share[1]}"
+            at_end.enter_context(_locked(folder / name, error))
+            others = folder.glob(f"{LOCK}-*") if share is None else [folder / LOCK]
+            for other in others:  # by whom all of the work is done, or shares of it
+                with _locked(other, error, briefly=True):
+                    pass
         yield
 
 

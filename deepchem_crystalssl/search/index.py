@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from ..crystals.tables import as_ids
-from ..crystals.work_folders import alone_in
+from ..crystals.work_folders import alone_in, written_to
 from ..errors import IndexFolderError, OnError, QueryError, Report, counted
 from . import storage
 from .answers import Answers, Neighbor
@@ -165,7 +165,7 @@ class EmbeddingIndex(PatternSearch):
             full or cannot be written to.
         """
         map = self.map if self.has_map else None
-        with alone_in(f"{Path(folder)}.saving", IndexFolderError):
+        with written_to(folder, IndexFolderError), alone_in(f"{Path(folder)}.saving", IndexFolderError):
             storage.save(folder, replace(self._parts, spacing=self.gallery.spacing, map=map))
 
     def _become(self, parts: IndexParts) -> None:
@@ -382,7 +382,7 @@ class EmbeddingIndex(PatternSearch):
 
     def keep_map(self, folder: str | Path) -> None:
         """Write the map alone into the folder the index was loaded from."""
-        with alone_in(folder, IndexFolderError):
+        with written_to(folder, IndexFolderError), alone_in(folder, IndexFolderError):
             storage.save_map(folder, self.map)
 
     def add(

@@ -10,7 +10,7 @@ import numpy as np
 from sklearn.decomposition import PCA
 from tqdm import tqdm
 
-from ..crystals.work_folders import alone_in
+from ..crystals.work_folders import alone_in, written_to
 from ..errors import IndexFolderError
 from .approximate import ApproximateNeighbors
 from .index import EmbeddingIndex
@@ -87,7 +87,7 @@ def place_all(folder: str | Path, sample: EmbeddingIndex, progress: bool | None 
             near, products = nearest_rows(sample.vectors, queries, k) if nearest is None else nearest(queries, k)
             positions[rows] = _beside(sample.map.positions, near, products)
             bar.update(len(rows))
-    with alone_in(folder, IndexFolderError):
+    with written_to(folder, IndexFolderError), alone_in(folder, IndexFolderError):
         part = path.with_name(f".{path.name}")
         with open(part, "wb") as file:
             np.save(file, positions)
