@@ -88,8 +88,9 @@ def refusal(path: str | Path, refused: OSError, error: type[CrystalInputError]) 
     rule, remedy = known[0] if known else (
         "the file system must do what is asked of it", "Check the disk, and run the same again; what is whole stays."
     )  # fmt: skip
+    said = os.strerror(refused.errno) if known and refused.errno else refused.strerror or refused
     where = "" if refused.filename in (None, str(path)) else f": {refused.filename}"
-    return error(str(path), f"cannot be written ({refused.strerror or refused}{where})", rule, remedy)
+    return error(str(path), f"cannot be written ({said}{where})", rule, remedy)
 
 
 @contextmanager
