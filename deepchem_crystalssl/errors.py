@@ -265,7 +265,7 @@ class StoreError(CrystalInputError):
     """A store of crystals that cannot be read or continued."""
 
     rule = "a store is a folder with a manifest and all its shards"
-    remedy = "Write the store again with `crystalssl featurize`."
+    remedy = "Copy the store again from where it is whole, or write another one with `crystalssl featurize`."
 
 
 class IndexFolderError(CrystalInputError):

@@ -19,9 +19,9 @@ ROOMS = (
 ).split()
 FILES_OF_A_ROOM = {
     "crystals": (
-        "checksums elements reciprocal records symmetry validation disorder kinds contents tables database_entries "
-        "convert prototypes json_documents json_entries cif_species cif_symmetry cif cif_writing texts ase_files "
-        "lmdb_pages ase_databases vasprun archives files formats optimade record_columns shards reading "
+        "checksums work_folders elements reciprocal records symmetry validation disorder kinds contents tables "
+        "database_entries convert prototypes json_documents json_entries cif_species cif_symmetry cif cif_writing "
+        "texts ase_files lmdb_pages ase_databases vasprun archives files formats optimade record_columns shards reading "
         "store_source store unfinished duplicates threads options neighbor_search neighbors"
     ).split(),
     "diffraction": (
@@ -65,6 +65,7 @@ DOORS = {
     "distributed": {"bulk/dask_engine.py"},
     "ray": {"bulk/ray_engine.py"},
     "ase": {"crystals/ase_files.py"},
+    "filelock": {"crystals/work_folders.py"},
     "lmdb": {"crystals/ase_databases.py"},
 }
 ANYWHERE = {"testing"}

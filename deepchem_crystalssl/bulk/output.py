@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
-import os
-import socket
+import zlib
 from collections.abc import Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
@@ -14,8 +14,17 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from ..crystals.checksums import (
+    WHOLE,
+    RecordedFile,
+    path_within,
+    read_sealed,
+    record_files,
+    replacing,
+    write_sealed,
+)
 from ..crystals.files import NamedFile
-from ..crystals.shards import FORMAT as STORE_FORMAT, MANIFEST as STORE_MANIFEST, write_json
+from ..crystals.shards import FORMAT as STORE_FORMAT, MANIFEST as STORE_MANIFEST, record_of
 from ..errors import Report, StoreError, counted
 from .parts import Line, Part
 
@@ -25,6 +34,8 @@ if TYPE_CHECKING:
 FORMAT = 1
 MANIFEST, STEP, PLAN = "shards.json", "step.json", "plan.jsonl"
 SKIPPED = "skipped.csv"
+_ANEW = "Run the same command or call again; it writes what is missing anew."
+_KINDS = {"part": int, "file": str, "rows": int, "bytes": int, "skipped": list}
 
 
 class ShardedOutput:
@@ -42,22 +53,13 @@ class ShardedOutput:
 
     def __init__(self, folder: str | Path):
         self.folder = Path(folder)
-        try:
-            self.manifest = json.loads((self.folder / MANIFEST).read_text())
-            version = self.manifest["format"]
-        except (OSError, ValueError, KeyError, TypeError) as error:
-            raise StoreError(
-                str(folder), f"no readable {MANIFEST} ({error})", "finished work has a manifest of all its shards",
-                "Run the same command or call again; it goes on where it stopped.",
-            ) from error  # fmt: skip
-        if version != FORMAT:
-            raise StoreError(str(folder), f"format {version}", f"this version reads format {FORMAT}",
-                             "Use the package version that wrote it, or compute it again.")  # fmt: skip
+        self.manifest = _read_manifest(self.folder)
+        self._recorded: list[RecordedFile] = []
         for line in self.lines:
-            path = self.folder / line["file"]
+            path = path_within(self.folder, line["file"], StoreError)
             if not path.is_file() or path.stat().st_size != line["bytes"]:
-                raise StoreError(str(path), "missing or of another size than when it was written",
-                                 remedy="Run the same command or call again; it writes that shard anew.")  # fmt: skip
+                raise StoreError(str(path), "missing or of another size than when it was written", WHOLE, _ANEW)
+            self._recorded.append(RecordedFile(path, record_of(line), StoreError, f"Remove that file. {_ANEW}"))
 
     @property
     def lines(self) -> list[Line]:
@@ -82,12 +84,38 @@ class ShardedOutput:
 
     def tables(self, columns: Sequence[str] | None = None) -> Iterator[pa.Table]:
         """The shards one after the other, as Arrow tables; Arrow files are mapped into memory."""
-        for path in self.files:
-            if path.suffix == ".arrow":
-                table = pa.ipc.open_file(pa.memory_map(str(path))).read_all()
-                yield table if columns is None else table.select(list(columns))
-            else:
-                yield pq.read_table(path, columns=None if columns is None else list(columns))
+        for number, path in enumerate(self.files):
+            self.verify(number)
+            names = None if columns is None else list(columns)
+            try:
+                if path.suffix == ".arrow":
+                    table = self._recorded[number].map_table()
+                    yield table if names is None else table.select(names)
+                else:
+                    yield pq.read_table(path, columns=names)
+            except (OSError, pa.ArrowException) as error:
+                raise StoreError(str(path), f"cannot be read ({error})", WHOLE, f"Remove that file. {_ANEW}") from error
+
+    def verify(self, number: int) -> None:
+        """Compare a shard with its checksums, unless that is done already.
+
+        Raises
+        ------
+        StoreError
+            If it is not what was written.
+        """
+        file, line = self._recorded[number], self.lines[number]
+        if file.is_recorded:
+            file.verify()
+        elif "sha256" in line and not self._is_verified[number]:  # of version 0.2
+            with open(file.path, "rb") as opened:
+                if hashlib.file_digest(opened, "sha256").hexdigest() != line["sha256"]:
+                    raise StoreError(str(file.path), "damaged", WHOLE, f"Remove that file. {_ANEW}")
+            self._is_verified[number] = True
+
+    @cached_property
+    def _is_verified(self) -> list[bool]:
+        return [False] * len(self.lines)
 
     def to_frame(self, columns: Sequence[str] | None = None) -> pd.DataFrame:
         """All rows as one table in memory."""
@@ -100,6 +128,26 @@ class ShardedOutput:
             for chunk in table.column(column).chunks:
                 parts.append(chunk.flatten().to_numpy(zero_copy_only=False).reshape(-1, chunk.type.list_size))
         return np.concatenate(parts)
+
+
+def _read_manifest(folder: Path) -> dict[str, Any]:
+    """The manifest of finished work, with the lines of all shards."""
+    if not (folder / MANIFEST).is_file():
+        raise StoreError(str(folder), f"no readable {MANIFEST}", "finished work has a manifest of all its shards",
+                         "Run the same command or call again; it goes on where it stopped.")  # fmt: skip
+    manifest = read_sealed(folder / MANIFEST, StoreError, f"Remove that file. {_ANEW}")
+    if (version := manifest.get("format")) != FORMAT:
+        raise StoreError(str(folder), f"format {version}", f"this version reads format {FORMAT}",
+                         "Use the package version that wrote it, or compute it again.")  # fmt: skip
+    lines = manifest.get("lines")
+    if not isinstance(lines, list) or not all(isinstance(line, dict) and _KINDS.items() <= _kinds_of(line).items()
+                                              for line in lines):  # fmt: skip
+        raise StoreError(str(folder / MANIFEST), "no valid lines", WHOLE, f"Remove that file. {_ANEW}")
+    return manifest
+
+
+def _kinds_of(line: Line) -> dict[str, type]:
+    return {name: type(value) for name, value in line.items()}
 
 
 def report_of(lines: Sequence[Line]) -> Report:
@@ -119,8 +167,14 @@ def read_plan(folder: Path) -> list[Part]:
     if not (folder / PLAN).exists():
         return []
     try:
+        head, *rest = (folder / PLAN).read_text().splitlines() or [""]
+        if head.startswith("{"):
+            if json.loads(head) != _head_of(rest):
+                raise ValueError("it is not what was written")
+        else:  # of version 0.2
+            rest.insert(0, head)
         parts = []
-        for number, text in enumerate((folder / PLAN).read_text().splitlines()):
+        for number, text in enumerate(rest):
             files = [NamedFile(Path(path), name, rows and tuple(rows)) for path, name, rows in json.loads(text)]
             parts.append(Part(number, tuple(files)))
         return parts
@@ -131,26 +185,33 @@ def read_plan(folder: Path) -> list[Part]:
 
 def write_plan(folder: Path, parts: Sequence[Part]) -> None:
     """Remember how the source is divided."""
-    temporary = folder / f".{PLAN}.{socket.gethostname()}-{os.getpid()}"
-    with open(temporary, "w") as file:
-        for part in parts:
-            file.write(json.dumps([[str(f.path), f.name, f.rows] for f in part.files]) + "\n")
-    os.replace(temporary, folder / PLAN)
+    lines = [json.dumps([[str(f.path), f.name, f.rows] for f in part.files]) for part in parts]
+    with replacing(folder / PLAN) as file:
+        file.write_text("\n".join([json.dumps(_head_of(lines)), *lines, ""]))
+
+
+def _head_of(lines: Sequence[str]) -> dict[str, Any]:
+    return {"parts": len(lines), "crc32": f"{zlib.crc32(chr(10).join(lines).encode()):08x}"}
+
+
+def write_skipped(folder: Path, lines: Sequence[Line]) -> None:
+    """Write the table of what was left out."""
+    with replacing(folder / SKIPPED) as part:
+        report_of(lines).to_frame().to_csv(part, index=False)
 
 
 def is_written(folder: Path, lines: Sequence[Line]) -> bool:
     """Whether the manifest is there and holds these lines."""
     try:
-        return json.loads((folder / MANIFEST).read_text())["lines"] == list(lines)
-    except (OSError, ValueError, KeyError, TypeError):
+        return _read_manifest(folder)["lines"] == list(lines)
+    except StoreError:
         return False
 
 
 def write_manifest(folder: Path, identity: dict[str, Any], source: str, lines: Sequence[Line]) -> None:
     """Write down that all is there: the last thing that happens."""
-    report_of(lines).to_frame().to_csv(folder / SKIPPED, index=False)
     rows, skipped = sum(line["rows"] for line in lines), sum(len(line["skipped"]) for line in lines)
-    write_json(folder / MANIFEST, {
+    write_sealed(folder / MANIFEST, {
         "format": FORMAT, "step": identity, "source": source, "rows": rows, "skipped": skipped, "lines": list(lines),
     })  # fmt: skip
 
@@ -158,9 +219,11 @@ def write_manifest(folder: Path, identity: dict[str, Any], source: str, lines: S
 def write_store_manifest(folder: Path, disorder: str, lines: Sequence[Line]) -> None:
     """Make the folder a store, which :class:`~deepchem_crystalssl.crystals.store.RecordStore` opens."""
     shards = [
-        {"file": line["file"], "crystals": line["rows"], "bytes": line["bytes"]} for line in lines if line["rows"]
-    ]
-    write_json(folder / STORE_MANIFEST, {
+        {"file": line["file"], "crystals": line["rows"], **(record_of(line) or {"bytes": line["bytes"]})}
+        for line in lines if line["rows"]
+    ]  # fmt: skip
+    write_sealed(folder / STORE_MANIFEST, {
         "format": STORE_FORMAT, "disorder": disorder, "complete": True, "consumed": sum(s["crystals"] for s in shards),
         "shards": shards, "skipped": sum(len(line["skipped"]) for line in lines), "source": {"kind": "shards"},
+        "files": record_files(folder, [SKIPPED]),
     })  # fmt: skip

@@ -40,6 +40,11 @@ class Part:
     files: tuple[NamedFile, ...]
 
     @property
+    def items(self) -> str:
+        """Digest of what is read of its files, and under which names."""
+        return _digest(f"{file.name} {file.rows}" for file in self.files)
+
+    @property
     def state(self) -> str:
         """Digest of the sizes and times of its files, which says quickly whether they are unchanged."""
         return _digest(_state_of(file.path) for file in self.files)
@@ -67,7 +72,7 @@ def _state_of(path: Path) -> str:
         state = os.stat(path)
     except OSError:
         return "missing"
-    return f"{state.st_size} {state.st_mtime_ns}"
+    return f"{state.st_size} {state.st_mtime_ns} {state.st_ctime_ns}"  # the last one cannot be set
 
 
 def _bytes_of(file: NamedFile) -> Iterator[bytes]:

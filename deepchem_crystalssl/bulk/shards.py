@@ -5,16 +5,17 @@ from __future__ import annotations
 import json
 import logging
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 from tqdm import tqdm
 
+from ..crystals.checksums import read_sealed, write_sealed
 from ..crystals.files import in_short
 from ..crystals.options import check_count
-from ..crystals.shards import write_json
 from ..crystals.store import RecordStore, open_source, write_records
+from ..crystals.work_folders import alone_in, is_lock, written_to
 from ..errors import NoCrystalsError, OptionError, StoreError, an_object, counted
 from .engines import EngineName, engine as engine_of
 from .output import (
@@ -25,6 +26,7 @@ from .output import (
     report_of,
     write_manifest,
     write_plan,
+    write_skipped,
     write_store_manifest,
 )
 from .parts import LINES, Line, divide, is_divisible
@@ -86,7 +88,8 @@ def map_shards(
     Raises
     ------
     StoreError
-        If the folder holds something else, or work that was begun with another step, another model or another source.
+        If the folder holds something else, or work that was begun with another step, another model or another source;
+        if another process does the same work there, or the disk is full or cannot be written to.
     OptionError
         If an option cannot be used, or an engine is not installed.
     NoCrystalsError
@@ -101,7 +104,7 @@ def map_shards(
     >>> len(done), len(done.files), done.vectors("shared").shape
     (20, 3, (20, 128))
     """
-    folder, run = Path(output).absolute(), engine_of(engine)
+    folder, chosen = Path(output).absolute(), engine_of(engine)
     if size is not None:
         check_count("size", size, 1)
     if address is not None and engine not in ("dask", "ray"):
@@ -109,8 +112,29 @@ def map_shards(
                           "Pass engine='dask' or engine='ray', or leave the address out.")  # fmt: skip
     if workers is not None:
         check_count("workers", workers, 1)
-    workers = workers or os.cpu_count() or 1
+    most = workers or os.cpu_count() or 1
     _check_share(shard)
+
+    def run(units: Sequence[Unit]) -> Iterator[Line]:
+        return chosen(units, min(most, len(units)), address)
+
+    with written_to(folder, StoreError):
+        if folder.exists() and not folder.is_dir():
+            raise StoreError(str(folder), "a file", "shards are written to a folder", "Name a new or empty folder.")
+        with alone_in(folder, StoreError, shard):
+            return _map(source, step, folder, run, shard, size, progress)
+
+
+def _map(
+    source: Any,
+    step: Step,
+    folder: Path,
+    run: Callable[[Sequence[Unit]], Iterator[Line]],
+    shard: tuple[int, int] | None,
+    size: int | None,
+    progress: bool | None,
+) -> ShardedOutput | None:
+    """The work of :func:`map_shards`, in a folder that is locked."""
     source, named = open_source(source), _named(source)
     if _check_divisible(source, step, shard):
         parts = divide(source, size, read_plan(folder))  # a source that does not exist begins no folder
@@ -119,6 +143,10 @@ def map_shards(
         identity = _begin(folder, step)
         parts = divide(_stored(source, step, folder, progress), size, read_plan(folder))
     write_plan(folder, parts)
+    if read_plan(folder) != parts:
+        raise StoreError(str(folder), "another job of the array divides another source, or by another size",
+                         "all jobs have the same source and the same size of shards",
+                         "Start all of them with the same options.")  # fmt: skip
     units = [Unit(part, step, digest_of(identity), folder) for part in parts]
     lines = _finished(units)
     missing = [unit for unit in units if unit.part.number not in lines]
@@ -126,13 +154,13 @@ def map_shards(
     if lines and missing:
         logger.warning("%s: %d of %s are done; goes on", folder, len(lines), counted(len(units), "shard"))
     if mine:
-        for line in _shown(run(mine, min(workers, len(mine)), address), len(mine), progress):
+        for line in _shown(run(mine), len(mine), progress):
             lines[line["part"]] = line
     if shard is not None:  # other jobs have been at work
         lines |= _finished([unit for unit in missing if unit.part.number not in lines])
     if len(lines) < len(units):
         if shard is None:
-            raise StoreError(str(folder), f"the engine {engine!r} gave {len(lines)} of {counted(len(units), 'shard')}",
+            raise StoreError(str(folder), f"the engine gave {len(lines)} of {counted(len(units), 'shard')}",
                              "an engine does every shard",
                              "Call again; it goes on with those that are missing.")  # fmt: skip
         logger.warning("%s: %d of %s are done", folder, len(lines), counted(len(units), "shard"))
@@ -141,6 +169,7 @@ def map_shards(
     if not any(line["rows"] for line in ordered):
         raise NoCrystalsError(named, report_of(ordered).summary())
     if mine or not is_written(folder, ordered):
+        write_skipped(folder, ordered)
         if isinstance(step, Featurize):
             write_store_manifest(folder, step.disorder, ordered)
         write_manifest(folder, identity, named, ordered)
@@ -166,21 +195,16 @@ def _check_share(shard: tuple[int, int] | None) -> None:
 def _begin(folder: Path, step: Step) -> dict[str, Any]:
     """Make the folder of the output, or compare the step with the one it was begun with."""
     identity = json.loads(json.dumps(step.identity()))
-    if folder.exists() and not folder.is_dir():
-        raise StoreError(str(folder), "a file", "shards are written to a folder", "Name a new or empty folder.")
     path = folder / STEP
     if not path.exists():
-        if folder.is_dir() and any(folder.iterdir()):
+        if folder.is_dir() and not all(map(is_lock, folder.iterdir())):
             raise StoreError(str(folder), "holds something else", "shards are written to a folder of their own",
                              "Name a new or empty folder.")  # fmt: skip
         folder.mkdir(parents=True, exist_ok=True)
-        write_json(path, identity)
+        write_sealed(path, identity)
         return identity
-    try:
-        before = json.loads(path.read_text())
-        differing = [name for name in {**before, **identity} if before.get(name) != identity.get(name)]
-    except (OSError, ValueError, TypeError, AttributeError) as error:
-        raise StoreError(str(path), f"cannot be read ({error})", remedy="Remove the folder and begin again.") from error
+    before = read_sealed(path, StoreError, "Remove the folder and begin again.")
+    differing = [name for name in {**before, **identity} if before.get(name) != identity.get(name)]
     if differing:
         shown = "; ".join(f"{name} = {before.get(name)}, and now {name} = {identity.get(name)}" for name in differing)
         raise StoreError(str(folder), f"begun with {shown}",

@@ -8,7 +8,6 @@ result to be right, so an engine only has to call :func:`run_unit` until every l
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 import resource
 import socket
@@ -21,9 +20,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from .. import __version__
+from ..crystals.checksums import read_sealed, record_file, replacing, write_sealed
 from ..crystals.reading import read_structures
 from ..crystals.records import Crystal
-from ..crystals.checksums import record_file
+from ..crystals.work_folders import written_to
 from ..errors import Report, StoreError
 from .parts import LINES, Line, Part
 from .steps import Step, Work, digest_of, opened_step
@@ -66,11 +66,13 @@ class Unit:
     def finished(self) -> Line | None:
         """The line, if the unit was done with the same step and its input and output are unchanged."""
         try:
-            line = json.loads(self.line_file.read_text())
+            line = read_sealed(self.line_file, StoreError)
+            read = line["input"]
             same = line["step"] == self.digest and os.path.getsize(self.file) == line["bytes"]
-            if same and line["input"]["state"] != self.part.state:  # touched or copied: its content decides
-                same = line["input"]["sha256"] == self.part.checksum
-        except (OSError, ValueError, KeyError, TypeError):
+            same &= read.get("items", self.part.items) == self.part.items  # version 0.2 did not write it
+            if same and read["state"] != self.part.state:  # touched or copied: its content decides
+                same = read["sha256"] == self.part.checksum
+        except (OSError, StoreError, KeyError, TypeError, AttributeError):
             return None
         return line if same else None
 
@@ -85,13 +87,15 @@ def run_unit(unit: Unit) -> Line:
     Returns
     -------
     dict
-        The line of the manifest: part, file, rows, bytes and sha256 of the output; input (state and sha256); skipped
-        (a list of item, error, value, rule, remedy); step (its digest), version, seconds, worker, peak_mb.
+        The line of the manifest: part, file, rows, bytes, sha256 and crc32 of the output; input (items, state and
+        sha256); skipped (a list of item, error, value, rule, remedy); step (its digest), version, seconds, worker,
+        peak_mb.
 
     Raises
     ------
     StoreError
-        If this process has another model or another step than the one where the work was begun.
+        If this process has another model or another step than the one where the work was begun, or the disk is full
+        or cannot be written to.
     """
     if (line := unit.finished()) is not None:
         return line
@@ -104,24 +108,25 @@ def run_unit(unit: Unit) -> Line:
             "all workers use the model and the step that the work was begun with",
             "Install the same version of the package and the same model for all workers.",
         )
-    report, state, checksum = Report(), unit.part.state, unit.part.checksum
+    with written_to(unit.folder, StoreError):
+        return _run(unit, begun)
+
+
+def _run(unit: Unit, begun: float) -> Line:
+    """Compute the rows, and write them and then the line."""
+    report, part = Report(), unit.part
+    read = {"items": part.items, "state": part.state, "sha256": part.checksum}
     unit.line_file.parent.mkdir(parents=True, exist_ok=True)
-    temporary = unit.folder / f".{unit.file.name}.{socket.gethostname()}-{os.getpid()}"
-    try:
+    with replacing(unit.file) as temporary:
         rows = _write(temporary, opened_step(unit.step), _chunks(unit, report), report, unit.step.suffix)
-        line = {
-            "part": unit.part.number, "file": unit.file.name, "rows": rows, **record_file(temporary),
-            "sha256": _sha256(temporary), "input": {"state": state, "sha256": checksum}, "skipped": _listed(report),
-            "step": unit.digest, "version": __version__, "seconds": round(time.perf_counter() - begun, 3),
+        line: Line = {
+            "part": part.number, "file": unit.file.name, "rows": rows, **record_file(temporary),
+            "sha256": _sha256(temporary), "input": read, "skipped": _listed(report), "step": unit.digest,
+            "version": __version__, "seconds": round(time.perf_counter() - begun, 3),
             "worker": f"{socket.gethostname()}-{os.getpid()}",
             "peak_mb": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024),
         }  # fmt: skip
-        os.replace(temporary, unit.file)
-    finally:
-        temporary.unlink(missing_ok=True)
-    temporary_line = unit.line_file.with_name(f".{unit.line_file.name}.{socket.gethostname()}-{os.getpid()}")
-    temporary_line.write_text(json.dumps(line))
-    os.replace(temporary_line, unit.line_file)
+    write_sealed(unit.line_file, line)
     return line
 
 

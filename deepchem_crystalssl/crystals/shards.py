@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import json
 import os
-import socket
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from ..errors import StoreError, counted
+from .checksums import FileRecord, RecordedFile, path_within, read_sealed, record_file, replacing
 from .records import Crystal, Occupancies
 
 FORMAT = 1
@@ -57,31 +60,53 @@ def read_manifest(folder: Path) -> dict:
     StoreError
         If there is none that can be read, or another version of the package wrote it.
     """
-    try:
-        manifest = json.loads((folder / MANIFEST).read_text())
-        version = manifest["format"]
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise StoreError(str(folder), f"no readable {MANIFEST} ({error})") from error
+    manifest = read_sealed(folder / MANIFEST, StoreError, StoreError.remedy)
+    version = manifest.get("format")
     if version != FORMAT:
         raise StoreError(str(folder), f"format {version}", f"this version reads format {FORMAT}",
                          "Use the package version that wrote it, or write the store again.")  # fmt: skip
+    kinds = {"disorder": str, "complete": bool, "consumed": int, "shards": list}
+    wrong = [name for name, kind in kinds.items() if not isinstance(manifest.get(name), kind)]
+    if not wrong and not all(isinstance(s, dict) and isinstance(s.get("crystals"), int) for s in manifest["shards"]):
+        wrong = ["shards"]
+    if wrong:
+        raise StoreError(str(folder / MANIFEST), f"no valid {' and '.join(wrong)}")
+    for shard in manifest["shards"]:
+        path_within(folder, shard.get("file"), StoreError)
     return manifest
 
 
 def write_json(path: Path, content: dict | list) -> None:
     """Write a file that is there whole or not at all."""
-    temporary = path.with_name(f"{path.name}.{socket.gethostname()}-{os.getpid()}.part")  # several may write at once
-    temporary.write_text(json.dumps(content, indent=1))
-    os.replace(temporary, path)
+    with replacing(path) as part:
+        part.write_text(json.dumps(content, indent=1))
 
 
-def write_shard(path: Path, crystals: list[Crystal]) -> int:
-    """Write a shard that is there whole or not at all, and return its size in bytes."""
-    temporary = path.with_name(path.name + ".part")
-    with pa.OSFile(str(temporary), "wb") as sink, pa.ipc.new_file(sink, SCHEMA) as writer:
-        writer.write_batch(to_batch(crystals))
-    os.replace(temporary, path)
-    return path.stat().st_size
+def write_shard(path: Path, crystals: list[Crystal]) -> FileRecord:
+    """Write a shard that is there whole or not at all, and return its size and checksums."""
+    with replacing(path) as part:
+        with pa.OSFile(str(part), "wb") as sink, pa.ipc.new_file(sink, SCHEMA) as writer:
+            writer.write_batch(to_batch(crystals))
+        return record_file(part)
+
+
+def record_of(entry: Mapping[str, Any]) -> FileRecord | None:
+    """Size and checksums in the entry of a manifest; None in one of an earlier version."""
+    return {"bytes": entry.get("bytes", -1), "crc32": entry["crc32"]} if "crc32" in entry else None
+
+
+def record_beside(path: Path) -> FileRecord | None:
+    """Size and checksums of a shard that the manifest in its folder knows."""
+    try:
+        state = os.stat(path.parent / MANIFEST)
+    except OSError:
+        return None
+    return _records_in(path.parent, state.st_mtime_ns, state.st_size).get(path.name)
+
+
+@lru_cache(maxsize=4)
+def _records_in(folder: Path, changed: int, size: int) -> dict[str, FileRecord | None]:
+    return {shard["file"]: record_of(shard) for shard in read_manifest(folder)["shards"]}
 
 
 @dataclass(frozen=True)
@@ -95,25 +120,57 @@ class Shard:
     table: pa.Table
 
     @classmethod
-    def open(cls, path: Path, crystals: int | None = None) -> Shard:
-        """Map the file into memory; a StoreError if it is broken, missing, or holds another number of crystals."""
-        try:
-            table = pa.ipc.open_file(pa.memory_map(str(path))).read_all()
-            columns = {name: table.column(name).chunk(0) for name in ("lattice", "atomic_numbers", "frac_coords")}
-        except (OSError, pa.ArrowInvalid, KeyError, IndexError) as error:
-            raise StoreError(str(path), f"broken or missing shard ({str(error)[:80]})") from error
+    def open(cls, path: Path, crystals: int | None = None, record: FileRecord | None = None) -> Shard:
+        """Verify a file and map it into memory.
+
+        Parameters
+        ----------
+        path : Path
+        crystals : int, optional
+            How many it must hold.
+        record : FileRecord, optional
+            Its size and checksums; by default those in the manifest beside it, if there is one that knows it.
+
+        Raises
+        ------
+        StoreError
+            If it is missing, is not what was written, or holds something else than crystals or another number of them.
+        """
+        table = RecordedFile(path, record or record_beside(path), StoreError, StoreError.remedy).map_table()
+        lost = [field.name for field in SCHEMA if field.name not in table.schema.names
+                or table.schema.field(field.name).type != field.type]  # fmt: skip
+        if lost or any(table.column(name).num_chunks != 1 for name in SCHEMA.names):
+            raise StoreError(str(path), f"no columns of crystals ({', '.join(lost) or 'in pieces'})")
         if crystals is not None and len(table) != crystals:
             raise StoreError(str(path), f"{counted(len(table), 'crystal')}, the manifest says {crystals}")
+        lattice, numbers, coordinates = (
+            table.column(name).chunk(0) for name in ("lattice", "atomic_numbers", "frac_coords")
+        )
+        first = numbers.offsets.to_numpy()
+        if lattice.null_count or not np.array_equal(coordinates.offsets.to_numpy(), 3 * first):
+            raise StoreError(str(path), "coordinates or lattices do not belong to the atoms")
         return cls(
-            columns["lattice"].flatten().to_numpy(zero_copy_only=False).reshape(-1, 3, 3),
-            columns["atomic_numbers"].offsets.to_numpy(),
-            columns["atomic_numbers"].values.to_numpy(),
-            columns["frac_coords"].values.to_numpy().reshape(-1, 3),
+            lattice.flatten().to_numpy(zero_copy_only=False).reshape(-1, 3, 3),
+            first,
+            numbers.values.to_numpy(),
+            coordinates.values.to_numpy().reshape(-1, 3),
             table,
         )
 
     def __len__(self) -> int:
         return len(self.table)
+
+    def columns(self) -> Iterator[tuple[str, Any]]:
+        """Name and content of each column, so that those of shards can be put one after the other."""
+        yield "material_id", "".join(f"{name}\0" for name in self.table.column("material_id").to_pylist()).encode()
+        yield "lattice", np.ascontiguousarray(self.lattice)
+        yield "num_sites", np.diff(self.first).astype(np.int64)
+        yield "atomic_numbers", np.ascontiguousarray(self.atomic_numbers)
+        yield "frac_coords", np.ascontiguousarray(self.frac_coords)
+        for name in ("species_site", "species_numbers", "species_occupancy"):
+            column = self.table.column(name).combine_chunks()
+            yield f"{name} length", np.asarray(pc.fill_null(pc.list_value_length(column), -1)).astype(np.int64)
+            yield name, np.asarray(column.flatten())
 
     def records(self, rows: tuple[int, int] | None = None) -> Iterator[Crystal]:
         """The crystals from one row up to before another, by default all."""

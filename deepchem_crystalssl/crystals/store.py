@@ -7,9 +7,12 @@ fixed-point numbers of 32 bits, exact to 10^-9 of a cell vector.
 
 from __future__ import annotations
 
+import hashlib
 import logging
+from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from functools import cached_property
+from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
@@ -17,11 +20,13 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
+from .checksums import RecordedFile, record_files, replacing, write_sealed
 from .disorder import Disorder, check_policy
-from ..errors import CrystalInputError, NoCrystalsError, OnError, Report, StoreError, an_object, check_choice, counted
+from ..errors import NoCrystalsError, OnError, Report, StoreError, an_object, check_choice, counted
 from .records import Crystal
-from .shards import FORMAT, MANIFEST, Shard, read_manifest, to_batch, write_json, write_shard
+from .shards import FORMAT, MANIFEST, Shard, read_manifest, record_of, to_batch, write_shard
 from .store_source import LISTING, StoreSource
+from .work_folders import LOCK, alone_in, written_to
 
 if TYPE_CHECKING:
     from .reading import StructureReader
@@ -70,7 +75,7 @@ def write_records(
     ------
     StoreError
         If the store was begun with another source or another policy for disorder, or files that it was made of are
-        missing or hold other crystals.
+        missing or hold other crystals; if another process writes there, or the disk is full or cannot be written to.
     NoCrystalsError
         If the source holds no crystal.
 
@@ -84,27 +89,28 @@ def write_records(
     """
     check_policy(disorder)
     check_choice("on_error", on_error, get_args(OnError))
-    folder = Path(path)
-    if (folder.exists() and not folder.is_dir()) or (folder.is_dir() and not _holds_a_store(folder)):
+    folder, found = Path(path), Report()
+    try:
+        with written_to(folder, StoreError):
+            _check_place(folder)
+            with alone_in(folder, StoreError):
+                return _StoreWriter(folder, source, disorder, found).write(source, on_error, progress)
+    finally:
+        if report is not None:
+            report.extend(found)
+
+
+def _check_place(folder: Path) -> None:
+    """A StoreError unless a folder is new or empty, or holds a store, finished or not."""
+    names = {entry.name for entry in folder.iterdir()} if folder.is_dir() else set()
+    others = [name for name in names if not name.startswith(("shard-", _SKIPPED, MANIFEST, LISTING, LOCK))]
+    if (folder.exists() and not folder.is_dir()) or (others and MANIFEST not in names):
         raise StoreError(
             str(folder),
             "holds something else",
             "a store is written to a folder of its own",
             "Name a new or empty folder.",
         )
-    folder.mkdir(parents=True, exist_ok=True)
-    found = Report()
-    try:
-        return _StoreWriter(folder, source, disorder, found).write(source, on_error, progress)
-    finally:
-        if report is not None:
-            report.extend(found)
-
-
-def _holds_a_store(folder: Path) -> bool:
-    """Whether a folder is empty or holds a store, finished or not."""
-    names = {entry.name for entry in folder.iterdir()}
-    return MANIFEST in names or all(name.startswith(("shard-", _SKIPPED, MANIFEST, LISTING)) for name in names)
 
 
 class _StoreWriter:
@@ -132,13 +138,14 @@ class _StoreWriter:
         """Read the source, as far as it has to be read, and write what is new."""
         from .reading import read_structures  # loads compiled kernels, which opening a finished store does not need
 
-        manifest, known = self.manifest, self.source.is_known
-        before = len(self)
-        if known and (known_items := manifest["consumed"] if self.source.kind == "folder" else 0):
-            self.found.extend(_read_skipped(self.folder, known_items))
+        manifest, earlier = self.manifest, self._earlier_errors()
+        before, known = len(self), self.source.is_known and earlier is not None
+        if known and self.source.kind == "folder":
+            consumed = manifest["consumed"]
+            self.found.extend(e for e in earlier or () if e.index is not None and e.index < consumed)
         if known and manifest["complete"] and not self.source.new:
             if self.source.kind == "file":
-                self.found.extend(_read_skipped(self.folder, None))
+                self.found.extend(earlier or ())
             logger.warning("%s: complete, and its source is unchanged; nothing to do", self.folder)
             return before
         if before and self.source.new:
@@ -195,7 +202,7 @@ class _StoreWriter:
 
     def _compare(self, shard: dict, crystals: list[Crystal], first: int) -> None:
         """A StoreError unless the crystals are those of a shard."""
-        stored = Shard.open(self.folder / shard["file"], shard["crystals"]).table
+        stored = Shard.open(self.folder / shard["file"], shard["crystals"], record_of(shard)).table
         ours = pa.Table.from_batches([to_batch(crystals)])
         if ours.equals(stored):
             return
@@ -209,34 +216,45 @@ class _StoreWriter:
         value = f"another source: {difference}" + (f"; begun with {begun}" if begun else "")
         return StoreError(str(self.folder), value, _SAME_SOURCE, _ANOTHER_FOLDER)
 
+    def _earlier_errors(self) -> Report | None:
+        """The errors that earlier calls wrote down; None if they cannot be read, so that the source must be."""
+        try:
+            return _read_skipped(self.folder, self.manifest)
+        except StoreError:
+            return None
+
     def _flush(self, position: int, within: int) -> None:
         name = f"shard-{len(self.manifest['shards']):05d}.arrow"
-        size = write_shard(self.folder / name, self.batch)
-        self.manifest["shards"].append({"file": name, "crystals": len(self.batch), "bytes": size})
+        record = write_shard(self.folder / name, self.batch)
+        self.manifest["shards"].append({"file": name, "crystals": len(self.batch), **record})
         self.manifest["complete"] = False
         self.batch = []
         self._remember(position, within)
 
     def _remember(self, consumed: int, within: int) -> None:
         """Write down how far the source is read: so many items, and so many crystals of the next one."""
-        self.found.to_frame().to_csv(self.folder / _SKIPPED, index=False)
-        self.manifest.update(consumed=consumed, within=within, skipped=len(self.found))
+        with replacing(self.folder / _SKIPPED) as part:
+            self.found.to_frame().to_csv(part, index=False)
+        files = record_files(self.folder, [_SKIPPED])
+        self.manifest.update(consumed=consumed, within=within, skipped=len(self.found), files=files)
         self.source.write(self.folder, self.manifest)
-        write_json(self.folder / MANIFEST, self.manifest)
+        write_sealed(self.folder / MANIFEST, self.manifest)
 
 
 def _named(source: Any) -> str:
     return str(source) if isinstance(source, str | Path) and "\n" not in str(source) else an_object(source)
 
 
-def _read_skipped(folder: Path, before: int | None) -> Iterator[CrystalInputError]:
-    """The errors that earlier calls wrote down, of items before a position."""
+def _read_skipped(folder: Path, manifest: dict) -> Report:
+    """The errors that earlier calls wrote down, a StoreError if the file is not what they wrote."""
     path = folder / _SKIPPED
-    if not path.exists():
-        return
-    for error in Report.from_frame(pd.read_csv(path, keep_default_na=False, dtype=str)):
-        if before is None or (error.index is not None and error.index < before):
-            yield error
+    if _SKIPPED not in manifest.get("files", {}) and not path.exists():
+        return Report()
+    text = RecordedFile(path, manifest.get("files", {}).get(_SKIPPED), StoreError, StoreError.remedy).read_bytes()
+    try:
+        return Report.from_frame(pd.read_csv(BytesIO(text), keep_default_na=False, dtype=str))
+    except (ValueError, KeyError) as error:
+        raise StoreError(str(path), f"cannot be read ({error})") from error
 
 
 class RecordStore:
@@ -249,7 +267,8 @@ class RecordStore:
     Raises
     ------
     StoreError
-        If the folder is no store, was not finished, or a shard is cut off or missing.
+        If the folder is no store, was not finished, or a shard is cut off or missing; later, when a shard is first
+        read, if it is not what was written.
 
     Examples
     --------
@@ -272,7 +291,10 @@ class RecordStore:
                 "a store must be finished before it is read",
                 "Write it again from the same source; it goes on where it stopped.",
             )
-        self._shards = [Shard.open(self.path / s["file"], s["crystals"]) for s in manifest["shards"]]
+        self._manifest, self._entries = manifest, manifest["shards"]
+        self._opened: list[Shard | None] = [None] * len(self._entries)
+        for shard in self._entries:
+            RecordedFile(self.path / shard["file"], record_of(shard), StoreError, StoreError.remedy)
         self._first = np.cumsum([0, *(s["crystals"] for s in manifest["shards"])])
 
     def __len__(self) -> int:
@@ -282,7 +304,20 @@ class RecordStore:
         if not 0 <= index < len(self):
             raise IndexError(index)
         shard = int(np.searchsorted(self._first, index, side="right")) - 1
-        return self._shards[shard].record(index - int(self._first[shard]))
+        return self._shard(shard).record(index - int(self._first[shard]))
+
+    def _shard(self, number: int) -> Shard:
+        """A shard, verified when it is first read."""
+        shard = self._opened[number]
+        if shard is None:
+            entry = self._entries[number]
+            shard = Shard.open(self.path / entry["file"], entry["crystals"], record_of(entry))
+            self._opened[number] = shard
+        return shard
+
+    @property
+    def _shards(self) -> Iterator[Shard]:
+        return map(self._shard, range(len(self._entries)))
 
     def __iter__(self) -> Iterator[Crystal]:
         return (self[k] for k in range(len(self)))
@@ -295,6 +330,20 @@ class RecordStore:
     def material_ids(self) -> np.ndarray:
         """Names, object (n,)."""
         return np.concatenate([shard.table.column("material_id").to_numpy() for shard in self._shards])
+
+    @property
+    def report(self) -> Report:
+        """The items that were left out when the store was written, and why."""
+        return _read_skipped(self.path, self._manifest)
+
+    @cached_property
+    def digest(self) -> str:
+        """Digest of all crystals in their order, 16 hexadecimal digits; it does not depend on the shards."""
+        digests: dict[str, Any] = defaultdict(hashlib.sha256)
+        for shard in self._shards:
+            for name, content in shard.columns():
+                digests[name].update(content)
+        return hashlib.sha256("".join(d.hexdigest() for d in digests.values()).encode()).hexdigest()[:16]
 
     @cached_property
     def num_sites(self) -> np.ndarray:
@@ -326,5 +375,4 @@ def open_source(source: Any) -> Any:
 
 def skipped_of(source: Any) -> list[Path]:
     """The table of what a store left out when it was written, if the source is a store that has one."""
-    path = source.path / _SKIPPED if isinstance(source, RecordStore) else None
-    return [path] if path is not None and path.is_file() else []
+    return [source.path / _SKIPPED] if isinstance(source, RecordStore) and source.report else []

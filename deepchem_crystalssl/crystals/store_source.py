@@ -10,21 +10,25 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import StoreError
+from .checksums import read_sealed, write_sealed
 from .files import NamedFile, find_files, name_files
 from .kinds import is_url
-from .shards import write_json
 
 LISTING = "source_files.json"
 
 
 @dataclass(frozen=True)
 class SourceFile:
-    """One file of a folder of crystals: its path within the folder, how its crystals are called, size and time."""
+    """One file of a folder of crystals: its path within the folder, how its crystals are called, size and times.
+
+    A file that is put in the place of another may be given its time of change, but not its time in the file system.
+    """
 
     path: str
     name: str
     size: int
     changed: int
+    placed: int = -1  # unknown to stores of earlier versions
 
 
 @dataclass
@@ -42,7 +46,7 @@ class StoreSource:
     new : int
         How many of the files the store does not know.
     is_known : bool
-        Whether the files the store knows are unchanged by their size and time, so that they need not be read again.
+        Whether the files the store knows are unchanged by their size and times, so that they need not be read again.
     """
 
     kind: str
@@ -96,7 +100,7 @@ class StoreSource:
         if self.kind == "file":
             manifest["source"]["files"] = [asdict(entry) for entry in self.files]
         elif self.kind == "folder":
-            write_json(store / LISTING, [asdict(entry) for entry in self.files])
+            write_sealed(store / LISTING, {"files": [asdict(entry) for entry in self.files]})
 
 
 def _relative(path: Path, root: Path) -> str:
@@ -109,7 +113,7 @@ def _described(paths: list[Path], root: Path, taken: set[str], names: list[str] 
     for path, name in zip(paths, names, strict=True):
         try:
             state = path.stat()
-            found.append(SourceFile(_relative(path, root), name, state.st_size, state.st_mtime_ns))
+            found.append(SourceFile(_relative(path, root), name, state.st_size, state.st_mtime_ns, state.st_ctime_ns))
         except OSError:  # reading it will say why
             found.append(SourceFile(_relative(path, root), name, -1, -1))
     return found
@@ -117,6 +121,10 @@ def _described(paths: list[Path], root: Path, taken: set[str], names: list[str] 
 
 def _read_listing(store: Path) -> list[SourceFile]:
     try:
-        return [SourceFile(**entry) for entry in json.loads((store / LISTING).read_text())]
-    except (OSError, ValueError, TypeError) as error:
+        content = json.loads((store / LISTING).read_text())
+        entries = content if isinstance(content, list) else read_sealed(store / LISTING, StoreError)["files"]
+        return [SourceFile(**entry) for entry in entries]
+    except (OSError, ValueError, TypeError, KeyError) as error:
+        if isinstance(error, StoreError):
+            raise
         raise StoreError(str(store), f"no readable {LISTING} ({error})") from error

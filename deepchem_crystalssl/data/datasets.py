@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import hashlib
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -74,6 +75,35 @@ def iterate_unread(dataset: Dataset, batch_size: int, deterministic: bool = Fals
             return X, y, w, ids
 
         yield UnreadBatch(len(batch[0]), read)
+
+
+def digest_of_data(dataset: Dataset, with_labels: bool) -> str:
+    """Digest of the crystals of any DeepChem dataset in their order, and of their labels and weights.
+
+    Parameters
+    ----------
+    dataset : dc.data.Dataset
+        Of a dataset on disk that is no :class:`CrystalStore`, the ids stand for the crystals.
+    with_labels : bool
+
+    Returns
+    -------
+    str
+        16 hexadecimal digits.
+    """
+    digest = hashlib.sha256(f"{len(dataset)}".encode())
+    if isinstance(dataset, CrystalStore):
+        digest.update(f"{dataset.records.digest} {dataset.cutoff} {dataset.max_neighbors}".encode())
+        digest.update(dataset.indices.tobytes())
+    else:
+        digest.update("\n".join(map(str, dataset.ids)).encode())
+        for graph in dataset.X if isinstance(dataset, NumpyDataset) else ():
+            digest.update(f"{graph.material_id}".encode())
+            for array in (graph.atomic_numbers, graph.frac_coords, graph.lattice):
+                digest.update(array.tobytes())
+    for array in (dataset.y, dataset.w) if with_labels else ():
+        digest.update(np.asarray(array, float).tobytes())
+    return digest.hexdigest()[:16]
 
 
 class CrystalStore(Dataset):

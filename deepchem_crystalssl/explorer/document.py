@@ -17,6 +17,8 @@ from tqdm import tqdm
 
 from ..crystals.checksums import replacing
 from ..crystals.records import Crystal
+from ..crystals.work_folders import alone_in
+from ..errors import IndexFolderError
 from ..search.coloring import coloring, colorings
 from ..search.index import EmbeddingIndex
 from ..search.pictures import draw_map
@@ -184,12 +186,15 @@ def keep_mapped(index: EmbeddingIndex, folder: str | Path, seed: int | None = No
     ------
     QueryError
         If the index knows nothing of one of these names.
+    IndexFolderError
+        If another process lays the map out, or the folder cannot be written to.
     """
     for name in colors:
         coloring(index.table, name)
     if seed is not None or not index.has_map:
-        index.make_map(seed or 0)
-        index.keep_map(folder)
+        with alone_in(folder, IndexFolderError):
+            index.make_map(seed or 0)
+            index.keep_map(folder)
 
 
 def write_page(

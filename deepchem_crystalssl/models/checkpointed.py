@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
@@ -13,10 +14,12 @@ from deepchem.models.torch_models.modular import ModularTorchModel
 from ..crystals.neighbors import CUTOFF, MAX_NEIGHBORS
 from ..crystals.options import check_count, check_number
 from ..crystals.records import CrystalGraph
+from ..crystals.work_folders import alone_in, refusal, written_to
 from ..errors import CheckpointError
 from .checkpoints import CONFIG, check_config, newest_checkpoint, read_checkpoint, read_config, write_config
 from .inputs import GraphOptions
 from .options import refuse_unknown
+from .training_folders import write_made_of
 
 
 class CheckpointedModel(ModularTorchModel, ABC):
@@ -83,9 +86,34 @@ class CheckpointedModel(ModularTorchModel, ABC):
 
     def save_checkpoint(self, max_checkpoints_to_keep: int = 5, model_dir: str | None = None) -> None:
         """Save weights, optimizer, step and configuration; also before the first fit."""
+        self.write_checkpoint(max_checkpoints_to_keep, model_dir or self.model_dir)
+
+    def write_checkpoint(self, keep: int, folder: str, made_of: Mapping[str, Any] | None = None) -> None:
+        """Write a checkpoint, and beside it the configuration and what the training is made of.
+
+        Where there is no checkpoint yet they come first: no checkpoint is ever without them, or with those of another.
+
+        Raises
+        ------
+        CheckpointError
+            If another process trains there, or the disk is full or cannot be written to.
+        """
         self._ensure_built()
-        super().save_checkpoint(max_checkpoints_to_keep, model_dir)
-        write_config(model_dir or self.model_dir, self.config, self._global_step)
+        with written_to(folder, CheckpointError), alone_in(folder, CheckpointError):
+            if newest_checkpoint(folder) is None:
+                self._write_notes(folder, made_of)
+            try:
+                super().save_checkpoint(keep, folder)
+            except RuntimeError as error:  # PyTorch's writer of archives has no other
+                if "write" not in str(error):
+                    raise
+                raise refusal(folder, OSError(errno.EIO, str(error).split("\n")[0][:120]), CheckpointError) from error
+            self._write_notes(folder, made_of)
+
+    def _write_notes(self, folder: str, made_of: Mapping[str, Any] | None) -> None:
+        write_config(folder, self.config, self._global_step)
+        if made_of is not None:
+            write_made_of(folder, made_of)
 
     def save(self) -> None:
         """Save a checkpoint and the configuration in ``model_dir``, as :meth:`save_checkpoint` does."""

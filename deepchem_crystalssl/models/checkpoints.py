@@ -75,7 +75,8 @@ def current_config(config: dict[str, Any]) -> dict[str, Any]:
 
 def newest_checkpoint(folder: str | Path) -> Path | None:
     """The newest checkpoint of DeepChem in a folder, which numbers them from the newest to the oldest."""
-    return min(Path(folder).glob("checkpoint*.pt"), default=None, key=lambda path: path.name)
+    found = (path for path in Path(folder).glob("checkpoint*.pt") if path.stem.removeprefix("checkpoint").isdecimal())
+    return min(found, default=None, key=lambda path: int(path.stem.removeprefix("checkpoint")))
 
 
 def read_checkpoint(path: str | Path, device: torch.device | str = "cpu") -> dict[str, Any]:

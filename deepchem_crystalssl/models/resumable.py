@@ -16,17 +16,17 @@ from deepchem.models.optimizers import LearningRateSchedule
 from torch import Tensor, nn
 
 from ..crystals.options import check_count, check_number
-from ..data.datasets import UnreadBatch, iterate_unread, records_of, with_own_randomness
-from ..errors import CheckpointError, NoCrystalsError, OptionError, counted
+from ..data.datasets import UnreadBatch, digest_of_data, iterate_unread, records_of, with_own_randomness
+from ..errors import NoCrystalsError, OptionError, counted
 from ..nn.ranks import ALONE, Ranks
 from .allocation import freed_memory_kept
 from .checkpointed import CheckpointedModel
-from .checkpoints import newest_checkpoint, read_checkpoint
 from .embedding import evaluation_mode
 from .inputs import GraphOptions, check_datapoints, check_dataset
 from .log import LOG, EarlyStopping, TrainingLog
 from .processes import add_gradients, agreed_folder, join_processes, launched_size, local_device, make_equal
 from .progress import Progress, Stop, stopping_after_a_step
+from .training_folders import alone_in_its_folder, check_made_of, warn_of_earlier_run
 
 _BEST = "best"
 FIRST_CHECKPOINT_MINUTES = 2.0
@@ -64,6 +64,7 @@ class ResumableModel(CheckpointedModel):
         self._losses: dict[str, Tensor] = {}
         self._saved_at, self._save_after = 0.0, 0.0
         self._folder_is_own = False
+        self._made_of: dict[str, Any] | None = None  # what the training under way, or the last one, is made of
         self._ranks: Ranks = ALONE  # those of a fit under way
         self._stop = Stop()
         if launched_size() > 1:
@@ -121,6 +122,7 @@ class ResumableModel(CheckpointedModel):
 
     # Training
 
+    @alone_in_its_folder
     def fit(
         self,
         dataset: Dataset,
@@ -183,6 +185,9 @@ class ResumableModel(CheckpointedModel):
             If the data are not a DeepChem data set of crystal graphs; a datapoint is named by its position.
         NoCrystalsError, LabelError, OptionError
             If there are too few crystals, the labels do not fit, or an option cannot be used.
+        CheckpointError
+            If ``restore`` is given and the run was begun with other data or another order of them; if another process
+            trains in ``model_dir``, or the disk is full or cannot be written to.
         """
         if patience is not None and validation is None:
             raise OptionError("patience", patience, "stopping early needs validation=, the crystals to measure on",
@@ -194,10 +199,14 @@ class ResumableModel(CheckpointedModel):
         deterministic = kwargs.pop("deterministic", False)
         ranks = self._join(dataset, kwargs)
         restored = restore and ranks.agree(lambda: bool(self.get_checkpoints()))
+        if ranks.rank == 0:
+            order = {"batch_size": self.batch_size, "seed": self.seed, "deterministic": deterministic}
+            self._made_of = {"data": digest_of_data(dataset, self.needs_labels), **order}
         if restored:
+            ranks.agree(lambda: check_made_of(self.model_dir, self._made_of or {}))
             self.restore()
-        elif ranks.rank == 0:
-            self._warn_of_earlier_run()
+        elif ranks.rank == 0 and not self._folder_is_own:
+            warn_of_earlier_run(self.model_dir, getattr(self, "_global_step", 0))
         self._ensure_built()
         make_equal(self.model, ranks)
         done = self._global_step if restore else 0
@@ -301,24 +310,6 @@ class ResumableModel(CheckpointedModel):
             raise NoCrystalsError(
                 item, counted(len(dataset), "crystal"), f"training needs at least {least}", "Give it more crystals."
             )
-
-    def _warn_of_earlier_run(self) -> None:
-        """Say that the folder holds checkpoints of another run, which this fit would replace one after another."""
-        newest = None if self._folder_is_own else newest_checkpoint(self.model_dir)
-        if newest is None:
-            return
-        try:
-            run = f"a run of {read_checkpoint(newest)['global_step']} steps"
-        except (CheckpointError, KeyError):
-            run = "a checkpoint that cannot be read"
-        steps = getattr(self, "_global_step", 0)
-        start = f"goes on from step {steps}, with" if steps else "starts anew at step 0, from"
-        warnings.warn(
-            f"{self.model_dir} holds {run}; this fit {start} the weights that the model has in memory, and replaces "
-            "these checkpoints. Pass restore=True to go on with that run, or name another model_dir.",
-            UserWarning,
-            stacklevel=3,
-        )
 
     def prepare_fit(self, dataset: Dataset, first_step: int, nb_epoch: int) -> None:
         """Called before the first step of a training that began, or will begin, at ``first_step``."""
@@ -438,7 +429,8 @@ class ResumableModel(CheckpointedModel):
             Another folder than that of the model. In a process group the first process writes.
         """
         if Ranks.here().rank == 0:
-            super().save_checkpoint(max_checkpoints_to_keep, model_dir)
+            notes = self._made_of if model_dir in (None, self.model_dir) else None
+            self.write_checkpoint(max_checkpoints_to_keep, model_dir or self.model_dir, notes)
         self._saved_at = time.monotonic()
         self._folder_is_own |= model_dir in (None, self.model_dir)
 

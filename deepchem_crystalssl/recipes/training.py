@@ -7,6 +7,7 @@ import json
 import tomllib
 import warnings
 from collections.abc import Mapping
+from contextlib import nullcontext
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,8 @@ from typing import Any
 from sklearn.model_selection import GroupShuffleSplit
 
 from ..crystals.checksums import read_sealed, write_sealed
-from ..data.datasets import CrystalStore
+from ..crystals.work_folders import alone_in
+from ..data.datasets import CrystalStore, digest_of_data
 from ..diffraction.grid import XRDGrid
 from ..errors import CheckpointError, NoCrystalsError, RecipeError, counted
 from ..models.optimizers import FusedAdamW, WarmUpCosine
@@ -130,7 +132,7 @@ def pretrain(
     RecipeError
         If a setting does not exist or its value cannot be used.
     CheckpointError
-        If the folder holds a training with another store or another recipe.
+        If the folder holds a training with another store or another recipe, or another process trains there.
 
     Examples
     --------
@@ -170,16 +172,17 @@ def pretrain(
         raise RecipeError("recipe", str(error)) from error
     settings["conditions"] = None if conditions is None else asdict(conditions)
     ranks = join_processes(model.device)
-    ranks.agree(lambda: _remember(Path(output), settings, dataset))
-    model.fit(
-        train,
-        nb_epoch=settings["epochs"],
-        restore=True,
-        validation=unseen,
-        patience=settings["patience"],
-        checkpoint_interval=200,
-        progress=progress,
-    )
+    with alone_in(output, CheckpointError) if ranks.rank == 0 else nullcontext():
+        ranks.agree(lambda: _remember(Path(output), settings, dataset))
+        model.fit(
+            train,
+            nb_epoch=settings["epochs"],
+            restore=True,
+            validation=unseen,
+            patience=settings["patience"],
+            checkpoint_interval=200,
+            progress=progress,
+        )
     return model, ranks.agree(lambda: model.validate(unseen) if unseen is not None else {})
 
 
@@ -225,11 +228,14 @@ def _check_parts(n_train: int, unseen: CrystalStore | None, fraction: float) -> 
 def _remember(folder: Path, settings: Mapping[str, Any], store: CrystalStore) -> None:
     """Write the recipe and the identity of the store to the folder, or compare them with those that are there."""
     identity = hashlib.sha256("\n".join([*store.ids, *map(str, store.records.num_sites)]).encode()).hexdigest()
-    now = json.loads(json.dumps({**settings, "store": {"crystals": len(store), "sha256": identity}}))
+    of_store = {"crystals": len(store), "sha256": identity, "content": digest_of_data(store, with_labels=False)}
+    now = json.loads(json.dumps({**settings, "store": of_store}))
     path = folder / RECIPE_FILE
     if path.exists():
         before = read_sealed(path, CheckpointError, "Copy it again, or train in another folder.")
         try:
+            if "content" not in before["store"]:  # of version 0.2
+                del now["store"]["content"]
             changed = [name for name in now if name not in _MAY_CHANGE and now[name] != before[name]]
         except (ValueError, KeyError, TypeError) as error:
             raise CheckpointError(str(path), f"cannot be read ({error})", remedy="Name another folder.") from error

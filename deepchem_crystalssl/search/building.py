@@ -5,8 +5,10 @@ from __future__ import annotations
 import hashlib
 import os
 import shutil
+import zlib
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+from zipfile import BadZipFile
 
 import numpy as np
 import pandas as pd
@@ -16,6 +18,7 @@ from ..crystals.disorder import Disorder
 from ..crystals.files import in_short
 from ..crystals.store import RecordStore, open_source, skipped_of, write_records
 from ..crystals.unfinished import described, keep_choices
+from ..crystals.work_folders import alone_in, written_to
 from ..errors import IndexFolderError, NoCrystalsError, Report, counted
 from ..models.digest import weights_digest
 from ..physics.values import VALUE_COLUMNS, model_values
@@ -76,17 +79,35 @@ def build_index(
     Raises
     ------
     IndexFolderError
-        If the folder is not empty, or unfinished work was begun with other choices.
+        If the folder is not empty, or unfinished work was begun with other choices; if another process builds the
+        index, or the disk is full or cannot be written to.
     NoCrystalsError
         If no crystal of the source can be used.
     QueryError
         If the metadata cannot be matched, or has a column of the name of a model value that is computed.
     """
-    folder, work, source = Path(folder), Path(f"{folder}.building"), open_source(source)
-    if not is_free(folder):
-        raise IndexFolderError(str(folder), "not empty", "an index is written to a folder of its own",
-                               "Name a new folder, or remove this one.")  # fmt: skip
+    folder, source = Path(folder), open_source(source)
     check_metadata(metadata, physics)
+    with written_to(folder, IndexFolderError), alone_in(f"{folder}.building", IndexFolderError):
+        if not is_free(folder):
+            raise IndexFolderError(str(folder), "not empty", "an index is written to a folder of its own",
+                                   "Name a new folder, or remove this one.")  # fmt: skip
+        _build(source, folder, model, metadata, patterns, physics, disorder, progress)
+    return EmbeddingIndex.load(folder)
+
+
+def _build(
+    source: Any,
+    folder: Path,
+    model: str | Path | CrystalSSLModel | None,
+    metadata: pd.DataFrame | pd.Series | None,
+    patterns: bool,
+    physics: bool,
+    disorder: Disorder,
+    progress: bool | None,
+) -> None:
+    """The work of :func:`build_index`, which no other process does at the same time."""
+    work = Path(f"{folder}.building")
     reference = reference_to(model)
     choices = {
         "source": described(source), "model": weights_digest(reference.opened),
@@ -104,16 +125,21 @@ def build_index(
     parts = []
     starts = range(0, len(store), _CRYSTALS_AT_ONCE)
     for start in tqdm(starts, "embedding", disable=None if progress is None else not progress, delay=1.0):
-        path = work / f"vectors-{start:09d}.npz"
-        if not path.exists():
+        path = work / f"vectors-{start:09d}-{store.digest}.npz"  # of these crystals and no others
+        found = _read_part(path, patterns, physics)
+        if found is None:
             rows = np.arange(start, min(start + _CRYSTALS_AT_ONCE, len(store)))
             found, lost, valueless = _embed(reference.opened, store, rows, patterns, physics)
             lost.to_frame().to_csv(path.with_suffix(".csv"), index=False)
-            valueless.to_frame().to_csv(work / f"without-{start:09d}.csv", index=False)
+            valueless.to_frame().to_csv(work / f"without-{path.stem}.csv", index=False)
             np.savez(work / "part.npz", **found)  # type: ignore[arg-type]
             os.replace(work / "part.npz", path)  # a part is there whole or not at all
-        parts.append(dict(np.load(path, allow_pickle=False)))
-    skipped = [*skipped_of(source), work / "structures" / "skipped.csv", *sorted(work.glob("vectors-*.csv"))]
+        parts.append(found)
+    skipped = [
+        *skipped_of(source),
+        work / "structures" / "skipped.csv",
+        *sorted(work.glob(f"vectors-*-{store.digest}.csv")),
+    ]
     rows, vectors = (np.concatenate([part[name] for part in parts]) for name in ("rows", "vectors"))
     if not len(rows):
         raise NoCrystalsError(in_short(source), f"none of {counted(len(store), 'crystal')} can be embedded; see {work}")
@@ -127,10 +153,19 @@ def build_index(
     EmbeddingIndex(assembled).save(folder)
     pd.concat(map(pd.read_csv, skipped)).to_csv(folder / "skipped.csv", index=False)
     if physics:
-        without = map(pd.read_csv, sorted(work.glob("without-*.csv")))
+        without = map(pd.read_csv, sorted(work.glob(f"without-*-{store.digest}.csv")))
         pd.concat(without).to_csv(folder / "without_physics.csv", index=False)
     shutil.rmtree(work)
-    return EmbeddingIndex.load(folder)
+
+
+def _read_part(path: Path, patterns: bool, physics: bool) -> dict[str, np.ndarray] | None:
+    """What an earlier call computed of some crystals; None if it is not there or cannot be read."""
+    names = {"rows", "vectors", *(["patterns"] if patterns else []), *(["physics"] if physics else [])}
+    try:
+        with np.load(path, allow_pickle=False) as part:
+            return {name: part[name] for name in names}
+    except (OSError, ValueError, KeyError, EOFError, BadZipFile, zlib.error):
+        return None
 
 
 def _embed(

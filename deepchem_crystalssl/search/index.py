@@ -11,7 +11,8 @@ import numpy as np
 import pandas as pd
 
 from ..crystals.tables import as_ids
-from ..errors import OnError, QueryError, Report, counted
+from ..crystals.work_folders import alone_in, written_to
+from ..errors import IndexFolderError, OnError, QueryError, Report, counted
 from . import storage
 from .answers import Answers, Neighbor
 from .filters import Filter, allowed_by
@@ -160,10 +161,12 @@ class EmbeddingIndex(PatternSearch):
         Raises
         ------
         IndexFolderError
-            If the folder holds something else, or the index is empty.
+            If the folder holds something else, or the index is empty; if another process writes there, or the disk is
+            full or cannot be written to.
         """
         map = self.map if self.has_map else None
-        storage.save(folder, replace(self._parts, spacing=self.gallery.spacing, map=map))
+        with written_to(folder, IndexFolderError), alone_in(f"{Path(folder)}.saving", IndexFolderError):
+            storage.save(folder, replace(self._parts, spacing=self.gallery.spacing, map=map))
 
     def _become(self, parts: IndexParts) -> None:
         self._parts = parts
@@ -378,7 +381,8 @@ class EmbeddingIndex(PatternSearch):
 
     def keep_map(self, folder: str | Path) -> None:
         """Write the map alone into the folder the index was loaded from."""
-        storage.save_map(folder, self.map)
+        with written_to(folder, IndexFolderError), alone_in(folder, IndexFolderError):
+            storage.save_map(folder, self.map)
 
     def add(
         self,

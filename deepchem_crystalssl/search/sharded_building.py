@@ -23,6 +23,7 @@ from ..bulk.shards import map_shards
 from ..bulk.steps import opened
 from ..crystals.checksums import RecordedFile, record_file, record_files, replacing
 from ..crystals.disorder import Disorder
+from ..crystals.work_folders import alone_in, written_to
 from ..errors import IndexFolderError, QueryError, counted
 from ..models.folders import CARD, DEFAULT, list_pretrained
 from .catalogue import by_id
@@ -67,24 +68,56 @@ def build_sharded(
         Whether the index is whole; not after one share of an array job.
     """
     folder = folder.absolute()
-    before = Layout.read(folder) if (folder / MANIFEST).exists() else None
-    if more and before is None:
-        raise IndexFolderError(str(folder), "no index", "crystals are added to an index that is there")
-    if before is None and folder.is_dir() and any(entry.name not in (MODEL, "rows-000") for entry in folder.iterdir()):
-        if not any(folder.glob("rows-*")):
+    with written_to(folder, IndexFolderError):
+        if more and not (folder / MANIFEST).exists():
+            raise IndexFolderError(str(folder), "no index", "crystals are added to an index that is there")
+        if folder.exists() and not folder.is_dir() or folder.is_dir() and not _holds_an_index(folder):
             raise IndexFolderError(str(folder), "holds something else", "an index is written to a folder of its own",
                                    "Name a new or empty folder.")  # fmt: skip
-    frame = None if metadata is None else by_id(metadata, without=("formula", "chemical_system", "num_sites"))
-    if more and before is not None:
-        options = before
-        group = f"rows-{len(before.groups):03d}"
-    else:
-        named = _kept_model(folder, DEFAULT if model is None else model)
-        options = Layout(0, named, opened(named)[1], patterns, space_groups, disorder)
-        group = "rows-000"
+        frame = None if metadata is None else by_id(metadata, without=("formula", "chemical_system", "num_sites"))
+        with alone_in(folder, IndexFolderError, shard):
+            before = Layout.read(folder) if (folder / MANIFEST).exists() else None
+            if more and before is not None:
+                options, group = before, f"rows-{len(before.groups):03d}"
+            else:
+                named = _kept_model(folder, DEFAULT if model is None else model)
+                options = Layout(0, named, opened(named)[1], patterns, space_groups, disorder)
+                group = "rows-000"
+                _check_choices(folder, options, before)
+            work = {"engine": engine, "workers": workers, "address": address, "size": size, "progress": progress}
+            return _build(source, folder, options, group, before, frame, shard, work)
+
+
+def _holds_an_index(folder: Path) -> bool:
+    """Whether a folder is empty or holds an index, finished or not."""
+    names = {entry.name for entry in folder.iterdir() if not entry.name.startswith(".")}
+    return names <= {MODEL} or MANIFEST in names or any(name.startswith("rows-") for name in names)
+
+
+def _check_choices(folder: Path, now: Layout, before: Layout | None) -> None:
+    """An IndexFolderError if an index is built with other choices than those it was built with."""
+    names = ("weights", "patterns", "space_groups", "disorder")
+    differing = [name for name in names if before is not None and getattr(before, name) != getattr(now, name)]
+    if differing:
+        shown = "; ".join(f"{name} was {getattr(before, name)}, now {getattr(now, name)}" for name in differing)
+        raise IndexFolderError(str(folder), f"built with another {' and '.join(differing)} ({shown})",
+                               "an index has one model and one set of choices",
+                               "Pass the same choices, or name another folder.")  # fmt: skip
+
+
+def _build(
+    source: Any,
+    folder: Path,
+    options: Layout,
+    group: str,
+    before: Layout | None,
+    frame: pd.DataFrame | None,
+    shard: tuple[int, int] | None,
+    work: dict[str, Any],
+) -> bool:
+    """Compute the rows of one group, and join them to those that are there."""
     step = IndexRows(options.model_in(folder), options.patterns, options.space_groups, options.disorder)
-    done = map_shards(source, step, folder / group, engine=engine, workers=workers, address=address, shard=shard,
-                      size=size, progress=progress)  # fmt: skip
+    done = map_shards(source, step, folder / group, shard=shard, **work)
     if shard is not None or done is None:
         logger.warning("%s: run once more without a share when all shares are done, to join them", folder)
         return False
@@ -95,9 +128,12 @@ def build_sharded(
 
 def _kept_model(folder: Path, model: str | Path) -> str:
     """The name of a model that comes with the package, or the copy of another one within the index."""
-    if str(model) in set(list_pretrained()["name"]):
-        return str(model)
     copy = folder / MODEL
+    if str(model) in set(list_pretrained()["name"]):
+        if copy.is_dir():
+            raise IndexFolderError(str(folder), f"begun with a model of its own, and now with {model}",
+                                   "an index has one model", f"Give {copy}, or name another folder.")  # fmt: skip
+        return str(model)
     if not copy.is_dir():
         if not (Path(model) / CARD).is_file():
             opened(str(model))  # says what is wrong, if it is no model
@@ -109,7 +145,13 @@ def _kept_model(folder: Path, model: str | Path) -> str:
             part.rename(copy)
         except OSError:  # another job of the array was first
             shutil.rmtree(part)
-    return MODEL if Path(model).resolve() == copy.resolve() else str(copy)
+    if Path(model).resolve() == copy.resolve():
+        return MODEL
+    kept, given = opened(str(copy))[1], opened(str(model))[1]
+    if kept != given:
+        raise IndexFolderError(str(folder), f"begun with a model of weights {kept}; those of {model} are {given}",
+                               "an index has one model", "Give that model, or name another folder.")  # fmt: skip
+    return str(copy)
 
 
 def _join(folder: Path, layout: Layout, before: Layout | None, metadata: pd.DataFrame | None) -> None:

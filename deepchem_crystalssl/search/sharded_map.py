@@ -10,6 +10,7 @@ from sklearn.decomposition import PCA
 from tqdm import tqdm
 
 from ..crystals.checksums import replacing
+from ..crystals.work_folders import alone_in, written_to
 from ..errors import IndexFolderError
 from .approximate import ApproximateNeighbors
 from .index import EmbeddingIndex
@@ -52,9 +53,10 @@ def sample_of(folder: str | Path, seed: int | None = None, n: int = SAMPLE) -> E
                 return found
         except IndexFolderError:  # interrupted, or of another version
             pass
-    sample = index.sample(n, seed or 0)
-    sample.make_map(seed or 0)
-    sample.save(kept)
+    with alone_in(folder, IndexFolderError):
+        sample = index.sample(n, seed or 0)
+        sample.make_map(seed or 0)
+        sample.save(kept)
     return EmbeddingIndex.load(kept)
 
 
@@ -85,8 +87,9 @@ def place_all(folder: str | Path, sample: EmbeddingIndex, progress: bool | None 
             near, products = nearest_rows(sample.vectors, queries, k) if nearest is None else nearest(queries, k)
             positions[rows] = _beside(sample.map.positions, near, products)
             bar.update(len(rows))
-    with replacing(path) as part, open(part, "wb") as file:
-        np.save(file, positions)
+    with written_to(folder, IndexFolderError), alone_in(folder, IndexFolderError):
+        with replacing(path) as part, open(part, "wb") as file:
+            np.save(file, positions)
     return positions
 
 

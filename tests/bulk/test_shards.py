@@ -229,7 +229,7 @@ def kill_one_worker(out, killed):
         writing = list(out.glob(".part-*")) if finished_lines(out) >= 3 else []
         if writing:
             try:
-                os.kill(int(writing[0].name.rsplit("-", 1)[1]), signal.SIGKILL)
+                os.kill(int(writing[0].stem.rsplit("-", 1)[1]), signal.SIGKILL)
                 killed.append(writing[0].name)
             except ProcessLookupError:
                 pass
