@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import logging
-import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -16,6 +15,7 @@ from ..crystals.options import check_count
 from ..crystals.shards import write_json
 from ..crystals.store import RecordStore, open_source, write_records
 from ..errors import NoCrystalsError, OptionError, StoreError, an_object, counted
+from ..processors import processors
 from .engines import EngineName, engine as engine_of
 from .output import (
     STEP,
@@ -109,7 +109,7 @@ def map_shards(
                           "Pass engine='dask' or engine='ray', or leave the address out.")  # fmt: skip
     if workers is not None:
         check_count("workers", workers, 1)
-    workers = workers or os.cpu_count() or 1
+    workers = workers or processors()
     _check_share(shard)
     source, named = open_source(source), _named(source)
     if _check_divisible(source, step, shard):
