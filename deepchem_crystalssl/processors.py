@@ -61,7 +61,8 @@ def thread_count(n_threads: int | None = None) -> int:
 def set_num_threads(n_threads: int) -> None:
     """State the number of threads of this process: of compiled loops, PyTorch and linear algebra.
 
-    Processes that this one starts inherit it. An argument ``n_threads`` counts more, for the compiled loops of that call.
+    Processes that this one starts inherit it. The argument ``n_threads`` of a function counts more, for the compiled
+    loops of that call.
 
     Parameters
     ----------

@@ -24,7 +24,7 @@ logger = logging.getLogger(__name__)
 
 
 class _MachineCode(FunctionCache):
-    """The kept machine code of a function: what cannot be read is compiled again, what cannot be written is not kept."""
+    """The kept machine code of a function. What cannot be read is compiled again; what cannot be written is not kept."""
 
     def load_overload(self, *arguments: Any) -> Any:
         try:
@@ -78,9 +78,7 @@ def _kept(function: Callable) -> _MachineCode | None:
         pass
     folder = _temporary_folder()
     if folder is None:
-        _say_once(
-            "no folder can be written to: every process compiles again; set NUMBA_CACHE_DIR to a folder for machine code"
-        )
+        _say_once("no folder can be written to: every process compiles again. Set NUMBA_CACHE_DIR to a folder.")
         return None
     numba.config.CACHE_DIR = folder
     _say_once("machine code is kept in %s, because neither the package's folder nor a home can be written to", folder)

@@ -15,7 +15,7 @@ try:
     from .compilation import njit
 except ImportError:
 
-    def njit(**options: Any) -> Callable[[Callable], Callable]:
+    def njit(**options: Any) -> Callable[[Callable], Any]:
         """Leave a function as it is."""
         return lambda function: function
 
