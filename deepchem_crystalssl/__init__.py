@@ -8,9 +8,12 @@ models are registered there; see :func:`deepchem_crystalssl.register`.
 import sys
 
 from ._names import MovedModules, attach
+from .processors import let_threads_yield
 from .registry import register_with_deepchem
 
 __version__ = "0.2.0"
+
+let_threads_yield()  # before anything loads OpenMP
 
 __getattr__, __dir__, __all__ = attach(__name__, __file__)
 __all__ = ["__version__", *__all__]

@@ -39,6 +39,7 @@ from .models.pretraining import CrystalSSLModel as CrystalSSLModel
 from .physics.columns import model_physics as model_physics
 from .physics.electrons import electronic_structure as electronic_structure
 from .physics.lattice_dynamics import vibrations as vibrations
+from .processors import set_num_threads as set_num_threads
 from .registry import register as register
 from .search.building import build_index as build_index
 from .search.filters import Filter as Filter

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import logging
-import os
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -17,6 +16,7 @@ from ..crystals.options import check_count
 from ..crystals.store import RecordStore, open_source, write_records
 from ..crystals.work_folders import alone_in, is_lock, written_to
 from ..errors import NoCrystalsError, OptionError, StoreError, an_object, counted
+from ..processors import processors
 from .engines import EngineName, engine as engine_of
 from .output import (
     STEP,
@@ -112,7 +112,7 @@ def map_shards(
                           "Pass engine='dask' or engine='ray', or leave the address out.")  # fmt: skip
     if workers is not None:
         check_count("workers", workers, 1)
-    most = workers or os.cpu_count() or 1
+    most = workers or processors()
     _check_share(shard)
 
     def run(units: Sequence[Unit]) -> Iterator[Line]:

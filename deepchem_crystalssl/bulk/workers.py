@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from ..errors import StoreError
+from ..processors import VARIABLES
 from .units import Unit
 
 ATTEMPTS = 3
 """So many workers may die with a unit before it is given up."""
-ONE_THREAD = {name: "1" for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")}
+ONE_THREAD = dict.fromkeys(VARIABLES, "1")
 """Environment of a worker: as many workers as processors leave one thread to each."""
 
 

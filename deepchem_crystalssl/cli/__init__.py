@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from ..errors import CrystalInputError
+from ..processors import set_num_threads
 from .options import build_parser
 
 RESUMABLE = ("featurize", "pretrain", "index")
@@ -38,6 +39,8 @@ def main(arguments: list[str] | None = None) -> int:
     if options.command is None:
         parser.print_help()
         return 0
+    if options.threads is not None:  # before PyTorch and NumPy are loaded, which read it then
+        set_num_threads(options.threads)
     try:
         with _log_on_stderr(options.quiet):
             return options.run(options)

@@ -43,6 +43,13 @@ def file_to_write(*suffixes: str) -> Callable[[str], Path]:
     return check
 
 
+def count(text: str) -> int:
+    """A number of at least 1."""
+    if not text.isdecimal() or not 1 <= int(text[:9]):
+        raise argparse.ArgumentTypeError(f"{text!r}: must be a number of at least 1")
+    return int(text[:9])
+
+
 def symbols(text: str) -> tuple[str, ...]:
     """Symbols of elements, separated by commas."""
     return tuple(symbol.strip() for symbol in text.split(",") if symbol.strip())

@@ -12,6 +12,7 @@ from . import commands
 from .arguments import (
     Renamed,
     concept,
+    count,
     file_to_write,
     folder_to_write,
     table_or_folder,
@@ -41,6 +42,7 @@ def build_parser() -> argparse.ArgumentParser:
         formatter_class=_Help,
     )
     parser.add_argument("--version", action="version", version=f"crystalssl {__version__}")
+    _add_threads(parser, None)
     subparsers = parser.add_subparsers(metavar="COMMAND", dest="command")
 
     def add(name: str, run: Callable[[argparse.Namespace], int], text: str, example: str) -> argparse.ArgumentParser:
@@ -53,6 +55,7 @@ def build_parser() -> argparse.ArgumentParser:
         )
         added.set_defaults(run=run)
         added.add_argument("-q", "--quiet", action="store_true", help="show no progress")
+        _add_threads(added, argparse.SUPPRESS)  # or it would undo what stands before the command
         return added
 
     _add_demo(add)
@@ -72,6 +75,17 @@ def build_parser() -> argparse.ArgumentParser:
     verify.add_argument("folder", type=Path, help="an index, a store, a model, a training or an output of shards")
     add("models", commands.models, "list the trained models that come with the package", "models")
     return parser
+
+
+def _add_threads(parser: argparse.ArgumentParser, default: Any) -> None:
+    parser.add_argument(
+        "--threads",
+        type=count,
+        metavar="N",
+        default=default,
+        help="threads of compiled loops, PyTorch and linear algebra (default: what OMP_NUM_THREADS says, else one for "
+        "each processor that this process may use)",
+    )
 
 
 _Add = Callable[..., argparse.ArgumentParser]

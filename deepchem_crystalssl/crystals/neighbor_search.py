@@ -7,8 +7,8 @@ the crystal, shrinks it as neighbours are found, and widens it only where it mus
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 
+from .compilation import njit
 from .validation import cell_size
 
 SHELL_GAP = 1e-3
@@ -20,7 +20,7 @@ EDGE_OF_CUTOFF = 1e-6
 _MARGIN = 10 * SHELL_GAP  # searched beyond the last neighbour, to see where its shell ends
 
 
-@njit(nogil=True, cache=True)
+@njit(nogil=True)
 def nearest_shells(
     lattices: np.ndarray,
     reach: np.ndarray,
@@ -105,7 +105,7 @@ def nearest_shells(
     return True, first_edge, neighbor[:n_edges], image[:n_edges], distance[:n_edges]
 
 
-@njit(nogil=True, cache=True)
+@njit(nogil=True)
 def _collect(
     i: int,
     frac: np.ndarray,
@@ -172,7 +172,7 @@ def _collect(
     return n, bound
 
 
-@njit(nogil=True, cache=True)
+@njit(nogil=True)
 def _sort(squared: np.ndarray, n: int, bound: float, order: np.ndarray, sorted_distance: np.ndarray) -> int:
     """Sort those of the n squared distances that lie within the bound, and return how many these are.
 

@@ -12,15 +12,15 @@ from typing import Any
 import numpy as np
 
 try:
-    from numba import njit
+    from .compilation import njit
 except ImportError:
 
-    def njit(**options: Any) -> Callable[[Callable], Callable]:
+    def njit(**options: Any) -> Callable[[Callable], Any]:
         """Leave a function as it is."""
         return lambda function: function
 
 
-@njit(nogil=True, cache=True, fastmath={"reassoc", "contract", "nsz"}, error_model="numpy")
+@njit(nogil=True, fastmath={"reassoc", "contract", "nsz"}, error_model="numpy")
 def list_half_space(
     lengths: np.ndarray, metric: np.ndarray, g_min: float, g_max: float
 ) -> tuple[np.ndarray, np.ndarray]:
@@ -75,7 +75,7 @@ def list_half_space(
     return hkl[:n], g2[:n]
 
 
-@njit(nogil=True, cache=True, error_model="numpy")
+@njit(nogil=True, error_model="numpy")
 def largest_indices(lengths: np.ndarray, g_max: float) -> tuple[int, int, int]:
     """Largest absolute values of the Miller indices of reciprocal lattice vectors up to a length, 1/Å.
 
@@ -84,7 +84,7 @@ def largest_indices(lengths: np.ndarray, g_max: float) -> tuple[int, int, int]:
     return int(g_max * lengths[0] + 1e-6), int(g_max * lengths[1] + 1e-6), int(g_max * lengths[2] + 1e-6)
 
 
-@njit(nogil=True, cache=True, error_model="numpy")
+@njit(nogil=True, error_model="numpy")
 def fill_phases(x: np.ndarray, re: np.ndarray, im: np.ndarray) -> None:
     """Fill in real and imaginary parts of exp(2 pi i n x) for n = 0, 1, ..., by powers of the first.
 
@@ -103,7 +103,7 @@ def fill_phases(x: np.ndarray, re: np.ndarray, im: np.ndarray) -> None:
             u, v = u * c - v * s, u * s + v * c
 
 
-@njit(nogil=True, cache=True, error_model="numpy")
+@njit(nogil=True, error_model="numpy")
 def _grown(values: np.ndarray, size: int) -> np.ndarray:
     larger = np.empty((size, *values.shape[1:]), values.dtype)
     larger[: len(values)] = values

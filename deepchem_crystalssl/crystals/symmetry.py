@@ -8,8 +8,8 @@ from functools import lru_cache
 
 import numpy as np
 import spglib
-from numba import njit
 
+from .compilation import njit
 from .records import Crystal, Occupancies
 
 CRYSTAL_SYSTEMS = ("triclinic", "monoclinic", "orthorhombic", "tetragonal", "trigonal", "hexagonal", "cubic")
@@ -199,7 +199,7 @@ def _kinds(crystal: Crystal) -> np.ndarray:
     return np.array([known.setdefault(tuple(sorted(content)), len(known)) for content in contents])
 
 
-@njit(nogil=True, cache=True)
+@njit(nogil=True)
 def _has_translation(lattice: np.ndarray, frac: np.ndarray, kinds: np.ndarray, tolerance: float) -> bool:
     """Whether a translation shorter than the cell vectors maps every atom onto one of its kind."""
     rarest = np.argmin(np.bincount(kinds))

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
+
+from ..processors import thread_count
 
 
 def map_in_threads(
@@ -22,13 +23,13 @@ def map_in_threads(
         Takes one chunk.
     chunks : iterable
     n_threads : int, optional
-        By default, and with -1 as in scikit-learn, the number of processors.
+        By default, and with -1 as in scikit-learn, that of :func:`~deepchem_crystalssl.processors.thread_count`.
 
     Yields
     ------
     (chunk, result)
     """
-    workers = (os.cpu_count() or 1) if n_threads in (None, 0, -1) else n_threads
+    workers = thread_count(n_threads)
     if workers == 1:
         yield from ((chunk, function(chunk)) for chunk in chunks)
         return

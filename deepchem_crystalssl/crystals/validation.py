@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from numba import njit
 
+from .compilation import njit
 from .elements import N_ELEMENTS, atomic_number_of, symbols
 from ..errors import (
     CoordinateError,
@@ -105,7 +105,7 @@ def make_crystal(
     return Crystal(atomic_numbers, frac, matrix, material_id, occupancies)
 
 
-@njit(nogil=True, cache=True)
+@njit(nogil=True)
 def wrap_into_cell(frac: np.ndarray) -> int:
     """Wrap coordinates into [0, 1) in place; return the first site whose coordinates are not finite, or -1."""
     for site in range(len(frac)):
@@ -118,7 +118,7 @@ def wrap_into_cell(frac: np.ndarray) -> int:
     return -1
 
 
-@njit(nogil=True, cache=True)
+@njit(nogil=True)
 def cell_size(lattice: np.ndarray) -> tuple[float, float]:
     """Volume of a cell (Å^3) and the smallest distance between its opposite faces (Å)."""
     volume, largest = 0.0, 0.0
@@ -130,7 +130,7 @@ def cell_size(lattice: np.ndarray) -> tuple[float, float]:
     return volume, volume / largest if largest > 0.0 else 0.0
 
 
-@njit(nogil=True, cache=True)
+@njit(nogil=True)
 def closest_pair(frac: np.ndarray, lattice: np.ndarray) -> tuple[int, int, float]:
     """The two sites nearest to each other, and their distance in Å.
 

@@ -17,8 +17,8 @@ from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
-from numba import njit
 
+from ..crystals.compilation import njit
 from ..crystals.records import Crystal
 from ..crystals.threads import map_in_threads
 from .grid import XRDGrid
@@ -190,7 +190,7 @@ def _wide_peaks(conditions: DrawnConditions, step: float, fast: bool) -> tuple[n
     return fwhm, (fwhm >= _WIDE) & (conditions.mixing > 0) & fast
 
 
-@njit(nogil=True, cache=True, error_model="numpy")
+@njit(nogil=True, error_model="numpy")
 def _powder_patterns(
     cells: _Cells, factors: np.ndarray, conditions: DrawnConditions, bins: _Bins, wide: np.ndarray
 ) -> np.ndarray:
@@ -228,7 +228,7 @@ def _powder_patterns(
     return patterns
 
 
-@njit(nogil=True, cache=True, error_model="numpy")
+@njit(nogil=True, error_model="numpy")
 def _squared_cosine(metric: np.ndarray, hkl: np.ndarray, axis: np.ndarray, g2: float) -> float:
     """Squared cosine of the angle between two reciprocal lattice vectors, the first of squared length g2."""
     product, axis2 = 0.0, 0.0
@@ -239,7 +239,7 @@ def _squared_cosine(metric: np.ndarray, hkl: np.ndarray, axis: np.ndarray, g2: f
     return product * product / (g2 * axis2)
 
 
-@njit(nogil=True, cache=True, error_model="numpy")
+@njit(nogil=True, error_model="numpy")
 def _normal_of(seed: int, g2: float) -> float:
     """A standard normal number that depends on nothing but the seed and the length of a reciprocal lattice vector.
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 from scipy.fft import irfft, next_fast_len, rfft
+
+from ..crystals.compilation import njit
 
 LORENTZIAN_REACH = 25.0
 """Half width to which Lorentzian peaks are drawn, in FWHM."""
@@ -41,7 +42,7 @@ def broadened(splines: np.ndarray, fwhm: np.ndarray, lorentzian: np.ndarray) -> 
     return np.maximum(irfft(transform, n, axis=1)[:, : splines.shape[1]], np.float32(0.0))
 
 
-@njit(nogil=True, cache=True, error_model="numpy")
+@njit(nogil=True, error_model="numpy")
 def draw_lines(
     hkl: np.ndarray,
     intensity: np.ndarray,
@@ -85,14 +86,14 @@ def draw_lines(
                 draw_spline(patterns[s], (two_theta + zero_shift[s] - two_theta_min) / step - 0.5, area)
 
 
-@njit(nogil=True, cache=True, error_model="numpy")
+@njit(nogil=True, error_model="numpy")
 def lorentz_polarization(sin2: float) -> float:
     """Lorentz-polarisation factor of an unpolarised beam without monochromator, from sin^2 theta."""
     cos_2theta = 1.0 - 2.0 * sin2
     return (1.0 + cos_2theta * cos_2theta) / (sin2 * np.sqrt(1.0 - sin2))
 
 
-@njit(nogil=True, cache=True, error_model="numpy")
+@njit(nogil=True, error_model="numpy")
 def draw_spline(pattern: np.ndarray, at: float, area: float) -> None:
     """Add a peak as a quintic B-spline, six bins wide, centred ``at`` bins (centres of bins are integers)."""
     i = int(np.floor(at))
@@ -109,7 +110,7 @@ def draw_spline(pattern: np.ndarray, at: float, area: float) -> None:
     pattern[i + 3] += a * t2 * t2 * t
 
 
-@njit(nogil=True, cache=True, error_model="numpy")
+@njit(nogil=True, error_model="numpy")
 def draw_peak(
     pattern: np.ndarray, at: float, area: float, fwhm: float, lorentzian: float, step: float, reach: float
 ) -> None:

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from functools import lru_cache
 
 import numpy as np
-from numba import njit
 
+from ..crystals.compilation import njit
 from ..crystals.elements import N_ELEMENTS, atomic_number_of, scattering_parameters
 from ..crystals.reciprocal import fill_phases, largest_indices, list_half_space
 from ..crystals.records import Crystal
@@ -77,7 +77,7 @@ def reflections(crystal: Crystal, grid: XRDGrid) -> tuple[np.ndarray, np.ndarray
     )
 
 
-@njit(nogil=True, cache=True, fastmath={"reassoc", "contract", "nsz"}, error_model="numpy")
+@njit(nogil=True, fastmath={"reassoc", "contract", "nsz"}, error_model="numpy")
 def structure_factors(
     lengths: np.ndarray,
     metric: np.ndarray,

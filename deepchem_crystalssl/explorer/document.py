@@ -68,6 +68,11 @@ def render_opening(title: str = "Map of materials") -> str:
     return (_PAGE / "opening.html").read_text(encoding="utf-8").replace("{{title}}", escape(title))
 
 
+def render_failure(sentence: str) -> str:
+    """The page that is shown when the index cannot be read."""
+    return (_PAGE / "failure.html").read_text(encoding="utf-8").replace("{{sentence}}", escape(sentence))
+
+
 @dataclass(frozen=True)
 class StructureView:
     """A crystal that can be turned with the mouse in a notebook; ``html`` is a page with it alone.

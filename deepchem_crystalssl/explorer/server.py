@@ -6,6 +6,7 @@ import asyncio
 import errno
 import ipaddress
 import logging
+import os
 import re
 import socket
 import threading
@@ -24,11 +25,11 @@ from fastapi.responses import HTMLResponse, JSONResponse, Response
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 
-from ..errors import OptionError, QueryError
+from ..errors import CrystalInputError, OptionError, QueryError
 from ..search.opening import is_sharded
 from ..search.sharded_map import kept_sample, sample_folder
 from ..search.storage import read_manifest
-from .document import open_mapped, render_opening, render_page
+from .document import open_mapped, render_failure, render_opening, render_page
 from .kept_answers import FILES
 from .payload import Payload
 from .uploads import Limits
@@ -40,6 +41,12 @@ LOOPBACK = ("127.0.0.1", "localhost", "::1")
 """Names under which a computer reaches itself."""
 BODY_SECONDS = 60.0
 """Time limit for the arrival of an upload, in seconds."""
+DROP_SECONDS = 1.0
+"""Time for which the rest of an upload that is too large is read and dropped, in seconds."""
+ERROR_SECONDS = 10.0
+"""If the index cannot be read, the server waits so long, in seconds, for a page that shows the error, and then ends."""
+REQUESTS_AT_ONCE, CONNECTIONS = 64, 512
+"""Limits on the number of requests that are answered at once, and on connections, which may be idle."""
 PORTS_TRIED = 20
 """Number of ports that are tried if the first ones are taken."""
 HEADERS = {
@@ -99,14 +106,14 @@ def make_app(
     """
     worker, turn = Worker(index_folder, limits), asyncio.Lock()
     found, waiting = _future_of(parts), render_opening()
-    inside = 0  # number of uploads that are arriving, waiting or being answered
+    inside = served = 0  # numbers of uploads, and of all requests, that are arriving, waiting or being answered
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         starting = asyncio.create_task(start_worker())
         yield
         starting.cancel()
-        worker.stop()
+        worker.close()
 
     async def start_worker() -> None:
         result = asyncio.wrap_future(found)
@@ -118,29 +125,55 @@ def make_app(
     def opened() -> Mapping[str, bytes]:
         if not found.done():
             raise Refusal(503, "The index is still being read. Try again in a moment.")
+        if (error := found.exception()) is not None:
+            raise Refusal(500, _without_place(error, index_folder))
         return found.result()
 
     app = FastAPI(lifespan=lifespan, docs_url=None, redoc_url=None, openapi_url=None)
-    app.state.worker, app.state.parts = worker, found
+    app.state.worker, app.state.parts, app.state.told = worker, found, threading.Event()
 
     @app.middleware("http")
     async def guard(request: Request, call_next: Callable[[Request], Awaitable[Response]]) -> Response:
-        refusal = _foreign(request, hosts)
-        response = await call_next(request) if refusal is None else _error(403, refusal)
+        nonlocal served
+        served += 1
+        try:
+            if (refusal := _foreign(request, hosts)) is not None:
+                response: Response = _error(403, refusal)
+            elif served > REQUESTS_AT_ONCE:
+                response = _error(503, "Too many requests at once. Try again in a moment.")
+            else:
+                response = await call_next(request)
+        finally:
+            served -= 1
         response.headers.update(HEADERS)
         return response
 
     @app.exception_handler(HTTPException)
     async def say_http(request: Request, error: HTTPException) -> Response:
-        return _error(error.status_code, f"{error.detail}.")
+        known = {404: "There is nothing at this address.", 405: "This address does not take requests of this kind."}
+        return _error(error.status_code, known.get(error.status_code, f"{error.detail}."))
 
     @app.exception_handler(Refusal)
     async def say_refusal(request: Request, refusal: Refusal) -> Response:
         return _error(refusal.status, str(refusal))
 
+    @app.exception_handler(Exception)
+    async def say_fault(request: Request, error: Exception) -> Response:
+        response = _error(500, "The request could not be answered; the server's log says why.")
+        response.headers.update(HEADERS)  # this answer does not pass the guard
+        return response
+
     @app.get("/")
     async def show_page() -> HTMLResponse:
-        return HTMLResponse(page if found.done() else waiting, headers={"Cache-Control": "no-store"})
+        error = found.exception() if found.done() else None
+        if error is not None:
+            app.state.told.set()
+        shown = (
+            waiting
+            if not found.done()
+            else page if error is None else render_failure(_without_place(error, index_folder))
+        )
+        return HTMLResponse(shown, 200 if error is None else 500, headers={"Cache-Control": "no-store"})
 
     @app.get("/parts/{name:path}")
     def give_part(name: str) -> Response:
@@ -203,7 +236,8 @@ def explore(
     ----------
     index_folder : str or Path
         Folder that ``crystalssl index`` has written. It is read while the page waits. If it has no map yet, the map is
-        laid out and saved there. Of a sharded index a sample is shown.
+        laid out and saved there. Of a sharded index a sample is shown. If it cannot be read, the page says why, and the
+        server ends with the error.
     host, port, allow_remote
         As in :func:`serve`.
     title : str
@@ -274,13 +308,17 @@ def serve(
     shown = f"[{host}]" if ":" in host else host
     if on_start is not None:
         on_start(f"http://{shown}:{found}/")
-    config = uvicorn.Config(app, host, found, log_level="warning", limit_concurrency=64, timeout_graceful_shutdown=5)
+    config = uvicorn.Config(
+        app, host, found, log_level="warning", limit_concurrency=CONNECTIONS, timeout_graceful_shutdown=5
+    )
     server = uvicorn.Server(config)
 
-    def stop_after_an_error(parts: Future) -> None:
-        server.should_exit = server.should_exit or parts.exception() is not None
+    def stop_after_an_error() -> None:
+        if app.state.parts.exception() is not None:  # waits until the index is read
+            app.state.told.wait(ERROR_SECONDS)
+            server.should_exit = True
 
-    app.state.parts.add_done_callback(stop_after_an_error)
+    threading.Thread(target=stop_after_an_error, daemon=True).start()
     server.run(sockets=[listener])
     if app.state.parts.done():
         app.state.parts.result()
@@ -325,6 +363,16 @@ def _future_of(parts: Mapping[str, bytes] | Future[Mapping[str, bytes]]) -> Futu
     return found
 
 
+def _without_place(error: BaseException, folder: str | Path) -> str:
+    """The sentence that says why the index cannot be read, with the name of its folder but not where it is."""
+    if not isinstance(error, CrystalInputError):
+        return "The index cannot be read; the server's log says why."
+    sentence, whole = str(error), Path(folder).absolute()
+    for place in (str(whole.parent), str(Path(folder).parent)):
+        sentence = sentence.replace(place.rstrip("/\\") + os.sep, "") if place not in ("", ".") else sentence
+    return f"The index cannot be read. {sentence}"
+
+
 def check_host(host: str, allow_remote: bool) -> None:
     """Raise a QueryError if other computers could reach the server and ``allow_remote`` is false."""
     if not allow_remote and not _is_loopback(host):
@@ -355,21 +403,23 @@ def _foreign(request: Request, hosts: Sequence[str] | None) -> str | None:
 
 
 async def _read_body(request: Request, most: int) -> bytes:
-    too_large = Refusal(413, f"The upload is larger than the {most / 1e6:g} MB allowed.")
-    announced = request.headers.get("content-length", "0")
-    if not announced.isdecimal() or int(announced[:20]) > most:
-        raise too_large
-    body = bytearray()
+    announced, body, stream = request.headers.get("content-length", "0"), bytearray(), request.stream()
+    is_large = not announced.isdecimal() or int(announced[:20]) > most
     try:
         async with asyncio.timeout(BODY_SECONDS):
-            async for chunk in request.stream():
+            while not is_large and (chunk := await anext(stream, None)) is not None:
                 body += chunk
-                if len(body) > most:
-                    raise too_large
+                is_large = len(body) > most
     except TimeoutError:
         raise Refusal(408, f"The upload did not arrive within {BODY_SECONDS:g} s.") from None
     except ClientDisconnect:
         raise Refusal(400, "The upload was interrupted.") from None
+    if is_large:
+        with suppress(TimeoutError, ClientDisconnect):  # who is cut off while sending may not receive the answer
+            async with asyncio.timeout(DROP_SECONDS):
+                async for _ in stream:
+                    body.clear()
+        raise Refusal(413, f"The upload is larger than the {most / 1e6:g} MB allowed.")
     return bytes(body)
 
 

@@ -5,11 +5,14 @@ from __future__ import annotations
 import json
 import logging
 import multiprocessing
+import os
 import signal
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
@@ -36,22 +39,34 @@ START_SECONDS = 300.0
 GROWTH = 512 * 2**20
 """A worker whose memory has grown by more than this number of bytes after an answer is replaced."""
 _LONGEST_SENTENCE = 600
+_OPENED, _BEGUN = b"opened", b"begun"
+_ATTEMPTS = 3
+_MOMENT, _BEGIN_SECONDS = 5.0, 0.4
 _NO_MEMORY = "The upload needs more memory than is allowed here. Try a smaller cell or fewer points."
 _OF_THE_DISK = (CheckpointError, IndexFolderError, StoreError)  # their messages name folders of the server
 
 
 class WorkerLost(Exception):
-    """The worker ended before it had answered. ``late`` is true if it was killed because the time limit was over."""
+    """The worker ended before it had answered.
 
-    def __init__(self, late: bool):
+    Attributes
+    ----------
+    late : bool
+        Whether it was killed because the time limit was over.
+    received : bool
+        Whether it may have begun with the upload.
+    """
+
+    def __init__(self, late: bool, received: bool):
         super().__init__("too late" if late else "died")
-        self.late = late
+        self.late, self.received = late, received
 
 
 class Worker:
     """A process that keeps the index open and answers one upload after the other.
 
-    The methods block until they are done. Only one thread at a time may call them.
+    The methods block until they are done. Only one thread at a time may call :meth:`start` and :meth:`ask`; any may
+    call :meth:`close`. The process ends when the server ends, in whatever way that happens.
 
     Parameters
     ----------
@@ -64,6 +79,8 @@ class Worker:
     def __init__(self, index_folder: str | Path, limits: Limits):
         self.index_folder, self.limits = str(index_folder), limits
         self._process: multiprocessing.process.BaseProcess | None = None
+        self._starting = threading.Lock()
+        self._closed = False
 
     @property
     def pid(self) -> int | None:
@@ -71,17 +88,30 @@ class Worker:
         return None if self._process is None else self._process.pid
 
     def start(self) -> None:
-        """Start a new process and end the old one. This method returns before the new process has opened the index."""
-        self.stop()
-        context = multiprocessing.get_context("spawn")  # a forked process would inherit locks of torch's threads
-        self._pipe, theirs = context.Pipe()
-        self._process = context.Process(target=_work, args=(theirs, self.index_folder, self.limits), daemon=True)
-        self._process.start()
-        theirs.close()  # so that reading the pipe fails when the process has ended
-        self._ready = False
+        """Start a new process and end the old one. This method returns before the new process has opened the index.
 
-    def stop(self) -> None:
-        """End the process at once, even in the middle of an answer."""
+        After :meth:`close` it does nothing.
+        """
+        with self._starting:
+            self._end()
+            if self._closed:
+                return
+            context = multiprocessing.get_context("spawn")  # a forked process would inherit locks of torch's threads
+            self._pipe, theirs = context.Pipe()
+            self._process = context.Process(target=_work, args=(theirs, self.index_folder, self.limits), daemon=True)
+            self._process.start()
+            theirs.close()  # so that reading the pipe fails when the process has ended
+            self._ready = False
+
+    def close(self) -> None:
+        """End the process at once, even in the middle of an answer, and start no other one."""
+        self._closed = True  # a thread that waits for an answer finds that the process has ended
+        with self._starting:
+            if self._process is not None:
+                self._process.kill()
+                self._process.join()
+
+    def _end(self) -> None:
         if self._process is not None:
             self._process.kill()
             self._process.join()
@@ -102,75 +132,152 @@ class Worker:
         Returns
         -------
         status : int
-            HTTP status.
+            HTTP status: 503 if the process was killed, which costs this upload alone.
         content : bytes
             The answer as JSON, or the file.
         """
-        if self._process is None or not self._process.is_alive():
-            self.start()
-        try:
-            if not self._ready:
-                with self._killed_after(START_SECONDS):
-                    self._pipe.recv_bytes()
-                self._ready = True
-            with self._killed_after(self.limits.seconds):
-                self._pipe.send_bytes(json.dumps(question).encode())
-                self._pipe.send_bytes(body)
-                status, goes_on = json.loads(self._pipe.recv_bytes())
-                content = self._pipe.recv_bytes()
-        except WorkerLost as lost:
-            opened = self._ready
-            self.start()
-            if not opened:
-                return 500, _sentence("The index cannot be opened; the server's log says why.")
-            if lost.late:
-                return 504, _sentence(f"The upload took longer than {self.limits.seconds:g} s. Try a smaller one.")
-            return 422, _sentence(
-                "The process that read the upload ended, perhaps because it ran out of memory. Try a smaller one."
-            )
-        if not goes_on:
-            self.start()
-        return status, content
+        ended = ""
+        for _ in range(_ATTEMPTS):  # a process that was killed before it had the upload is replaced without a word
+            if self._process is None or not self._process.is_alive():
+                self.start()
+            if self._closed:
+                break
+            try:
+                if not self._ready and not self._wait_until_open():
+                    self.start()
+                    return 500, sentence("The index cannot be opened; the server's log says why.")
+                status, goes_on, content = self._exchange(question, body)
+            except WorkerLost as lost:
+                opened, ended = self._ready, self._how_it_ended()
+                self.start()
+                if lost.late and not opened:
+                    return 503, sentence(f"The index could not be opened within {START_SECONDS:g} s. Try again later.")
+                if lost.late:
+                    return 504, sentence(f"The upload took longer than {self.limits.seconds:g} s. Try a smaller one.")
+                if lost.received:
+                    break
+            else:
+                if not goes_on:
+                    self.start()
+                return status, content
+        if self._closed:
+            return 503, sentence("The server is being stopped. Start it again to go on.")
+        logger.warning("the process that answers uploads %s; another one takes its place", ended)
+        return 503, sentence(
+            f"The process that reads uploads {ended} before it had answered, perhaps because memory ran out. Another "
+            "one takes its place: try again, and if it ends again, try a smaller upload."
+        )
+
+    def _wait_until_open(self) -> bool:
+        """Wait until the process has opened the index, and return whether it could."""
+        with self._killed_after(START_SECONDS):
+            self._ready = self._pipe.recv_bytes() == _OPENED
+        return self._ready
+
+    def _exchange(self, question: dict[str, Any], body: bytes) -> tuple[int, bool, bytes]:
+        """Send an upload, and return the status, whether the process can go on, and the answer."""
+        with self._killed_after(self.limits.seconds) as state:
+            self._pipe.send_bytes(json.dumps(question).encode())
+            self._pipe.send_bytes(body)
+            sent = time.monotonic()
+            try:
+                self._pipe.recv_bytes()
+                state.received = True
+            finally:  # one that does not even begin is at fault, unless it was ending already when the upload was sent
+                state.received = state.received or time.monotonic() - sent > _BEGIN_SECONDS
+            status, goes_on = json.loads(self._pipe.recv_bytes())
+            content = self._pipe.recv_bytes()
+        return status, goes_on and not state.late, content
+
+    def _how_it_ended(self) -> str:
+        process = self._process
+        assert process is not None
+        process.join(_MOMENT)  # its pipe may end before itself
+        if process.exitcode is not None and process.exitcode < 0:
+            return f"was ended by the signal {signal.Signals(-process.exitcode).name}"
+        return "ended"
 
     @contextmanager
-    def _killed_after(self, seconds: float) -> Iterator[None]:
-        process, late = self._process, threading.Event()
+    def _killed_after(self, seconds: float) -> Iterator[_Exchange]:
+        process, state = self._process, _Exchange()
         assert process is not None
 
         def kill() -> None:
-            late.set()
+            state.late = True
             process.kill()
 
         timer = threading.Timer(seconds, kill)  # killing the process ends a blocked send as well as a blocked receive
         timer.daemon = True
         timer.start()
         try:
-            yield
+            yield state
         except (EOFError, OSError) as error:
-            raise WorkerLost(late.is_set()) from error
+            raise WorkerLost(state.late, state.received) from error
         finally:
             timer.cancel()
             timer.join()
 
 
+@dataclass
+class _Exchange:
+    """How far an exchange with the process has come."""
+
+    late: bool = False
+    received: bool = False
+
+
 def _work(pipe: Connection, index_folder: str, limits: Limits) -> None:
-    """Open the index and answer uploads until the server closes the pipe; this is what the process runs."""
+    """Open the index and answer uploads until the server ends; this is what the process runs."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is handled by the server, which then ends this process
+    threading.Thread(target=_end_with_the_server, daemon=True).start()
     tqdm.set_lock(threading.RLock())  # tqdm's default lock is a semaphore, which would outlive a killed process
-    index = EmbeddingIndex.load(index_folder)
-    _open_all(index)
+    with _ended_after(START_SECONDS):
+        try:
+            index = EmbeddingIndex.load(index_folder)
+            _open_all(index)
+        except Exception:
+            logger.exception("the index cannot be opened")
+            pipe.send_bytes(b"")
+            return
     _limit_memory(limits.memory_bytes)
     at_start = _resident_bytes()
     kept = KeptAnswers()
-    pipe.send_bytes(b"ready")
+    pipe.send_bytes(_OPENED)
     while True:
         try:
             question, body = json.loads(pipe.recv_bytes()), pipe.recv_bytes()
-        except EOFError:  # the server has ended
+            pipe.send_bytes(_BEGUN)
+            with _ended_after(limits.seconds):
+                status, content, goes_on = _respond(index, kept, question, body, limits)
+            pipe.send_bytes(json.dumps([status, goes_on and _resident_bytes() - at_start < GROWTH]).encode())
+            pipe.send_bytes(content)
+        except (EOFError, OSError):  # the server has ended
             return
-        status, content, goes_on = _respond(index, kept, question, body, limits)
-        pipe.send_bytes(json.dumps([status, goes_on and _resident_bytes() - at_start < GROWTH]).encode())
-        pipe.send_bytes(content)
+
+
+def _end_with_the_server() -> None:
+    """End this process when the server has ended, even in the middle of an answer."""
+    server = multiprocessing.parent_process()
+    if server is not None:
+        server.join()
+        os._exit(1)
+
+
+@contextmanager
+def _ended_after(seconds: float) -> Iterator[None]:
+    """Let the system end this process some time after the server would have done it, whatever it does meanwhile.
+
+    A call into a library may keep the interpreter from running the thread that notices the end of the server.
+    """
+    timed = hasattr(signal, "setitimer")
+    if timed:
+        signal.signal(signal.SIGALRM, signal.SIG_DFL)
+        signal.setitimer(signal.ITIMER_REAL, seconds + _MOMENT)
+    try:
+        yield
+    finally:
+        if timed:
+            signal.setitimer(signal.ITIMER_REAL, 0)
 
 
 def _respond(
@@ -180,18 +287,18 @@ def _respond(
     try:
         return 200, _found(index, kept, question, body, limits), True
     except AnswerGone as error:
-        return 410, _sentence(str(error)), True
+        return 410, sentence(str(error)), True
     except MemoryError:
-        return 422, _sentence(_NO_MEMORY), False
+        return 422, sentence(_NO_MEMORY), False
     except CrystalInputError as error:
         if not isinstance(error, _OF_THE_DISK):
-            return status_of(error), _sentence(str(error)), True
+            return status_of(error), sentence(str(error)), True
         logger.exception("the index cannot be read")
     except Exception as error:
         if "memory" in str(error):  # torch reports missing memory by a RuntimeError
-            return 422, _sentence(_NO_MEMORY), False
+            return 422, sentence(_NO_MEMORY), False
         logger.exception("an upload could not be answered")
-    return 500, _sentence("The upload could not be answered; the server's log says why."), True
+    return 500, sentence("The upload could not be answered; the server's log says why."), True
 
 
 def _found(index: EmbeddingIndex, kept: KeptAnswers, question: dict[str, Any], body: bytes, limits: Limits) -> bytes:
@@ -213,7 +320,8 @@ def status_of(error: CrystalInputError) -> int:
     return 415 if isinstance(error, UnsupportedFileError) else 422
 
 
-def _sentence(text: str) -> bytes:
+def sentence(text: str) -> bytes:
+    """The answer that says what is wrong, as JSON."""
     cut = text if len(text) <= _LONGEST_SENTENCE else text[:_LONGEST_SENTENCE] + " …"
     return json.dumps({"error": cut}).encode()
 

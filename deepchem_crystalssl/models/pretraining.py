@@ -42,7 +42,7 @@ from ..pretext.batch import Modality, PretextBatch
 from ..pretext.answers import Labels
 from ..pretext.objectives import Objective, needed_modalities, needed_of_encoder
 from ..pretext.presets import resolve_objectives
-from .processes import processors
+from .processes import threads_of_process
 from .resumable import ResumableModel
 from .vectors import GivesVectors
 
@@ -379,7 +379,7 @@ class CrystalSSLModel(GivesVectors, ResumableModel):
         ahead = self.prepare_ahead
         if ahead is None:
             ahead = torch.device(self.device).type == "cuda"
-        self.batches.n_threads = processors() if ahead else 1
+        self.batches.n_threads = threads_of_process() if ahead else 1
         made: Generator = computed_ahead(calls) if ahead else (call() for call in calls)
         with closing(made):
             for X, prepared in made:

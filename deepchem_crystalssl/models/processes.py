@@ -19,6 +19,7 @@ from torch import distributed, nn
 
 from ..errors import OptionError
 from ..nn.ranks import Ranks
+from ..processors import processors, thread_count
 
 PATIENCE = timedelta(hours=6)
 """How long a process waits for others, while the first one validates; if one fails, ``torchrun`` ends all at once."""
@@ -30,10 +31,10 @@ def launched_size() -> int:
     return int(os.environ["WORLD_SIZE"]) if started else 1
 
 
-def processors() -> int:
-    """Number of processors for each of the processes on this machine."""
+def threads_of_process() -> int:
+    """Number of threads for each of the processes on this machine."""
     together = int(os.environ.get("LOCAL_WORLD_SIZE", "1")) if launched_size() > 1 else 1
-    return max(1, (os.cpu_count() or 1) // together)
+    return max(1, processors() // together) if together > 1 else thread_count()  # torchrun sets OMP_NUM_THREADS to 1
 
 
 def local_device(device: torch.device | str | None) -> torch.device | str | None:

@@ -12,15 +12,16 @@ precision of float32, so that the loop over channels calls no library and the co
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
 import torch
-from numba import njit
 from torch import Tensor
+
+from ..crystals.compilation import njit
+from ..processors import processors
 
 _FAST = {"reassoc", "contract", "nsz", "arcp"}
 
@@ -89,7 +90,7 @@ def _for_each_part(edges: tuple[np.ndarray, ...], function: Any, *arrays: np.nda
 
 def split_crystals(first_site: np.ndarray) -> list[tuple[int, int]]:
     """Divide the crystals into one range per thread, with about the same number of sites in each range."""
-    n_parts = max(1, min(torch.get_num_threads(), os.cpu_count() or 1, len(first_site) - 1))
+    n_parts = max(1, min(torch.get_num_threads(), processors(), len(first_site) - 1))
     cuts = np.searchsorted(first_site, np.linspace(0, first_site[-1], n_parts + 1))
     return [(int(a), int(b)) for a, b in zip(cuts[:-1], cuts[1:], strict=True)]
 
@@ -102,7 +103,7 @@ def in_threads(function: Callable[[int, int], Any], ranges: list[tuple[int, int]
         return list(pool.map(lambda part: function(*part), ranges))
 
 
-@njit(nogil=True, cache=True, fastmath=_FAST, error_model="numpy", inline="always")
+@njit(nogil=True, fastmath=_FAST, error_model="numpy", inline="always")
 def _half_tanh(x: np.float32) -> np.float32:
     """Return tanh(x / 2), approximated by a quotient of polynomials (fitted by ``tools/fit_tanh.py``)."""
     y = x * np.float32(0.5)
@@ -122,7 +123,7 @@ def _half_tanh(x: np.float32) -> np.float32:
     return y * p / q
 
 
-@njit(nogil=True, cache=True, fastmath=_FAST, error_model="numpy", inline="always")
+@njit(nogil=True, fastmath=_FAST, error_model="numpy", inline="always")
 def _softplus(x: np.float32, half_tanh: np.float32) -> np.float32:
     """Return log(1 + exp(x)), given x and tanh(x / 2).
 
@@ -142,7 +143,7 @@ def _softplus(x: np.float32, half_tanh: np.float32) -> np.float32:
     return max(x, np.float32(0.0)) + np.float32(2.0) * z * s
 
 
-@njit(nogil=True, cache=True, fastmath=_FAST, error_model="numpy")
+@njit(nogil=True, fastmath=_FAST, error_model="numpy")
 def _forward(
     begin: int,
     end: int,
@@ -169,7 +170,7 @@ def _forward(
                 out[i, f] += (half + half * _half_tanh(g)) * _softplus(c, _half_tanh(c))
 
 
-@njit(nogil=True, cache=True, fastmath=_FAST, error_model="numpy")
+@njit(nogil=True, fastmath=_FAST, error_model="numpy")
 def _backward(
     begin: int,
     end: int,
@@ -209,7 +210,7 @@ def _backward(
     return d_table
 
 
-@njit(nogil=True, cache=True, fastmath=_FAST, error_model="numpy")
+@njit(nogil=True, fastmath=_FAST, error_model="numpy")
 def _directed_forward(
     begin: int,
     end: int,
@@ -235,7 +236,7 @@ def _directed_forward(
                     out[i, m, c] += y * value[c]
 
 
-@njit(nogil=True, cache=True, fastmath=_FAST, error_model="numpy")
+@njit(nogil=True, fastmath=_FAST, error_model="numpy")
 def _directed_backward(
     begin: int,
     end: int,

@@ -10,9 +10,9 @@ from typing import Any
 
 import numpy as np
 import torch
-from numba import njit
 from torch import Tensor
 
+from ..crystals.compilation import njit
 from ..crystals.reciprocal import fill_phases, largest_indices, list_half_space
 from .fused_convolution import in_threads, split_crystals
 
@@ -51,7 +51,7 @@ def _sum_in_threads(cells: tuple[np.ndarray, ...], values: np.ndarray, shells: A
     in_threads(lambda a, b: _sum_shells(a, b, first_site, *rest, values, *shells, *arrays), split_crystals(first_site))
 
 
-@njit(nogil=True, cache=True, fastmath={"reassoc", "contract", "nsz"}, error_model="numpy")
+@njit(nogil=True, fastmath={"reassoc", "contract", "nsz"}, error_model="numpy")
 def _sum_shells(
     begin: int,
     end: int,

@@ -9,8 +9,8 @@ from __future__ import annotations
 from functools import cache
 
 import numpy as np
-from numba import njit
 
+from ..crystals.compilation import njit
 from .bonds import Bonds
 
 
@@ -117,7 +117,7 @@ def bloch_matrices(
     return matrices
 
 
-@njit(nogil=True, cache=True)
+@njit(nogil=True)
 def _add_bonds(
     matrices: np.ndarray,
     phase: np.ndarray,

@@ -13,6 +13,7 @@ from tqdm import tqdm
 
 from .._names import moved_name
 from ..errors import QueryError
+from ..processors import thread_count
 from .materials_map import NEIGHBORS, MaterialsMap
 from .vectors import nearest_to_each
 
@@ -68,7 +69,7 @@ def make_map(vectors: np.ndarray, seed: int = 0, progress: bool | None = None) -
         start,
         Uniform(knn_index=PrecomputedNeighbors(neighbors[:, :pulling], distances[:, :pulling]), symmetrize="mean"),
         negative_gradient_method="bh" if few else "fft",
-        n_jobs=1 if few else -1,  # threads that wait for each other take longer than the work
+        n_jobs=1 if few else thread_count(),  # threads that wait for each other take longer than the work
         random_state=seed,
     )
     steps_in_all, disable = sum(steps for steps, _, _ in _PHASES), None if progress is None else not progress

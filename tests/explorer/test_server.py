@@ -361,8 +361,38 @@ def test_a_worker_killed_at_work_is_replaced(address, app, good):
         time.sleep(0.5)
         assert not upload.done()
         os.kill(pid, signal.SIGKILL)
-        assert "that read the upload ended" in refused(upload.result(), 422)
+        assert "ended by the signal SIGKILL before it had answered" in refused(upload.result(), 503)
     assert lives_on(address, good) and app.state.worker.pid != pid and not psutil.pid_exists(pid)
+
+
+def test_a_worker_killed_while_it_waits_or_opens_the_index_costs_no_upload(address, app, good):
+    assert lives_on(address, good)
+    os.kill(app.state.worker.pid, signal.SIGKILL)
+    assert gone(app.state.worker.pid, 5)
+    assert lives_on(address, good)
+    app.state.worker.start()
+    with ThreadPoolExecutor(1) as pool:
+        upload = pool.submit(lives_on, address, good)
+        time.sleep(0.3)
+        assert not upload.done() and not app.state.worker._ready
+        os.kill(app.state.worker.pid, signal.SIGKILL)
+        assert upload.result()
+
+
+def test_a_server_that_is_stopped_starts_no_other_worker(folder, good):
+    app = make_app(folder, PAGE, {}, LIMITS)
+    with running(app) as address, ThreadPoolExecutor(1) as pool:
+        assert lives_on(address, good)
+        pid = app.state.worker.pid
+        os.kill(pid, signal.SIGSTOP)
+        upload = pool.submit(ask, address, good)
+        time.sleep(0.5)
+        app.state.worker.close()
+        assert "being stopped" in refused(upload.result(), 503)
+        assert not psutil.pid_exists(pid)
+    assert not any(
+        process.is_running() for process in psutil.Process().children() if "spawn_main" in process.cmdline()[-1]
+    )
 
 
 def test_an_upload_that_takes_too_long_is_ended(address, app, good, monkeypatch):
@@ -494,7 +524,59 @@ def test_no_index_is_said_at_once_and_a_broken_one_stops_the_server(folder, tmp_
         explore(tmp_path, on_start=lambda address: pytest.fail(address))
     shutil.copytree(folder, tmp_path / "index")
     (tmp_path / "index" / "catalogue.parquet").write_bytes(b"")
-    started = []
+    pages = Future()
+
+    def watch(address):
+        threading.Thread(target=lambda: pages.set_result(page_of_the_error(address))).start()
+
     with pytest.raises(IndexFolderError, match="a broken part"):
-        explore(tmp_path / "index", port=0, on_start=started.append)
-    assert len(started) == 1
+        explore(tmp_path / "index", port=0, on_start=watch)
+    page = pages.result(10)
+    assert page.status_code == 500 and "index: a broken part" in page.text
+    assert str(tmp_path) not in page.text and "refresh" not in page.text
+
+
+def page_of_the_error(address):
+    """The page that takes the place of the one that waits."""
+    while 'http-equiv="refresh"' in (page := httpx.get(address)).text:
+        time.sleep(0.05)
+    return page
+
+
+def test_an_index_that_cannot_be_read_is_said_to_every_request_and_ends_the_command(folder, tmp_path, good):
+    shutil.copytree(folder, tmp_path / "index")
+    (tmp_path / "index" / "catalogue.parquet").write_bytes(b"")
+    parts = Future()
+    with running(make_app(tmp_path / "index", PAGE, parts, LIMITS)) as address:
+        parts.set_exception(KeyError("no sentence for a user"))
+        for response in (httpx.get(f"{address}/parts/ids"), ask(address, good)):
+            assert "log says why" in refused(response, 500)
+        assert "log says why" in httpx.get(address).text
+    with command(tmp_path / "index", "--port", 0) as process:
+        assert "a broken part" in page_of_the_error(process.stdout.readline().split()[0]).text
+        assert process.wait(20) == 2 and "a broken part" in process.stderr.read()
+
+
+def gone(pid, seconds):
+    """Whether a process ends within a time."""
+    end = time.monotonic() + seconds
+    while psutil.pid_exists(pid) and psutil.Process(pid).status() != psutil.STATUS_ZOMBIE:
+        if time.monotonic() > end:
+            return False
+        time.sleep(0.05)
+    return True
+
+
+@pytest.mark.parametrize("is_at_work", [False, True])
+def test_a_worker_ends_with_its_server_whatever_ends_it(folder, good, is_at_work):
+    endless = cif_of([[0, 0, 0], [0.002, 0, 0]], edge=1000.0)
+    with command(folder, "--port", 0) as process, ThreadPoolExecutor(1) as pool:
+        address = process.stdout.readline().split()[0].rstrip("/")
+        until_the_map(address)
+        assert lives_on(address, good)
+        (worker,) = [one.pid for one in psutil.Process(process.pid).children() if "spawn_main" in one.cmdline()[-2]]
+        if is_at_work:
+            pool.submit(ask, address, endless)
+            time.sleep(1)
+        process.kill()
+        assert gone(worker, 5)
