@@ -73,6 +73,24 @@ def symbol_of_group(number: int) -> str:
     return next(group.international_short for group in groups if group.number == number)
 
 
+@lru_cache(maxsize=1)
+def full_symbols() -> dict[str, tuple[str, ...]]:
+    """Full and extended Hermann-Mauguin symbols of the settings of all space groups, by Hall symbol.
+
+    Examples
+    --------
+    >>> full_symbols()["-F 4 2 3"]
+    ('F 4/m -3 2/m', 'F m -3 m')
+    """
+    groups = (spglib.get_spacegroup_type(hall_number) for hall_number in range(1, 531))
+    return {
+        group.hall_symbol: tuple(
+            symbol.strip().replace("_", "") for symbol in (group.international_full, *group.international.split("="))
+        )
+        for group in groups
+    }
+
+
 def prototype(crystal: Crystal, symprec: float = 0.01) -> str:
     """The prototype of a crystal: anonymous formula, space group, and the sizes of the orbits of each kind of atom.
 
