@@ -33,6 +33,7 @@ from .validation import lattice_from_parameters
 _CELL_TAGS = [f"_cell_{kind}" for kind in ("length_a", "length_b", "length_c")] + [
     f"_cell_angle_{angle}" for angle in ("alpha", "beta", "gamma")
 ]
+_COORDINATE_TAGS = ("_atom_site_fract_x", "_atom_site_fract_y", "_atom_site_fract_z")
 _MODULATION_TAGS = ("_cell_modulation_dimension", "_cell_wave_vector_x", "_cell_wave_vector_seq_id")
 
 
@@ -154,7 +155,7 @@ def _read_block(block: gemmi.cif.Block, item: str) -> Crystal:
         )
     _remove_dummies(block)
     lattice = _read_lattice(block, item)
-    columns = [_read_coordinates(block, f"_atom_site_fract_{axis}", item) for axis in "xyz"]
+    columns, dots = zip(*(_read_coordinates(block, tag, item) for tag in _COORDINATE_TAGS), strict=True)
     if len({len(column) for column in columns}) > 1:
         x, y, z = map(len, columns)
         raise CoordinateError(item, f"{x}, {y} and {z} numbers in _atom_site_fract_x, _y and _z")
@@ -163,7 +164,8 @@ def _read_block(block: gemmi.cif.Block, item: str) -> Crystal:
         raise EmptyStructureError(item, "0 sites")
     claims = Claims.of(block)
     species = read_species(block, len(frac), item, claims.amounts)
-    _refuse_unknown_positions(block, species.parts, item)
+    if any(dots):
+        _refuse_unknown_positions(block, species.parts, item)
     for note in species.notes:
         warn_of(item, note)
     symmetry = read_symmetry(block, lattice, item)
@@ -183,7 +185,8 @@ def _read_block(block: gemmi.cif.Block, item: str) -> Crystal:
 
 def _remove_dummies(block: gemmi.cif.Block) -> None:
     """Remove the rows that the file marks as no atoms: centroids and other dummies."""
-    if not any(flag.lower() == "dum" for flag in block.find_values("_atom_site_calc_flag")):
+    flags = block.find_values("_atom_site_calc_flag")
+    if not flags or not any(flag.lower() == "dum" for flag in flags):
         return
     table = block.find(["_atom_site_calc_flag"])
     for row in reversed(range(len(table))):
@@ -193,9 +196,7 @@ def _remove_dummies(block: gemmi.cif.Block) -> None:
 
 def _refuse_unknown_positions(block: gemmi.cif.Block, species: list[dict[int, float]], item: str) -> None:
     """Refuse rows without any coordinate, unless it is one atom that may well lie at the origin, which is told."""
-    columns = [block.find_values(f"_atom_site_fract_{axis}") for axis in "xyz"]
-    if not any("." in column for column in columns):
-        return
+    columns = [list(block.find_values(tag)) for tag in _COORDINATE_TAGS]
     unknown = [site for site, texts in enumerate(zip(*columns, strict=True)) if set(texts) == {"."}]
     if len(unknown) > 1 or any(1 in species[site] for site in unknown):
         raise CoordinateError(item, f"no coordinates on {counted(len(unknown), 'site')}, first site {unknown[0]}")
@@ -204,17 +205,17 @@ def _refuse_unknown_positions(block: gemmi.cif.Block, species: list[dict[int, fl
 
 def _tell_of_hydrogen(block: gemmi.cif.Block, claims: Claims, crystal: Crystal, item: str) -> None:
     """Warn of hydrogen that the file counts but does not list."""
-    attached = sum(n for n in map(number, block.find_values("_atom_site_attached_hydrogens")) if n > 0)
-    if attached:
+    column = block.find_values("_atom_site_attached_hydrogens")
+    if column and (attached := sum(n for n in map(number, column) if n > 0)):
         warn_of(item, f"{attached:g} hydrogen atoms are given as attached to others, without positions, and left out")
     elif claims.missing_hydrogen(crystal):
         warn_of(item, f"{crystal.formula} has fewer hydrogen atoms than the formula sum {claims.formula}")
 
 
 def _read_lattice(block: gemmi.cif.Block, item: str) -> np.ndarray:
-    texts = [block.find_value(tag) for tag in _CELL_TAGS]
-    texts[3:] = [text or "90" for text in texts[3:]]  # the default of the dictionary
-    cell = [number(text) for text in texts]
+    stated = [block.find_value(tag) for tag in _CELL_TAGS]
+    cell = [number(text) for text in stated]
+    cell[3:] = [90.0 if text is None else x for text, x in zip(stated[3:], cell[3:], strict=True)]  # the default
     missing = [tag for tag, value in zip(_CELL_TAGS, cell, strict=True) if not np.isfinite(value)]
     if missing:
         raise LatticeError(item, f"no number for {', '.join(missing)}")
@@ -225,7 +226,7 @@ def _read_lattice(block: gemmi.cif.Block, item: str) -> np.ndarray:
     if alpha + beta + gamma >= 360 or 2 * max(alpha, beta, gamma) >= alpha + beta + gamma:
         raise LatticeError(item, f"angles {alpha:g} {beta:g} {gamma:g} that do not close to a cell")
     lattice = lattice_from_parameters(*cell)
-    if not all(block.find_value(tag) for tag in _CELL_TAGS[3:]):
+    if None in stated:
         _check_volume(block, lattice, item)
     return lattice
 
@@ -239,16 +240,17 @@ def _check_volume(block: gemmi.cif.Block, lattice: np.ndarray, item: str) -> Non
         )
 
 
-def _read_coordinates(block: gemmi.cif.Block, tag: str, item: str) -> list[float]:
+def _read_coordinates(block: gemmi.cif.Block, tag: str, item: str) -> tuple[list[float], bool]:
+    """The numbers of a column of coordinates, and whether there are dots, which stand for the default, zero."""
     column = list(block.find_values(tag))
     try:
-        return [_IDEAL[text] if text in _IDEAL else float(text) for text in column]
+        return [_IDEAL[text] if text in _IDEAL else float(text) for text in column], False
     except ValueError:
         pass  # uncertainties such as 0.25(1), or marks such as ? and .
     found = []
     for site, text in enumerate(column):
-        value = _IDEAL.get(text, 0.0 if text == "." else number(text))  # "." is the default, zero (core CIF)
+        value = _IDEAL.get(text, 0.0 if text == "." else number(text))
         if not np.isfinite(value):
             raise CoordinateError(item, f"{tag} of site {site} is {text}")
         found.append(value)
-    return found
+    return found, "." in column

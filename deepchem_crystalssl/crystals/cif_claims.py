@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+from collections import Counter
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 
@@ -11,7 +12,7 @@ import gemmi
 import numpy as np
 
 from .cif_tags import first_value, number
-from .elements import N_ELEMENTS, atomic_number_of, symbols
+from .elements import N_ELEMENTS, atomic_number_of
 from .records import Crystal
 
 _TERM = re.compile(r"([A-Z][a-z]?)(\d*\.?\d*)(?![a-z])")
@@ -62,6 +63,8 @@ class Claims:
 
         Hydrogen atoms that the formula has and the crystal lacks are no contradiction: many files do not list them.
         """
+        if self._is_exact(crystal):
+            return ""
         found = _counts(crystal)
         if self.amounts:
             heavy = {z: n for z, n in self.amounts.items() if z > 1} or self.amounts
@@ -79,6 +82,15 @@ class Claims:
             if abs(density - self.density) > _DENSITY_TOLERANCE * self.density:
                 return f"{density:.3g} g/cm3 by the atoms in the cell, {self.density:g} g/cm3 by the file"
         return ""
+
+    def _is_exact(self, crystal: Crystal) -> bool:
+        """Whether an ordered crystal has just the atoms of the formula units in the cell, as most have."""
+        if crystal.occupancies is not None or not self.amounts:
+            return False
+        found = Counter(crystal.atomic_numbers.tolist())
+        units = len(crystal.atomic_numbers) / sum(self.amounts.values())
+        has_ratio = all(found.get(z, 0) == units * n for z, n in self.amounts.items())
+        return has_ratio and (units == self.units or units in self._possible_units())
 
     def missing_hydrogen(self, crystal: Crystal) -> bool:
         """Whether the crystal has fewer hydrogen atoms than the formula sum."""
@@ -144,8 +156,3 @@ def parse_formula(text: str) -> dict[int, float]:
         amounts[z] = amounts.get(z, 0.0) + count
         position = term.end()
     return {z: count for z, count in amounts.items() if count > 0 and math.isfinite(count)}
-
-
-def formula_of(amounts: dict[int, float]) -> str:
-    """Symbols of the elements, for messages."""
-    return ", ".join(symbols()[z] for z in sorted(amounts))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-from scipy.spatial import KDTree
+from numba import njit
 
 from .elements import symbols
 from ..errors import LimitError, OccupancyError, OverlappingAtomsError, warn_of
@@ -27,6 +27,7 @@ CLOSEST_HYDROGEN = 0.6
 MAX_SHARING = 200
 """Rows that may share one site on average."""
 
+_FEW = 300  # sites that are compared one by one
 _SAME_POINT = 1e-6
 """Images closer than this are equal but for the arithmetic, Å."""
 
@@ -118,6 +119,11 @@ def close_pairs(frac: np.ndarray, lattice: np.ndarray, distance: float, item: st
     LimitError
         If the sites are crowded so much that their pairs cannot be listed.
     """
+    if len(frac) <= _FEW:
+        pairs, distances = _close_pairs_of_few(frac, lattice, distance)
+        return pairs, distances
+    from scipy.spatial import KDTree
+
     heights = 1.0 / np.linalg.norm(np.linalg.inv(lattice), axis=0)
     scaled = np.minimum((frac % 1.0) * heights, np.nextafter(heights, 0.0))
     scaled[:, heights <= 2.0 * distance] = 0.0  # in a thin cell every site is near along this direction
@@ -132,6 +138,26 @@ def close_pairs(frac: np.ndarray, lattice: np.ndarray, distance: float, item: st
     pairs, distances = pairs[near], distances[near]
     order = np.lexsort((pairs[:, 1], pairs[:, 0]))
     return pairs[order], distances[order]
+
+
+@njit(nogil=True, cache=True)
+def _close_pairs_of_few(frac: np.ndarray, lattice: np.ndarray, distance: float) -> tuple[np.ndarray, np.ndarray]:
+    """All pairs, compared one by one."""
+    pairs = np.empty((len(frac) * (len(frac) - 1) // 2, 2), np.int64)
+    distances = np.empty(len(pairs))
+    found = 0
+    for i in range(len(frac)):
+        for j in range(i + 1, len(frac)):
+            u, v, w = frac[j, 0] - frac[i, 0], frac[j, 1] - frac[i, 1], frac[j, 2] - frac[i, 2]
+            u, v, w = u - np.floor(u + 0.5), v - np.floor(v + 0.5), w - np.floor(w + 0.5)
+            x = u * lattice[0, 0] + v * lattice[1, 0] + w * lattice[2, 0]
+            y = u * lattice[0, 1] + v * lattice[1, 1] + w * lattice[2, 1]
+            z = u * lattice[0, 2] + v * lattice[1, 2] + w * lattice[2, 2]
+            squared = x * x + y * y + z * z
+            if squared < distance * distance:
+                pairs[found, 0], pairs[found, 1], distances[found] = i, j, np.sqrt(squared)
+                found += 1
+    return pairs[:found].copy(), distances[:found].copy()
 
 
 def without_listed_images(
@@ -169,6 +195,8 @@ def without_listed_images(
         The rows of the list that remain, int (R,).
     """
     pairs, distances = close_pairs(expanded, lattice, float(tolerance.max()), item)
+    if not len(pairs):
+        return np.arange(len(frac))
     rows = np.sort(parent[pairs], axis=1)
     near = distances < np.minimum(*tolerance[rows].T)
     images = set()

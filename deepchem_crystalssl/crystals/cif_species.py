@@ -89,18 +89,27 @@ def read_species(
     column = list(block.find_values("_atom_site_occupancy")) or ["?"] * n_sites
     if len(column) != n_sites:
         raise OccupancyError(item, f"{counted(len(column), 'occupancy', 'occupancies')} for {counted(n_sites, 'site')}")
+    elements = frozenset(formula)
     listed = list(zip(texts, labels, column, strict=True))
     meant: dict[tuple[str, str, str], tuple[dict[int, float], float]] = {}
     for k, site in enumerate(listed):
         if site not in meant:
             text, label, said = site
             is_symbol = text not in ("?", ".")
-            known = None if is_symbol else frozenset(formula)
-            if is_symbol and gemmi.cif.as_string(text) == "T" and formula and 1 not in formula:
+            known = None if is_symbol else elements
+            if is_symbol and elements and 1 not in elements and gemmi.cif.as_string(text) == "T":
                 raise UnknownElementError(item, f"type symbol T on site {k}, and no hydrogen in the formula sum")
             meant[site] = _meaning(text if is_symbol else label, said, known, prefer_short, f"site {k}", item)
-    open_labels, notes = _what_is_open({site[:2] for site in meant}, frozenset(formula))
-    return Species([meant[site][0] for site in listed], [meant[site][1] for site in listed], open_labels, notes)
+    parts, occupancies = [meant[site][0] for site in listed], [meant[site][1] for site in listed]
+    unusual = {site[:2] for site in meant if _is_unusual(site[0])}
+    return Species(parts, occupancies, *(_what_is_open(unusual, elements) if unusual else ()))
+
+
+@lru_cache(maxsize=4096)
+def _is_unusual(symbol: str) -> bool:
+    """Whether a type symbol is missing, or something else than an element."""
+    text = gemmi.cif.as_string(symbol)
+    return symbol in ("?", ".") or text == "T" or bool(_group(text.upper()))
 
 
 def _what_is_open(texts: set[tuple[str, str]], formula: frozenset[int]) -> tuple[tuple[str, ...], tuple[str, ...]]:

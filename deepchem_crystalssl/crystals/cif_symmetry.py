@@ -72,6 +72,9 @@ class Symmetry:
     is_listed: bool = False
 
 
+_NONE = Symmetry(Operations("the list", np.eye(3)[None], np.zeros((1, 3))), is_listed=True)
+
+
 def read_symmetry(block: gemmi.cif.Block, lattice: np.ndarray, item: str) -> Symmetry:
     """The symmetry of a data block: the operations that are listed, otherwise those of the space group that is named.
 
@@ -109,7 +112,10 @@ def _symmetry_of_list(listed: Operations, block: gemmi.cif.Block, lattice: np.nd
             )
         warn_of(item, f"the listed operations are no group; those of {including[0].symbol}, which has them, are taken")
         return Symmetry(including[0].operations, lambda: [setting.operations for setting in including[1:]])
-    order = _order_of(first_value(block, *_NAME_TAGS), first_value(block, *_NUMBER_TAGS))
+    symbol = first_value(block, *_NAME_TAGS)
+    order = _order_of(symbol, first_value(block, *_NUMBER_TAGS)) if symbol != "P 1" else 1
+    if listed.is_identity and order <= 1:
+        return _NONE
     if order <= len(listed.rotations):
         return Symmetry(
             _checked(listed, lattice, item),
@@ -148,7 +154,7 @@ def _symmetry_of_name(block: gemmi.cif.Block, lattice: np.ndarray, item: str) ->
             raise SymmetryError(item, f"space group {named[0]!r} without a setting {code!r}")
         if named:
             raise SymmetryError(item, f"unknown space group {named[0]!r} and no symmetry operations")
-        return Symmetry(Operations("x, y, z", np.eye(3)[None], np.zeros((1, 3))))  # nothing said: all atoms are listed
+        return _NONE  # nothing said: all atoms are listed
     fitting = [setting for setting in settings if setting.operations.strain(lattice) <= MAX_STRAIN]
     if not fitting and not code:  # P 21/c for another unique axis
         fitting = [s for s in settings_of_number(settings[0].number) if s.operations.strain(lattice) <= MAX_STRAIN]

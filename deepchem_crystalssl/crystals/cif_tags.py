@@ -33,8 +33,11 @@ def values(block: gemmi.cif.Block, tags: tuple[str, ...]) -> list[str]:
 
 def first_value(block: gemmi.cif.Block, *tags: str) -> str:
     """The first value, without quotes, of the first of some tags that has any; an empty text if there is none."""
-    found = values(block, tags)
-    return found[0].strip() if found and found[0] not in _UNKNOWN else ""
+    for tag in tags:
+        value = block.find_value(tag)
+        if value and (text := gemmi.cif.as_string(value)) not in _UNKNOWN:
+            return text.strip()
+    return ""
 
 
 def without_dots(text: str) -> str:
