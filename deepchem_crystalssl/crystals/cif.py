@@ -168,7 +168,7 @@ def _read_block(block: gemmi.cif.Block, item: str) -> Crystal:
         _refuse_unknown_positions(block, species.parts, item)
     for note in species.notes:
         warn_of(item, note)
-    symmetry = read_symmetry(block, lattice, item)
+    symmetry = read_symmetry(block, lattice, item, claims.count_atoms)
 
     listing = Listing.of(block, frac, species.parts, species.occupancies)
 

@@ -154,7 +154,8 @@ def build_crystal(
             "labels without type symbols must lead to the formula sum",
             "Add _atom_site_type_symbol.",
         )
-    if not objection and crystal is not None and (not symmetry.doubt or claims.count_atoms):
+    is_settled = not symmetry.doubt or (symmetry.is_short and claims.count_atoms)
+    if not objection and crystal is not None and is_settled:
         return crystal
     fitting = _fitting(listing, symmetry, claims, lattice, item)
     if crystal is None or objection:
@@ -175,7 +176,8 @@ def build_crystal(
         if crystal is None:
             raise refusal
     assert crystal is not None
-    if symmetry.is_open and any(not _is_same(crystal, other) for _, other in fitting):
+    rivals = [other for _, other in fitting if not _is_same(crystal, other)]
+    if symmetry.is_open and rivals:
         raise SymmetryError(
             item,
             symmetry.doubt,
@@ -184,7 +186,7 @@ def build_crystal(
         )
     if objection:
         warn_of(item, objection)
-    elif symmetry.doubt and not (fitting and all(_is_same(crystal, other) for _, other in fitting)):
+    elif rivals or (symmetry.is_short and not fitting):
         warn_of(item, symmetry.doubt)
     return crystal
 

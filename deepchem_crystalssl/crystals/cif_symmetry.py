@@ -61,6 +61,8 @@ class Symmetry:
         What the file leaves open, in words; empty if it leaves nothing open.
     is_open : bool
         Whether the file must decide by its formula and density, because no setting comes first.
+    is_short : bool
+        Whether the doubt is that the file lists fewer operations than the group has that it names.
     is_listed : bool
         Whether the file lists all operations of the group that it names.
     """
@@ -69,16 +71,31 @@ class Symmetry:
     others: Callable[[], list[Operations]] = list
     doubt: str = ""
     is_open: bool = False
+    is_short: bool = False
     is_listed: bool = False
 
 
 _NONE = Symmetry(Operations("the list", np.eye(3)[None], np.zeros((1, 3))), is_listed=True)
 
 
-def read_symmetry(block: gemmi.cif.Block, lattice: np.ndarray, item: str) -> Symmetry:
+def read_symmetry(block: gemmi.cif.Block, lattice: np.ndarray, item: str, is_counted: bool = False) -> Symmetry:
     """The symmetry of a data block: the operations that are listed, otherwise those of the space group that is named.
 
     Without either there is the identity alone: all atoms are listed.
+
+    Parameters
+    ----------
+    block : gemmi.cif.Block
+    lattice : numpy.ndarray
+        (3, 3), rows, Å.
+    item : str
+        For errors.
+    is_counted : bool
+        Whether the file states how many atoms the cell has, which will confirm operations under an unusual name.
+
+    Returns
+    -------
+    Symmetry
 
     Raises
     ------
@@ -93,11 +110,15 @@ def read_symmetry(block: gemmi.cif.Block, lattice: np.ndarray, item: str) -> Sym
     if name := values(block, _MAGNETIC_NAME_TAGS):
         return Symmetry(_checked(_magnetic_group_operations(name[0], item), lattice, item))
     if texts := values(block, _OPERATION_TAGS):
-        return _symmetry_of_list(_listed(texts, item), block, lattice, item)
+        return _symmetry_of_list(texts, block, lattice, item, is_counted)
     return _symmetry_of_name(block, lattice, item)
 
 
-def _symmetry_of_list(listed: Operations, block: gemmi.cif.Block, lattice: np.ndarray, item: str) -> Symmetry:
+def _symmetry_of_list(
+    texts: list[str], block: gemmi.cif.Block, lattice: np.ndarray, item: str, is_counted: bool
+) -> Symmetry:
+    listed = _listed(texts, item)
+
     def settings() -> Iterator[Setting]:
         return (setting for setting in _named_settings(block)[0] if setting.operations.strain(lattice) <= MAX_STRAIN)
 
@@ -112,31 +133,45 @@ def _symmetry_of_list(listed: Operations, block: gemmi.cif.Block, lattice: np.nd
             )
         warn_of(item, f"the listed operations are no group; those of {including[0].symbol}, which has them, are taken")
         return Symmetry(including[0].operations, lambda: [setting.operations for setting in including[1:]])
-    symbol = first_value(block, *_NAME_TAGS)
-    order = _order_of(symbol, first_value(block, *_NUMBER_TAGS)) if symbol != "P 1" else 1
-    if listed.is_identity and order <= 1:
+    symbol, n = first_value(block, *_NAME_TAGS), len(listed.rotations)
+    least, most = _orders_of(symbol, first_value(block, *_NUMBER_TAGS)) if symbol != "P 1" else (1, 1)
+    if n == most == 1:
         return _NONE
-    if order <= len(listed.rotations):
+    _checked(listed, lattice, item)
+    if n < most and n >= least:  # hexagonal axes have three times the operations of rhombohedral ones
+        least = min((len(setting.operations.rotations) for setting in settings()), default=0)
+    if n >= least:
+        is_named = is_counted or n != most or not symbol or _is_setting_of(symbol, tuple(texts))
         return Symmetry(
-            _checked(listed, lattice, item),
+            listed,
             lambda: [setting.operations for setting in settings() if not setting.operations.include(listed)],
+            "" if is_named else f"the listed operations are not those of {symbol}, and are taken",
             is_listed=True,
         )
     return Symmetry(
-        _checked(listed, lattice, item),
+        listed,
         lambda: [setting.operations for setting in settings() if setting.operations.include(listed)],
-        f"the {len(listed.rotations)} listed operations are fewer than the {order} of the space group that is named, "
-        "and are taken",
+        f"the {n} listed operations are fewer than those of the space group that is named, and are taken",
+        is_short=True,
     )
 
 
 @lru_cache(maxsize=1024)
-def _order_of(symbol: str, listed_number: str) -> int:
-    """The number of operations of the space group that a file names; 0 if it names none."""
+def _is_setting_of(symbol: str, texts: tuple[str, ...]) -> bool:
+    """Whether the operations are those of a space group in one of the settings that its symbol may mean."""
+    listed = _parse_operations(texts)
+    settings, _ = settings_of_symbol(symbol)
+    return isinstance(listed, str) or not settings or any(s.operations.include(listed) for s in settings)
+
+
+@lru_cache(maxsize=1024)
+def _orders_of(symbol: str, listed_number: str) -> tuple[int, int]:
+    """The least and the greatest number of operations of the space group that a file names; 0 if it names none."""
     settings, _ = settings_of_symbol(symbol) if symbol else ([], "")
     if not settings and 1 <= (n := number(listed_number)) <= 230:
         settings = settings_of_number(int(n))
-    return min((len(setting.operations.rotations) for setting in settings), default=0)
+    orders = [len(setting.operations.rotations) for setting in settings] or [0]
+    return min(orders), max(orders)
 
 
 def _symmetry_of_name(block: gemmi.cif.Block, lattice: np.ndarray, item: str) -> Symmetry:
