@@ -13,7 +13,7 @@ from .cif_building import Listing, build_crystal
 from .cif_claims import Claims
 from .cif_species import read_species
 from .cif_symmetry import read_symmetry
-from .cif_tags import number, values, without_dots
+from .cif_tags import number, without_dots
 from ..errors import (
     CIFSyntaxError,
     CoordinateError,
@@ -93,8 +93,8 @@ def read_cif(text: str, name: str) -> Iterator[Crystal | CrystalInputError]:
         yield CIFSyntaxError(name, str(error).replace("string:", "line ").split("\n")[0])
         return
     blocks = _blocks_of_crystals(document)
-    if not blocks and "_atom_site." in text.lower():
-        blocks = _blocks_of_crystals(_parse_grammar(without_dots(text)))
+    if not all(block.find_value("_cell_length_a") for block in blocks) or not blocks:
+        blocks = _blocks_of_crystals(_parse_grammar(without_dots(text))) or blocks
     if not blocks:
         yield _why_no_crystal(document, name)
     times: Counter[str] = Counter()
@@ -208,7 +208,7 @@ def _tell_of_hydrogen(block: gemmi.cif.Block, claims: Claims, crystal: Crystal, 
     column = block.find_values("_atom_site_attached_hydrogens")
     if column and (attached := sum(n for n in map(number, column) if n > 0)):
         warn_of(item, f"{attached:g} hydrogen atoms are given as attached to others, without positions, and left out")
-    elif claims.missing_hydrogen(crystal):
+    elif claims.missing_hydrogen(crystal) and not claims.contradiction(crystal):
         warn_of(item, f"{crystal.formula} has fewer hydrogen atoms than the formula sum {claims.formula}")
 
 

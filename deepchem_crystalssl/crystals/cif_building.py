@@ -1,4 +1,4 @@
-"""Making the crystal that a CIF file means: of the symmetries it may mean, the one that its other statements confirm."""
+"""Making the crystal that a CIF file means: of the symmetries it may mean, that which the rest of the file confirms."""
 
 from __future__ import annotations
 
@@ -118,8 +118,8 @@ def build_crystal(
 ) -> Crystal:
     """The crystal that the rows of atoms and the symmetry of a file make.
 
-    If the atoms contradict the formula sum, the formula units or the density of the file, or overlap, the other settings
-    that the file may mean are tried.
+    If the atoms overlap, or contradict the formula sum, the formula units or the density of the file, the other
+    settings that the file may mean are tried.
 
     Parameters
     ----------
@@ -243,7 +243,7 @@ def expand(listing: Listing, operations: Operations, lattice: np.ndarray, item: 
     occupancies = list(listing.occupancies)
     for site in np.flatnonzero((merged > 1) & ~np.array(listing.is_full)):
         images = int(merged[site]), int(told_apart[site])
-        occupancies[site] *= listing.shared_by(site, int((parent == site).sum()), images, item)
+        occupancies[site] *= listing.shared_by(int(site), int((parent == site).sum()), images, item)
     try:
         return _checked(
             [listing.parts[k] for k in parent], [occupancies[k] for k in parent], [listing.is_full[k] for k in parent],

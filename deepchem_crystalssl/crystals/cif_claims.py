@@ -112,7 +112,7 @@ class Claims:
         return True
 
     def _possible_units(self) -> list[float]:
-        """The numbers of formula sums in the cell: Z, or 1 where the sum is that of the whole cell, as pymatgen writes."""
+        """The numbers of formula sums in the cell: Z, or 1 where the sum is that of the cell, as pymatgen writes it."""
         is_of_cell = sum(self.amounts.values()) >= self.units and all(
             abs(n / self.units - round(n / self.units)) < 1e-3 or n != round(n) for n in self.amounts.values()
         )

@@ -1,4 +1,4 @@
-"""Space groups in all their settings, as files name them: by symbol, by number, by the code of the coordinate system."""
+"""Space groups in all their settings, as files name them: by symbol, by number, by code of the coordinate system."""
 
 from __future__ import annotations
 

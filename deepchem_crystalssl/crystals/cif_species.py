@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -16,8 +16,8 @@ from ..errors import OccupancyError, UnknownElementError, counted
 from .validation import OCCUPANCY_TOLERANCE
 
 # Labels of groups of atoms in old files are read as their heavy atom; the hydrogen atoms have no position there.
-_GROUP_LABELS = {"WAT": "O", "OH": "O", "OW": "O", "HW": "H", "NO3": "N", "NH4": "N"}
-_WITH_HYDROGEN = ("WAT", "OH", "NH4")
+_GROUP_LABELS = {"WAT": "O", "OH": "O", "O-H": "O", "OW": "O", "HW": "H", "NO3": "N", "NH4": "N"}
+_WITH_HYDROGEN = ("WAT", "OH", "O-H", "NH4")
 _PLACEHOLDERS = ("VAC", "DUM", "XX")
 _DUMMIES = ("Va", "Du", "Bq", "Cg", "Cent")  # vacancies, ghosts and centroids, of which the first letter is an element
 _LAST_IN_CRYSTALS = 98  # californium: heavier elements are in no crystal whose structure was determined
@@ -25,7 +25,8 @@ _LAST_IN_CRYSTALS = 98  # californium: heavier elements are in no crystal whose 
 _SHARE = r"\d*\.\d+"
 _CHARGE = re.compile(r"(?<=[A-Za-z])\s?(?:\d?[+-]|[+-]\d(?![\d.]))")
 _SEPARATOR = re.compile(r"[,;/&|+\s]")
-_OXIDATION_STATE = re.compile(r"(?<=^[A-Z][a-z])(?:I{1,3}|IV|VI{0,3})$")
+_CAPITALS = re.compile(r"[A-Z]{2}\d+")
+_DECORATION = re.compile(r"(?:[\d+\-.,;/&|^*?'\"\s]|\([^()]*\)?)*(?:_\w*)?")
 
 
 @dataclass(frozen=True)
@@ -97,38 +98,58 @@ def read_species(
             text, label, said = site
             is_symbol = text not in ("?", ".")
             known = None if is_symbol else elements
-            if is_symbol and elements and 1 not in elements and gemmi.cif.as_string(text) == "T":
-                raise UnknownElementError(item, f"type symbol T on site {k}, and no hydrogen in the formula sum")
-            meant[site] = _meaning(text if is_symbol else label, said, known, prefer_short, f"site {k}", item)
+            if is_symbol and elements and _is_doubtful(text, elements):
+                raise UnknownElementError(
+                    item, f"type symbol {text} on site {k}, and no such element in the formula sum"
+                )
+            is_short = prefer_short or not is_symbol and not elements and _is_hydrogen(label, labels)
+            meant[site] = _meaning(text if is_symbol else label, said, known, is_short, f"site {k}", item)
     parts, occupancies = [meant[site][0] for site in listed], [meant[site][1] for site in listed]
     unusual = {site[:2] for site in meant if _is_unusual(site[0])}
-    return Species(parts, occupancies, *(_what_is_open(unusual, elements) if unusual else ()))
+    return Species(parts, occupancies, *(_what_is_open(unusual, elements, labels) if unusual else ()))
+
+
+@lru_cache(maxsize=4096)
+def _is_doubtful(symbol: str, formula: frozenset[int]) -> bool:
+    """Whether a type symbol that may mean something else, as T or CO3, is none of the elements of the formula sum."""
+    letters = _letters(gemmi.cif.as_string(symbol))
+    may_differ = letters == "T" or len(letters) == 2 and letters.isupper() and letters[0] in atomic_number_of()
+    return may_differ and element_of_symbol(symbol) not in (0, *formula)
 
 
 @lru_cache(maxsize=4096)
 def _is_unusual(symbol: str) -> bool:
     """Whether a type symbol is missing, or something else than an element."""
     text = gemmi.cif.as_string(symbol)
-    return symbol in ("?", ".") or text == "T" or bool(_group(text.upper()))
+    return symbol in ("?", ".") or text == "T" or bool(_group(text.upper())) or bool(_CAPITALS.fullmatch(text))
 
 
-def _what_is_open(texts: set[tuple[str, str]], formula: frozenset[int]) -> tuple[tuple[str, ...], tuple[str, ...]]:
+def _is_hydrogen(label: str, labels: Sequence[str]) -> bool:
+    """Whether HO1 is hydrogen, as it is beside H1; without a formula sum nothing else tells it from holmium."""
+    return label.lstrip("'\"").upper().startswith("H") and any(element_of_label(other) == 1 for other in labels)
+
+
+def _what_is_open(
+    texts: set[tuple[str, str]], formula: frozenset[int], all_labels: Sequence[str]
+) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """Labels that the formula sum leaves open, and notes on what was chosen without one."""
     labels = sorted(gemmi.cif.as_string(label) for text, label in texts if text in ("?", "."))
-    doubtful = [label for label in labels if _is_open(label, formula)]
+    types = sorted(gemmi.cif.as_string(text) for text, _ in texts if text not in ("?", "."))
+    open_labels = tuple(label for label in labels if _is_open(label, formula))
+    if formula:
+        return open_labels, ()
+    read = [(label, element_of_label(label, prefer_short=_is_hydrogen(label, all_labels))) for label in open_labels]
+    read += [(text, element_of_symbol(text)) for text in types if _CAPITALS.fullmatch(text) and _is_open(text, formula)]
     notes = []
-    if doubtful and not formula:
-        read = ", ".join(f"{label} as {symbols()[element_of_label(label)]}" for label in doubtful[:5])
-        notes.append(f"labels of capitals without type symbols and formula sum: {read}")
-    named = [gemmi.cif.as_string(label if text in ("?", ".") else text) for text, label in texts]
-    if any(name == "T" for name in named) and not formula:
+    if read:
+        told = ", ".join(f"{text} is read as {symbols()[z]}" for text, z in read[:5])
+        notes.append(f"without a formula sum that would tell, {told}")
+    if "T" in types:
         notes.append("T is read as tritium, and counts as hydrogen")
-    groups = sorted(name for name in named if _group(name.upper()) in _WITH_HYDROGEN)
-    if groups and not formula:
-        notes.append(
-            f"{', '.join(groups[:5])}: a group of atoms is read as its heavy atom, its hydrogen has no position"
-        )
-    return tuple(doubtful) if formula else (), tuple(notes)
+    groups = [text for text in (*labels, *types) if _group(text.upper()) in _WITH_HYDROGEN]
+    if groups:
+        notes.append(f"{', '.join(groups[:5])} is read as the heavy atom of a group, whose hydrogen has no position")
+    return (), tuple(notes)
 
 
 def _meaning(
@@ -208,8 +229,9 @@ def element_of_symbol(text: str) -> int:
     text = gemmi.cif.as_string(text).lstrip("0123456789'\"")
     if group := _group(text.upper()):
         return atomic_number_of()[_GROUP_LABELS[group]]
-    letters = _OXIDATION_STATE.sub("", _letters(text))
-    return atomic_number_of().get(letters.title(), 0)
+    letters = _letters(text)
+    rest = text[len(letters) :].replace(letters, "")  # Fe2+,Fe3+
+    return atomic_number_of().get(letters.title(), 0) if _DECORATION.fullmatch(rest) else 0
 
 
 @lru_cache(maxsize=4096)
@@ -231,8 +253,6 @@ def element_of_label(text: str, formula: frozenset[int] = frozenset(), prefer_sh
     if group := _group(upper):
         z = number_of[_GROUP_LABELS[group]]
         return z if not formula or z in formula else 0
-    if upper.startswith("WAT") and 8 in formula and 74 not in formula:  # WatO, WATER1
-        return 8
     readings = _readings(letters, formula)
     if not readings:
         return 0
@@ -242,10 +262,10 @@ def element_of_label(text: str, formula: frozenset[int] = frozenset(), prefer_sh
 def _readings(letters: str, formula: frozenset[int]) -> list[int]:
     """The elements that the first letters of a label may mean, that of two letters first."""
     number_of = atomic_number_of()
-    initial = letters[:1].upper()
-    short = 0 if initial == "T" else number_of.get(initial, 0)  # T1 is a tetrahedral site, and not tritium
-    found = [number_of.get(letters[:2].title(), 0), short]
-    found = [z for z in dict.fromkeys(found) if z and (not formula or z in formula)]
+    spellings = dict.fromkeys([letters[:2].title(), letters[:1].upper()])
+    spellings.pop("T", None)  # T1 is a tetrahedral site, and not tritium
+    found = [number_of.get(spelling, 0) for spelling in spellings]
+    found = [z for z in found if z and (not formula or z in formula)]
     if len(found) > 1 and not formula and found[0] > _LAST_IN_CRYSTALS:
         return found[1:]
     return found
@@ -254,6 +274,8 @@ def _readings(letters: str, formula: frozenset[int]) -> list[int]:
 def _is_open(label: str, formula: frozenset[int]) -> bool:
     """Whether a label in capitals may begin with a symbol of one letter or of two."""
     letters = _letters(label.lstrip("0123456789'\""))
+    if re.match(r"H[23]O", label):  # water, or the second hydrogen atom on an atom O
+        return not formula
     return (
         len(letters) > 1 and letters[1].isupper() and not _group(label.upper()) and len(_readings(letters, formula)) > 1
     )
@@ -261,6 +283,8 @@ def _is_open(label: str, formula: frozenset[int]) -> bool:
 
 def _group(upper: str) -> str:
     """The group of atoms with which a text in capitals begins; empty if it begins with none."""
+    if upper.startswith("WAT"):  # also WatO, WATER1
+        return "WAT"
     return next(
         (group for group in _GROUP_LABELS if upper.startswith(group) and not upper[len(group) :][:1].isalpha()), ""
     )

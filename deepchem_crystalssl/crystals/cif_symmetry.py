@@ -19,7 +19,12 @@ MAX_STRAIN = 0.05
 _NOTABLE_STRAIN = 0.01
 
 _CODE_TAGS = ("_space_group_IT_coordinate_system_code", "_symmetry_space_group_IT_coordinate_system_code")
-_OPERATION_TAGS = ("_symmetry_equiv_pos_as_xyz", "_space_group_symop_operation_xyz", "_space_group_symop.operation_xyz")
+_OPERATION_TAGS = (
+    "_symmetry_equiv_pos_as_xyz",
+    "_space_group_symop_operation_xyz",
+    "_space_group_symop.operation_xyz",
+    "_symmetry_equiv.pos_as_xyz",
+)
 _MAGNETIC_OPERATION_TAGS = (
     "_space_group_symop_magn_operation.xyz",
     "_space_group_symop.magn_operation_xyz",
@@ -31,15 +36,22 @@ _MAGNETIC_CENTERING_TAGS = (
     "_space_group_symop.magn_centering_xyz",
     "_space_group_symop_magn_centering_xyz",
 )
-_HALL_TAGS = ("_space_group_name_Hall", "_symmetry_space_group_name_Hall")
+_HALL_TAGS = ("_space_group_name_Hall", "_symmetry_space_group_name_Hall", "_space_group.name_Hall")
 _NAME_TAGS = (
     "_space_group_name_H-M_alt",
     "_symmetry_space_group_name_H-M",
     "_symmetry_space_group_name_H_M",
+    "_space_group.name_H-M_alt",
+    "_symmetry.space_group_name_H-M",
     "_space_group_name_H-M_full",
     "_space_group_name_H-M",
 )
-_NUMBER_TAGS = ("_space_group_IT_number", "_symmetry_Int_Tables_number")
+_NUMBER_TAGS = (
+    "_space_group_IT_number",
+    "_symmetry_Int_Tables_number",
+    "_space_group.IT_number",
+    "_symmetry.Int_Tables_number",
+)
 _MAGNETIC_NAME_TAGS = ("_space_group_magn.name_BNS", "_space_group.magn_name_BNS", "_space_group_magn_name_BNS")
 
 
@@ -211,7 +223,7 @@ def _symmetry_of_name(block: gemmi.cif.Block, lattice: np.ndarray, item: str) ->
 
 
 def _named_settings(block: gemmi.cif.Block) -> tuple[list[Setting], str]:
-    """The settings of the space group that a file names, likeliest first, and the code by which it chooses among them."""
+    """The settings of the space group that a file names, likeliest first, and the code that chooses among them."""
     code = first_value(block, *_CODE_TAGS).lower()
     listed = number(first_value(block, *_NUMBER_TAGS))
     for tag in _NAME_TAGS:
