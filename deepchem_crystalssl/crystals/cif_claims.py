@@ -85,12 +85,15 @@ class Claims:
 
     def _is_exact(self, crystal: Crystal) -> bool:
         """Whether an ordered crystal has just the atoms of the formula units in the cell, as most have."""
-        if crystal.occupancies is not None or not self.amounts:
+        if crystal.occupancies is not None or not self.amounts or not self.units > 0:
             return False
         found = Counter(crystal.atomic_numbers.tolist())
-        units = len(crystal.atomic_numbers) / sum(self.amounts.values())
-        has_ratio = all(found.get(z, 0) == units * n for z, n in self.amounts.items())
-        return has_ratio and (units == self.units or units in self._possible_units())
+        if found == self.amounts:  # of the whole cell, as pymatgen writes it
+            whole = not any(n % self.units for n in found.values()) and crystal.num_nodes >= self.units
+            return whole or self.units == 1
+        return all(found.get(z, 0) == self.units * n for z, n in self.amounts.items()) and len(found) == len(
+            self.amounts
+        )
 
     def missing_hydrogen(self, crystal: Crystal) -> bool:
         """Whether the crystal has fewer hydrogen atoms than the formula sum."""

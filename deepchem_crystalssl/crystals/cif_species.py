@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Collection, Sequence
+from collections.abc import Collection
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -92,6 +92,8 @@ def read_species(
         raise OccupancyError(item, f"{counted(len(column), 'occupancy', 'occupancies')} for {counted(n_sites, 'site')}")
     elements = frozenset(formula)
     listed = list(zip(texts, labels, column, strict=True))
+    # Without a formula sum, HO1 is hydrogen beside H1, and holmium elsewhere.
+    beside_hydrogen = labels is not texts and not elements and any(element_of_label(label) == 1 for label in labels)
     meant: dict[tuple[str, str, str], tuple[dict[int, float], float]] = {}
     for k, site in enumerate(listed):
         if site not in meant:
@@ -102,11 +104,12 @@ def read_species(
                 raise UnknownElementError(
                     item, f"type symbol {text} on site {k}, and no such element in the formula sum"
                 )
-            is_short = prefer_short or not is_symbol and not elements and _is_hydrogen(label, labels)
+            is_short = prefer_short or beside_hydrogen and label.lstrip("'\"").upper().startswith("H")
             meant[site] = _meaning(text if is_symbol else label, said, known, is_short, f"site {k}", item)
-    parts, occupancies = [meant[site][0] for site in listed], [meant[site][1] for site in listed]
+    found = [meant[site] for site in listed]
+    parts, occupancies = [parts for parts, _ in found], [occupancy for _, occupancy in found]
     unusual = {site[:2] for site in meant if _is_unusual(site[0])}
-    return Species(parts, occupancies, *(_what_is_open(unusual, elements, labels) if unusual else ()))
+    return Species(parts, occupancies, *(_what_is_open(unusual, elements, beside_hydrogen) if unusual else ()))
 
 
 @lru_cache(maxsize=4096)
@@ -124,13 +127,8 @@ def _is_unusual(symbol: str) -> bool:
     return symbol in ("?", ".") or text == "T" or bool(_group(text.upper())) or bool(_CAPITALS.fullmatch(text))
 
 
-def _is_hydrogen(label: str, labels: Sequence[str]) -> bool:
-    """Whether HO1 is hydrogen, as it is beside H1; without a formula sum nothing else tells it from holmium."""
-    return label.lstrip("'\"").upper().startswith("H") and any(element_of_label(other) == 1 for other in labels)
-
-
 def _what_is_open(
-    texts: set[tuple[str, str]], formula: frozenset[int], all_labels: Sequence[str]
+    texts: set[tuple[str, str]], formula: frozenset[int], beside_hydrogen: bool
 ) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """Labels that the formula sum leaves open, and notes on what was chosen without one."""
     labels = sorted(gemmi.cif.as_string(label) for text, label in texts if text in ("?", "."))
@@ -138,7 +136,9 @@ def _what_is_open(
     open_labels = tuple(label for label in labels if _is_open(label, formula))
     if formula:
         return open_labels, ()
-    read = [(label, element_of_label(label, prefer_short=_is_hydrogen(label, all_labels))) for label in open_labels]
+    read = [
+        (label, element_of_label(label, prefer_short=beside_hydrogen and label[0] in "Hh")) for label in open_labels
+    ]
     read += [(text, element_of_symbol(text)) for text in types if _CAPITALS.fullmatch(text) and _is_open(text, formula)]
     notes = []
     if read:
