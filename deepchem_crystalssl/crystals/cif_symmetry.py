@@ -209,7 +209,8 @@ def _symmetry_of_name(block: gemmi.cif.Block, lattice: np.ndarray, item: str) ->
         raise _unlike_cell(settings[0].operations, lattice, item)
     first, others = fitting[0], fitting[1:]
     doubt = ""
-    if not code and first.has_choice_of_origin and any(setting.has_choice_of_origin for setting in others):
+    by_symbol = first.number > 15 and any(settings_of_symbol(symbol)[0] for symbol in values(block, _NAME_TAGS)[:1])
+    if not code and others and (first.has_choice_of_origin or by_symbol):  # C m m e is C m m a and C m m b
         doubt = f"the file does not say which origin it means; that of {first.symbol} is taken"
     is_standard = first in (settings[0], *settings_of_number(first.number)[:1]) or not others
     if not is_standard and {"h", "r"} & first.codes:
