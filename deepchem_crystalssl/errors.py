@@ -98,6 +98,15 @@ def typed_error(error: Exception, item: str, kind: type[CrystalInputError] | Non
     return made
 
 
+class CrystalWarning(UserWarning):
+    """A crystal that was read although its file leaves something open, or says what is not in the crystal."""
+
+
+def warn_of(item: str, text: str) -> None:
+    """Warn of something in an item that was read nevertheless."""
+    warnings.warn(f"{item}: {text}", CrystalWarning, stacklevel=3)
+
+
 class CIFSyntaxError(CrystalInputError):
     """The text does not follow the CIF grammar."""
 

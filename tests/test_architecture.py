@@ -20,9 +20,10 @@ ROOMS = (
 FILES_OF_A_ROOM = {
     "crystals": (
         "compilation checksums work_folders elements reciprocal records symmetry validation disorder kinds contents "
-        "tables database_entries convert prototypes json_documents json_entries cif_species cif_symmetry cif cif_writing "
-        "texts ase_files lmdb_pages ase_databases vasprun archives files formats optimade record_columns shards reading "
-        "store_source store unfinished duplicates threads options neighbor_search neighbors"
+        "tables database_entries convert prototypes json_documents json_entries cif_tags cif_claims cif_groups "
+        "cif_species cif_expansion cif_symmetry cif_building cif cif_writing texts ase_files lmdb_pages ase_databases "
+        "vasprun archives files formats optimade record_columns shards reading store_source store unfinished "
+        "duplicates threads options neighbor_search neighbors"
     ).split(),
     "diffraction": (
         "radiation grid patterns column_names text_columns xml_patterns text_layouts binary_patterns pattern_files "
@@ -52,7 +53,10 @@ DOORS = {
     "dgl": {"nn/links.py", "crystals/records.py"},  # the record's to_dgl_graph, asked for by DeepChem
     "matminer": {"descriptors/batches.py", "descriptors/environments.py", "data/tables.py"},
     "numba": {"crystals/compilation.py"},
-    "gemmi": {"crystals/cif.py", "crystals/cif_species.py", "crystals/cif_symmetry.py", "crystals/cif_writing.py"},
+    "gemmi": {
+        "crystals/cif.py",
+        *(f"crystals/cif_{name}.py" for name in "building claims groups species symmetry tags writing".split()),
+    },
     "pybaselines": {"diffraction/measured.py"},
     "spglib": {"crystals/symmetry.py"},
     "matplotlib": {"search/pictures.py", "models/plots.py", "physics/density.py"},

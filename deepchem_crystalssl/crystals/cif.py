@@ -9,8 +9,11 @@ from collections.abc import Iterator
 import gemmi
 import numpy as np
 
-from .cif_species import merge_shared_sites, number, read_species
-from .cif_symmetry import expand_symmetry, read_operations
+from .cif_building import Listing, build_crystal
+from .cif_claims import Claims
+from .cif_species import read_species
+from .cif_symmetry import read_symmetry
+from .cif_tags import number, without_dots
 from ..errors import (
     CIFSyntaxError,
     CoordinateError,
@@ -18,18 +21,19 @@ from ..errors import (
     EmptyStructureError,
     LatticeError,
     NoCrystalsError,
-    OccupancyError,
     SymmetryError,
     UnsupportedFileError,
     counted,
     typed_error,
+    warn_of,
 )
 from .records import Crystal
-from .validation import OCCUPANCY_TOLERANCE, lattice_from_parameters, make_crystal
+from .validation import lattice_from_parameters
 
 _CELL_TAGS = [f"_cell_{kind}" for kind in ("length_a", "length_b", "length_c")] + [
     f"_cell_angle_{angle}" for angle in ("alpha", "beta", "gamma")
 ]
+_COORDINATE_TAGS = ("_atom_site_fract_x", "_atom_site_fract_y", "_atom_site_fract_z")
 _MODULATION_TAGS = ("_cell_modulation_dimension", "_cell_wave_vector_x", "_cell_wave_vector_seq_id")
 
 
@@ -88,7 +92,9 @@ def read_cif(text: str, name: str) -> Iterator[Crystal | CrystalInputError]:
     except (ValueError, RuntimeError) as error:
         yield CIFSyntaxError(name, str(error).replace("string:", "line ").split("\n")[0])
         return
-    blocks = [block for block in document if any(x != "?" for x in block.find_values("_atom_site_fract_x"))]
+    blocks = _blocks_of_crystals(document)
+    if not all(block.find_value("_cell_length_a") for block in blocks) or not blocks:
+        blocks = _blocks_of_crystals(_parse_grammar(without_dots(text))) or blocks
     if not blocks:
         yield _why_no_crystal(document, name)
     times: Counter[str] = Counter()
@@ -101,6 +107,10 @@ def read_cif(text: str, name: str) -> Iterator[Crystal | CrystalInputError]:
             yield _read_block(block, item)
         except Exception as error:  # a bad block costs itself alone, whatever it makes a library raise
             yield typed_error(error, item)
+
+
+def _blocks_of_crystals(document: gemmi.cif.Document) -> list[gemmi.cif.Block]:
+    return [block for block in document if any(x != "?" for x in block.find_values("_atom_site_fract_x"))]
 
 
 # A quoted text that runs over several lines, which the grammar forbids and some programs write.
@@ -143,95 +153,104 @@ def _read_block(block: gemmi.cif.Block, item: str) -> Crystal:
             "a crystal must be periodic in three dimensions",
             "Give a commensurate approximant as a supercell.",
         )
+    _remove_dummies(block)
     lattice = _read_lattice(block, item)
-    columns = [_read_coordinates(block, f"_atom_site_fract_{axis}", item) for axis in "xyz"]
+    columns, dots = zip(*(_read_coordinates(block, tag, item) for tag in _COORDINATE_TAGS), strict=True)
     if len({len(column) for column in columns}) > 1:
         x, y, z = map(len, columns)
         raise CoordinateError(item, f"{x}, {y} and {z} numbers in _atom_site_fract_x, _y and _z")
     frac = np.array(columns).T
-    site_species, occupancies = read_species(block, len(frac), item)
-    if not len(site_species):
+    if not len(frac):
         raise EmptyStructureError(item, "0 sites")
-    present = [k for k, (_, occupancy) in enumerate(zip(site_species, occupancies, strict=True)) if occupancy > 0]
-    if len(present) < len(frac):
-        frac = frac[present]
-        site_species, occupancies = [site_species[k] for k in present], [occupancies[k] for k in present]
-    rotations, translations = read_operations(block, item)
-    is_full = [
-        occupancy * sum(parts.values()) >= 1.0 for parts, occupancy in zip(site_species, occupancies, strict=True)
-    ]
-    if len(rotations) > 1:
-        resolution = None if all(is_full) else _resolution(block, lattice)[present]
-        parent, expanded, merged, told_apart = expand_symmetry(frac, lattice, rotations, translations, resolution)
-        for site in np.flatnonzero((merged > 1) & ~np.array(is_full)):
-            images = int(merged[site]), int(told_apart[site])
-            total = occupancies[site] * sum(site_species[site].values())
-            occupancies[site] *= _shared_by(block, present[site], int((parent == site).sum()), images, total, item)
-        frac, site_species, occupancies = expanded, [site_species[k] for k in parent], [occupancies[k] for k in parent]
-    if all(is_full) and all(len(parts) == 1 for parts in site_species):
-        return make_crystal([z for species in site_species for z in species], frac, lattice, item)
-    return make_crystal(*merge_shared_sites(site_species, occupancies, frac, lattice, item), lattice, item)
+    claims = Claims.of(block)
+    species = read_species(block, len(frac), item, claims.amounts)
+    if any(dots):
+        _refuse_unknown_positions(block, species.parts, item)
+    for note in species.notes:
+        warn_of(item, note)
+    symmetry = read_symmetry(block, lattice, item, claims.count_atoms)
+
+    listing = Listing.of(block, frac, species.parts, species.occupancies)
+
+    def with_short_symbols() -> Listing:
+        short = read_species(block, len(frac), item, claims.amounts, prefer_short=True)
+        return Listing.of(block, frac, short.parts, short.occupancies)
+
+    crystal = build_crystal(
+        listing, symmetry, claims, lattice, item, with_short_symbols if species.open_labels else None
+    )
+    _tell_of_hydrogen(block, claims, crystal, item)
+    return crystal
 
 
-def _resolution(block: gemmi.cif.Block, lattice: np.ndarray) -> np.ndarray:
-    """How far apart rounded coordinates may place two images of an atom that lies on a special position, (S,) in Å.
+def _remove_dummies(block: gemmi.cif.Block) -> None:
+    """Remove the rows that the file marks as no atoms: centroids and other dummies."""
+    flags = block.find_values("_atom_site_calc_flag")
+    if not flags or not any(flag.lower() == "dum" for flag in flags):
+        return
+    table = block.find(["_atom_site_calc_flag"])
+    for row in reversed(range(len(table))):
+        if gemmi.cif.as_string(table[row][0]).lower() == "dum":
+            table.remove_row(row)
 
-    A coordinate is accurate to half a unit of its last digit, and a difference between two images to three times that.
-    """
-    decimals = [
-        [len(found.group(1)) if (found := re.match(r"[-+]?\d*\.(\d+)", text)) else 0 for text in block.find_values(tag)]
-        for tag in ("_atom_site_fract_x", "_atom_site_fract_y", "_atom_site_fract_z")
-    ]
-    return 1.5 * 10.0 ** -np.max(decimals, axis=0) * np.linalg.norm(lattice, axis=1).sum()
+
+def _refuse_unknown_positions(block: gemmi.cif.Block, species: list[dict[int, float]], item: str) -> None:
+    """Refuse rows without any coordinate, unless it is one atom that may well lie at the origin, which is told."""
+    columns = [list(block.find_values(tag)) for tag in _COORDINATE_TAGS]
+    unknown = [site for site, texts in enumerate(zip(*columns, strict=True)) if set(texts) == {"."}]
+    if len(unknown) > 1 or any(1 in species[site] for site in unknown):
+        raise CoordinateError(item, f"no coordinates on {counted(len(unknown), 'site')}, first site {unknown[0]}")
+    warn_of(item, "coordinates given as '.' are read as zero, the default of the dictionary")
 
 
-def _shared_by(
-    block: gemmi.cif.Block, site: int, count: int, images: tuple[int, int], occupancy: float, item: str
-) -> int:
-    """The factor by which the occupancy of a site grows when images of it are merged.
-
-    ``images`` are how many were merged, and how many of these the digits of the coordinates tell apart. If the
-    multiplicity in the file counts them separately, their occupancies are added. If the file gives no multiplicity,
-    those told apart are added as long as they sum to at most 1; otherwise the atom is taken to lie on a special
-    position.
-    """
-    for tag in ("_atom_site_site_symmetry_multiplicity", "_atom_site_symmetry_multiplicity"):
-        multiplicity = [number(text) for text in block.find_values(tag)]
-        if site < len(multiplicity) and multiplicity[site] == count:
-            return 1
-        for n in images:
-            if site < len(multiplicity) and multiplicity[site] == count * n:
-                if occupancy * n > 1.0 + OCCUPANCY_TOLERANCE:
-                    raise OccupancyError(item, f"{n} positions of occupancy {occupancy:g} on site {site}")
-                return n
-    told_apart = images[1]
-    return told_apart if occupancy * told_apart <= 1.0 + OCCUPANCY_TOLERANCE else 1
+def _tell_of_hydrogen(block: gemmi.cif.Block, claims: Claims, crystal: Crystal, item: str) -> None:
+    """Warn of hydrogen that the file counts but does not list."""
+    column = block.find_values("_atom_site_attached_hydrogens")
+    if column and (attached := sum(n for n in map(number, column) if n > 0)):
+        warn_of(item, f"{attached:g} hydrogen atoms are given as attached to others, without positions, and left out")
+    elif claims.missing_hydrogen(crystal) and not claims.contradiction(crystal):
+        warn_of(item, f"{crystal.formula} has fewer hydrogen atoms than the formula sum {claims.formula}")
 
 
 def _read_lattice(block: gemmi.cif.Block, item: str) -> np.ndarray:
-    values = [number(block.find_value(tag)) for tag in _CELL_TAGS]
-    missing = [tag for tag, value in zip(_CELL_TAGS, values, strict=True) if not np.isfinite(value)]
+    stated = [block.find_value(tag) for tag in _CELL_TAGS]
+    cell = [number(text) for text in stated]
+    cell[3:] = [90.0 if text is None else x for text, x in zip(stated[3:], cell[3:], strict=True)]  # the default
+    missing = [tag for tag, value in zip(_CELL_TAGS, cell, strict=True) if not np.isfinite(value)]
     if missing:
         raise LatticeError(item, f"no number for {', '.join(missing)}")
-    if min(values) <= 0 or max(values[3:]) >= 180:
-        raise LatticeError(item, "cell " + " ".join(f"{value:g}" for value in values))
-    alpha, beta, gamma = values[3:]
+    if min(cell) <= 0 or max(cell[3:]) >= 180:
+        raise LatticeError(item, "cell " + " ".join(f"{value:g}" for value in cell))
+    alpha, beta, gamma = cell[3:]
     # Each angle must be smaller than the sum of the other two, or there is no such cell.
     if alpha + beta + gamma >= 360 or 2 * max(alpha, beta, gamma) >= alpha + beta + gamma:
         raise LatticeError(item, f"angles {alpha:g} {beta:g} {gamma:g} that do not close to a cell")
-    return lattice_from_parameters(*values)
+    lattice = lattice_from_parameters(*cell)
+    if None in stated:
+        _check_volume(block, lattice, item)
+    return lattice
 
 
-def _read_coordinates(block: gemmi.cif.Block, tag: str, item: str) -> list[float]:
+def _check_volume(block: gemmi.cif.Block, lattice: np.ndarray, item: str) -> None:
+    """Compare a cell whose angles are not all given with the volume that the file states."""
+    stated, volume = number(block.find_value("_cell_volume")), abs(float(np.linalg.det(lattice)))
+    if abs(stated - volume) > 0.01 * volume:
+        raise LatticeError(
+            item, f"no angles, with which the volume is {volume:.5g} Å^3, and a volume of {stated:.5g} Å^3"
+        )
+
+
+def _read_coordinates(block: gemmi.cif.Block, tag: str, item: str) -> tuple[list[float], bool]:
+    """The numbers of a column of coordinates, and whether there are dots, which stand for the default, zero."""
     column = list(block.find_values(tag))
     try:
-        return [_IDEAL[text] if text in _IDEAL else float(text) for text in column]
+        return [_IDEAL[text] if text in _IDEAL else float(text) for text in column], False
     except ValueError:
         pass  # uncertainties such as 0.25(1), or marks such as ? and .
-    values = []
+    found = []
     for site, text in enumerate(column):
-        value = _IDEAL.get(text, 0.0 if text == "." else number(text))  # "." is the default, zero (core CIF)
+        value = _IDEAL.get(text, 0.0 if text == "." else number(text))
         if not np.isfinite(value):
             raise CoordinateError(item, f"{tag} of site {site} is {text}")
-        values.append(value)
-    return values
+        found.append(value)
+    return found, "." in column

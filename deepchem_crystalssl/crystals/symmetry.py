@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
@@ -71,6 +72,26 @@ def symbol_of_group(number: int) -> str:
     """
     groups = (spglib.get_spacegroup_type(hall_number) for hall_number in range(1, 531))
     return next(group.international_short for group in groups if group.number == number)
+
+
+@lru_cache(maxsize=1)
+def full_symbols() -> dict[str, tuple[str, ...]]:
+    """Full and extended Hermann-Mauguin symbols of the settings of all space groups, by Hall symbol.
+
+    Examples
+    --------
+    >>> full_symbols()["-F 4 2 3"]
+    ('F 4/m -3 2/m', 'F m -3 m')
+    """
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # spglib announces another way to raise errors
+        groups = [spglib.get_spacegroup_type(hall_number) for hall_number in range(1, 531)]
+    return {
+        group.hall_symbol: tuple(
+            symbol.strip().replace("_", "") for symbol in (group.international_full, *group.international.split("="))
+        )
+        for group in groups
+    }
 
 
 def prototype(crystal: Crystal, symprec: float = 0.01) -> str:

@@ -7,6 +7,7 @@ import json
 import warnings
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
+from itertools import takewhile
 from typing import Any
 
 from .cif import read_cif
@@ -148,6 +149,7 @@ def _from_poscar(text: str, name: str) -> Crystal:
     from pymatgen.io.vasp.inputs import Poscar
 
     _refuse_mixed_names(text, name)
+    text = _with_one_scale(text, name)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # what it warns of is an error below
@@ -173,14 +175,53 @@ def _from_poscar(text: str, name: str) -> Crystal:
     return from_pymatgen(poscar.structure, name)
 
 
+def _with_one_scale(text: str, name: str) -> str:
+    """A POSCAR whose three scales, for the Cartesian components x, y and z, are multiplied into its numbers."""
+    lines = text.splitlines()
+    factors = list(map(float, takewhile(_is_number, lines[1].split()))) if len(lines) > 5 else [1.0]
+    if len(factors) < 2:
+        return text
+    if len(factors) != 3 or min(factors) <= 0.0:
+        raise UnsupportedFileError(
+            name,
+            f"scales {lines[1].strip()!r}",
+            "a POSCAR has one scale, or three positive ones for the Cartesian components",
+            "Correct the second line.",
+        )
+    counts, first = _places(lines)
+    scaled = [2, 3, 4]
+    if counts is not None and len(lines) >= first and lines[first - 1].lstrip()[:1].lower() in ("c", "k"):
+        scaled += range(first, min(len(lines), first + sum(map(int, lines[counts].split()))))
+    lines[1] = "1.0"
+    for at in scaled:
+        words = lines[at].split()
+        if len(words) >= 3 and all(map(_is_number, words[:3])):
+            numbers = [f"{float(word) * factor:.16g}" for word, factor in zip(words, factors, strict=False)]
+            lines[at] = " ".join([*numbers, *words[3:]])
+    return "\n".join(lines) + "\n"
+
+
+def _is_number(word: str) -> bool:
+    try:
+        float(word)
+    except ValueError:
+        return False
+    return True
+
+
+def _places(lines: list[str]) -> tuple[int | None, int]:
+    """Which line of a POSCAR has the numbers of atoms, None if there is none, and which is that of the first atom."""
+    at = next((at for at in (5, 6) if len(lines) > at and all(w.isdecimal() for w in lines[at].split())), None)
+    if at is None:
+        return None, 8
+    return at, at + (3 if len(lines) > at + 1 and lines[at + 1].lstrip()[:1].lower() == "s" else 2)
+
+
 def _ends_early(text: str) -> bool:
     """Whether a POSCAR lacks lines of its header or of its atoms."""
     lines = text.rstrip().splitlines()
-    at = next((at for at in (5, 6) if len(lines) > at and all(w.isdecimal() for w in lines[at].split())), None)
-    if at is None:
-        return len(lines) < 8
-    first = at + (3 if len(lines) > at + 1 and lines[at + 1].lstrip()[:1].lower() == "s" else 2)
-    return len(lines) < first + sum(map(int, lines[at].split()))
+    counts, first = _places(lines)
+    return len(lines) < first + (0 if counts is None else sum(map(int, lines[counts].split())))
 
 
 def _refuse_mixed_names(text: str, name: str) -> None:

@@ -60,6 +60,7 @@ def make_crystal(
     frac_coords: Any,
     lattice: Any,
     material_id: str = "",
+    min_distance: float = MIN_DISTANCE,
 ) -> Crystal:
     """Check species, coordinates and lattice, and make a :class:`Crystal` of them.
 
@@ -73,6 +74,8 @@ def make_crystal(
         Cell vectors as rows, Å.
     material_id : str
         Name used in errors and results.
+    min_distance : float
+        Sites closer than this are an error, Å.
 
     Returns
     -------
@@ -100,7 +103,7 @@ def make_crystal(
     atomic_numbers, occupancies = _split_species(species, material_id)
     matrix = check_lattice(lattice, material_id)
     first, second, distance = closest_pair(frac, matrix)
-    if distance < MIN_DISTANCE:
+    if distance < min_distance:
         raise OverlappingAtomsError(material_id, f"sites {first} and {second}, {distance:.3f} Å apart")
     return Crystal(atomic_numbers, frac, matrix, material_id, occupancies)
 

@@ -11,7 +11,7 @@ from pymatgen.io.cif import CifParser, CifWriter
 
 from deepchem_crystalssl import read_structures
 from deepchem_crystalssl.crystals.cif import read_cif
-from deepchem_crystalssl.crystals.cif_species import parse_element
+from deepchem_crystalssl.crystals.cif_species import element_of_label
 from deepchem_crystalssl.errors import (
     CIFSyntaxError,
     CoordinateError,
@@ -171,7 +171,7 @@ def test_tritium_and_deuterium_are_hydrogen():
     ],
 )
 def test_species_labels(text, z):
-    assert parse_element(text) == z
+    assert element_of_label(text) == z
 
 
 def test_mixture_in_the_type_symbol():
