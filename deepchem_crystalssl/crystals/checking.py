@@ -31,6 +31,8 @@ if TYPE_CHECKING:
     import pandas as pd
 
 Outcome = Literal["read", "read with remarks", "refused"]
+COLUMNS = [*("file", "crystal", "outcome", "formula", "sites", "volume", "density", "error", "value", "rule", "remedy")]
+"""Of the table that :func:`to_table` makes; volume in Å^3, density in g/cm^3."""
 _FIELDS = ("item", "value", "rule", "remedy")
 
 
@@ -67,9 +69,9 @@ class CheckedCrystal:
     warnings: list[str] = field(default_factory=list)
 
     @property
-    def why(self) -> str:
-        """The findings and warnings in a sentence."""
-        return " | ".join([f"{error.value}; {error.rule}" for error in self.findings] + self.warnings)
+    def said(self) -> list[str]:
+        """The findings and warnings as texts."""
+        return [f"{error.value}; {error.rule}. {error.remedy}" for error in self.findings] + self.warnings
 
 
 def check_files(
@@ -250,20 +252,20 @@ def _heard() -> Iterator[list[str]]:
 
 
 def to_table(checked: Iterable[CheckedCrystal]) -> pd.DataFrame:
-    """A table with one row for each crystal: file, crystal, outcome, formula, sites, volume, density, error, why, remedy."""
+    """A table with one row for each crystal and the :data:`COLUMNS`; several findings of one crystal are joined by a bar."""
     import pandas as pd
 
     rows = [
         (
             *(one.file, one.crystal, one.outcome, one.formula, one.sites, one.volume, one.density),
             " | ".join(type(error).__name__ for error in one.findings),
-            one.why,
+            " | ".join([str(error.value) for error in one.findings] + one.warnings),
+            " | ".join(dict.fromkeys(error.rule for error in one.findings)),
             " | ".join(dict.fromkeys(error.remedy for error in one.findings)),
         )
         for one in checked
     ]
-    columns = ["file", "crystal", "outcome", "formula", "sites", "volume", "density", "error", "why", "remedy"]
-    return pd.DataFrame(rows, columns=columns)
+    return pd.DataFrame(rows, columns=COLUMNS)
 
 
 def summary_of(checked: Iterable[CheckedCrystal]) -> str:
