@@ -1,14 +1,14 @@
 """Read every file of crystals in a folder with this package, pymatgen, gemmi and ASE, and explain where they differ.
 
-    python benchmarks/differential.py FOLDER [-o differences.csv] [--answers answers.jsonl] [--page PAGE.md]
+    python benchmarks/differential.py FOLDER [-o differences.csv] [--answers answers.jsonl]
 
-Each program reads in a process of its own, with limits on time and memory. For each crystal the composition, the number of
-sites, the cell (volume and reduced lengths) and the structure (site by site, otherwise pymatgen's StructureMatcher) are
-compared. Who is right is decided by what the file itself states (formula sum, Z, density, volume), by the shortest distance,
-by whether the listed operations leave the metric of the cell unchanged, and last by what the other programs read.
+Each program reads in a process of its own, with limits on time and memory. For each crystal the composition, the
+number of sites, the volume of the cell and the structure (site by site, otherwise pymatgen's StructureMatcher) are
+compared. Who is right is decided by what the file itself states (formula sum, Z, density, volume), by the shortest
+distance, by whether the listed operations leave the metric of the cell unchanged, and last by the other programs.
 
-The table has a row for each difference; the exit status is 1 if in one of them this package is wrong. ``--answers`` keeps
-what the other programs answered, so that a second run asks only this package again.
+The table has a row for each difference; the exit status is 1 if in one of them this package is wrong. ``--answers``
+keeps what the other programs answered, so that a second run asks only this package again.
 """
 
 from __future__ import annotations
@@ -30,9 +30,7 @@ import pandas as pd
 from tqdm import tqdm
 
 from deepchem_crystalssl.crystals.cif_statements import Statements, read_statements
-from deepchem_crystalssl.crystals.consistency import (
-    composition_of, find_close_pair, find_contradictions, formula_text,
-)  # fmt: skip
+from deepchem_crystalssl.crystals.consistency import find_close_pair, find_contradictions, formula_text
 from deepchem_crystalssl.crystals.contents import Content
 from deepchem_crystalssl.crystals.elements import atomic_number_of
 from deepchem_crystalssl.crystals.files import find_files
@@ -48,7 +46,7 @@ SECONDS, GIBIBYTES = 60.0, 3
 SAME_PLACE = 0.1  # Å; sites nearer than this are one site, and so are those of two programs
 
 
-# Each program, in a process of its own ------------------------------------------------------------------------------
+# Each program, in a process of its own
 
 
 def read_ours(path: str) -> Iterator[dict]:
@@ -194,7 +192,7 @@ def serve(name: str) -> None:
     answer_questions(answer)
 
 
-# Readings and the evidence for them ---------------------------------------------------------------------------------
+# Readings and the evidence for them
 
 
 @dataclass
@@ -347,7 +345,7 @@ def verdict(ours: Reading, theirs: Reading, others: list[str], fits: bool | None
     return f"the file contradicts both, {support}" if ours.against else f"the file does not tell, {support}"
 
 
-# The whole folder ---------------------------------------------------------------------------------------------------
+# The whole folder
 
 
 class Programs:

@@ -14,12 +14,11 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from tqdm import tqdm
 
-from .. import errors
 from .archives import iterate_members
 from .cif_statements import Statements, read_statements
 from .consistency import composition_of, density_of, find_close_pair, find_contradictions, formula_text
 from .contents import Content
-from ..errors import CrystalInputError, LimitError, NoCrystalsError, UnsupportedFileError, counted, typed_error
+from ..errors import CrystalInputError, LimitError, NoCrystalsError, Report, UnsupportedFileError, counted, typed_error
 from .files import find_files, name_files
 from .formats import read_content
 from .isolation import AnswerLost, IsolatedProcess, answer_questions
@@ -33,7 +32,6 @@ if TYPE_CHECKING:
 Outcome = Literal["read", "read with remarks", "refused"]
 COLUMNS = [*("file", "crystal", "outcome", "formula", "sites", "volume", "density", "error", "value", "rule", "remedy")]
 """Of the table that :func:`to_table` makes; volume in Å^3, density in g/cm^3."""
-_FIELDS = ("item", "value", "rule", "remedy")
 
 
 @dataclass(frozen=True)
@@ -79,10 +77,10 @@ def check_files(
 ) -> Iterator[CheckedCrystal]:
     """Read every file of crystals in a folder, and compare each crystal with what its file states.
 
-    A crystal is read as :func:`~deepchem_crystalssl.read_structures` reads it. That of a CIF is compared with the formula
-    sum, Z, the density and the volume that the file states, and for every crystal the atoms must be as far apart as atoms
-    are. The files are read in a process of their own: one that takes too long, needs too much memory or ends the process
-    is told as refused, and costs itself only.
+    A crystal is read as :func:`~deepchem_crystalssl.read_structures` reads it. That of a CIF is compared with the
+    formula sum, Z, the density and the volume that the file states, and for every crystal the atoms must be as far
+    apart as atoms are. The files are read in a process of their own: one that takes too long, needs too much memory or
+    ends the process is told as refused, and costs itself only.
 
     Parameters
     ----------
@@ -108,12 +106,12 @@ def check_files(
     Examples
     --------
     >>> from tempfile import TemporaryDirectory
-    >>> from deepchem_crystalssl.crystals.cif_writing import write_cif_text
-    >>> from deepchem_crystalssl.crystals.prototypes import bundled_prototypes
+    >>> cell = "".join(f"_cell_length_{x} 5.64\\n" for x in "abc")
+    >>> cell += "".join(f"_cell_angle_{x} 90\\n" for x in ("alpha", "beta", "gamma"))
+    >>> atoms = "loop_ _atom_site_label " + " ".join(f"_atom_site_fract_{x}" for x in "xyz") + " Na 0 0 0 Cl .5 .5 .5"
     >>> with TemporaryDirectory() as folder:
-    ...     text = write_cif_text(bundled_prototypes()[0])
-    ...     _ = Path(folder, "good.cif").write_text(text)
-    ...     _ = Path(folder, "more.cif").write_text(text + "_cell_volume 1000\\n")
+    ...     _ = Path(folder, "good.cif").write_text("data_good\\n" + cell + atoms)
+    ...     _ = Path(folder, "more.cif").write_text("data_more\\n_cell_volume 1000\\n" + cell + atoms)
     ...     _ = Path(folder, "none.cif").write_text("data_none")
     ...     [(checked.crystal, checked.outcome) for checked in check_files(folder)]
     [('good', 'read'), ('more', 'read with remarks'), ('none', 'refused')]
@@ -252,7 +250,7 @@ def _heard() -> Iterator[list[str]]:
 
 
 def to_table(checked: Iterable[CheckedCrystal]) -> pd.DataFrame:
-    """A table with one row for each crystal and the :data:`COLUMNS`; several findings of one crystal are joined by a bar."""
+    """A table with one row for each crystal and the :data:`COLUMNS`; findings of one crystal are joined by a bar."""
     import pandas as pd
 
     rows = [
@@ -287,13 +285,13 @@ def summary_of(checked: Iterable[CheckedCrystal]) -> str:
 
 
 def _to_json(one: CheckedCrystal) -> dict[str, Any]:
-    found = [[type(e).__name__, *(str(getattr(e, name)) for name in _FIELDS)] for e in one.findings]
-    return {**vars(one), "findings": found}
+    return {**vars(one), "findings": Report(one.findings).to_frame().to_dict("list")}
 
 
 def _from_json(line: dict[str, Any]) -> CheckedCrystal:
-    findings = [getattr(errors, kind)(*texts) for kind, *texts in line["findings"]]
-    return CheckedCrystal(**{**line, "findings": findings})
+    import pandas as pd
+
+    return CheckedCrystal(**{**line, "findings": list(Report.from_frame(pd.DataFrame(line["findings"])))})
 
 
 def _answer(question: list[str]) -> Iterator[dict[str, Any]]:

@@ -1,7 +1,7 @@
 """Work in a process of its own, with limits on time and memory: what hangs, swells or crashes costs itself only.
 
-The process is a command that reads questions as lines of JSON and answers each with any number of such lines. Nothing is
-unpickled, and a script that uses this needs no guard.
+The process is a command that reads questions as lines of JSON and answers each with any number of such lines. Nothing
+is unpickled, and a script that uses this needs no guard.
 """
 
 from __future__ import annotations
