@@ -250,6 +250,11 @@ class Reading:
         says = self.stated.formula is not None or self.stated.density > 0
         return says and not self.against
 
+    @property
+    def lacks_hydrogen_only(self) -> bool:
+        """Whether nothing speaks against it but hydrogen that the file states and does not list."""
+        return bool(self.against) and all("hydrogen atoms fewer" in text for text in self.against)
+
     def __str__(self) -> str:
         return self.error or f"{formula_text(self.amounts)}, {len(self.answer['sites'])} sites"
 
@@ -331,9 +336,10 @@ def verdict(ours: Reading, theirs: Reading, others: list[str], fits: bool | None
             return "we are right to refuse: theirs contradicts the file or has atoms too close"
         return "we refuse what they read in agreement with the file" if theirs.confirmed else "undecided, ours is typed"
     if theirs.error:
-        if ours.against:
+        if ours.against and not ours.lacks_hydrogen_only:
             return "we are wrong or the file is: what we read contradicts it, they refuse"
-        return "we are right: ours agrees with the file" if ours.confirmed else "we read, the file states nothing"
+        is_confirmed = ours.confirmed or ours.lacks_hydrogen_only
+        return "we are right: ours agrees with the file" if is_confirmed else "we read, the file states nothing"
     if bool(ours.against) != bool(theirs.against):
         return (
             "we are wrong: theirs agrees with the file" if ours.against else "we are right: ours agrees with the file"
@@ -341,6 +347,8 @@ def verdict(ours: Reading, theirs: Reading, others: list[str], fits: bool | None
     if ours.against and len(ours.against) != len(theirs.against):
         return f"the file contradicts both, {'them' if len(ours.against) < len(theirs.against) else 'us'} more"
     alike = others.count("")
+    if ours.against and ours.against == theirs.against:
+        return "both lack what the file states, or it contradicts itself"
     support = "others read as we do" if alike else "no other program reads as we do"
     return f"the file contradicts both, {support}" if ours.against else f"the file does not tell, {support}"
 

@@ -102,10 +102,19 @@ def _of_amounts(amounts: Mapping[int, float], stated: Statements) -> Iterator[st
     if 1 not in heavy and abs(missing) > _tolerance(units * stated.formula.get(1, 0.0), units):
         what = f"{abs(missing):g} hydrogen atoms {'fewer' if missing > 0 else 'more'}"
         yield f"{listed}, {what} than {formula_text(stated.formula)} states"
-    if _differ(units, stated.formula_units, AMOUNT_TOLERANCE):
+    per_unit = _greatest_divisor(
+        stated.formula
+    )  # pymatgen writes the formula of the cell, and Z of the reduced formula
+    if all(_differ(units * times, stated.formula_units, AMOUNT_TOLERANCE) for times in (1, per_unit)):
         plural = "" if math.isclose(units, 1.0) else "s"
         formula = formula_text(stated.formula)
         yield f"{units:.4g} formula unit{plural} of {formula} in the cell, Z = {stated.formula_units:g} is stated"
+
+
+def _greatest_divisor(formula: Mapping[int, float]) -> int:
+    """How many reduced formulas a formula holds; 1 if its amounts are no integers."""
+    whole = [round(n) for n in formula.values()]
+    return math.gcd(*whole) if all(n == float(k) for n, k in zip(formula.values(), whole, strict=True)) else 1
 
 
 def _agree(amounts: Mapping[int, float], formula: Mapping[int, float], units: float) -> bool:

@@ -102,6 +102,12 @@ def test_rounded_and_missing_statements_are_no_contradiction(tmp_path, old, new)
     assert [one.outcome for one in checked(tmp_path, SALT.replace(old, new))] == ["read"]
 
 
+def test_z_may_count_reduced_formulas(tmp_path):
+    """As in the files that pymatgen writes."""
+    assert [one.outcome for one in checked(tmp_path, SALT.replace("'Cl Na'", "'Cl4 Na4'"))] == ["read"]
+    assert len(checked(tmp_path, SALT.replace("'Cl Na'", "'Cl4 Na4'").replace("Z 4", "Z 3"))[0].findings) == 1
+
+
 def test_a_formula_of_a_disordered_crystal():
     alloy = make_crystal([{"Cu": 0.667, "Au": 0.333}, "O"], [[0, 0, 0], [0.5, 0.5, 0.5]], 4 * np.eye(3), "alloy")
     assert find_contradictions(alloy, Statements({29: 0.67, 79: 0.33, 8: 1.0}, 1)) == []
@@ -121,7 +127,7 @@ def test_atoms_too_close_unless_they_are_alternatives():
 
 def test_real_crystals_have_no_close_atoms(prototypes):
     close = {error.item for crystal in prototypes for error in find_close_pair(crystal)}
-    # Four of the 288 are listed with wrong coordinates: Ni and Sb, whose bonds are 2.5 Å, are 1.03 Å apart in ullmannite.
+    # Four of the 288 are listed with wrong coordinates: in ullmannite Ni and Sb, bonded at 2.5 Å, are 1.03 Å apart.
     assert close == {"AB_mP4_11_e_e", "AB2_hP24_194_ef_fgh", "sigma_tP30_136_bf2ij", "ABC_cP12_198_a_a_a"}
 
 
