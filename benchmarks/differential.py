@@ -42,7 +42,7 @@ from deepchem_crystalssl.errors import CrystalInputError
 
 OURS, PEERS = "ours", ("pymatgen", "gemmi", "ase")
 KINDS = ("cif", "poscar", "xsf")
-SECONDS, GIBIBYTES = 60.0, 3
+GIBIBYTES = 3
 SAME_PLACE = 0.1  # Å; sites nearer than this are one site, and so are those of two programs
 
 
@@ -325,11 +325,21 @@ def keeps_metric(path: Path) -> bool | None:
     return bool(np.abs(moved - metric).max() < 0.02 * np.abs(metric).max())
 
 
+EXPLAINED = {
+    "without element names": "we are right to refuse: no elements named; pymatgen invents them, ASE takes the comment",
+    "incommensurately modulated": "we are right to refuse: a modulated structure is not periodic in three dimensions",
+    "pbc [": "we are right to refuse: a slab or a molecule is not periodic in three dimensions",
+}
+"""Why we refuse by design what others read, by a part of our error."""
+
+
 def verdict(ours: Reading, theirs: Reading, others: list[str], fits: bool | None) -> str:
     """Who is right, by the evidence; ``others`` are the differences of the remaining programs from us."""
     if ours.is_untyped:
         return "we are wrong: an error that is not ours"
     if ours.error:
+        if explained := [why for part, why in EXPLAINED.items() if part in ours.error]:
+            return explained[0]
         if fits is False:
             return "we are right: the operations do not fit the cell"
         if theirs.against:
@@ -359,10 +369,10 @@ def verdict(ours: Reading, theirs: Reading, others: list[str], fits: bool | None
 class Programs:
     """The processes of all programs, and the answers that are kept of the others."""
 
-    def __init__(self, kept: Path | None):
+    def __init__(self, kept: Path | None, seconds: float):
         command = [sys.executable, __file__, "--serve"]
         self.processes = {
-            name: IsolatedProcess([*command, name], SECONDS, GIBIBYTES * 2**30) for name in (*READERS, "match")
+            name: IsolatedProcess([*command, name], seconds, GIBIBYTES * 2**30) for name in (*READERS, "match")
         }
         self.kept_file = kept
         self.kept: dict[str, list[dict]] = {}
@@ -457,12 +467,13 @@ def main() -> int:
     parser.add_argument("folder", type=Path, nargs="?")
     parser.add_argument("-o", "--output", type=Path, default=Path("differences.csv"))
     parser.add_argument("--answers", type=Path, help="file that keeps the answers of the other programs")
+    parser.add_argument("--seconds", type=float, default=60.0, help="time limit for each answer of each program")
     parser.add_argument("--serve", choices=[*READERS, "match"], help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.serve:
         serve(options.serve)
         return 0
-    programs = Programs(options.answers)
+    programs = Programs(options.answers, options.seconds)
     rows: list[dict[str, Any]] = []
     try:
         paths = [path for path in find_files(options.folder) if crystal_kind(path.name) in KINDS]
