@@ -17,7 +17,6 @@ import argparse
 import hashlib
 import json
 import sys
-import warnings
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -32,167 +31,18 @@ from tqdm import tqdm
 from deepchem_crystalssl.crystals.cif_statements import Statements, read_statements
 from deepchem_crystalssl.crystals.consistency import find_close_pair, find_contradictions, formula_text
 from deepchem_crystalssl.crystals.contents import Content
-from deepchem_crystalssl.crystals.elements import atomic_number_of
 from deepchem_crystalssl.crystals.files import find_files
-from deepchem_crystalssl.crystals.isolation import AnswerLost, IsolatedProcess, answer_questions
+from deepchem_crystalssl.crystals.isolation import AnswerLost, IsolatedProcess
 from deepchem_crystalssl.crystals.kinds import crystal_kind
 from deepchem_crystalssl.crystals.records import Crystal
 from deepchem_crystalssl.crystals.validation import make_crystal
 from deepchem_crystalssl.errors import CrystalInputError
 
 OURS, PEERS = "ours", ("pymatgen", "gemmi", "ase")
+READERS = Path(__file__).with_name("differential_readers.py")
 KINDS = ("cif", "poscar", "xsf")
 GIBIBYTES = 3
-SAME_PLACE = 0.1  # Å; sites nearer than this are one site, and so are those of two programs
-
-
-# Each program, in a process of its own
-
-
-def read_ours(path: str) -> Iterator[dict]:
-    """What this package reads."""
-    import deepchem_crystalssl as dcs
-
-    reader = dcs.read_structures(path, on_error="skip", progress=False)
-    for crystal in reader:
-        species = crystal.species
-        sites: list[dict[int, float]] = [{} for _ in range(crystal.num_nodes)]
-        for site, z, share in zip(species.site, species.atomic_numbers, species.occupancy, strict=True):
-            sites[site][int(z)] = float(share)
-        yield _reading(crystal.material_id, crystal.lattice, sites, crystal.frac_coords)
-    for error in reader.report:
-        yield {"error": f"{type(error).__name__}: {error.value}", "typed": True, "name": error.item}
-
-
-def read_pymatgen(path: str) -> Iterator[dict]:
-    """What pymatgen reads."""
-    from pymatgen.core import Structure
-    from pymatgen.io.cif import CifParser
-    from pymatgen.io.vasp import Poscar
-
-    if crystal_kind(Path(path).name) == "cif":
-        parser = CifParser(path)
-        try:
-            structures = parser.parse_structures(primitive=False, on_error="raise")
-        except Exception as error:
-            structures = parser.parse_structures(primitive=False, on_error="ignore")
-            if not structures:
-                raise error
-    elif crystal_kind(Path(path).name) == "poscar":
-        structures = [Poscar.from_file(path, check_for_potcar=False).structure]
-    else:
-        structures = [Structure.from_file(path)]
-    for structure in structures:
-        sites = [_atomic_numbers({s.symbol: x for s, x in site.species.items()}) for site in structure]
-        yield _reading("", structure.lattice.matrix, sites, structure.frac_coords)
-
-
-def read_gemmi(path: str) -> Iterator[dict]:
-    """What gemmi reads; it lists the species of a mixed site apart, which become one site here."""
-    import gemmi
-
-    for block in gemmi.cif.read(path):
-        if not block.find_values("_atom_site_fract_x"):
-            continue
-        small = gemmi.make_small_structure_from_block(block)
-        if not len(small.sites):
-            continue
-        if small.spacegroup is None and not small.symops and small.spacegroup_number:
-            small.determine_and_set_spacegroup("N")
-        lattice = np.array(small.cell.orth.mat.tolist()).T
-        found = small.get_all_unit_cell_sites()
-        frac = np.array([site.fract.tolist() for site in found]).reshape(-1, 3)
-        sites = [{site.element.atomic_number: site.occ} for site in found]
-        yield _reading(block.name, lattice, *_joined(sites, frac, lattice))
-
-
-def read_ase(path: str) -> Iterator[dict]:
-    """What ASE reads; the occupancies of a site are in ``atoms.info``."""
-    import ase.io
-
-    formats = {"cif": "cif", "poscar": "vasp", "xsf": "xsf"}
-    for atoms in ase.io.read(path, index=":", format=formats[crystal_kind(Path(path).name) or ""]):
-        occupancy = atoms.info.get("occupancy", {})
-        kinds = atoms.arrays.get("spacegroup_kinds", np.zeros(len(atoms), int))
-        sites = [
-            _atomic_numbers(occupancy.get(str(kind), {symbol: 1.0}))
-            for kind, symbol in zip(kinds, atoms.get_chemical_symbols(), strict=True)
-        ]
-        yield _reading("", np.array(atoms.cell), sites, atoms.get_scaled_positions())
-
-
-READERS = {OURS: read_ours, "pymatgen": read_pymatgen, "gemmi": read_gemmi, "ase": read_ase}
-
-
-def _reading(name: str, lattice: np.ndarray, sites: list[dict[int, float]], frac: np.ndarray) -> dict:
-    rows = [[{str(z): round(x, 6) for z, x in parts.items()}, *place] for parts, place in zip(sites, frac.tolist())]
-    return {"name": name, "lattice": np.asarray(lattice).tolist(), "sites": rows}
-
-
-def _atomic_numbers(parts: dict[str, float]) -> dict[int, float]:
-    found: dict[int, float] = {}
-    for symbol, share in parts.items():
-        z = atomic_number_of().get(symbol, 0)
-        found[z] = found.get(z, 0.0) + share
-    return found
-
-
-def _joined(
-    sites: list[dict[int, float]], frac: np.ndarray, lattice: np.ndarray
-) -> tuple[list[dict[int, float]], np.ndarray]:
-    """Partly occupied sites at one place as one site."""
-    if all(sum(parts.values()) >= 1.0 for parts in sites):
-        return sites, frac
-    joined: list[dict[int, float]] = []
-    kept: list[int] = []
-    for k, parts in enumerate(sites):
-        shift = frac[kept] - frac[k]
-        near = np.flatnonzero(np.linalg.norm((shift - np.round(shift)) @ lattice, axis=1) < SAME_PLACE)
-        if len(near) and sum(joined[near[0]].values()) + sum(parts.values()) <= 1.001:
-            for z, share in parts.items():
-                joined[near[0]][z] = joined[near[0]].get(z, 0.0) + share
-        else:
-            joined.append(dict(parts))
-            kept.append(k)
-    return joined, frac[kept]
-
-
-def match(question: list[dict]) -> Iterator[bool]:
-    """Whether two readings are one structure for pymatgen's StructureMatcher."""
-    from pymatgen.analysis.structure_matcher import StructureMatcher
-    from pymatgen.core import Element, Structure
-
-    one, other = (
-        Structure(
-            reading["lattice"],
-            [{Element.from_Z(int(z)): x for z, x in row[0].items()} for row in reading["sites"]],
-            [row[1:] for row in reading["sites"]],
-        )
-        for reading in question
-    )
-    yield bool(StructureMatcher(primitive_cell=False, scale=False).fit(one, other))
-
-
-def serve(name: str) -> None:
-    """Answer questions as one of the programs."""
-    warnings.filterwarnings("ignore")
-
-    def answer(question: Any) -> Iterator[Any]:
-        if name == "match":
-            yield from match(question)
-            return
-        try:
-            yield from READERS[name](question)
-        except MemoryError:
-            raise
-        except Exception as error:
-            typed = isinstance(error, CrystalInputError)
-            yield {"error": f"{type(error).__name__}: {str(error)[:150]}", "typed": typed, "name": ""}
-
-    answer_questions(answer)
-
-
-# Readings and the evidence for them
+SAME_PLACE = 0.1  # Å; sites of two programs nearer than this are one
 
 
 @dataclass
@@ -243,6 +93,11 @@ class Reading:
             return [f"{type(self.crystal).__name__}: {self.crystal.value}"]
         found = find_contradictions(self.crystal, self.stated) + find_close_pair(self.crystal)
         return [str(error.value) for error in found]
+
+    @property
+    def warned(self) -> str:
+        """What the program warned of while it read it."""
+        return self.answer.get("warned", "")
 
     @property
     def confirmed(self) -> bool:
@@ -345,6 +200,8 @@ def verdict(ours: Reading, theirs: Reading, others: list[str], fits: bool | None
         if theirs.against:
             return "we are right to refuse: theirs contradicts the file or has atoms too close"
         return "we refuse what they read in agreement with the file" if theirs.confirmed else "undecided, ours is typed"
+    if ours.warned and ours.against:
+        return "we warn: the file contradicts itself"
     if theirs.error:
         if ours.against and not ours.lacks_hydrogen_only:
             return "we are wrong or the file is: what we read contradicts it, they refuse"
@@ -363,16 +220,13 @@ def verdict(ours: Reading, theirs: Reading, others: list[str], fits: bool | None
     return f"the file contradicts both, {support}" if ours.against else f"the file does not tell, {support}"
 
 
-# The whole folder
-
-
 class Programs:
     """The processes of all programs, and the answers that are kept of the others."""
 
     def __init__(self, kept: Path | None, seconds: float):
-        command = [sys.executable, __file__, "--serve"]
+        command = [sys.executable, str(READERS)]
         self.processes = {
-            name: IsolatedProcess([*command, name], seconds, GIBIBYTES * 2**30) for name in (*READERS, "match")
+            name: IsolatedProcess([*command, name], seconds, GIBIBYTES * 2**30) for name in (OURS, *PEERS, "match")
         }
         self.kept_file = kept
         self.kept: dict[str, list[dict]] = {}
@@ -450,7 +304,7 @@ def compare_file(path: Path, programs: Programs) -> Iterator[dict[str, Any]]:
                 "ours": str(one), "theirs": str(other),
                 "against ours": " | ".join([] if one.error else one.against),
                 "against theirs": " | ".join([] if other.error else other.against),
-                "operations keep the metric": fits, "untyped": one.is_untyped,
+                "we warned": one.warned, "operations keep the metric": fits, "untyped": one.is_untyped,
                 "verdict": verdict(one, other, others, fits) if what or one.is_untyped else "",
             }  # fmt: skip
 
@@ -464,15 +318,11 @@ def totals(table: pd.DataFrame) -> pd.DataFrame:
 def main() -> int:
     """Compare all files, write the table, print the totals."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
-    parser.add_argument("folder", type=Path, nargs="?")
+    parser.add_argument("folder", type=Path)
     parser.add_argument("-o", "--output", type=Path, default=Path("differences.csv"))
     parser.add_argument("--answers", type=Path, help="file that keeps the answers of the other programs")
     parser.add_argument("--seconds", type=float, default=60.0, help="time limit for each answer of each program")
-    parser.add_argument("--serve", choices=[*READERS, "match"], help=argparse.SUPPRESS)
     options = parser.parse_args()
-    if options.serve:
-        serve(options.serve)
-        return 0
     programs = Programs(options.answers, options.seconds)
     rows: list[dict[str, Any]] = []
     try:
@@ -488,7 +338,11 @@ def main() -> int:
     print(f"{table['file'].nunique()} files, {len(differing)} differences in {options.output}\n")
     print(totals(table).to_string())
     against = table[(table["against ours"] != "") & ~table["file"].isin(differing["file"])]
-    print(f"\n{against['file'].nunique()} files are read alike by all, and contradict themselves or have close atoms")
+    silent = against[against["we warned"] == ""]
+    print(
+        f"\n{against['file'].nunique()} files are read alike by all, and contradict themselves or have close atoms; "
+        f"of {silent['file'].nunique()} of them we do not warn"
+    )
     against.drop_duplicates(["file", "crystal"]).to_csv(options.output.with_suffix(".alike.csv"), index=False)
     return int(differing["verdict"].str.startswith("we are wrong").any())
 

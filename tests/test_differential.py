@@ -10,10 +10,16 @@ import pytest
 
 from deepchem_crystalssl.crystals.cif_statements import Statements
 
-SCRIPT = Path(__file__).parents[1] / "benchmarks" / "differential.py"
-SPEC = importlib.util.spec_from_file_location("differential", SCRIPT)
-sys.modules["differential"] = differential = importlib.util.module_from_spec(SPEC)
-SPEC.loader.exec_module(differential)
+
+def load(name):
+    path = Path(__file__).parents[1] / "benchmarks" / f"{name}.py"
+    spec = importlib.util.spec_from_file_location(name, path)
+    sys.modules[name] = module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+differential, readers = load("differential"), load("differential_readers")
 
 SALT = {"11": (0, 0, 0), "17": (0.5, 0.5, 0.5)}
 STATED = Statements({11: 1.0, 17: 1.0}, 1.0)
@@ -56,7 +62,7 @@ def test_differences(theirs, what):
 
 
 def test_a_site_may_be_listed_twice_for_its_species():
-    sites, frac = differential._joined(
+    sites, frac = readers._joined(
         [{29: 0.5}, {79: 0.5}, {8: 1.0}], np.array([[0, 0, 0], [1, 0, 0], [0.5] * 3]), np.eye(3)
     )
     assert sites == [{29: 0.5, 79: 0.5}, {8: 1.0}] and len(frac) == 2
