@@ -182,10 +182,11 @@ def answer_questions(answer: Callable[[Any], Iterable[Any]]) -> None:
         return
     limit_memory(limits["memory_bytes"])
     for question in _lines(sys.stdin):
+        _end_after(limits["seconds"])
         try:
             for line in answer(question):
-                _end_after(limits["seconds"])
                 send({"answer": line})
+                _end_after(limits["seconds"])
         except MemoryError:
             send({"lost": f"more than {limits['memory_bytes'] / 2**30:g} GiB of memory"})
         except BrokenPipeError:  # the parent is gone
@@ -193,6 +194,7 @@ def answer_questions(answer: Callable[[Any], Iterable[Any]]) -> None:
         except Exception as error:
             send({"lost": f"{type(error).__name__}: {str(error)[:200]}"})
         else:
+            _end_after(None)
             send({"end": True})
 
 
@@ -201,11 +203,11 @@ def _lines(stream: IO[str]) -> Iterator[Any]:
         yield json.loads(text)
 
 
-def _end_after(seconds: float) -> None:
-    """End this process some time after the limit, in case that its parent was killed and cannot."""
+def _end_after(seconds: float | None) -> None:
+    """End this process some time after the limit, in case that its parent was killed and cannot; None: do not."""
     if hasattr(signal, "alarm"):
         signal.signal(signal.SIGALRM, signal.SIG_DFL)
-        signal.alarm(int(seconds) + _SPARE_SECONDS)
+        signal.alarm(0 if seconds is None else int(seconds) + _SPARE_SECONDS)
 
 
 def limit_memory(more: int) -> None:

@@ -1,6 +1,7 @@
 """Work in a process of its own: what hangs, swells, crashes or fails costs itself only."""
 
 import os
+import signal
 import sys
 import time
 
@@ -58,6 +59,23 @@ def test_a_lost_answer_says_why_and_the_next_question_is_answered(process, quest
 def test_an_answer_that_is_given_up_leaves_nothing_for_the_next(process):
     next(process.ask("one"))
     assert list(process.ask("two"))[1] == {"of": "two"}
+
+
+def test_waiting_for_a_question_is_not_limited():
+    code = "import deepchem_crystalssl.crystals.isolation as m; m._SPARE_SECONDS = 0\n" + CODE
+    with IsolatedProcess([sys.executable, "-c", code], seconds=1.0) as process:
+        before = list(process.ask("one"))
+        time.sleep(2.5)
+        assert list(process.ask("one")) == before
+
+
+def test_a_process_without_its_parent_ends_itself():
+    code = "import deepchem_crystalssl.crystals.isolation as m; m._SPARE_SECONDS = 0\n" + CODE
+    with IsolatedProcess([sys.executable, "-c", code], seconds=1.0) as process:
+        pid = next(answer := process.ask("hang"))
+        child = process._process  # the limit of the parent is not reached: it asks for no further line
+        assert child.wait(timeout=10) == -signal.SIGALRM and child.pid == pid
+        answer.close()
 
 
 def test_the_process_ends_with_the_block():
