@@ -88,6 +88,10 @@ def _differ(value: float, stated: float, tolerance: float) -> bool:
     return abs(value - stated) > tolerance * stated  # false where nothing is stated
 
 
+def _agrees(units: float, stated: float) -> bool:
+    return not _differ(units, stated, AMOUNT_TOLERANCE)
+
+
 def _of_amounts(amounts: Mapping[int, float], stated: Statements) -> Iterator[str]:
     """What formula and Z contradict, in words."""
     if stated.formula is None:
@@ -102,19 +106,17 @@ def _of_amounts(amounts: Mapping[int, float], stated: Statements) -> Iterator[st
     if 1 not in heavy and abs(missing) > _tolerance(units * stated.formula.get(1, 0.0), units):
         what = f"{abs(missing):g} hydrogen atoms {'fewer' if missing > 0 else 'more'}"
         yield f"{listed}, {what} than {formula_text(stated.formula)} states"
-    per_unit = _greatest_divisor(
-        stated.formula
-    )  # pymatgen writes the formula of the cell, and Z of the reduced formula
-    if all(_differ(units * times, stated.formula_units, AMOUNT_TOLERANCE) for times in (1, per_unit)):
+    if not any(_agrees(units * times, stated.formula_units) for times in _divisors(stated.formula)):
         plural = "" if math.isclose(units, 1.0) else "s"
         formula = formula_text(stated.formula)
         yield f"{units:.4g} formula unit{plural} of {formula} in the cell, Z = {stated.formula_units:g} is stated"
 
 
-def _greatest_divisor(formula: Mapping[int, float]) -> int:
-    """How many reduced formulas a formula holds; 1 if its amounts are no integers."""
+def _divisors(formula: Mapping[int, float]) -> list[int]:
+    """How many smaller formulas a formula may hold: pymatgen writes that of the cell, and Z of the reduced one."""
     whole = [round(n) for n in formula.values()]
-    return math.gcd(*whole) if all(n == float(k) for n, k in zip(formula.values(), whole, strict=True)) else 1
+    greatest = math.gcd(*whole) if all(n == k for n, k in zip(formula.values(), whole, strict=True)) else 1
+    return [times for times in range(1, greatest + 1) if greatest % times == 0]
 
 
 def _agree(amounts: Mapping[int, float], formula: Mapping[int, float], units: float) -> bool:

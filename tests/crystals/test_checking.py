@@ -106,6 +106,8 @@ def test_z_may_count_reduced_formulas(tmp_path):
     """As in the files that pymatgen writes."""
     assert [one.outcome for one in checked(tmp_path, SALT.replace("'Cl Na'", "'Cl4 Na4'"))] == ["read"]
     assert len(checked(tmp_path, SALT.replace("'Cl Na'", "'Cl4 Na4'").replace("Z 4", "Z 3"))[0].findings) == 1
+    hydrogen = make_crystal(["H"] * 4, [[0, 0, 0.25 * k] for k in range(4)], 8 * np.eye(3), "H4")
+    assert find_contradictions(hydrogen, Statements({1: 4.0}, 2)) == []  # two molecules
 
 
 def test_a_formula_of_a_disordered_crystal():
