@@ -1,6 +1,6 @@
 """Read every file of crystals in a folder with this package, pymatgen, gemmi and ASE, and explain where they differ.
 
-    python benchmarks/differential.py FOLDER [-o differences.csv] [--answers answers.jsonl]
+    python benchmarks/differential.py FOLDER [-o differences.csv] [--answers answers.jsonl] [--page PAGE.md]
 
 Each program reads in a process of its own, with limits on time and memory. For each crystal the composition, the
 number of sites, the volume of the cell and the structure (site by site, otherwise pymatgen's StructureMatcher) are
@@ -17,6 +17,7 @@ import argparse
 import hashlib
 import json
 import sys
+import textwrap
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -315,12 +316,40 @@ def totals(table: pd.DataFrame) -> pd.DataFrame:
     return pd.crosstab(named, table["program"]).sort_values("pymatgen", ascending=False)
 
 
+def page_of(table: pd.DataFrame) -> str:
+    """The totals as a page of the documentation."""
+    counts = totals(table)
+    intro = (
+        "This page is written by `python benchmarks/differential.py FOLDER --page docs/differential.md`. Its "
+        f"{table['file'].nunique():,} files come from the test suites of other programs (packages of PyPI and Debian), "
+        "and are not part of this repository. Each was read by this package, pymatgen, gemmi and ASE, each in a "
+        "process of its own. For each crystal the composition, the number of sites, the volume of the cell and the "
+        "structure were compared. Who is right follows from what the file states (formula sum, Z, density, volume), "
+        "from the shortest distance, from whether the operations leave the metric of the cell unchanged, and last from "
+        "the other programs."
+    )
+    below = (
+        "A row counts the crystals for which this verdict was reached, a column is the program we are compared with; "
+        "gemmi reads CIF only. *We are right* in most rows means that the other program contradicts the file; "
+        "*undecided* that the file states nothing by which to decide."
+    )
+    rows = [f"| {name} | {' | '.join(f'{counts.loc[name, peer]:,}' for peer in counts)} |" for name in counts.index]
+    lines = ["# The same files, read by four programs", "", *_wrapped(intro), "", *_wrapped(below), ""]
+    lines += [f"| verdict | {' | '.join(counts)} |", "|---" * (1 + len(counts.columns)) + "|", *rows, ""]
+    return "\n".join(lines)
+
+
+def _wrapped(text: str) -> list[str]:
+    return textwrap.wrap(text, 120, break_long_words=False, break_on_hyphens=False)
+
+
 def main() -> int:
     """Compare all files, write the table, print the totals."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
     parser.add_argument("folder", type=Path)
     parser.add_argument("-o", "--output", type=Path, default=Path("differences.csv"))
     parser.add_argument("--answers", type=Path, help="file that keeps the answers of the other programs")
+    parser.add_argument("--page", type=Path, help="write the totals to this page of the documentation")
     parser.add_argument("--seconds", type=float, default=60.0, help="time limit for each answer of each program")
     options = parser.parse_args()
     programs = Programs(options.answers, options.seconds)
@@ -337,6 +366,8 @@ def main() -> int:
     differing.to_csv(options.output, index=False)
     print(f"{table['file'].nunique()} files, {len(differing)} differences in {options.output}\n")
     print(totals(table).to_string())
+    if options.page:
+        options.page.write_text(page_of(table))
     against = table[(table["against ours"] != "") & ~table["file"].isin(differing["file"])]
     silent = against[against["we warned"] == ""]
     print(

@@ -104,9 +104,12 @@ def test_the_suite_on_a_folder(tmp_path, monkeypatch, capsys):
     (tmp_path / "lost.cif").write_text(cell + loop + "Na1 0 0 ?\nCl1 .5 .5 .5\n")
     (tmp_path / "POSCAR").write_text("salt\n3.9\n1 0 0\n0 1 0\n0 0 1\nNa Cl\n1 1\ndirect\n0 0 0\n.5 .5 .5\n")
     arguments = [str(tmp_path), "-o", str(tmp_path / "d.csv"), "--answers", str(tmp_path / "answers.jsonl")]
+    arguments += ["--page", str(tmp_path / "page.md")]
     monkeypatch.setattr("sys.argv", ["differential.py", *arguments])
     assert differential.main() == 0
     assert "3 files, " in capsys.readouterr().out
+    page = (tmp_path / "page.md").read_text()
+    assert "Its 3 files" in page.replace("\n", " ") and "| same, or refused by both | 2 | 1 | 2 |" in page
     table = pd.read_csv(tmp_path / "d.csv")
     assert set(table["file"]) == {str(tmp_path / "lost.cif")} and set(table["difference"]) == {"refused by us"}
     assert table["verdict"].str.startswith("we are right to refuse").all()
