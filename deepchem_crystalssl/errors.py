@@ -200,6 +200,13 @@ class OverlappingAtomsError(CrystalInputError):
     remedy = "Remove the duplicate site, or give sites that share a position partial occupancies."
 
 
+class StatementError(CrystalInputError):
+    """A crystal that is not what its file states of it: the formula, Z, the density or the volume."""
+
+    rule = "the formula, Z, density and volume that a file states must be those of its atoms and its cell"
+    remedy = "Compare the list of atoms, the symmetry operations and the cell with the publication or the database."
+
+
 class OccupancyError(CrystalInputError):
     """An occupancy outside [0, 1], or occupancies of one site that sum to more than 1."""
 

@@ -19,11 +19,11 @@ ROOMS = (
 ).split()
 FILES_OF_A_ROOM = {
     "crystals": (
-        "compilation checksums work_folders elements reciprocal records symmetry validation disorder kinds contents "
-        "tables database_entries convert prototypes json_documents json_entries cif_tags cif_claims cif_groups "
-        "cif_species cif_expansion cif_symmetry cif_building cif cif_writing texts ase_files lmdb_pages ase_databases "
-        "vasprun archives files formats optimade record_columns shards reading store_source store unfinished "
-        "duplicates threads options neighbor_search neighbors"
+        "isolation compilation checksums work_folders elements reciprocal records symmetry validation disorder kinds "
+        "contents tables database_entries convert prototypes json_documents json_entries cif_tags cif_claims cif_groups "
+        "cif_species cif_expansion cif_symmetry cif_building cif cif_writing cif_statements consistency texts ase_files "
+        "lmdb_pages ase_databases vasprun archives files formats optimade record_columns shards reading checking "
+        "store_source store unfinished duplicates threads options neighbor_search neighbors"
     ).split(),
     "diffraction": (
         "radiation grid patterns column_names text_columns xml_patterns text_layouts binary_patterns pattern_files "
@@ -55,7 +55,7 @@ DOORS = {
     "numba": {"crystals/compilation.py"},
     "gemmi": {
         "crystals/cif.py",
-        *(f"crystals/cif_{name}.py" for name in "building claims groups species symmetry tags writing".split()),
+        *(f"crystals/cif_{name}.py" for name in "building claims groups species statements symmetry tags writing".split()),
     },
     "pybaselines": {"diffraction/measured.py"},
     "spglib": {"crystals/symmetry.py"},

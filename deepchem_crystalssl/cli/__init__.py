@@ -32,7 +32,8 @@ def main(arguments: list[str] | None = None) -> int:
     -------
     int
         The exit status: 0 if the work was done, 1 if the operating system refused something (a full disk, for
-        example), 2 if the input or an option cannot be used or ``verify`` finds damage, 130 after Ctrl-C.
+        example), 2 if the input or an option cannot be used, 3 if ``check`` found a file that is refused or a crystal
+        with remarks, or ``verify`` found damage, 130 after Ctrl-C.
     """
     parser = build_parser()
     options = parser.parse_args(arguments)

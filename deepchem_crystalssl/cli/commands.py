@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from ..search import EmbeddingIndex, Filter, ShardedIndex
     from ..search.pictures import Picture
 
+_MOST_LINES = 50  # crystals that check tells of; a table has all
+
 
 def demo(options: argparse.Namespace) -> int:
     from ..demo import run_demo, well_known_neighbors
@@ -344,7 +346,25 @@ def verify(options: argparse.Namespace) -> int:
     without = sum(file.result == "no checksum" for file in found)
     told = f"; {without} without a checksum, of an earlier version" if without else ""
     print(f"{counted(len(found), 'file')} read, {len(damaged)} damaged{told}")
-    return 2 if damaged else 0
+    return 3 if damaged else 0
+
+
+def check(options: argparse.Namespace) -> int:
+    from ..crystals.checking import check_files, summary_of, to_table
+
+    limits = {"seconds": options.seconds, "memory_bytes": int(options.megabytes * 2**20)}
+    checked = list(check_files(options.source, **limits, progress=_progress(options)))
+    told = [one for one in checked if one.outcome != "read"]
+    for one in told[:_MOST_LINES]:
+        print(f"{one.outcome}: {one.file}" + (f" ({one.crystal})" if one.outcome != "refused" else ""))
+        for text in one.said:
+            print(f"  {text}")
+    if len(told) > _MOST_LINES:
+        print(f"and {len(told) - _MOST_LINES} more; " + ("the table has all" if options.output else "-o lists all"))
+    print(summary_of(checked))
+    if options.output:
+        to_table(checked).to_csv(options.output, index=False)
+    return 3 if told else 0
 
 
 def models(options: argparse.Namespace) -> int:

@@ -18,6 +18,7 @@ from .arguments import (
     table_or_folder,
 )
 from .bulk_options import add_engine
+from .check_options import add_check
 from .search_options import add_search
 
 DISORDER = ("refuse", "dominant", "average")
@@ -59,6 +60,7 @@ def build_parser() -> argparse.ArgumentParser:
         return added
 
     _add_demo(add)
+    add_check(add)
     _add_featurize(add)
     _add_pretrain(add)
     _add_embed(add)

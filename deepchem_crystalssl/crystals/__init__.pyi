@@ -1,3 +1,4 @@
+from .checking import CheckedCrystal as CheckedCrystal, check_files as check_files
 from .duplicates import invariants as invariants
 from .neighbors import (
     enumerate_graphs as enumerate_graphs,
