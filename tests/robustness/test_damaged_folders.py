@@ -64,7 +64,7 @@ def test_the_command_lists_damage_and_ends_with_2(folders, tmp_path, capsys):
     shutil.copytree(folders / "index", copy)
     (copy / "vectors.npy").write_bytes((copy / "vectors.npy").read_bytes()[:-4])
     (copy / "structures" / "shard-00000.arrow").unlink()
-    assert main(["verify", str(copy)]) == 2
+    assert main(["verify", str(copy)]) == 3
     printed = capsys.readouterr().out
     assert f"damaged: {copy / 'vectors.npy'}" in printed and "shard-00000.arrow" in printed and "Copy it" in printed
 
