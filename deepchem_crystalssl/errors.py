@@ -72,21 +72,22 @@ def typed_error(error: Exception, item: str, kind: type[CrystalInputError] | Non
     kind : subclass of CrystalInputError, optional
         By default :class:`UnsupportedFileError`.
 
-    Raises
-    ------
-    MemoryError
-        If that is the error: it says nothing about the item.
-
     Examples
     --------
     >>> print(typed_error(KeyError("sites"), "mp-1"))
     mp-1: cannot be read (KeyError: 'sites'); a file must be whole and hold what its name says. Check the file, or
     export it again.
     """
-    if isinstance(error, MemoryError):
-        raise error
     if isinstance(error, CrystalInputError):
         return error
+    if isinstance(error, MemoryError):
+        told = str(error).split("\n")[0][:200]
+        large = LimitError(
+            item, f"more memory than there is{f' ({told})' if told else ''}", "an item must fit into memory",
+            "Check whether the file is damaged; split it, or read it where there is more memory.",
+        )  # fmt: skip
+        large.__cause__ = error
+        return large
     text = error.strerror if isinstance(error, OSError) and error.strerror else str(error).split("\n")[0][:200]
     value = f"cannot be read ({type(error).__name__}{': ' if text else ''}{text})"
     if kind is None:

@@ -19,7 +19,7 @@ ROOMS = (
 ).split()
 FILES_OF_A_ROOM = {
     "crystals": (
-        "elements reciprocal records symmetry validation disorder kinds contents tables database_entries convert "
+        "elements reciprocal records proximity symmetry validation disorder kinds limits encodings contents tables database_entries convert "
         "prototypes json_documents json_entries cif_species cif_symmetry cif cif_writing texts ase_files lmdb_pages "
         "ase_databases vasprun archives files formats optimade record_columns shards reading store_source store "
         "unfinished duplicates threads options neighbor_search neighbors"

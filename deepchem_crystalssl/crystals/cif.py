@@ -11,6 +11,7 @@ import numpy as np
 
 from .cif_species import merge_shared_sites, number, read_species
 from .cif_symmetry import expand_symmetry, read_operations
+from .limits import LIMITS, ReadingLimits
 from ..errors import (
     CIFSyntaxError,
     CoordinateError,
@@ -48,7 +49,7 @@ def _ideal_fractions() -> dict[str, float]:
 _IDEAL = _ideal_fractions()
 
 
-def read_cif(text: str, name: str) -> Iterator[Crystal | CrystalInputError]:
+def read_cif(text: str, name: str, limits: ReadingLimits = LIMITS) -> Iterator[Crystal | CrystalInputError]:
     """The crystals of a CIF text, one after the other; a bad data block comes as its error.
 
     Parameters
@@ -57,6 +58,7 @@ def read_cif(text: str, name: str) -> Iterator[Crystal | CrystalInputError]:
         Content of a CIF or magnetic CIF file.
     name : str
         Name of the source; crystals of a file with several data blocks are ``name:block``.
+    limits : ReadingLimits
 
     Yields
     ------
@@ -98,7 +100,7 @@ def read_cif(text: str, name: str) -> Iterator[Crystal | CrystalInputError]:
         if times[block.name] > 1:
             item += f" ({times[block.name]})"
         try:
-            yield _read_block(block, item)
+            yield _read_block(block, item, limits)
         except Exception as error:  # a bad block costs itself alone, whatever it makes a library raise
             yield typed_error(error, item)
 
@@ -135,7 +137,7 @@ def _why_no_crystal(document: gemmi.cif.Document, name: str) -> CrystalInputErro
     return NoCrystalsError(name, f"{counted(len(document), 'data block')}, none with atom sites")
 
 
-def _read_block(block: gemmi.cif.Block, item: str) -> Crystal:
+def _read_block(block: gemmi.cif.Block, item: str, limits: ReadingLimits) -> Crystal:
     if any(block.find_values(tag) for tag in _MODULATION_TAGS):
         raise SymmetryError(
             item,
@@ -149,6 +151,7 @@ def _read_block(block: gemmi.cif.Block, item: str) -> Crystal:
         x, y, z = map(len, columns)
         raise CoordinateError(item, f"{x}, {y} and {z} numbers in _atom_site_fract_x, _y and _z")
     frac = np.array(columns).T
+    limits.check("sites", len(frac), item, "sites of one crystal")
     site_species, occupancies = read_species(block, len(frac), item)
     if not len(site_species):
         raise EmptyStructureError(item, "0 sites")
@@ -156,17 +159,21 @@ def _read_block(block: gemmi.cif.Block, item: str) -> Crystal:
     if len(present) < len(frac):
         frac = frac[present]
         site_species, occupancies = [site_species[k] for k in present], [occupancies[k] for k in present]
-    rotations, translations = read_operations(block, item)
+    rotations, translations = read_operations(block, item, limits)
     is_full = [
         occupancy * sum(parts.values()) >= 1.0 for parts, occupancy in zip(site_species, occupancies, strict=True)
     ]
     if len(rotations) > 1:
         resolution = None if all(is_full) else _resolution(block, lattice)[present]
-        parent, expanded, merged, told_apart = expand_symmetry(frac, lattice, rotations, translations, resolution)
+        parent, expanded, merged, told_apart = expand_symmetry(
+            frac, lattice, rotations, translations, resolution, item, limits
+        )
+        multiplicities = _multiplicities(block) if (merged > 1).any() else []
+        images_of = np.bincount(parent, minlength=len(frac))
         for site in np.flatnonzero((merged > 1) & ~np.array(is_full)):
             images = int(merged[site]), int(told_apart[site])
             total = occupancies[site] * sum(site_species[site].values())
-            occupancies[site] *= _shared_by(block, present[site], int((parent == site).sum()), images, total, item)
+            occupancies[site] *= _shared_by(multiplicities, present[site], int(images_of[site]), images, total, item)
         frac, site_species, occupancies = expanded, [site_species[k] for k in parent], [occupancies[k] for k in parent]
     if all(is_full) and all(len(parts) == 1 for parts in site_species):
         return make_crystal([z for species in site_species for z in species], frac, lattice, item)
@@ -185,8 +192,14 @@ def _resolution(block: gemmi.cif.Block, lattice: np.ndarray) -> np.ndarray:
     return 1.5 * 10.0 ** -np.max(decimals, axis=0) * np.linalg.norm(lattice, axis=1).sum()
 
 
+def _multiplicities(block: gemmi.cif.Block) -> list[list[float]]:
+    """The columns of the file that state how many positions each atom has."""
+    tags = ("_atom_site_site_symmetry_multiplicity", "_atom_site_symmetry_multiplicity")
+    return [[number(text) for text in block.find_values(tag)] for tag in tags]
+
+
 def _shared_by(
-    block: gemmi.cif.Block, site: int, count: int, images: tuple[int, int], occupancy: float, item: str
+    multiplicities: list[list[float]], site: int, count: int, images: tuple[int, int], occupancy: float, item: str
 ) -> int:
     """The factor by which the occupancy of a site grows when images of it are merged.
 
@@ -195,8 +208,7 @@ def _shared_by(
     those told apart are added as long as they sum to at most 1; otherwise the atom is taken to lie on a special
     position.
     """
-    for tag in ("_atom_site_site_symmetry_multiplicity", "_atom_site_symmetry_multiplicity"):
-        multiplicity = [number(text) for text in block.find_values(tag)]
+    for multiplicity in multiplicities:
         if site < len(multiplicity) and multiplicity[site] == count:
             return 1
         for n in images:

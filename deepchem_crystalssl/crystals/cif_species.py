@@ -11,6 +11,7 @@ import numpy as np
 
 from .elements import atomic_number_of, symbols
 from ..errors import OccupancyError, UnknownElementError, counted
+from .proximity import coinciding_sites
 from .validation import OCCUPANCY_TOLERANCE
 
 SAME_SITE = 0.1
@@ -215,21 +216,17 @@ def merge_shared_sites(
         {z: share * occupancy for z, share in parts.items()}
         for parts, occupancy in zip(site_species, occupancies, strict=True)
     ]
-    merged: list[dict[int, float]] = []
-    kept: list[int] = []
-    for site, parts in enumerate(species):
-        shift = frac[kept] - frac[site]
-        shift -= np.round(shift)
-        near = np.flatnonzero(np.linalg.norm(shift @ lattice, axis=1) < SAME_SITE)
-        if not len(near):
-            kept.append(site)
-            merged.append(dict(parts))
+    merged: dict[int, dict[int, float]] = {}
+    same = coinciding_sites(np.ascontiguousarray(frac), lattice, SAME_SITE)
+    for site, (first, parts) in enumerate(zip(same.tolist(), species, strict=True)):
+        if first == site:
+            merged[site] = dict(parts)
             continue
-        target = merged[near[0]]
+        target = merged[first]
         for z, occupancy in parts.items():
             target[z] = target.get(z, 0.0) + occupancy
         total = sum(target.values())
         if total > 1.0 + OCCUPANCY_TOLERANCE:
             names = " + ".join(f"{x:g} {symbols()[z]}" for z, x in target.items())
             raise OccupancyError(item, f"occupancies {names} = {total:g} on one site")
-    return merged, frac[kept]
+    return list(merged.values()), frac[list(merged)]

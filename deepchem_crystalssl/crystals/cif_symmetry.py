@@ -10,6 +10,8 @@ import numpy as np
 
 from .cif_species import SAME_SITE, number
 from ..errors import SymmetryError
+from .limits import LIMITS, ReadingLimits
+from .proximity import distinct_images
 
 _SAME_POINT = 1e-6
 """Images closer than this are equal but for the arithmetic, Å."""
@@ -40,7 +42,7 @@ def _values(block: gemmi.cif.Block, tags: tuple[str, ...]) -> list[str]:
     return []
 
 
-def read_operations(block: gemmi.cif.Block, item: str) -> tuple[np.ndarray, np.ndarray]:
+def read_operations(block: gemmi.cif.Block, item: str, limits: ReadingLimits = LIMITS) -> tuple[np.ndarray, np.ndarray]:
     """The symmetry operations of a data block.
 
     Returns
@@ -54,9 +56,13 @@ def read_operations(block: gemmi.cif.Block, item: str) -> tuple[np.ndarray, np.n
     SymmetryError
         If an operation cannot be understood, or the space group is unknown.
     """
+    for tags in (_MAGNETIC_OPERATION_TAGS, _MAGNETIC_CENTERING_TAGS, _OPERATION_TAGS):
+        for tag in tags:
+            limits.check("operations", len(block.find_values(tag)), item, "symmetry operations")
     magnetic = _values(block, _MAGNETIC_OPERATION_TAGS)
     if magnetic:
         centering = _values(block, _MAGNETIC_CENTERING_TAGS) or ["x,y,z,+1"]
+        limits.check("operations", len(magnetic) * len(centering), item, "symmetry operations")
         return _combine(_parse_operations(tuple(magnetic), item), _parse_operations(tuple(centering), item))
     if name := _values(block, _MAGNETIC_NAME_TAGS):
         return _magnetic_group_operations(name[0], item)
@@ -147,6 +153,8 @@ def expand_symmetry(
     rotations: np.ndarray,
     translations: np.ndarray,
     resolution: np.ndarray | None = None,
+    item: str = "crystal",
+    limits: ReadingLimits = LIMITS,
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     """All atoms of the cell from those of the asymmetric unit.
 
@@ -165,6 +173,9 @@ def expand_symmetry(
     resolution : numpy.ndarray, optional
         (S,), how far apart images of an atom on a special position may be because of the digits of its coordinates, Å.
         By default ``SAME_SITE``.
+    item : str
+        For errors.
+    limits : ReadingLimits
 
     Returns
     -------
@@ -177,7 +188,8 @@ def expand_symmetry(
     told_apart : numpy.ndarray
         (S,), how many of them ``resolution`` tells apart.
     """
-    parents, positions = [], []
+    positions, n_sites = [], 0
+    counts = np.zeros(len(frac), int)
     merged, told_apart = np.ones((2, len(frac)), int)
     for site, position in enumerate(frac):
         images = rotations @ position + translations
@@ -192,11 +204,8 @@ def expand_symmetry(
             position = position + shift[itself].mean(0)
             images = rotations @ position + translations
         images -= np.floor(images)
-        while len(images):
-            shift = images - images[0]
-            shift -= np.round(shift)
-            apart = np.linalg.norm(shift @ lattice, axis=1) >= SAME_SITE
-            parents.append(site)
-            positions.append(images[0])
-            images = images[apart]
-    return np.array(parents), np.array(positions), merged, told_apart
+        positions.append(images[distinct_images(images, lattice, SAME_SITE)])
+        counts[site] = len(positions[-1])
+        n_sites += len(positions[-1])
+        limits.check("sites", n_sites, item, "sites of one crystal")
+    return np.repeat(np.arange(len(frac)), counts), np.concatenate(positions), merged, told_apart

@@ -76,7 +76,7 @@ def to_crystal(entry: Any, name: str = "structure 0", id_column: str | None = No
             own = {field: value for field in fields if (value := getattr(entry, field, None)) is not None}
             own["data"] = getattr(entry, "data", None)
             return from_pymatgen(entry.structure, own_id(own, id_column) or name)
-    except (CrystalInputError, MemoryError):
+    except CrystalInputError:
         raise
     except Exception as error:  # an object that only looks like one, whatever it raises
         name = isinstance(entry, Mapping) and "lattice" not in entry and own_id(entry, id_column) or name
