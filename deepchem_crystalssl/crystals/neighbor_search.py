@@ -72,30 +72,31 @@ def nearest_shells(
     nearest = np.empty(max_neighbors)
     r_max = cutoff + EDGE_OF_CUTOFF
     n_edges = 0
-    most_sites = 0
-    for s in range(len(lattices)):
-        most_sites = max(most_sites, first_site[s + 1] - first_site[s])
-    near = np.arange(most_sites)
-    boxes, order_of, box_of = np.ones(3, np.int64), near, near
+    boxes, near = np.ones(3, np.int64), np.empty(0, np.int64)
+    order_of, box_of = near, near
 
     for s in range(len(lattices)):
         begin, end = first_site[s], first_site[s + 1]
         lattice, sites = lattices[s], frac[begin:end]
         density = len(sites) / cell_size(lattice)[0]
         r_start = min(r_max, 1.1 * (max_neighbors / density / 4.18879) ** (1 / 3))
-        in_boxes, n_near = len(sites) > FEW_SITES, len(sites)
+        in_boxes = len(sites) > FEW_SITES
         if in_boxes:
+            near = np.empty(len(sites), np.int64)
             for axis in range(3):
                 boxes[axis] = int(max(1.0, min(1.0 / (r_start * reach[s, axis]), 2.0**20)))
             order_of, box_of = sort_into_boxes(sites, boxes)
-        else:
-            near[:n_near] = np.arange(n_near)
         for i in range(end - begin):
             r, margin = r_start, _MARGIN
             while True:
                 if in_boxes:
-                    n_near = sites_near(sites[i], r * reach[s], boxes, order_of, box_of, near)
-                n, bound = _collect(i, near[:n_near], sites, lattice, reach[s], r, margin, found, squared, nearest)
+                    around = near[: sites_near(sites[i], r * reach[s], boxes, order_of, box_of, near)]
+                    own = np.searchsorted(around, i)
+                    n, bound = _collect(own, sites[around], lattice, reach[s], r, margin, found, squared, nearest)
+                    for k in range(n):
+                        found[k, 0] = around[found[k, 0]]
+                else:
+                    n, bound = _collect(i, sites, lattice, reach[s], r, margin, found, squared, nearest)
                 if n == room:
                     return False, first_edge, neighbor, image, distance
                 kept = _sort(squared, n, bound, order, sorted_distance)
@@ -126,7 +127,6 @@ def nearest_shells(
 @njit(nogil=True, cache=True)
 def _collect(
     i: int,
-    near: np.ndarray,
     frac: np.ndarray,
     lattice: np.ndarray,
     reach: np.ndarray,
@@ -136,7 +136,7 @@ def _collect(
     squared: np.ndarray,
     nearest: np.ndarray,
 ) -> tuple[int, float]:
-    """Collect the neighbours of site i, among the sites near it, within r; once enough are known, within the last one needed plus the margin.
+    """Collect the neighbours of site i within r; once enough are known, within the last one needed plus the margin.
 
     The neighbours go into ``found`` and their squared distances into ``squared``. Returns how many there are, and the
     distance within which they are complete.
@@ -149,7 +149,7 @@ def _collect(
     enough = len(nearest)
     n, n_nearest = 0, 0
     bound, bound2 = r, r * r
-    for j in near:
+    for j in range(len(frac)):
         d0, d1, d2 = frac[j, 0] - f0, frac[j, 1] - f1, frac[j, 2] - f2
         low0, high0 = int(np.ceil(-d0 - reach0)), int(np.floor(reach0 - d0))
         if low0 > high0:
