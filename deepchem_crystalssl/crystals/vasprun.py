@@ -15,6 +15,7 @@ MAX_CELL = 10_000
 """Pieces of text in one cell of a table."""
 
 _PIECE = 2**16  # characters parsed at a time
+_LONGEST_TAG = 2**20
 _OF_THE_RUN = ("", "initialpos", "finalpos")  # others are primitive cells that VASP found
 _SHORTENED = {"X": "Xe", "r": "Zr"}  # as some versions of VASP write these symbols
 
@@ -44,8 +45,14 @@ class _LastStructure:
         parser.CharacterDataHandler = self.characters
         parser.StartDoctypeDeclHandler = self.refuse  # so that no entity can be declared
         try:
+            parsed = 0
             for piece in iter(lambda: stream.read(_PIECE), ""):
                 parser.Parse(piece)
+                parsed += len(piece)
+                if parsed - parser.CurrentByteIndex > _LONGEST_TAG:  # which is looked at again with each piece
+                    raise LimitError(
+                        self.label, "a longer tag", f"a tag of the XML has at most {_LONGEST_TAG:,} characters"
+                    )
             parser.Parse("", True)
         except expat.ExpatError as error:
             raise UnsupportedFileError(
