@@ -13,7 +13,8 @@ HEAD = 4096
 END_OF_FILE = "\x1a"
 """Ctrl-Z, with which DOS and CP/M ended a text."""
 
-_LATIN = "deepchem_crystalssl.latin-1"
+_END = END_OF_FILE + "\0"  # DOS filled the last block with either
+_LENIENT = "deepchem_crystalssl.lenient"
 _MARKS = (  # a mark of UTF-32 begins like one of UTF-16
     (codecs.BOM_UTF32_LE, "utf-32"),
     (codecs.BOM_UTF32_BE, "utf-32"),
@@ -23,14 +24,18 @@ _MARKS = (  # a mark of UTF-32 begins like one of UTF-16
 )
 
 
-def _as_latin(error: UnicodeError) -> tuple[str, int]:
-    """The bytes that are no UTF-8, as characters of Latin-1."""
-    if not isinstance(error, UnicodeDecodeError) or not error.encoding.startswith("utf-8"):
-        raise error
-    return error.object[error.start : error.end].decode("latin-1"), error.end
+def _decode_leniently(error: UnicodeError) -> tuple[str, int]:
+    """Bytes that are no UTF-8 are Latin-1; a single Ctrl-Z below UTF-16 is from a program that knew of bytes alone."""
+    assert isinstance(error, UnicodeDecodeError)
+    wrong = error.object[error.start : error.end]
+    if error.encoding.startswith("utf-8"):
+        return wrong.decode("latin-1"), error.end
+    if wrong == END_OF_FILE.encode() and error.end == len(error.object):
+        return "", error.end
+    raise error
 
 
-codecs.register_error(_LATIN, _as_latin)
+codecs.register_error(_LENIENT, _decode_leniently)
 
 
 def encoding_of(head: bytes) -> str:
@@ -87,10 +92,8 @@ def decode_text(data: bytes, label: str) -> str:
     'data_é\\n_cell_length_a 5\\n'
     """
     encoding = encoding_of(data[:HEAD])
-    if encoding.startswith("utf-16") and len(data) % 2:
-        data = data.removesuffix(END_OF_FILE.encode())  # added by a program that knew of bytes alone
     try:
-        text = data.decode(encoding)
+        text = data.decode(encoding, "strict" if encoding.startswith("utf-8") else _LENIENT)
     except UnicodeDecodeError as error:
         if not encoding.startswith("utf-8"):
             told = f"{encoding.upper()} that breaks off or is damaged at byte {error.start:,}"
@@ -116,7 +119,7 @@ def plain_text(text: str, label: str) -> str:
     if "\r" in text:
         text = text.replace("\r\n", "\n").replace("\r", "\n")
     if END_OF_FILE in text or "\0" in text:
-        text = text.rstrip(" \t\n\0" + END_OF_FILE) + "\n"  # DOS filled the last block with either
+        text = text.rstrip(" \t\n" + _END) + "\n"
         if "\0" in text:
             raise UnsupportedFileError(
                 label,
@@ -136,13 +139,12 @@ class TextStream(io.TextIOWrapper):
         if not hasattr(stream, "peek"):
             stream = io.BufferedReader(stream, HEAD)  # type: ignore[type-var]
         encoding = encoding_of(stream.peek(HEAD)[:HEAD])  # type: ignore[attr-defined]
-        errors = _LATIN if encoding.startswith("utf-8") else "strict"
-        super().__init__(stream, encoding=encoding, errors=errors, newline=None)
+        super().__init__(stream, encoding=encoding, errors=_LENIENT, newline=None)
 
     def read(self, size: int | None = -1) -> str:
         """Read characters; the Ctrl-Z at the end is left out."""
-        return super().read(size).rstrip(END_OF_FILE)
+        return super().read(size).rstrip(_END)
 
     def readline(self, size: int = -1) -> str:  # type: ignore[override]
         """Read a line; the Ctrl-Z at the end is left out."""
-        return super().readline(size).rstrip(END_OF_FILE)
+        return super().readline(size).rstrip(_END)
