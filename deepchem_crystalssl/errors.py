@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 OnError = Literal["raise", "warn", "skip"]
+_LONGEST_VALUE = 2_000  # characters of a value in a message
 _WARNINGS = 5  # items of one job that get a warning of their own
 
 
@@ -57,7 +58,11 @@ class CrystalInputError(ValueError):
         self.index: int | None = None
 
     def __str__(self) -> str:
-        return self.item if self.value is None else f"{self.item}: {self.value}; {self.rule}. {self.remedy}"
+        if self.value is None:
+            return self.item
+        value = str(self.value)
+        shown = value if len(value) <= _LONGEST_VALUE else f"{value[:_LONGEST_VALUE]}..."
+        return f"{self.item}: {shown}; {self.rule}. {self.remedy}"
 
 
 def typed_error(error: Exception, item: str, kind: type[CrystalInputError] | None = None) -> CrystalInputError:

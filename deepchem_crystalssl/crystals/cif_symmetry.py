@@ -16,6 +16,8 @@ from .proximity import distinct_images
 _SAME_POINT = 1e-6
 """Images closer than this are equal but for the arithmetic, Å."""
 
+_LONGEST_OPERATION = 100  # characters; the parsers take long for longer ones
+
 _OPERATION_TAGS = ("_symmetry_equiv_pos_as_xyz", "_space_group_symop_operation_xyz", "_space_group_symop.operation_xyz")
 _MAGNETIC_OPERATION_TAGS = (
     "_space_group_symop_magn_operation.xyz",
@@ -99,7 +101,7 @@ def _parse_operations(texts: tuple[str, ...], item: str) -> tuple[np.ndarray, np
     for text in texts:
         operation = _parse_operation(text)
         if operation is None:
-            raise SymmetryError(item, f"operation {text!r}")
+            raise SymmetryError(item, f"operation {text[:_LONGEST_OPERATION]!r}")
         if abs(abs(np.linalg.det(operation[0])) - 1.0) > 1e-6:
             raise SymmetryError(item, f"operation {text!r}, which changes volumes")
     operations = [_parse_operation(text) for text in texts]
@@ -108,6 +110,8 @@ def _parse_operations(texts: tuple[str, ...], item: str) -> tuple[np.ndarray, np
 
 @lru_cache(maxsize=4096)
 def _parse_operation(text: str) -> tuple[np.ndarray, np.ndarray] | None:
+    if len(text) > _LONGEST_OPERATION:
+        return None
     triplet = ",".join(text.split(",")[:3])  # a magnetic operation has a fourth part, time reversal
     try:
         operation = gemmi.Op(triplet)

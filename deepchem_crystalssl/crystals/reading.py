@@ -226,8 +226,8 @@ class StructureReader:
             if position < self.skip:
                 continue
             found: Iterable[Item]
-            if isinstance(entry, Crystal | CrystalInputError):
-                found = [entry]  # an error is an item that an earlier step could not read
+            if isinstance(entry, CrystalInputError):
+                found = [entry]  # an item that an earlier step could not read
             elif isinstance(files, CrystalInputError):
                 found = [files]
             elif isinstance(entry, NamedFile):

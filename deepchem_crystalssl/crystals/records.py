@@ -34,6 +34,8 @@ def _count(values: Any, kinds: str, shape: tuple[int, ...] = ()) -> int:
     """The length of an array of numbers of one of these kinds, (N, *shape); -1 for anything else."""
     if not isinstance(values, np.ndarray) or values.dtype.kind not in kinds or values.shape[1:] != shape:
         return -1
+    if isinstance(values, np.ma.MaskedArray):
+        return -1
     return values.shape[0] if values.ndim else -1
 
 

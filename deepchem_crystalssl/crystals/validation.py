@@ -99,10 +99,12 @@ def make_crystal(
     >>> make_crystal([{"Cu": 0.5, "Au": 0.5}], [[0, 0, 0]], 2.8 * np.eye(3), "CuAu").formula
     'Cu0.5Au0.5'
     """
-    if isinstance(species, Mapping | str | bytes | set) or not hasattr(species, "__len__"):
+    if isinstance(species, Mapping | str | bytes | set) or not hasattr(species, "__len__") or np.ma.is_masked(species):
         what = f"{an_object(species)} as the species"
         raise UnsupportedObjectError(material_id, what, "the species are a list, one entry for each site")
-    frac = _numbers(frac_coords, CoordinateError, material_id, "coordinates")
+    if getattr(species, "ndim", 1) != 1:
+        raise UnknownElementError(material_id, f"species in an array of {species.ndim} dimensions")  # type: ignore
+    frac = real_numbers(frac_coords, CoordinateError, material_id, "coordinates")
     if len(species) == 0:
         raise EmptyStructureError(material_id, "0 sites")
     if frac.shape != (len(species), 3):
@@ -116,6 +118,49 @@ def make_crystal(
     if distance < MIN_DISTANCE:
         raise OverlappingAtomsError(material_id, f"sites {first} and {second}, {distance:.3f} Å apart")
     return Crystal(atomic_numbers, frac, matrix, material_id, occupancies)
+
+
+def check_record(crystal: Crystal) -> Crystal:
+    """The crystal, after a check of the values of one that was made by its constructor.
+
+    Raises
+    ------
+    CrystalInputError
+        If there are no sites or no volume, or a value is no number, or no element.
+    """
+    name, species = crystal.material_id, crystal.occupancies
+    if not crystal.num_nodes:
+        raise EmptyStructureError(name, "0 sites")
+    fault = _first_fault(crystal.atomic_numbers, crystal.frac_coords, crystal.lattice)
+    if fault >= 0:
+        site = f"of site {fault}"
+        if not 1 <= crystal.atomic_numbers[fault] <= N_ELEMENTS:
+            raise UnknownElementError(name, f"atomic number {crystal.atomic_numbers[fault]} {site}")
+        if not np.isfinite(crystal.frac_coords[fault]).all():
+            raise CoordinateError(name, f"coordinates {crystal.frac_coords[fault].tolist()} {site}")
+        raise LatticeError(name, f"cell vectors {crystal.lattice.tolist()}")
+    if species is not None:
+        if species.atomic_numbers.min() < 1 or species.atomic_numbers.max() > N_ELEMENTS:
+            raise UnknownElementError(name, f"atomic numbers {species.atomic_numbers.tolist()[:100]}")
+        if not 0.0 < species.occupancy.min() <= species.occupancy.max() <= 1.0 + OCCUPANCY_TOLERANCE:
+            raise OccupancyError(name, f"occupancies {species.occupancy.tolist()[:100]}")
+    return crystal
+
+
+@njit(nogil=True, cache=True)
+def _first_fault(numbers: np.ndarray, frac: np.ndarray, lattice: np.ndarray) -> int:
+    """The first site that is no element or lies nowhere, 0 for a cell without volume; -1 if nothing is wrong."""
+    volume = 0.0
+    for k in range(3):
+        i, j = (k + 1) % 3, (k + 2) % 3
+        volume += lattice[0, k] * (lattice[1, i] * lattice[2, j] - lattice[1, j] * lattice[2, i])
+    if not 0.0 < abs(volume) < np.inf:
+        return 0
+    for site in range(len(numbers)):
+        total = frac[site, 0] + frac[site, 1] + frac[site, 2]
+        if not (1 <= numbers[site] <= N_ELEMENTS and np.isfinite(total)):
+            return site
+    return -1
 
 
 @njit(nogil=True, cache=True)
@@ -173,8 +218,16 @@ def _overlapping_pair(frac: np.ndarray, lattice: np.ndarray) -> tuple[int, int, 
     return *pair, closest_pair(frac[pair], lattice)[2]  # type: ignore[return-value]
 
 
-def _numbers(values: Any, kind: type[CrystalInputError], material_id: str, what: str) -> np.ndarray:
-    """A new float array of real numbers; texts, complex or masked numbers, and ragged lists are an error."""
+def real_numbers(values: Any, kind: type[CrystalInputError], material_id: str, what: str) -> np.ndarray:
+    """A new float array of real numbers; texts, complex or masked numbers, and ragged lists are an error.
+
+    Parameters
+    ----------
+    values : array-like
+    kind : subclass of CrystalInputError
+    material_id, what : str
+        For the error: whose, and which numbers these are.
+    """
     try:
         array = np.array(values)
         if array.dtype.kind == "O" and not any(isinstance(x, str | bytes | complex) for x in array.flat):
@@ -190,7 +243,7 @@ def _numbers(values: Any, kind: type[CrystalInputError], material_id: str, what:
 
 def check_lattice(lattice: Any, material_id: str) -> np.ndarray:
     """The lattice as a (3, 3) float array; a LatticeError if it is not one of a crystal."""
-    matrix = _numbers(lattice, LatticeError, material_id, "cell vectors")
+    matrix = real_numbers(lattice, LatticeError, material_id, "cell vectors")
     if matrix.shape != (3, 3):
         raise LatticeError(material_id, f"cell vectors of shape {matrix.shape}")
     volume, thickness = cell_size(matrix)
@@ -206,7 +259,7 @@ def check_lattice(lattice: Any, material_id: str) -> np.ndarray:
 
 def _split_species(species: Sequence[Any], material_id: str) -> tuple[np.ndarray, Occupancies | None]:
     if not any(isinstance(s, Mapping | str) for s in species):
-        return check_atomic_numbers(species, material_id), None
+        return check_atomicreal_numbers(species, material_id), None
     number_of = atomic_number_of()
     rows: list[tuple[int, int, float]] = []
     for site, parts in enumerate(species):
@@ -243,7 +296,7 @@ def _whole(number: Any) -> int:
     return int(number) if isinstance(number, Real) and number == number // 1 else 0
 
 
-def check_atomic_numbers(numbers: Any, material_id: str) -> np.ndarray:
+def check_atomicreal_numbers(numbers: Any, material_id: str) -> np.ndarray:
     """The atomic numbers as an int16 array; an UnknownElementError if one is not an element."""
     try:
         z = np.array(numbers)

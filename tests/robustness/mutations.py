@@ -144,7 +144,9 @@ def _lmdb(path):
         for k, image in enumerate(IMAGES)
     ]  # fmt: skip
     values = {**{str(k): row for k, row in enumerate(rows, 1)}, "nextid": len(rows) + 1, "deleted_ids": []}
-    with lmdb.open(str(path), subdir=False, map_size=2**20, lock=False) as database, database.begin(write=True) as writing:
+    with lmdb.open(str(path), subdir=False, map_size=2**20, lock=False) as database, database.begin(
+        write=True
+    ) as writing:
         for key, value in values.items():
             writing.put(key.encode(), zlib.compress(json.dumps(value).encode()))
 
