@@ -10,6 +10,7 @@ import bz2
 import gzip
 import io
 import lzma
+import os
 import shutil
 import tempfile
 import zlib
@@ -188,7 +189,7 @@ class Content:
                 data = gunzipped(self.packed_path.read_bytes(), min(self.limits.free_bytes, self.limits.text_bytes))
         if data is None:
             if self.path is not None:
-                self.limits.check("text_bytes", self.path.stat().st_size, self.label, "bytes of one text")
+                self.limits.check("text_bytes", os.stat(self.path).st_size, self.label, "bytes of one text")
                 return decode_text(self.path.read_bytes(), self.label)
             with self.open() as stream:
                 data = stream.read(self.limits.text_bytes + 1)

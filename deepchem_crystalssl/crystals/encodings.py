@@ -22,6 +22,7 @@ _MARKS = (  # a mark of UTF-32 begins like one of UTF-16
     (codecs.BOM_UTF16_BE, "utf-16"),
     (codecs.BOM_UTF8, "utf-8-sig"),
 )
+_FIRST_OF_MARK = {mark[:1] for mark, _ in _MARKS}
 
 
 def _decode_leniently(error: UnicodeError) -> tuple[str, int]:
@@ -51,10 +52,11 @@ def encoding_of(head: bytes) -> str:
     >>> encoding_of("quartz".encode("utf-16-be")), encoding_of(b"quartz")
     ('utf-16-be', 'utf-8')
     """
-    for mark, name in _MARKS:
-        if head.startswith(mark):
-            return name
-    if len(head) > 3:
+    if head[:1] in _FIRST_OF_MARK:
+        for mark, name in _MARKS:
+            if head.startswith(mark):
+                return name
+    if len(head) > 3 and b"\0" in head:
         zeros = [head[k::4].count(0) > 0.2 * len(head) for k in range(4)]  # more than four fifths of these bytes
         for pattern, name in (
             ([False, True, True, True], "utf-32-le"),

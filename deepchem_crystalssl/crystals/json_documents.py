@@ -22,6 +22,7 @@ CHUNK = 2**20
 LISTS = ("entries", "data", "structures", "docs")
 """Fields of an object whose lists are read entry by entry."""
 
+_GROWTH = 7  # a window in which a value does not end becomes eight times as long
 _AFTER = {*",:]} \t\n\r"}
 _SPACE = re.compile(r"[ \t\n\r]*")
 _decode = json.JSONDecoder().raw_decode
@@ -63,7 +64,7 @@ def iterate_documents(stream: IO[str], label: str, limits: ReadingLimits = LIMIT
         If a single value within a list exceeds the limits, or its lists lie too deep within each other.
     """
     text = _Text(stream, label, limits)
-    number = 0
+    number = faults = 0
     while text.next_character():
         try:
             value = text.whole()
@@ -71,9 +72,12 @@ def iterate_documents(stream: IO[str], label: str, limits: ReadingLimits = LIMIT
             if not number:
                 raise
             text.skip_line()
+            faults += 1
+            limits.check("faults", faults, label, "lines in a row that are no JSON")
             broken: Piece = ("item", None, error)
             yield Document(number, False, iter([broken]))
         else:
+            faults = 0
             if value is _INCOMPLETE:
                 yield Document(number, not number, text.pieces())
             else:
@@ -165,7 +169,7 @@ class _Text:
                     raise self._broken(error) from error
             size = len(self.window) - self.at
             self.limits.check("text_bytes", size, self.label, "characters of one value")
-            self._read_on(min(max(size, CHUNK), self.limits.text_bytes))
+            self._read_on(min(_GROWTH * max(size, CHUNK), self.limits.text_bytes))  # or it would be parsed many times
 
     def _decoded(self) -> tuple[Any, int]:
         if len(self.window) - self.at > self.limits.values:

@@ -43,16 +43,18 @@ class ReadingLimits:
         Columns of a table.
     fields : int
         Fields of an object of JSON that are read in search of an entry.
+    faults : int
+        Lines of JSON that follow each other and are none.
 
     Examples
     --------
     >>> ReadingLimits(sites=1_000_000).sites, ReadingLimits().sites
-    (1000000, 200000)
+    (1000000, 100000)
     """
 
     text_bytes: int = 2**26
-    values: int = 5_000_000
-    sites: int = 200_000
+    values: int = 3_000_000
+    sites: int = 100_000
     operations: int = 2_000
     depth: int = 100
     unpacked_bytes: int = 2**38
@@ -62,6 +64,7 @@ class ReadingLimits:
     rows: int = 2**31
     columns: int = 20_000
     fields: int = 100_000
+    faults: int = 10_000
 
     def check(self, name: str, number: int, item: str, what: str) -> None:
         """Refuse a number that exceeds one of the limits.

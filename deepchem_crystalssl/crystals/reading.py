@@ -37,6 +37,7 @@ from .record_columns import crystals_of_columns
 from .shards import Shard
 from .tables import ID_COLUMNS, Rows, iterate_table, table_ids
 from .texts import Item, read_entry, read_json
+from .validation import check_record
 
 STRUCTURE_COLUMNS = ("structure", "crystal", "cif", "cif_text", "poscar", "structures", "atoms", "path", "file")
 """Names of columns that hold structures, or paths of their files; the first that a table has is read."""
@@ -228,6 +229,8 @@ class StructureReader:
             found: Iterable[Item]
             if isinstance(entry, CrystalInputError):
                 found = [entry]  # an item that an earlier step could not read
+            elif isinstance(entry, Crystal):
+                found = [_checked(entry)]
             elif isinstance(files, CrystalInputError):
                 found = [files]
             elif isinstance(entry, NamedFile):
@@ -352,6 +355,14 @@ def _no_column(frame: pd.DataFrame, name: str) -> NoCrystalsError:
         f"columns {', '.join(map(str, frame.columns))}",
         remedy="Name the column that holds the structures with structure_column.",
     )
+
+
+def _checked(crystal: Crystal) -> Item:
+    """A crystal of the caller, or what is wrong with it."""
+    try:
+        return check_record(crystal)
+    except CrystalInputError as error:
+        return error
 
 
 def _with_files(

@@ -30,13 +30,16 @@ _COLUMNS = "a record holds NumPy arrays: whole numbers (N,), real coordinates (N
 _MAKE = "Make crystals with deepchem_crystalssl.crystals.validation.make_crystal, which converts and checks."
 
 
-def _count(values: Any, kinds: str, shape: tuple[int, ...] = ()) -> int:
-    """The length of an array of numbers of one of these kinds, (N, *shape); -1 for anything else."""
-    if not isinstance(values, np.ndarray) or values.dtype.kind not in kinds or values.shape[1:] != shape:
-        return -1
-    if isinstance(values, np.ma.MaskedArray):
-        return -1
-    return values.shape[0] if values.ndim else -1
+def _is_array(values: Any, kinds: str, shape: tuple[int, ...]) -> bool:
+    """Whether something is an array of numbers of one of these kinds and of a shape."""
+    if type(values) is not np.ndarray and (not isinstance(values, np.ndarray) or isinstance(values, np.ma.MaskedArray)):
+        return False
+    return values.shape == shape and values.dtype.kind in kinds
+
+
+def _length(values: Any) -> int:
+    """The length of an array, -1 for anything else."""
+    return len(values) if isinstance(values, np.ndarray) and values.ndim else -1
 
 
 def _freeze(record: Any) -> None:
@@ -64,11 +67,14 @@ class Occupancies:
     occupancy: np.ndarray
 
     def __post_init__(self) -> None:
-        n = _count(self.site, "iu")
-        if n < 0 or _count(self.atomic_numbers, "iu") != n or _count(self.occupancy, "f") != n:
-            raise UnsupportedObjectError(
-                "occupancies", "columns that are no arrays of numbers of one length", _COLUMNS, _MAKE
-            )
+        n = _length(self.site)
+        if not (
+            _is_array(self.site, "iu", (n,))
+            and _is_array(self.atomic_numbers, "iu", (n,))
+            and _is_array(self.occupancy, "f", (n,))
+        ):
+            found = "columns that are no arrays of numbers of one length"
+            raise UnsupportedObjectError("occupancies", found, _COLUMNS, _MAKE)
         _freeze(self)
 
     def __reduce__(self) -> tuple:
@@ -112,8 +118,12 @@ class Crystal:
     occupancies: Occupancies | None = None
 
     def __post_init__(self) -> None:
-        n = _count(self.atomic_numbers, "iu")
-        if n < 0 or _count(self.frac_coords, "f", (3,)) != n or _count(self.lattice, "f", (3,)) != 3:
+        n = _length(self.atomic_numbers)
+        if not (
+            _is_array(self.atomic_numbers, "iu", (n,))
+            and _is_array(self.frac_coords, "f", (n, 3))
+            and _is_array(self.lattice, "f", (3, 3))
+        ):
             raise UnsupportedObjectError(str(self.material_id), "species, coordinates or a cell", _COLUMNS, _MAKE)
         if self.occupancies is not None:
             site = self.occupancies.site if isinstance(self.occupancies, Occupancies) else ()

@@ -99,7 +99,9 @@ def make_crystal(
     >>> make_crystal([{"Cu": 0.5, "Au": 0.5}], [[0, 0, 0]], 2.8 * np.eye(3), "CuAu").formula
     'Cu0.5Au0.5'
     """
-    if isinstance(species, Mapping | str | bytes | set) or not hasattr(species, "__len__") or np.ma.is_masked(species):
+    if type(species) is not list and (
+        isinstance(species, Mapping | str | bytes | set | np.ma.MaskedArray) or not hasattr(species, "__len__")
+    ):
         what = f"{an_object(species)} as the species"
         raise UnsupportedObjectError(material_id, what, "the species are a list, one entry for each site")
     if getattr(species, "ndim", 1) != 1:
@@ -189,6 +191,15 @@ def cell_size(lattice: np.ndarray) -> tuple[float, float]:
 
 
 @njit(nogil=True, cache=True)
+def _longest_vector(lattice: np.ndarray) -> float:
+    """Length of the longest cell vector, Å; infinite where its square is."""
+    squared = 0.0
+    for k in range(3):
+        squared = max(squared, lattice[k, 0] ** 2 + lattice[k, 1] ** 2 + lattice[k, 2] ** 2)
+    return np.sqrt(squared)
+
+
+@njit(nogil=True, cache=True)
 def closest_pair(frac: np.ndarray, lattice: np.ndarray) -> tuple[int, int, float]:
     """The two sites nearest to each other, and their distance in Å.
 
@@ -230,6 +241,8 @@ def real_numbers(values: Any, kind: type[CrystalInputError], material_id: str, w
     """
     try:
         array = np.array(values)
+        if array.dtype.kind in "iuf" and not isinstance(values, np.ma.MaskedArray):
+            return array.astype(float, copy=False)
         if array.dtype.kind == "O" and not any(isinstance(x, str | bytes | complex) for x in array.flat):
             array = array.astype(float)  # such as decimals
         masked = np.ma.getmask(values) if isinstance(values, np.ma.MaskedArray) else False
@@ -249,8 +262,7 @@ def check_lattice(lattice: Any, material_id: str) -> np.ndarray:
     volume, thickness = cell_size(matrix)
     if not MIN_THICKNESS <= thickness < np.inf:  # also false of NaN
         raise LatticeError(material_id, f"volume {volume:.3g} Å^3, thinnest direction {thickness:.3g} Å")
-    if thickness > MAX_LENGTH or (longest := np.sqrt((matrix * matrix).sum(axis=1).max())) > MAX_LENGTH:
-        longest = thickness if thickness > MAX_LENGTH else longest
+    if (longest := _longest_vector(matrix)) > MAX_LENGTH:
         raise LatticeError(
             material_id, f"a cell vector of {longest:.6g} Å", f"cell vectors are at most {MAX_LENGTH:,.0f} Å long"
         )
@@ -258,7 +270,8 @@ def check_lattice(lattice: Any, material_id: str) -> np.ndarray:
 
 
 def _split_species(species: Sequence[Any], material_id: str) -> tuple[np.ndarray, Occupancies | None]:
-    if not any(isinstance(s, Mapping | str) for s in species):
+    kinds = set() if isinstance(species, np.ndarray) and species.dtype.kind in "iu" else set(map(type, species))
+    if not any(issubclass(kind, dict | str | Mapping) for kind in kinds):
         return check_atomicreal_numbers(species, material_id), None
     number_of = atomic_number_of()
     rows: list[tuple[int, int, float]] = []
@@ -270,11 +283,11 @@ def _split_species(species: Sequence[Any], material_id: str) -> tuple[np.ndarray
                 raise UnknownElementError(material_id, f"species {parts[:40]!r} on site {site}")
             rows.append((site, z, 1.0))
             continue
-        for key, occupancy in parts.items() if isinstance(parts, Mapping) else ((parts, 1.0),):
+        for key, occupancy in parts.items() if isinstance(parts, dict | Mapping) else ((parts, 1.0),):
             z = number_of.get(key, 0) if isinstance(key, str) else _whole(key)
             if not 1 <= z <= N_ELEMENTS:
                 raise UnknownElementError(material_id, f"species {str(key)[:40]!r} on site {site}")
-            if not isinstance(occupancy, Real) or not 0.0 <= occupancy <= 1.0 + OCCUPANCY_TOLERANCE:
+            if not isinstance(occupancy, float | int | Real) or not 0.0 <= occupancy <= 1.0 + OCCUPANCY_TOLERANCE:
                 told = f"occupancy {str(occupancy)[:40]} of {symbols()[z]} on site {site}"
                 raise OccupancyError(material_id, told)
             amounts[z] = amounts.get(z, 0.0) + float(occupancy)

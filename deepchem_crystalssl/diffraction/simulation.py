@@ -151,9 +151,8 @@ def simulate(
         For each crystal None, or why it has no pattern; its row means nothing then.
     """
     g_max = grid.largest_g
-    too_large = are_too_large(
-        np.stack([crystal.lattice for crystal in crystals]), np.array([len(c.species.site) for c in crystals]), g_max
-    )
+    sites = [c.num_nodes if c.occupancies is None else len(c.occupancies.site) for c in crystals]
+    too_large = are_too_large(np.stack([c.lattice for c in crystals]), np.array(sites), g_max)
     if too_large.any():
         patterns = np.zeros((len(crystals), grid.n_bins))
         kept = np.flatnonzero(~too_large)

@@ -264,7 +264,7 @@ def test_extended_xyz_is_read_as_far_as_needed_and_within_limits(images, monkeyp
     stream = Endless()
     assert next(ase_files.read_xyz(stream, "a", "a")).num_nodes == len(images[0])
     assert stream.count <= 2 * len(lines)
-    with pytest.raises(LimitError, match="at most 200,000 sites"):
+    with pytest.raises(LimitError, match="at most 100,000 sites"):
         list(ase_files.read_xyz(io.StringIO("99999999999\n\n"), "a", "a"))
     for content in ("", "\n\n"):
         with pytest.raises(UnsupportedFileError, match="no frame"):
