@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 OnError = Literal["raise", "warn", "skip"]
+_LONGEST_VALUE = 2_000  # characters of a value in a message
 _WARNINGS = 5  # items of one job that get a warning of their own
 
 
@@ -57,7 +58,11 @@ class CrystalInputError(ValueError):
         self.index: int | None = None
 
     def __str__(self) -> str:
-        return self.item if self.value is None else f"{self.item}: {self.value}; {self.rule}. {self.remedy}"
+        if self.value is None:
+            return self.item
+        value = str(self.value)
+        shown = value if len(value) <= _LONGEST_VALUE else f"{value[:_LONGEST_VALUE]}..."
+        return f"{self.item}: {shown}; {self.rule}. {self.remedy}"
 
 
 def typed_error(error: Exception, item: str, kind: type[CrystalInputError] | None = None) -> CrystalInputError:
@@ -72,21 +77,22 @@ def typed_error(error: Exception, item: str, kind: type[CrystalInputError] | Non
     kind : subclass of CrystalInputError, optional
         By default :class:`UnsupportedFileError`.
 
-    Raises
-    ------
-    MemoryError
-        If that is the error: it says nothing about the item.
-
     Examples
     --------
     >>> print(typed_error(KeyError("sites"), "mp-1"))
     mp-1: cannot be read (KeyError: 'sites'); a file must be whole and hold what its name says. Check the file, or
     export it again.
     """
-    if isinstance(error, MemoryError):
-        raise error
     if isinstance(error, CrystalInputError):
         return error
+    if isinstance(error, MemoryError):
+        told = str(error).split("\n")[0][:200]
+        large = LimitError(
+            item, f"more memory than there is{f' ({told})' if told else ''}", "an item must fit into memory",
+            "Check whether the file is damaged; split it, or read it where there is more memory.",
+        )  # fmt: skip
+        large.__cause__ = error
+        return large
     text = error.strerror if isinstance(error, OSError) and error.strerror else str(error).split("\n")[0][:200]
     value = f"cannot be read ({type(error).__name__}{': ' if text else ''}{text})"
     if kind is None:

@@ -10,17 +10,18 @@ from itertools import islice
 from pathlib import Path, PurePosixPath
 from typing import IO, Any
 
-from ..errors import CrystalInputError, LimitError, UnsupportedFileError
+from ..errors import CrystalInputError, UnsupportedFileError
 from .contents import Budget, Content, counted_stream, unpacked_stream
 from .kinds import COMPRESSIONS, HEAD, crystal_kind, is_unlike
+from .limits import LIMITS, ReadingLimits
 
-MAX_MEMBERS = 10_000_000
-"""Members of one archive."""
 _PEEK = 200
 _SHORT = {".tgz": ".tar.gz", ".tbz2": ".tar.bz2", ".txz": ".tar.xz"}
 
 
-def iterate_members(path: Path) -> Iterator[tuple[PurePosixPath, Content | CrystalInputError]]:
+def iterate_members(
+    path: Path, limits: ReadingLimits = LIMITS
+) -> Iterator[tuple[PurePosixPath, Content | CrystalInputError]]:
     """The crystals' files in an archive, in its order, each with its path in there.
 
     A member is chosen by its name, as a file in a folder is. What cannot be read comes as its error: a link, a path
@@ -34,13 +35,11 @@ def iterate_members(path: Path) -> Iterator[tuple[PurePosixPath, Content | Cryst
     Raises
     ------
     LimitError
-        If there are more than :data:`MAX_MEMBERS`, or the archive unpacks to too much.
+        If there are more members than the limits allow, or the archive unpacks to too much.
     """
-    members = _iterate_zip(path) if path.name.lower().endswith(".zip") else _iterate_tar(path)
-    for number, (name, member) in enumerate(members):
-        if number == MAX_MEMBERS:
-            rule = f"an archive may have at most {MAX_MEMBERS:,} members"
-            raise LimitError(str(path), f"more than {MAX_MEMBERS:,} members", rule)
+    members = _iterate_zip(path, limits) if path.name.lower().endswith(".zip") else _iterate_tar(path, limits)
+    for number, (name, member) in enumerate(members, 1):
+        limits.check("members", number, str(path), "members of one archive")
         inside = PurePosixPath(name.replace("\\", "/"))
         if _is_of_the_system(inside) or (kind := crystal_kind(inside.name)) is None:
             continue
@@ -66,7 +65,7 @@ def holds_crystals(path: Path) -> bool:
             with zipfile.ZipFile(path) as archive:
                 names: Iterator[str] = iter(archive.namelist())
                 return any(crystal_kind(PurePosixPath(name).name) for name in names)
-        return any(crystal_kind(PurePosixPath(name).name) for name, _ in islice(_iterate_tar(path), _PEEK))
+        return any(crystal_kind(PurePosixPath(name).name) for name, _ in islice(_iterate_tar(path, LIMITS), _PEEK))
     except Exception:  # reading it will say what is wrong
         return True
 
@@ -76,9 +75,9 @@ def _is_of_the_system(inside: PurePosixPath) -> bool:
     return inside.name.startswith("._") or "__MACOSX" in inside.parts
 
 
-def _iterate_zip(path: Path) -> Iterator[tuple[str, Content | CrystalInputError]]:
+def _iterate_zip(path: Path, limits: ReadingLimits) -> Iterator[tuple[str, Content | CrystalInputError]]:
     with zipfile.ZipFile(path) as archive:
-        budget = Budget(str(path), lambda: path.stat().st_size)
+        budget = Budget(str(path), lambda: path.stat().st_size, limits)
         for info in archive.infolist():
             if info.is_dir():
                 continue
@@ -95,14 +94,14 @@ def _iterate_zip(path: Path) -> Iterator[tuple[str, Content | CrystalInputError]
                 def opener(member: zipfile.ZipInfo = member) -> IO[bytes]:
                     return counted_stream(archive.open(member), budget)
 
-                yield info.filename, Content.packed(label, PurePosixPath(info.filename).name, opener)
+                yield info.filename, Content.packed(label, PurePosixPath(info.filename).name, opener, limits=limits)
 
 
-def _iterate_tar(path: Path) -> Iterator[tuple[str, Content | CrystalInputError]]:
+def _iterate_tar(path: Path, limits: ReadingLimits) -> Iterator[tuple[str, Content | CrystalInputError]]:
     name = path.name.lower()
     name = next((name.removesuffix(short) + full for short, full in _SHORT.items() if name.endswith(short)), name)
     with path.open("rb") as file:
-        stream = unpacked_stream(file, name, str(path)) if name.endswith(COMPRESSIONS) else file
+        stream = unpacked_stream(file, name, str(path), limits) if name.endswith(COMPRESSIONS) else file
         # "r:" seeks back to the member that is read, at no cost in a plain file; a compressed one is read once.
         mode = "r:" if stream is file else "r|"
         with tarfile.open(fileobj=stream, mode=mode) as archive:  # type: ignore[call-overload]
@@ -114,10 +113,10 @@ def _iterate_tar(path: Path) -> Iterator[tuple[str, Content | CrystalInputError]
                 if not info.isreg() or info.issparse():
                     yield info.name, _no_file(label, "a link" if info.islnk() or info.issym() else "no plain file")
                     continue
-                yield info.name, _tar_member(archive, info, label)
+                yield info.name, _tar_member(archive, info, label, limits)
 
 
-def _tar_member(archive: tarfile.TarFile, info: tarfile.TarInfo, label: str) -> Content:
+def _tar_member(archive: tarfile.TarFile, info: tarfile.TarInfo, label: str, limits: ReadingLimits) -> Content:
     """A member whose first bytes can be looked at before it is read, though a compressed archive is read only once."""
     stream = archive.extractfile(info)
     assert stream is not None  # it is a regular file
@@ -128,7 +127,7 @@ def _tar_member(archive: tarfile.TarFile, info: tarfile.TarInfo, label: str) -> 
             raise RuntimeError(f"{label} was read before")
         return io.BufferedReader(_Replayed(first, stream), 2**16)
 
-    return Content.packed(label, PurePosixPath(info.name).name, opener, first=first)
+    return Content.packed(label, PurePosixPath(info.name).name, opener, first=first, limits=limits)
 
 
 class _Replayed(io.RawIOBase):

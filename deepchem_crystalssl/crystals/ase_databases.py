@@ -17,11 +17,10 @@ from typing import Any
 import numpy as np
 
 from .ase_files import missing_library
-from .contents import MAX_TEXT_BYTES
 from .database_entries import from_ase_row, own_id
-from ..errors import CrystalInputError, LimitError, UnsupportedFileError, typed_error
+from ..errors import CrystalInputError, UnsupportedFileError, typed_error
+from .limits import LIMITS, ReadingLimits, check_text, exceeded
 from .lmdb_pages import RULE, check_pages
-from .tables import MAX_ROWS
 from .texts import Item
 
 _SQLITE = "an ASE database (.db) is an SQLite file with a table `systems`"
@@ -31,13 +30,15 @@ _COLUMNS = "id, unique_id, numbers, positions, cell, pbc, key_value_pairs"
 def is_ase_database(path: Path) -> bool:
     """Whether an SQLite file is an ASE database."""
     try:
-        with closing(_connected(path)) as connection:
+        with closing(_connected(path, LIMITS)) as connection:
             return _has_systems(connection)
     except sqlite3.Error:
         return False
 
 
-def read_sqlite(path: Path, label: str, name: str, id_column: str | None = None) -> Iterator[Item]:
+def read_sqlite(
+    path: Path, label: str, name: str, id_column: str | None = None, limits: ReadingLimits = LIMITS
+) -> Iterator[Item]:
     """The rows of an ASE database, in the order of their numbers.
 
     Yields
@@ -46,7 +47,7 @@ def read_sqlite(path: Path, label: str, name: str, id_column: str | None = None)
         Called by a key-value pair (``material_id``, ``id``, ...), or by the row's ``unique_id``.
     """
     try:
-        with closing(_connected(path)) as connection:
+        with closing(_connected(path, limits)) as connection:
             if not _has_systems(connection):
                 raise UnsupportedFileError(label, "no table `systems`", _SQLITE, "Export the structures.")
             for values in connection.execute(f"SELECT {_COLUMNS} FROM systems ORDER BY id"):
@@ -56,7 +57,7 @@ def read_sqlite(path: Path, label: str, name: str, id_column: str | None = None)
                     yield from_ase_row(row, own_id(row, id_column) or called)
                 except CrystalInputError as error:
                     yield error
-                except (MemoryError, sqlite3.Error):
+                except sqlite3.Error:
                     raise
                 except Exception as error:
                     yield typed_error(error, f"{label} ({called})")
@@ -64,9 +65,9 @@ def read_sqlite(path: Path, label: str, name: str, id_column: str | None = None)
         raise UnsupportedFileError(label, f"cannot be read ({error})", _SQLITE, "Fetch the file again.") from error
 
 
-def _connected(path: Path) -> sqlite3.Connection:
+def _connected(path: Path, limits: ReadingLimits) -> sqlite3.Connection:
     connection = sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)
-    connection.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, MAX_TEXT_BYTES)
+    connection.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, limits.text_bytes)
     connection.execute("PRAGMA trusted_schema = OFF")  # what the file itself defines may call no function
     return connection
 
@@ -90,7 +91,9 @@ def _row_of(values: tuple) -> dict[str, Any]:
     }
 
 
-def read_lmdb(path: Path, label: str, name: str, id_column: str | None = None) -> Iterator[Item]:
+def read_lmdb(
+    path: Path, label: str, name: str, id_column: str | None = None, limits: ReadingLimits = LIMITS
+) -> Iterator[Item]:
     """The rows of an ``.aselmdb`` file (OMat24 and others), in the order of their numbers; deleted ones are left out.
 
     Called as those of :func:`read_sqlite`; ``id_column`` may also name a field of a row's ``data``.
@@ -107,9 +110,9 @@ def read_lmdb(path: Path, label: str, name: str, id_column: str | None = None) -
             database.begin() as reading,
         ):
             entries = database.stat()["entries"]
-            last = int(_unpacked(reading.get(b"nextid"), "nextid") or entries + 1) - 1
-            deleted = set(_unpacked(reading.get(b"deleted_ids"), "deleted_ids") or ())
-            if last > MAX_ROWS or last > entries + len(deleted):
+            last = int(_unpacked(reading.get(b"nextid"), "nextid", limits) or entries + 1) - 1
+            deleted = set(_unpacked(reading.get(b"deleted_ids"), "deleted_ids", limits) or ())
+            if last > limits.rows or last > entries + len(deleted):
                 told = f"rows up to {last}, {len(deleted)} of them deleted, and {entries} keys"
                 raise UnsupportedFileError(label, told, RULE, "Fetch the file again.")
             for number in range(1, last + 1):
@@ -121,11 +124,11 @@ def read_lmdb(path: Path, label: str, name: str, id_column: str | None = None) -
                     if packed is None:
                         item = f"{label} ({called})"
                         raise UnsupportedFileError(item, "no such row", RULE, "Fetch the file again.")
-                    row = _unpacked(packed, f"{label} ({called})")
+                    row = _unpacked(packed, f"{label} ({called})", limits)
                     yield from_ase_row(row, own_id(row, id_column) or called)
                 except CrystalInputError as error:
                     yield error
-                except (MemoryError, lmdb.Error):
+                except lmdb.Error:
                     raise
                 except Exception as error:
                     yield typed_error(error, f"{label} ({called})")
@@ -133,14 +136,16 @@ def read_lmdb(path: Path, label: str, name: str, id_column: str | None = None) -
         raise UnsupportedFileError(label, f"cannot be read ({error})", RULE, "Fetch the file again.") from error
 
 
-def _unpacked(packed: bytes | None, label: str) -> Any:
+def _unpacked(packed: bytes | None, label: str, limits: ReadingLimits) -> Any:
     """A value of the database: JSON compressed by zlib."""
     if packed is None:
         return None
     unpack = zlib.decompressobj()
-    data = unpack.decompress(packed, MAX_TEXT_BYTES)
+    data = unpack.decompress(packed, limits.text_bytes)
     if unpack.unconsumed_tail:
-        raise LimitError(label, "a longer row", f"a row may have at most {MAX_TEXT_BYTES:,} bytes")
+        raise exceeded(limits, "text_bytes", "a longer row", label, "bytes of one text")
     if not unpack.eof:
         raise UnsupportedFileError(label, "a row that ends early", RULE, "Fetch the file again.")
-    return json.loads(data)
+    text = data.decode()
+    check_text(text, label, limits)
+    return json.loads(text)

@@ -15,16 +15,14 @@ from typing import IO, Any
 
 import numpy as np
 
-from .contents import MAX_TEXT_BYTES
 from .convert import from_ase
 from .database_entries import from_ase_row, own_id
-from ..errors import CrystalInputError, LimitError, UnsupportedFileError, UnsupportedObjectError, counted, typed_error
+from ..errors import CrystalInputError, UnsupportedFileError, UnsupportedObjectError, counted, typed_error
+from .limits import LIMITS, ReadingLimits, check_text
 from .texts import Item
 
-MAX_LINE = 2**20
+MAX_LINE = 2**16
 """Characters of one line of a text."""
-MAX_ATOMS = 10_000_000
-"""Atoms of one frame."""
 
 _XYZ = 'extended XYZ has the number of atoms, a line with Lattice="..." and Properties=..., and a line for each atom'
 _XSF = "an XSF file has CRYSTAL, PRIMVEC with three vectors, PRIMCOORD with the number of atoms, and the atoms"
@@ -50,7 +48,9 @@ def missing_library(label: str, library: str, error: ImportError) -> CrystalInpu
     )
 
 
-def read_xyz(stream: IO[str], label: str, name: str, id_column: str | None = None) -> Iterator[Item]:
+def read_xyz(
+    stream: IO[str], label: str, name: str, id_column: str | None = None, limits: ReadingLimits = LIMITS
+) -> Iterator[Item]:
     """The frames of an extended XYZ file; one that ASE cannot parse costs itself alone.
 
     Yields
@@ -60,7 +60,7 @@ def read_xyz(stream: IO[str], label: str, name: str, id_column: str | None = Non
         :data:`~deepchem_crystalssl.crystals.database_entries.ENTRY_IDS`), or by ``name`` and its position.
     """
     require_ase(label)
-    frames = _xyz_frames(stream, label)
+    frames = _xyz_frames(stream, label, limits)
     first = next(frames, None)
     second = next(frames, None)
     if first is None:
@@ -73,8 +73,6 @@ def read_xyz(stream: IO[str], label: str, name: str, id_column: str | None = Non
             yield from_ase(_parse_frame(lines, called), called, id_column)
         except CrystalInputError as error:
             yield error
-        except MemoryError:
-            raise
         except Exception as error:  # ASE raises KeyError, ValueError, XYZError, ...
             yield UnsupportedFileError(called, f"a frame that cannot be read ({error})", _XYZ, "Check the frame.")
 
@@ -86,7 +84,7 @@ def _chained(first: Any, second: Any, rest: Iterator[Any]) -> Iterator[Any]:
     yield from rest
 
 
-def _xyz_frames(stream: IO[str], label: str) -> Iterator[list[str] | CrystalInputError]:
+def _xyz_frames(stream: IO[str], label: str, limits: ReadingLimits) -> Iterator[list[str] | CrystalInputError]:
     """The lines of each frame. A frame with more or fewer lines than it says is followed by the next that is found."""
     lost = False
     while line := stream.readline(MAX_LINE):
@@ -100,15 +98,16 @@ def _xyz_frames(stream: IO[str], label: str) -> Iterator[list[str] | CrystalInpu
                 )
             continue
         number = int(word)
-        if number > MAX_ATOMS:
-            raise LimitError(label, f"a frame of {number:,} atoms", f"a frame may have at most {MAX_ATOMS:,} atoms")
+        limits.check("sites", number, label, "sites of one crystal")
         lost = False
         comment = stream.readline(MAX_LINE)
-        lines = [line, comment]
+        lines, size = [line, comment], 0
         for _ in range(number):
             if not (line := stream.readline(MAX_LINE)):
                 break
             lines.append(line)
+            size += len(line)
+            limits.check("text_bytes", size, label, "characters of one frame")
         if len(lines) < number + 2:
             told = f"the text ends early, after {counted(len(lines) - 2, 'atom')} of {number}"
             yield UnsupportedFileError(label, told, _XYZ, "Fetch or export the file again.")
@@ -128,7 +127,7 @@ def _parse_frame(lines: list[str], name: str) -> Any:
     return next(parse(io.StringIO("".join(lines)), 0))
 
 
-def read_xsf(stream: IO[str], label: str, name: str) -> Iterator[Item]:
+def read_xsf(stream: IO[str], label: str, name: str, limits: ReadingLimits = LIMITS) -> Iterator[Item]:
     """The crystals of an XSF file, one for each step of an animation; grids of data are passed over."""
     require_ase(label)
     from ase.io.xsf import iread_xsf
@@ -136,7 +135,10 @@ def read_xsf(stream: IO[str], label: str, name: str) -> Iterator[Item]:
     steps: dict[str, int] = {}
 
     def lines() -> Iterator[str]:
+        size = 0
         while line := stream.readline(MAX_LINE):
+            size += len(line)
+            limits.check("text_bytes", size, label, "characters before the grids of data")
             if line.startswith("ANIMSTEPS"):
                 steps["all"] = int(line.split()[1])
             if line.startswith("BEGIN_BLOCK"):  # ASE would look for the next step behind it
@@ -152,7 +154,7 @@ def read_xsf(stream: IO[str], label: str, name: str) -> Iterator[Item]:
                 yield from_ase(atoms, called)
             except CrystalInputError as error:
                 yield error
-    except (CrystalInputError, MemoryError):
+    except CrystalInputError:
         raise
     except Exception as error:  # StopIteration as RuntimeError, AssertionError, ValueError, KeyError, ...
         reason = "the text ends early" if isinstance(error, RuntimeError) else f"{type(error).__name__}: {error}"
@@ -172,7 +174,9 @@ class _Lines:
         return "".join(self.lines)
 
 
-def read_trajectory(stream: IO[bytes], label: str, name: str, id_column: str | None = None) -> Iterator[Item]:
+def read_trajectory(
+    stream: IO[bytes], label: str, name: str, id_column: str | None = None, limits: ReadingLimits = LIMITS
+) -> Iterator[Item]:
     """The frames of an ASE trajectory (``.traj``), a file in the format of ``ase.io.ulm``.
 
     The format is JSON with the places of arrays of numbers; no object is pickled in it, and only arrays of the types
@@ -183,7 +187,7 @@ def read_trajectory(stream: IO[bytes], label: str, name: str, id_column: str | N
     ----------
     stream : binary file that can be searched
     """
-    file = _Ulm(stream, label)
+    file = _Ulm(stream, label, limits)
     header: Mapping = {}
     for k in range(file.items):
         called = name if file.items == 1 else f"{name} {k}"
@@ -199,8 +203,6 @@ def read_trajectory(stream: IO[bytes], label: str, name: str, id_column: str | N
             yield from_ase_row(row, own or called)
         except CrystalInputError as error:
             yield error
-        except MemoryError:
-            raise
         except Exception as error:
             yield typed_error(error, f"{label} ({called})")
 
@@ -211,8 +213,8 @@ _OF_A_FRAME = ("numbers", "positions", "cell", "pbc")
 class _Ulm:
     """The items of a file of ``ase.io.ulm``, in the layout that its documentation describes."""
 
-    def __init__(self, stream: IO[bytes], label: str):
-        self.stream, self.label = stream, label
+    def __init__(self, stream: IO[bytes], label: str, limits: ReadingLimits):
+        self.stream, self.label, self.limits = stream, label, limits
         self.size = stream.seek(0, io.SEEK_END)
         head = self._read(0, 48) if self.size >= 48 else b""
         if head[:8] not in (b"- of Ulm", b"AFFormat") or head[8:24].strip() != b"ASE-Trajectory":
@@ -233,9 +235,10 @@ class _Ulm:
         """The JSON of an item."""
         (place,) = struct.unpack("<q", self._read(self.place + 8 * k, 8))
         (length,) = struct.unpack("<q", self._read(place, 8))
-        if length > MAX_TEXT_BYTES:
-            raise LimitError(self.label, f"{length:,} bytes", f"an item may have at most {MAX_TEXT_BYTES:,} bytes")
-        fields = json.loads(self._read(place + 8, length))
+        self.limits.check("text_bytes", length, self.label, "bytes of one frame")
+        text = self._read(place + 8, length).decode()
+        check_text(text, self.label, self.limits)
+        fields = json.loads(text)
         is_little = fields.get("_little_endian", True)
         return {key.rstrip("."): {**v, "<": is_little} if key.endswith(".") else v for key, v in fields.items()}
 

@@ -14,6 +14,7 @@ from .cif_claims import Claims
 from .cif_species import read_species
 from .cif_symmetry import read_symmetry
 from .cif_tags import number, without_dots
+from .limits import LIMITS, ReadingLimits
 from ..errors import (
     CIFSyntaxError,
     CoordinateError,
@@ -52,7 +53,7 @@ def _ideal_fractions() -> dict[str, float]:
 _IDEAL = _ideal_fractions()
 
 
-def read_cif(text: str, name: str) -> Iterator[Crystal | CrystalInputError]:
+def read_cif(text: str, name: str, limits: ReadingLimits = LIMITS) -> Iterator[Crystal | CrystalInputError]:
     """The crystals of a CIF text, one after the other; a bad data block comes as its error.
 
     Parameters
@@ -61,6 +62,7 @@ def read_cif(text: str, name: str) -> Iterator[Crystal | CrystalInputError]:
         Content of a CIF or magnetic CIF file.
     name : str
         Name of the source; crystals of a file with several data blocks are ``name:block``.
+    limits : ReadingLimits
 
     Yields
     ------
@@ -104,7 +106,7 @@ def read_cif(text: str, name: str) -> Iterator[Crystal | CrystalInputError]:
         if times[block.name] > 1:
             item += f" ({times[block.name]})"
         try:
-            yield _read_block(block, item)
+            yield _read_block(block, item, limits)
         except Exception as error:  # a bad block costs itself alone, whatever it makes a library raise
             yield typed_error(error, item)
 
@@ -145,7 +147,7 @@ def _why_no_crystal(document: gemmi.cif.Document, name: str) -> CrystalInputErro
     return NoCrystalsError(name, f"{counted(len(document), 'data block')}, none with atom sites")
 
 
-def _read_block(block: gemmi.cif.Block, item: str) -> Crystal:
+def _read_block(block: gemmi.cif.Block, item: str, limits: ReadingLimits) -> Crystal:
     if any(block.find_values(tag) for tag in _MODULATION_TAGS):
         raise SymmetryError(
             item,
@@ -162,19 +164,20 @@ def _read_block(block: gemmi.cif.Block, item: str) -> Crystal:
     frac = np.array(columns).T
     if not len(frac):
         raise EmptyStructureError(item, "0 sites")
+    limits.check("sites", len(frac), item, "sites of one crystal")
     claims = Claims.of(block)
     species = read_species(block, len(frac), item, claims.amounts)
     if any(dots):
         _refuse_unknown_positions(block, species.parts, item)
     for note in species.notes:
         warn_of(item, note)
-    symmetry = read_symmetry(block, lattice, item, claims.count_atoms)
+    symmetry = read_symmetry(block, lattice, item, claims.count_atoms, limits)
 
-    listing = Listing.of(block, frac, species.parts, species.occupancies)
+    listing = Listing.of(block, frac, species.parts, species.occupancies, limits)
 
     def with_short_symbols() -> Listing:
         short = read_species(block, len(frac), item, claims.amounts, prefer_short=True)
-        return Listing.of(block, frac, short.parts, short.occupancies)
+        return Listing.of(block, frac, short.parts, short.occupancies, limits)
 
     crystal = build_crystal(
         listing, symmetry, claims, lattice, item, with_short_symbols if species.open_labels else None

@@ -23,6 +23,7 @@ from .cif_expansion import (
 from .cif_groups import Operations
 from .cif_symmetry import Symmetry
 from .cif_tags import number
+from .limits import LIMITS, ReadingLimits
 from ..errors import OccupancyError, OverlappingAtomsError, SymmetryError, UnknownElementError, warn_of
 from .records import Crystal
 from .validation import OCCUPANCY_TOLERANCE, make_crystal
@@ -45,6 +46,8 @@ class Listing:
     parts : list of dict
         For each row the share of each atomic number.
     occupancies : list of float
+    limits : ReadingLimits
+        On the crystal that is made of them.
     """
 
     block: gemmi.cif.Block
@@ -52,18 +55,21 @@ class Listing:
     frac: np.ndarray
     parts: list[dict[int, float]]
     occupancies: list[float]
+    limits: ReadingLimits = LIMITS
 
     @classmethod
-    def of(cls, block: gemmi.cif.Block, frac: np.ndarray, parts: list, occupancies: list) -> Listing:
+    def of(
+        cls, block: gemmi.cif.Block, frac: np.ndarray, parts: list, occupancies: list, limits: ReadingLimits = LIMITS
+    ) -> Listing:
         """The rows whose occupancy is not zero."""
-        whole = cls(block, np.arange(len(frac)), frac, parts, occupancies)
+        whole = cls(block, np.arange(len(frac)), frac, parts, occupancies, limits)
         return whole if min(occupancies) > 0 else whole.only(np.flatnonzero(np.array(occupancies) > 0))
 
     def only(self, kept: np.ndarray) -> Listing:
         """Some of the rows."""
         return Listing(
             self.block, self.rows[kept], self.frac[kept], [self.parts[k] for k in kept],
-            [self.occupancies[k] for k in kept],
+            [self.occupancies[k] for k in kept], self.limits,
         )  # fmt: skip
 
     @cached_property
@@ -234,7 +240,7 @@ def expand(listing: Listing, operations: Operations, lattice: np.ndarray, item: 
     all_full = all(listing.is_full)
     resolution = None if all_full else listing.resolution(lattice)
     parent, frac, merged, told_apart = expand_symmetry(
-        listing.frac, lattice, operations.rotations, operations.translations, resolution
+        listing.frac, lattice, operations.rotations, operations.translations, resolution, item, listing.limits
     )
     if resolution is not None:
         tolerance = np.where(listing.is_full, SAME_ATOM, np.minimum(resolution, SAME_SITE))

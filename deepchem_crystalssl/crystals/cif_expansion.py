@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-from numba import njit
 
+from .compilation import njit
 from .elements import symbols
 from ..errors import LimitError, OccupancyError, OverlappingAtomsError, warn_of
+from .limits import LIMITS, ReadingLimits
+from .proximity import distinct_images
 from .records import Crystal
 from .validation import OCCUPANCY_TOLERANCE
 
@@ -38,6 +40,8 @@ def expand_symmetry(
     rotations: np.ndarray,
     translations: np.ndarray,
     resolution: np.ndarray | None = None,
+    item: str = "crystal",
+    limits: ReadingLimits = LIMITS,
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     """All atoms of the cell from those of the asymmetric unit.
 
@@ -56,6 +60,9 @@ def expand_symmetry(
     resolution : numpy.ndarray, optional
         (S,), how far apart images of an atom on a special position may be because of the digits of its coordinates, Å.
         By default ``SAME_SITE``.
+    item : str
+        For errors.
+    limits : ReadingLimits
 
     Returns
     -------
@@ -68,7 +75,8 @@ def expand_symmetry(
     told_apart : numpy.ndarray
         (S,), how many of them ``resolution`` tells apart.
     """
-    parents, positions = [], []
+    positions, n_sites = [], 0
+    counts = np.zeros(len(frac), int)
     merged, told_apart = np.ones((2, len(frac)), int)
     for site, position in enumerate(frac):
         images = rotations @ position + translations
@@ -83,14 +91,11 @@ def expand_symmetry(
             position = position + shift[itself].mean(0)
             images = rotations @ position + translations
         images -= np.floor(images)
-        while len(images):
-            shift = images - images[0]
-            shift -= np.round(shift)
-            apart = np.linalg.norm(shift @ lattice, axis=1) >= SAME_SITE
-            parents.append(site)
-            positions.append(images[0])
-            images = images[apart]
-    return np.array(parents), np.array(positions), merged, told_apart
+        positions.append(images[distinct_images(images, lattice, SAME_SITE)])
+        counts[site] = len(positions[-1])
+        n_sites += len(positions[-1])
+        limits.check("sites", n_sites, item, "sites of one crystal")
+    return np.repeat(np.arange(len(frac)), counts), np.concatenate(positions), merged, told_apart
 
 
 def close_pairs(frac: np.ndarray, lattice: np.ndarray, distance: float, item: str) -> tuple[np.ndarray, np.ndarray]:
@@ -140,7 +145,7 @@ def close_pairs(frac: np.ndarray, lattice: np.ndarray, distance: float, item: st
     return pairs[order], distances[order]
 
 
-@njit(nogil=True, cache=True)
+@njit(nogil=True)
 def _close_pairs_of_few(frac: np.ndarray, lattice: np.ndarray, distance: float) -> tuple[np.ndarray, np.ndarray]:
     """All pairs, compared one by one."""
     pairs = np.empty((len(frac) * (len(frac) - 1) // 2, 2), np.int64)

@@ -13,11 +13,13 @@ import numpy as np
 from .cif_groups import Operations, Setting, operations_of_hall, settings_of_number, settings_of_symbol, with_code
 from .cif_tags import first_value, number, values
 from ..errors import SymmetryError, warn_of
+from .limits import LIMITS, ReadingLimits
 
 MAX_STRAIN = 0.05
 """Operations that change the scalar products of cell vectors by more than this share are an error."""
 _NOTABLE_STRAIN = 0.01
 
+_LONGEST_OPERATION = 100  # characters; the parsers take long for longer ones
 _CODE_TAGS = ("_space_group_IT_coordinate_system_code", "_symmetry_space_group_IT_coordinate_system_code")
 _OPERATION_TAGS = (
     "_symmetry_equiv_pos_as_xyz",
@@ -90,7 +92,13 @@ class Symmetry:
 _NONE = Symmetry(Operations("the list", np.eye(3)[None], np.zeros((1, 3))), is_listed=True)
 
 
-def read_symmetry(block: gemmi.cif.Block, lattice: np.ndarray, item: str, is_counted: bool = False) -> Symmetry:
+def read_symmetry(
+    block: gemmi.cif.Block,
+    lattice: np.ndarray,
+    item: str,
+    is_counted: bool = False,
+    limits: ReadingLimits = LIMITS,
+) -> Symmetry:
     """The symmetry of a data block: the operations that are listed, otherwise those of the space group that is named.
 
     Without either there is the identity alone: all atoms are listed.
@@ -115,9 +123,12 @@ def read_symmetry(block: gemmi.cif.Block, lattice: np.ndarray, item: str, is_cou
         If an operation cannot be understood, the space group is unknown, the operations are no group, or they do not
         leave the cell unchanged.
     """
+    for tag in (*_MAGNETIC_OPERATION_TAGS, *_MAGNETIC_CENTERING_TAGS, *_OPERATION_TAGS):
+        limits.check("operations", len(block.find_values(tag)), item, "symmetry operations")
     magnetic = values(block, _MAGNETIC_OPERATION_TAGS)
     if magnetic:
         centring = values(block, _MAGNETIC_CENTERING_TAGS) or ["x,y,z,+1"]
+        limits.check("operations", len(magnetic) * len(centring), item, "symmetry operations")
         return Symmetry(_checked(_combine(_listed(magnetic, item), _listed(centring, item)), lattice, item))
     if name := values(block, _MAGNETIC_NAME_TAGS):
         return Symmetry(_checked(_magnetic_group_operations(name[0], item), lattice, item))
@@ -274,7 +285,7 @@ def _parse_operations(texts: tuple[str, ...]) -> Operations | str:
     for text in texts:
         operation = _parse_operation(text)
         if operation is None:
-            return f"operation {text!r}"
+            return f"operation {text[:_LONGEST_OPERATION]!r}"
         if abs(abs(np.linalg.det(operation[0])) - 1.0) > 1e-6:
             return f"operation {text!r}, which changes volumes"
         operations.append(operation)
@@ -287,6 +298,8 @@ def _parse_operations(texts: tuple[str, ...]) -> Operations | str:
 
 @lru_cache(maxsize=4096)
 def _parse_operation(text: str) -> tuple[np.ndarray, np.ndarray] | None:
+    if len(text) > _LONGEST_OPERATION:
+        return None
     triplet = ",".join(text.split(",")[:3])  # a magnetic operation has a fourth part, time reversal
     try:
         operation = gemmi.Op(triplet)

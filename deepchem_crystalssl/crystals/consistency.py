@@ -6,9 +6,9 @@ import math
 from collections.abc import Iterator, Mapping
 
 import numpy as np
-from numba import njit
 
 from .cif_statements import Statements
+from .compilation import njit
 from .elements import element_table, symbols
 from ..errors import CrystalInputError, OverlappingAtomsError, StatementError
 from .records import Crystal
@@ -171,7 +171,7 @@ def find_close_pair(crystal: Crystal) -> list[CrystalInputError]:
     ]
 
 
-@njit(nogil=True, cache=True)
+@njit(nogil=True)
 def closest_by_radius(
     frac: np.ndarray, lattice: np.ndarray, radius: np.ndarray, occupancy: np.ndarray
 ) -> tuple[int, int, float, float]:

@@ -1,4 +1,4 @@
-"""What a file holds, unpacked while it is read, and never more than the limits declared here.
+"""What a file holds, unpacked while it is read, and never more than the limits allow.
 
 A small file can be made that unpacks to petabytes. Everything compressed is therefore read through a
 :class:`Budget`, which counts the bytes unpacked and compares them with the packed ones.
@@ -10,6 +10,7 @@ import bz2
 import gzip
 import io
 import lzma
+import os
 import shutil
 import tempfile
 import zlib
@@ -19,17 +20,10 @@ from dataclasses import dataclass
 from pathlib import Path, PurePath
 from typing import IO, Any
 
-from ..errors import EmptyFileError, LimitError
+from .encodings import TextStream, decode_text
+from ..errors import LimitError
 from .kinds import COMPRESSIONS, without_compression
-
-MAX_RATIO = 100
-"""A file may unpack to this many times its size. Coordinates compress to a fifth, JSON of structures to a tenth."""
-FREE_BYTES = 2**26
-"""Bytes that are unpacked whatever the ratio."""
-MAX_UNPACKED_BYTES = 2**38
-"""Bytes that are unpacked from one file, all its members together."""
-MAX_TEXT_BYTES = 2**28
-"""Bytes of a text that is read as a whole: a CIF, a POSCAR, one entry of a JSON file."""
+from .limits import LIMITS, ReadingLimits, exceeded
 
 _OPEN: dict[str, Callable[..., Any]] = {".gz": gzip.open, ".bz2": bz2.open, ".xz": lzma.open}
 
@@ -43,25 +37,28 @@ class Budget:
         The file, as errors name it.
     packed : callable
         The packed bytes that were read so far, or that there are.
+    limits : ReadingLimits
     """
 
-    def __init__(self, label: str, packed: Callable[[], int]):
+    def __init__(self, label: str, packed: Callable[[], int], limits: ReadingLimits = LIMITS):
         self.label = label
         self.packed = packed
+        self.limits = limits
         self.unpacked = 0
 
     def take(self, number: int) -> None:
         """Count bytes; raise a LimitError if they are too many."""
         self.unpacked += number
-        if self.unpacked <= FREE_BYTES:
+        limits = self.limits
+        if self.unpacked <= limits.free_bytes:
             return
-        if self.unpacked > MAX_UNPACKED_BYTES:
-            raise LimitError(self.label, "more", f"at most {MAX_UNPACKED_BYTES:,} bytes are unpacked from one file")
-        if self.unpacked > MAX_RATIO * (packed := self.packed()):
+        if self.unpacked > limits.unpacked_bytes:
+            raise exceeded(limits, "unpacked_bytes", "more", self.label, "bytes unpacked from one file")
+        if self.unpacked > limits.ratio * (packed := self.packed()):
             raise LimitError(
                 self.label,
                 f"{self.unpacked:,} bytes unpacked from {packed:,}",
-                f"after {FREE_BYTES:,} bytes, a file may unpack to at most {MAX_RATIO} times its size",
+                f"after {limits.free_bytes:,} bytes, a file may unpack to at most {limits.ratio} times its size",
             )
 
 
@@ -93,7 +90,7 @@ def counted_stream(stream: IO[bytes], budget: Budget) -> IO[bytes]:
     return io.BufferedReader(_Counted(stream, budget.take), 2**16)
 
 
-def unpacked_stream(packed: IO[bytes], name: str, label: str) -> IO[bytes]:
+def unpacked_stream(packed: IO[bytes], name: str, label: str, limits: ReadingLimits = LIMITS) -> IO[bytes]:
     """What a compressed stream holds, within the limits; ``name`` says how it is compressed."""
     read: list[int] = [0]
 
@@ -102,7 +99,7 @@ def unpacked_stream(packed: IO[bytes], name: str, label: str) -> IO[bytes]:
 
     beneath = io.BufferedReader(_Counted(packed, count), 2**16)
     stream = _OPEN[PurePath(name).suffix.lower()](beneath)
-    return io.BufferedReader(_Counted(stream, Budget(label, lambda: read[0]).take, beneath), 2**16)
+    return io.BufferedReader(_Counted(stream, Budget(label, lambda: read[0], limits).take, beneath), 2**16)
 
 
 @dataclass(frozen=True)
@@ -123,6 +120,8 @@ class Content:
         The first of them, if they can be opened only once.
     packed_path : Path, optional
         Where they lie on disk as a compressed file of their own.
+    limits : ReadingLimits
+        Within which they are read.
     """
 
     label: str
@@ -131,11 +130,12 @@ class Content:
     path: Path | None = None
     first: bytes | None = None
     packed_path: Path | None = None
+    limits: ReadingLimits = LIMITS
 
     @classmethod
-    def of(cls, path: Path) -> Content:
+    def of(cls, path: Path, limits: ReadingLimits = LIMITS) -> Content:
         """What a file holds that may be compressed."""
-        return cls.packed(str(path), path.name, lambda: path.open("rb"), path)
+        return cls.packed(str(path), path.name, lambda: path.open("rb"), path, limits=limits)
 
     @classmethod
     def packed(
@@ -145,11 +145,16 @@ class Content:
         opener: Callable[[], IO[bytes]],
         path: Path | None = None,
         first: bytes | None = None,
+        limits: ReadingLimits = LIMITS,
     ) -> Content:
         """What a stream holds, if its name says that it is compressed, or the stream itself."""
         if not name.lower().endswith(COMPRESSIONS):
-            return cls(label, name, opener, path, first)
-        return cls(label, without_compression(name), lambda: unpacked_stream(opener(), name, label), packed_path=path)
+            return cls(label, name, opener, path, first, limits=limits)
+
+        def unpacked() -> IO[bytes]:
+            return unpacked_stream(opener(), name, label, limits)
+
+        return cls(label, without_compression(name), unpacked, packed_path=path, limits=limits)
 
     def open(self) -> IO[bytes]:
         """The bytes, from their beginning; to be closed by the caller."""
@@ -162,19 +167,34 @@ class Content:
         with self.open() as stream:
             return stream.read(size)
 
+    def open_text(self) -> IO[str]:
+        """The characters, from their beginning, with line feeds as line ends; to be closed by the caller."""
+        return TextStream(self.open())
+
     def text(self) -> str:
-        """The whole text.
+        """The whole text, with line feeds as line ends.
 
         Raises
         ------
         EmptyFileError
             If it has none.
+        UnsupportedFileError
+            If it is no text.
         LimitError
-            If it is longer than :data:`MAX_TEXT_BYTES`.
+            If it is too long.
         """
-        with self.open() as stream:
-            data = stream.read(MAX_TEXT_BYTES + 1)
-        return decoded(data, self.label)
+        data = None
+        if self.packed_path is not None and self.packed_path.suffix.lower() == ".gz":
+            if self.packed_path.stat().st_size < self.limits.free_bytes:
+                data = gunzipped(self.packed_path.read_bytes(), min(self.limits.free_bytes, self.limits.text_bytes))
+        if data is None:
+            if self.path is not None:
+                self.limits.check("text_bytes", os.stat(self.path).st_size, self.label, "bytes of one text")
+                return decode_text(self.path.read_bytes(), self.label)
+            with self.open() as stream:
+                data = stream.read(self.limits.text_bytes + 1)
+        self.limits.check("text_bytes", len(data), self.label, "bytes of one text")
+        return decode_text(data, self.label)
 
     @contextmanager
     def on_disk(self) -> Iterator[Path]:
@@ -182,36 +202,21 @@ class Content:
         if self.path is not None:
             yield self.path
             return
-        with tempfile.TemporaryDirectory(prefix="crystals-") as folder:
+        with tempfile.TemporaryDirectory(prefix="crystals-", ignore_cleanup_errors=True) as folder:
             copy = Path(folder, f"unpacked{PurePath(self.name).suffix.lower()}")  # no name from a stranger
             with self.open() as stream, copy.open("wb") as target:
                 shutil.copyfileobj(stream, target, 2**20)
             yield copy
 
 
-def gunzipped(data: bytes) -> bytes | None:
-    """What gzip has packed in one piece, unpacked at once; None if it is anything else, or :data:`FREE_BYTES` or more.
+def gunzipped(data: bytes, most: int) -> bytes | None:
+    """What gzip has packed in one piece, unpacked at once; None if it is anything else, or has ``most`` bytes or more.
 
     For a small file this takes a third of the time that a counted stream takes.
     """
     unpack = zlib.decompressobj(wbits=31)
     try:
-        text = unpack.decompress(data, FREE_BYTES)
+        text = unpack.decompress(data, most)
     except zlib.error:
         return None
     return text if unpack.eof and not unpack.unused_data else None
-
-
-def decoded(data: bytes, label: str) -> str:
-    """A text in UTF-8.
-
-    Raises
-    ------
-    EmptyFileError, LimitError
-    """
-    if len(data) > MAX_TEXT_BYTES:
-        raise LimitError(label, "a longer text", f"at most {MAX_TEXT_BYTES:,} bytes are read as one text")
-    text = data.decode("utf-8-sig", errors="replace")
-    if not text.strip():
-        raise EmptyFileError(label, "0 characters")
-    return text

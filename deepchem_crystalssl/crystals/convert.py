@@ -22,7 +22,7 @@ from ..errors import (
     an_object,
 )
 from .records import Crystal
-from .validation import lattice_from_parameters, make_crystal
+from .validation import check_record, lattice_from_parameters, make_crystal
 
 _CELL = ("a", "b", "c", "alpha", "beta", "gamma")
 
@@ -63,7 +63,7 @@ def to_crystal(entry: Any, name: str = "structure 0", id_column: str | None = No
         A typed error if the object is no crystal, whatever the object itself raises.
     """
     if isinstance(entry, Crystal):
-        return entry
+        return check_record(entry)
     try:
         if isinstance(entry, Mapping):
             return from_dict(entry, name, id_column)
@@ -76,7 +76,7 @@ def to_crystal(entry: Any, name: str = "structure 0", id_column: str | None = No
             own = {field: value for field in fields if (value := getattr(entry, field, None)) is not None}
             own["data"] = getattr(entry, "data", None)
             return from_pymatgen(entry.structure, own_id(own, id_column) or name)
-    except (CrystalInputError, MemoryError):
+    except CrystalInputError:
         raise
     except Exception as error:  # an object that only looks like one, whatever it raises
         name = isinstance(entry, Mapping) and "lattice" not in entry and own_id(entry, id_column) or name
@@ -157,7 +157,7 @@ def _from_structure_dict(entry: Mapping, name: str) -> Crystal:
             coordinates.append(site["abc"])
         except (KeyError, TypeError) as error:
             raise UnsupportedObjectError(name, f"site {len(species)} without species or abc") from error
-    return make_crystal(species, np.array(coordinates, float).reshape(-1, 3), matrix, name)
+    return make_crystal(species, coordinates, matrix, name)
 
 
 def from_ase(atoms: Any, name: str, id_column: str | None = None) -> Crystal:

@@ -13,7 +13,7 @@ import numpy as np
 from ..errors import CoordinateError, CrystalInputError, DisorderError, LatticeError, UnsupportedObjectError
 from .records import Crystal
 from .tables import as_ids
-from .validation import check_lattice, make_crystal
+from .validation import check_lattice, make_crystal, real_numbers
 
 ENTRY_IDS = ("material_id", "jid", "entry_id", "id", "name", "immutable_id", "mat_id", "mbid", "unique_id")
 """Fields that hold the id of an entry; the first that an entry has is used."""
@@ -136,8 +136,8 @@ def from_optimade(entry: Mapping, name: str) -> Crystal:
 def from_ase_row(entry: Mapping, name: str) -> Crystal:
     """The crystal of a row of an ASE database, or of ``Atoms.todict()``."""
     pbc = np.broadcast_to(_ase_array(entry.get("pbc", False)), 3)
-    if not pbc.all():
-        raise LatticeError(name, f"pbc {pbc.astype(bool).tolist()}", "a crystal must be periodic in three dimensions")
+    if pbc.dtype.kind not in "biuf" or not pbc.all():
+        raise LatticeError(name, f"pbc {pbc.tolist()}", "a crystal must be periodic in three dimensions")
     numbers = _ase_array(entry["numbers"])
     positions = _ase_array(entry["positions"])
     if numbers.ndim != 1 or positions.size != 3 * len(numbers):
@@ -150,7 +150,10 @@ def from_ase_row(entry: Mapping, name: str) -> Crystal:
 def cartesian_crystal(species: Any, positions: np.ndarray, lattice: Any, name: str) -> Crystal:
     """The crystal of Cartesian positions (N, 3) in Å, and of cell vectors as rows."""
     matrix = check_lattice(_matrix(lattice), name)
-    return make_crystal(species, np.asarray(positions, float) @ np.linalg.inv(matrix), matrix, name)
+    cartesian = real_numbers(positions, CoordinateError, name, "positions")
+    if cartesian.ndim != 2 or cartesian.shape[1] != 3:
+        raise CoordinateError(name, f"positions of shape {cartesian.shape}")
+    return make_crystal(species, cartesian @ np.linalg.inv(matrix), matrix, name)
 
 
 def trajectory_frames(entry: Mapping, name: str) -> list[Crystal | CrystalInputError]:
@@ -200,9 +203,10 @@ def _matrix(lattice: Any) -> Any:
 
 def _vectors(values: Any, name: str, field: str) -> np.ndarray:
     try:
-        vectors = np.array([list(row) for row in values], float)
-    except (TypeError, ValueError) as error:
+        rows = [list(row) for row in values]
+    except TypeError as error:
         raise CoordinateError(name, f"{field} that are not three numbers for each site") from error
+    vectors = real_numbers(rows, CoordinateError, name, field)
     return vectors.reshape(-1, 3) if vectors.size == 0 else vectors
 
 

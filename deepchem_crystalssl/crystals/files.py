@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePath
 
 from .archives import holds_crystals
-from .contents import FREE_BYTES, Content, decoded, gunzipped
+from .contents import Content
 from ..errors import NoCrystalsError, typed_error
 from .kinds import COMPRESSIONS, HEAD, crystal_kind, is_unlike, says_nothing, without_compression
 
@@ -161,21 +161,3 @@ def _tail(path: PurePath, depth: int, keep_suffix: bool) -> str:
             name = name.rsplit(".", 1)[0]
     folders = [part for part in path.parts[:-1] if part != path.anchor]
     return "/".join([*folders[max(0, len(folders) - depth) :], name])
-
-
-def read_text(path: Path) -> str:
-    """The text of a file, which may be compressed.
-
-    Raises
-    ------
-    EmptyFileError
-        If it has none.
-    LimitError
-        If it unpacks to too much.
-    """
-    suffix = path.suffix.lower()
-    if suffix in COMPRESSIONS:
-        is_small = suffix == ".gz" and path.stat().st_size < FREE_BYTES
-        text = gunzipped(path.read_bytes()) if is_small else None
-        return Content.of(path).text() if text is None else decoded(text, str(path))
-    return decoded(path.read_bytes(), str(path))

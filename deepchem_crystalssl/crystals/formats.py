@@ -9,8 +9,7 @@ from .ase_databases import read_lmdb, read_sqlite
 from .ase_files import read_trajectory, read_xsf, read_xyz
 from .contents import Content
 from ..errors import UnsupportedFileError
-from .files import read_text
-from .json_documents import CHUNK, as_text, iterate_documents
+from .json_documents import CHUNK, iterate_documents
 from .kinds import crystal_kind, is_code
 from .texts import Item, read_json, read_structure_text
 from .vasprun import read_vasprun
@@ -51,56 +50,53 @@ def _unsupported(content: Content) -> UnsupportedFileError:
     return UnsupportedFileError(content.label, f"suffix {PurePath(content.name).suffix!r}")
 
 
-def _text(content: Content) -> str:
-    path = content.path or content.packed_path
-    return content.text() if path is None else read_text(path)
-
-
 def _cif(content: Content, name: str, structure_column: str | None, id_column: str | None) -> Iterator[Item]:
-    return read_structure_text(_text(content), name, "cif")
+    return read_structure_text(content.text(), name, "cif", limits=content.limits)
 
 
 def _poscar(content: Content, name: str, structure_column: str | None, id_column: str | None) -> Iterator[Item]:
-    return read_structure_text(_text(content), name, "poscar")
+    return read_structure_text(content.text(), name, "poscar", limits=content.limits)
 
 
 def _json(content: Content, name: str, structure_column: str | None, id_column: str | None) -> Iterator[Item]:
     path = content.path or content.packed_path
     if path is not None and path.stat().st_size <= (CHUNK if content.path else CHUNK // 8):
-        yield from read_structure_text(_text(content), name, "json", structure_column, id_column)
+        yield from read_structure_text(content.text(), name, "json", structure_column, id_column, content.limits)
         return
-    with as_text(content.open()) as stream:
-        yield from read_json(iterate_documents(stream, name), name, structure_column, id_column)
+    with content.open_text() as stream:
+        yield from read_json(
+            iterate_documents(stream, name, content.limits), name, structure_column, id_column, content.limits
+        )
 
 
 def _vasprun(content: Content, name: str, structure_column: str | None, id_column: str | None) -> Iterator[Item]:
-    with content.open() as stream:
-        yield read_vasprun(stream, content.label, name)
+    with content.open_text() as stream:
+        yield read_vasprun(stream, content.label, name, content.limits)
 
 
 def _xyz(content: Content, name: str, structure_column: str | None, id_column: str | None) -> Iterator[Item]:
-    with as_text(content.open()) as stream:
-        yield from read_xyz(stream, content.label, name, id_column)
+    with content.open_text() as stream:
+        yield from read_xyz(stream, content.label, name, id_column, content.limits)
 
 
 def _xsf(content: Content, name: str, structure_column: str | None, id_column: str | None) -> Iterator[Item]:
-    with as_text(content.open()) as stream:
-        yield from read_xsf(stream, content.label, name)
+    with content.open_text() as stream:
+        yield from read_xsf(stream, content.label, name, content.limits)
 
 
 def _trajectory(content: Content, name: str, structure_column: str | None, id_column: str | None) -> Iterator[Item]:
     with content.on_disk() as path, path.open("rb") as stream:
-        yield from read_trajectory(stream, content.label, name, id_column)
+        yield from read_trajectory(stream, content.label, name, id_column, content.limits)
 
 
 def _sqlite(content: Content, name: str, structure_column: str | None, id_column: str | None) -> Iterator[Item]:
     with content.on_disk() as path:
-        yield from read_sqlite(path, content.label, name, id_column)
+        yield from read_sqlite(path, content.label, name, id_column, content.limits)
 
 
 def _lmdb(content: Content, name: str, structure_column: str | None, id_column: str | None) -> Iterator[Item]:
     with content.on_disk() as path:
-        yield from read_lmdb(path, content.label, name, id_column)
+        yield from read_lmdb(path, content.label, name, id_column, content.limits)
 
 
 READERS: dict[str | None, Reader] = {

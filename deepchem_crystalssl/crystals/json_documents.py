@@ -12,9 +12,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import IO, Any, Literal
 
-from .contents import MAX_TEXT_BYTES
 from .database_entries import is_entry
 from ..errors import LimitError, UnsupportedFileError
+from .limits import LIMITS, ReadingLimits, check_text
 
 CHUNK = 2**20
 """Characters read at a time. A document of at most this length is parsed at once."""
@@ -22,6 +22,7 @@ CHUNK = 2**20
 LISTS = ("entries", "data", "structures", "docs")
 """Fields of an object whose lists are read entry by entry."""
 
+_GROWTH = 7  # a window in which a value does not end becomes eight times as long
 _AFTER = {*",:]} \t\n\r"}
 _SPACE = re.compile(r"[ \t\n\r]*")
 _decode = json.JSONDecoder().raw_decode
@@ -50,7 +51,7 @@ class Document:
     pieces: Iterator[Piece]
 
 
-def iterate_documents(stream: IO[str], label: str) -> Iterator[Document]:
+def iterate_documents(stream: IO[str], label: str, limits: ReadingLimits = LIMITS) -> Iterator[Document]:
     """The JSON values in a stream.
 
     A fault in one of several lines is that of the line, whose only piece is ("item", None, error).
@@ -60,10 +61,10 @@ def iterate_documents(stream: IO[str], label: str) -> Iterator[Document]:
     UnsupportedFileError
         If the text is not JSON; what comes before the fault is read.
     LimitError
-        If a single value within a list is longer than :data:`~deepchem_crystalssl.crystals.contents.MAX_TEXT_BYTES`.
+        If a single value within a list exceeds the limits, or its lists lie too deep within each other.
     """
-    text = _Text(stream, label)
-    number = 0
+    text = _Text(stream, label, limits)
+    number = faults = 0
     while text.next_character():
         try:
             value = text.whole()
@@ -71,9 +72,12 @@ def iterate_documents(stream: IO[str], label: str) -> Iterator[Document]:
             if not number:
                 raise
             text.skip_line()
+            faults += 1
+            limits.check("faults", faults, label, "lines in a row that are no JSON")
             broken: Piece = ("item", None, error)
             yield Document(number, False, iter([broken]))
         else:
+            faults = 0
             if value is _INCOMPLETE:
                 yield Document(number, not number, text.pieces())
             else:
@@ -81,9 +85,10 @@ def iterate_documents(stream: IO[str], label: str) -> Iterator[Document]:
         number += 1
 
 
-def as_text(stream: IO[bytes]) -> IO[str]:
-    """The characters of a stream in UTF-8."""
-    return io.TextIOWrapper(stream, encoding="utf-8-sig", errors="replace")
+def too_deep(label: str) -> LimitError:
+    """The error of JSON whose lists and objects lie too deep within each other for Python's parser."""
+    return LimitError(label, "JSON of many levels", "lists and objects lie within each other on a few levels",
+                      "Check the file, or export it again.")  # fmt: skip
 
 
 def pieces_of(value: Any) -> Iterator[Piece]:
@@ -107,8 +112,8 @@ _INCOMPLETE = object()
 class _Text:
     """A window on a text that is longer than memory."""
 
-    def __init__(self, stream: IO[str], label: str):
-        self.stream, self.label = stream, label
+    def __init__(self, stream: IO[str], label: str, limits: ReadingLimits):
+        self.stream, self.label, self.limits = stream, label, limits
         self.window, self.at, self.is_read = "", 0, False
 
     def next_character(self) -> str:
@@ -139,8 +144,10 @@ class _Text:
             return self.value()
         while len(self.window) - self.at < CHUNK and self._read_on(CHUNK):
             pass
+        if self.at > CHUNK // 16:  # where a fault lies is counted from the beginning of the window
+            self.window, self.at = self.window[self.at :], 0
         try:
-            value, self.at = _decode(self.window, self.at)
+            value, self.at = self._decoded()
             return value
         except json.JSONDecodeError as error:
             if self.is_read or not self._may_go_on(error):
@@ -152,7 +159,7 @@ class _Text:
         self.next_character()
         while True:
             try:
-                value, end = _decode(self.window, self.at)
+                value, end = self._decoded()
                 # A number may go on, with digits beyond the window or a point within it.
                 if self.is_read or self.window[end : end + 1] in _AFTER:
                     self.at = end
@@ -161,11 +168,16 @@ class _Text:
                 if self.is_read or not self._may_go_on(error):
                     raise self._broken(error) from error
             size = len(self.window) - self.at
-            if size > MAX_TEXT_BYTES:
-                raise LimitError(
-                    self.label, "a longer value", f"a value may have at most {MAX_TEXT_BYTES:,} characters"
-                )
-            self._read_on(max(size, CHUNK))
+            self.limits.check("text_bytes", size, self.label, "characters of one value")
+            self._read_on(min(_GROWTH * max(size, CHUNK), self.limits.text_bytes))  # or it would be parsed many times
+
+    def _decoded(self) -> tuple[Any, int]:
+        if len(self.window) - self.at > self.limits.values:
+            check_text(self.window[self.at :], self.label, self.limits)
+        try:
+            return _decode(self.window, self.at)
+        except RecursionError as error:
+            raise too_deep(self.label) from error
 
     def _may_go_on(self, error: json.JSONDecodeError) -> bool:
         """Whether the fault may be that the window ends here."""

@@ -9,12 +9,10 @@ from typing import Any
 
 from .convert import is_one
 from .database_entries import ENTRY_IDS, HOLDERS, is_entry, own_id
-from ..errors import EmptyFileError, LimitError, NoCrystalsError, UnsupportedFileError, UnsupportedObjectError
+from ..errors import EmptyFileError, NoCrystalsError, UnsupportedFileError, UnsupportedObjectError
 from .json_documents import Document, Piece
+from .limits import LIMITS, ReadingLimits
 from .tables import as_ids
-
-MAX_FIELDS = 100_000
-"""Fields of an object that are read in search of an entry."""
 
 _OF_THE_FILE = {"ids", "nextid", "metadata", "deleted_ids"}  # beside the rows in the JSON of an ASE database
 _RECORD = {*ENTRY_IDS, *HOLDERS, "@class", "lattice", "sites"}
@@ -24,7 +22,11 @@ Entry = tuple[Any, str, bool]
 
 
 def named_entries(
-    documents: Iterable[Document], name: str, structure_column: str | None = None, id_column: str | None = None
+    documents: Iterable[Document],
+    name: str,
+    structure_column: str | None = None,
+    id_column: str | None = None,
+    limits: ReadingLimits = LIMITS,
 ) -> Iterator[Entry]:
     """The entries in JSON, one after the other.
 
@@ -39,6 +41,7 @@ def named_entries(
         Entries without an id are called by it and their position.
     structure_column, id_column : str, optional
         Fields of an entry that hold its structure and its id.
+    limits : ReadingLimits
 
     Yields
     ------
@@ -53,7 +56,7 @@ def named_entries(
     for document in documents:
         is_empty = False
         default = name if document.is_alone else f"{name} {document.number}"
-        for entry, called, is_key in _entries_of(document, default, document.is_alone, id_column):
+        for entry, called, is_key in _entries_of(document, default, document.is_alone, limits):
             found = True
             if structure_column is not None and isinstance(entry, Mapping) and structure_column in entry:
                 called = (not is_key and own_id(entry, id_column)) or called
@@ -65,7 +68,7 @@ def named_entries(
         raise NoCrystalsError(name, "JSON without structures")
 
 
-def _entries_of(document: Document, name: str, is_alone: bool, id_column: str | None) -> Iterator[Entry]:
+def _entries_of(document: Document, name: str, is_alone: bool, limits: ReadingLimits) -> Iterator[Entry]:
     pieces = document.pieces
     first = next(pieces, None)
     if first is None:
@@ -77,10 +80,10 @@ def _entries_of(document: Document, name: str, is_alone: bool, id_column: str | 
         for _, at, value in chain([first], pieces):
             yield value, name if at is None else f"{name} {at}", False
         return
-    yield from _of_object(chain([first], pieces), name, is_alone)
+    yield from _of_object(chain([first], pieces), name, is_alone, limits)
 
 
-def _of_object(pieces: Iterator[Piece], name: str, is_alone: bool) -> Iterator[Entry]:
+def _of_object(pieces: Iterator[Piece], name: str, is_alone: bool, limits: ReadingLimits) -> Iterator[Entry]:
     """The entries of an object. Its fields are kept until one shows which form it has."""
     fields: dict[str, Any] = {}
     is_mapping = has_list = False
@@ -99,8 +102,7 @@ def _of_object(pieces: Iterator[Piece], name: str, is_alone: bool) -> Iterator[E
                 yield _keyed(key, value, name)
             continue
         fields[key] = value
-        if len(fields) > MAX_FIELDS:
-            raise LimitError(name, "more", f"at most {MAX_FIELDS:,} fields are read in search of a structure")
+        limits.check("fields", len(fields), name, "fields before a structure")
         if key not in HOLDERS and key != "data" and _is_crystal(value) and not _RECORD & fields.keys():
             is_mapping = True
             yield from (_keyed(key, value, name) for key, value in fields.items())

@@ -53,17 +53,21 @@ def _check(data: mmap.mmap) -> None:
     if (max(first[20], second[20]) + 1) * page > size:
         raise _Fault(f"{size} bytes, where {(last + 1) * page} must be: it is cut")
     waiting = [] if root == _NO_PAGE else [(root, 1)]
-    visited = 0
+    visited = entries = 0
     while waiting:
         number, level = waiting.pop()
         visited += 1
         if number > last or visited > last or level > depth:
             raise _Fault(f"page {number} of {last}")
-        waiting += [(child, level + 1) for child in _children(data, number, page, last, level == depth)]
+        count, children = _children(data, number, page, last, level == depth)
+        entries += count
+        waiting += [(child, level + 1) for child in children]
+    if entries != meta[18]:
+        raise _Fault(f"{entries} entries, where {meta[18]} must be")
 
 
-def _children(data: mmap.mmap, number: int, page: int, last: int, is_leaf: bool) -> list[int]:
-    """The pages below one; those of a leaf are values, whose places are checked."""
+def _children(data: mmap.mmap, number: int, page: int, last: int, is_leaf: bool) -> tuple[int, list[int]]:
+    """The entries of a page, and the pages below it; those of a leaf are values, whose places are checked."""
     start = number * page
     own, _, flags, lower, upper = _PAGE.unpack_from(data, start)
     count = (lower - 16) // 2
@@ -91,4 +95,4 @@ def _children(data: mmap.mmap, number: int, page: int, last: int, is_leaf: bool)
                 raise _Fault(f"the value at page {value} is damaged")
         elif third or end + size > page:
             raise _Fault(f"page {number} is damaged")
-    return children
+    return count if is_leaf else 0, children

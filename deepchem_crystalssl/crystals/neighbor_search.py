@@ -9,6 +9,7 @@ from __future__ import annotations
 import numpy as np
 
 from .compilation import njit
+from .proximity import sites_near, sort_into_boxes
 from .validation import cell_size
 
 SHELL_GAP = 1e-3
@@ -16,6 +17,9 @@ SHELL_GAP = 1e-3
 
 EDGE_OF_CUTOFF = 1e-6
 """A shell exactly at the cutoff is inside it, whatever rounding makes of its distance, Å."""
+
+FEW_SITES = 300
+"""Up to this many sites of a cell, all are compared with each other; of more, those in boxes nearby."""
 
 _MARGIN = 10 * SHELL_GAP  # searched beyond the last neighbour, to see where its shell ends
 
@@ -68,16 +72,31 @@ def nearest_shells(
     nearest = np.empty(max_neighbors)
     r_max = cutoff + EDGE_OF_CUTOFF
     n_edges = 0
+    boxes, near = np.ones(3, np.int64), np.empty(0, np.int64)
+    order_of, box_of = near, near
 
     for s in range(len(lattices)):
         begin, end = first_site[s], first_site[s + 1]
         lattice, sites = lattices[s], frac[begin:end]
         density = len(sites) / cell_size(lattice)[0]
         r_start = min(r_max, 1.1 * (max_neighbors / density / 4.18879) ** (1 / 3))
+        in_boxes = len(sites) > FEW_SITES
+        if in_boxes:
+            near = np.empty(len(sites), np.int64)
+            for axis in range(3):
+                boxes[axis] = int(max(1.0, min(1.0 / (r_start * reach[s, axis]), 2.0**20)))
+            order_of, box_of = sort_into_boxes(sites, boxes)
         for i in range(end - begin):
             r, margin = r_start, _MARGIN
             while True:
-                n, bound = _collect(i, sites, lattice, reach[s], r, margin, found, squared, nearest)
+                if in_boxes:
+                    around = near[: sites_near(sites[i], r * reach[s], boxes, order_of, box_of, near)]
+                    own = np.searchsorted(around, i)
+                    n, bound = _collect(own, sites[around], lattice, reach[s], r, margin, found, squared, nearest)
+                    for k in range(n):
+                        found[k, 0] = around[found[k, 0]]
+                else:
+                    n, bound = _collect(i, sites, lattice, reach[s], r, margin, found, squared, nearest)
                 if n == room:
                     return False, first_edge, neighbor, image, distance
                 kept = _sort(squared, n, bound, order, sorted_distance)

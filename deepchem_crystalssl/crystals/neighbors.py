@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from functools import partial
-from itertools import islice
 from typing import Any, Literal, get_args
 
 import numpy as np
@@ -23,6 +22,7 @@ from ..errors import (
     OnError,
     Report,
     check_choice,
+    counted,
 )
 from .neighbor_search import EDGE_OF_CUTOFF, SHELL_GAP, nearest_shells
 from .options import check_count, check_number, with_arguments_of
@@ -36,7 +36,8 @@ MAX_NEIGHBORS = 12
 Engine = Literal["numba", "pymatgen"]
 IsolatedAtoms = Literal["keep", "raise"]
 
-_CHUNK = 512  # crystals a thread takes at a time
+_CHUNK, _CHUNK_SITES = 512, 50_000  # crystals, and sites, that a thread takes at a time
+_MOST_STEPS = 5e9  # of a search; a skewed or thin cell needs many
 _MOST_IMAGES = 120  # an image is stored in one byte
 
 
@@ -158,8 +159,14 @@ def check_graph_options(cutoff: float, max_neighbors: int, isolated_atoms: Isola
 
 
 def _chunks(crystals: Iterable[tuple[int, Crystal]]) -> Iterator[list[tuple[int, Crystal]]]:
-    iterator = iter(crystals)
-    while chunk := list(islice(iterator, _CHUNK)):
+    chunk, sites = [], 0
+    for item in crystals:
+        chunk.append(item)
+        sites += item[1].num_nodes
+        if len(chunk) == _CHUNK or sites >= _CHUNK_SITES:
+            yield chunk
+            chunk, sites = [], 0
+    if chunk:
         yield chunk
 
 
@@ -199,11 +206,20 @@ def _cells_per_angstrom(lattices: np.ndarray) -> np.ndarray:
     return np.sqrt((np.linalg.inv(lattices) ** 2).sum(axis=-2))
 
 
+def _steps(reach: np.ndarray, sites: Any, cutoff: float) -> Any:
+    """About how many images of atoms a search looks at: the pairs of sites times the cells within the cutoff."""
+    return sites * np.minimum(sites, 1000.0) * np.prod(2.0 * cutoff * reach + 1.0, axis=-1)
+
+
 def _too_thin(crystal: Crystal, reach: np.ndarray, cutoff: float) -> LatticeError | None:
-    """An error if the cutoff spans more cells than a one-byte image can count."""
-    if reach.max() * cutoff < _MOST_IMAGES:
+    """An error if the cutoff spans more cells than a one-byte image can count, or than can be searched."""
+    if reach.max() * cutoff >= _MOST_IMAGES:
+        return LatticeError(crystal.material_id, f"the cutoff of {cutoff:g} Å spans {reach.max() * cutoff:.0f} cells")
+    if (steps := _steps(reach, crystal.num_nodes, cutoff)) <= _MOST_STEPS:
         return None
-    return LatticeError(crystal.material_id, f"the cutoff of {cutoff:g} Å spans {reach.max() * cutoff:.0f} cells")
+    cells = f"{counted(crystal.num_nodes, 'site')} in a cell {1 / reach.max():.3g} Å thick: {steps:.1g} steps"
+    rule = f"the search for neighbours takes at most {_MOST_STEPS:.0g} steps"
+    return LatticeError(crystal.material_id, cells, rule, "Give the crystal in its reduced cell, or a smaller cutoff.")
 
 
 def _find_compiled(
@@ -212,10 +228,13 @@ def _find_compiled(
     crystals = [crystal for _, crystal in chunk]
     lattices = np.stack([crystal.lattice for crystal in crystals])
     reach = _cells_per_angstrom(lattices)
-    if reach.max() * cutoff >= _MOST_IMAGES:  # rare: pymatgen searches this chunk, crystal by crystal
-        return _find_with_pymatgen(chunk, cutoff, max_neighbors)
     first_site = np.zeros(len(crystals) + 1, np.int64)
     np.cumsum([crystal.num_nodes for crystal in crystals], out=first_site[1:])
+    if reach.max() * cutoff >= _MOST_IMAGES or _steps(reach, np.diff(first_site), cutoff).max() > _MOST_STEPS:
+        errors = [_too_thin(crystal, own, cutoff) for crystal, own in zip(crystals, reach, strict=True)]
+        others = [item for item, error in zip(chunk, errors, strict=True) if error is None]
+        found = iter(_find_compiled(others, cutoff, max_neighbors) if others else ())
+        return [next(found) if error is None else error for error in errors]
     frac = np.concatenate([crystal.frac_coords for crystal in crystals])
     width = 2 * max_neighbors + 8
     while True:
@@ -225,12 +244,12 @@ def _find_compiled(
         if enough:
             break
         width *= 2
-    found: list[_Edges | CrystalInputError] = []
+    edges_of: list[_Edges | CrystalInputError] = []
     for start, stop in zip(first_site[:-1].tolist(), first_site[1:].tolist(), strict=True):
         rows = first_edge[start : stop + 1]
         edges = slice(rows[0], rows[-1])
         # Copies, so that one graph kept alive does not keep its whole chunk.
-        found.append(
+        edges_of.append(
             (
                 neighbor[edges].copy(),
                 image[edges].copy(),
@@ -238,7 +257,7 @@ def _find_compiled(
                 (rows - rows[0]).astype(np.int32),
             )
         )
-    return found
+    return edges_of
 
 
 def _find_with_pymatgen(

@@ -15,6 +15,7 @@ from .database_entries import is_entry
 from ..errors import CrystalInputError, LimitError, NoCrystalsError, ServerError
 from .json_documents import Document, Piece
 from .json_entries import is_other_type
+from .limits import LIMITS, check_text
 from .texts import Item, read_json
 
 MAX_PAGES = 100_000
@@ -171,7 +172,12 @@ def _parsed(body: bytes, url: str) -> dict:
         "Check the address: .../v1/structures?filter=...",
     )
     try:
-        answer = json.loads(body)
+        text = body.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise ServerError(url, f"no text ({str(error)[:100]})", rule, remedy) from error
+    check_text(text, url, LIMITS)
+    try:
+        answer = json.loads(text)
     except (ValueError, RecursionError) as error:
         raise ServerError(url, f"no JSON ({str(error)[:100]})", rule, remedy) from error
     data = answer.get("data") if isinstance(answer, dict) else None

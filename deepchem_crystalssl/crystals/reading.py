@@ -30,12 +30,14 @@ from .files import NamedFile, find_files, in_short, name_files
 from .formats import read_content
 from .json_documents import Document, pieces_of
 from .kinds import crystal_kind, is_url
+from .limits import LIMITS, ReadingLimits
 from .optimade import read_pages
 from .records import Crystal
 from .record_columns import crystals_of_columns
 from .shards import Shard
 from .tables import ID_COLUMNS, Rows, iterate_table, table_ids
 from .texts import Item, read_entry, read_json
+from .validation import check_record
 
 STRUCTURE_COLUMNS = ("structure", "crystal", "cif", "cif_text", "poscar", "structures", "atoms", "path", "file")
 """Names of columns that hold structures, or paths of their files; the first that a table has is read."""
@@ -52,6 +54,7 @@ def read_structures(
     id_column: str | None = None,
     report: Report | None = None,
     progress: bool | None = None,
+    limits: ReadingLimits = LIMITS,
 ) -> StructureReader:
     """Read crystals from nearly anything, lazily.
 
@@ -90,6 +93,9 @@ def read_structures(
         Filled with the typed error of every item left out.
     progress : bool, optional
         Show a progress bar; by default on a terminal only, after a second.
+    limits : ReadingLimits
+        Limits on size and number, such as the sites of a crystal and the bytes of a text:
+        :class:`~deepchem_crystalssl.crystals.limits.ReadingLimits`.
 
     Returns
     -------
@@ -117,8 +123,9 @@ def read_structures(
     that name, it is preceded by the folders that tell them apart (``relaxed/CONTCAR``, ``start/CONTCAR``), or keeps its
     suffix. The data blocks of a CIF file are ``name:block``, the entries of a JSON file ``name 0``, ``name 1``, ...
 
-    Large files are read piece by piece. What is unpacked, fetched or read as one text is limited; a source that exceeds
-    a limit gives a :class:`~deepchem_crystalssl.errors.LimitError`. See the page "What is read".
+    Large files are read piece by piece. What is unpacked, fetched or read as one text is limited, and so are the sites
+    of one crystal; a source that exceeds a limit gives a :class:`~deepchem_crystalssl.errors.LimitError`. See the page
+    "What is read".
 
     Examples
     --------
@@ -130,7 +137,7 @@ def read_structures(
     >>> reader.report[0].item, reader.report[0].value
     ('structure 1', 'a dict without lattice and sites')
     """
-    return StructureReader(source, on_error, disorder, structure_column, id_column, report, progress)
+    return StructureReader(source, on_error, disorder, structure_column, id_column, report, progress, limits)
 
 
 class StructureReader:
@@ -145,6 +152,7 @@ class StructureReader:
         id_column: str | None,
         report: Report | None,
         progress: bool | None,
+        limits: ReadingLimits = LIMITS,
     ):
         self.source = source
         self.on_error = on_error
@@ -153,6 +161,7 @@ class StructureReader:
         self.id_column = id_column
         self.report = Report() if report is None else report
         self.progress = progress
+        self.limits = limits
         self.skip = 0  # this many items of an iterable are passed over unread
 
     def __iter__(self) -> Iterator[Crystal]:
@@ -203,9 +212,11 @@ class StructureReader:
                 yield from ((position, item) for _, item in self._from_file(path, name, taken))
         elif isinstance(source, Mapping) and not isinstance(source, Crystal):
             document = Document(0, True, pieces_of(source))
-            yield from enumerate(read_json([document], "structure 0", self.structure_column, self.id_column))
+            yield from enumerate(
+                read_json([document], "structure 0", self.structure_column, self.id_column, self.limits)
+            )
         elif is_one(source):
-            yield from enumerate(read_entry(source, "structure 0", self.id_column))
+            yield from enumerate(read_entry(source, "structure 0", self.id_column, self.limits))
         elif isinstance(source, Iterable):
             yield from self._from_iterable(source, taken)
         else:
@@ -216,8 +227,10 @@ class StructureReader:
             if position < self.skip:
                 continue
             found: Iterable[Item]
-            if isinstance(entry, Crystal | CrystalInputError):
-                found = [entry]  # an error is an item that an earlier step could not read
+            if isinstance(entry, CrystalInputError):
+                found = [entry]  # an item that an earlier step could not read
+            elif isinstance(entry, Crystal):
+                found = [_checked(entry)]
             elif isinstance(files, CrystalInputError):
                 found = [files]
             elif isinstance(entry, NamedFile):
@@ -227,7 +240,7 @@ class StructureReader:
             elif is_url(entry):
                 found = self._from_url(entry)
             else:
-                found = read_entry(entry, f"structure {position}", self.id_column)
+                found = read_entry(entry, f"structure {position}", self.id_column, self.limits)
             yield from ((position, item) for item in found)
 
     def _from_url(self, url: str) -> Iterator[Item]:
@@ -245,11 +258,11 @@ class StructureReader:
     ) -> Iterator[tuple[int, Item]]:
         """What a file holds; whatever goes wrong in it is the typed error of an item, and names the file."""
         if crystal_kind(path.name) != "archive":
-            yield from self._from_content(Content.of(path), name, path.parent, rows)
+            yield from self._from_content(Content.of(path, self.limits), name, path.parent, rows)
             return
         position = -1
         try:
-            for position, (inside, member) in enumerate(iterate_members(path)):
+            for position, (inside, member) in enumerate(iterate_members(path, self.limits)):
                 if isinstance(member, CrystalInputError):
                     yield position, member
                     continue
@@ -330,7 +343,7 @@ class StructureReader:
                 else:
                     yield from ((row, item) for _, item in self._from_file(path, material_id, set()))
                 continue
-            for item in read_entry(entry, material_id, self.id_column):
+            for item in read_entry(entry, material_id, self.id_column, self.limits):
                 # The id in the table is the one that labels are matched by. A text may hold several crystals.
                 is_renamed = own[row - first_row] and isinstance(item, Crystal) and not isinstance(entry, str)
                 yield row, replace(item, material_id=material_id) if is_renamed else item  # type: ignore[type-var]
@@ -342,6 +355,14 @@ def _no_column(frame: pd.DataFrame, name: str) -> NoCrystalsError:
         f"columns {', '.join(map(str, frame.columns))}",
         remedy="Name the column that holds the structures with structure_column.",
     )
+
+
+def _checked(crystal: Crystal) -> Item:
+    """A crystal of the caller, or what is wrong with it."""
+    try:
+        return check_record(crystal)
+    except CrystalInputError as error:
+        return error
 
 
 def _with_files(
@@ -410,8 +431,8 @@ def _from_optimade_columns(frame: pd.DataFrame, ids: list[str]) -> Iterator[Item
     for name, *values in zip(ids, *(frame[column] for column in columns), strict=True):
         try:
             yield from_optimade(dict(zip(columns, values, strict=True)), name)
-        except (CrystalInputError, MemoryError) as error:
-            yield typed_error(error, name)
+        except CrystalInputError as error:
+            yield error
         except Exception as error:
             yield UnsupportedObjectError(name, str(error).split("\n")[0])
 
@@ -429,4 +450,6 @@ def _is_path(source: Any) -> bool:
 
 def _is_text(source: str | Path) -> bool:
     """Whether a string is the text of a structure and not a path."""
-    return isinstance(source, str) and ("\n" in source or source.lstrip().startswith(("{", "[{")))
+    return isinstance(source, str) and (
+        "\n" in source or "\r" in source or source.lstrip("\ufeff \t").startswith(("{", "[{"))
+    )

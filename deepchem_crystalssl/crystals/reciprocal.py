@@ -11,6 +11,14 @@ from typing import Any
 
 import numpy as np
 
+from ..errors import LimitError
+
+MOST_VECTORS = 4_000_000
+"""Reciprocal lattice vectors of one crystal that are listed, half of those in range."""
+MOST_PHASES = 5e9
+"""Phases of one crystal that are computed: vectors times sites."""
+_MOST_LINES, _MOST_TABLED = 2e7, 2e7  # of vectors with equal h and k; phases in tables
+
 try:
     from .compilation import njit
 except ImportError:
@@ -18,6 +26,50 @@ except ImportError:
     def njit(**options: Any) -> Callable[[Callable], Any]:
         """Leave a function as it is."""
         return lambda function: function
+
+
+def are_too_large(lattices: np.ndarray, sites: np.ndarray, g_max: float) -> np.ndarray:
+    """Which crystals have too many reciprocal lattice vectors, or phases of these, to be computed in a short time.
+
+    Parameters
+    ----------
+    lattices : (S, 3, 3) float64
+        Cell vectors as rows, Å.
+    sites : (S,)
+        Numbers of sites.
+    g_max : float
+        Length up to which vectors are listed, 1/Å.
+
+    Returns
+    -------
+    numpy.ndarray
+        bool (S,).
+    """
+    indices = g_max * np.sqrt((lattices * lattices).sum(axis=2)) + 1.0
+    vectors = _half_sphere(lattices, g_max)
+    lines, tabled = 2.0 * indices[:, 0] * indices[:, 1], indices.sum(axis=1) * sites
+    return (
+        (vectors > MOST_VECTORS)
+        | (vectors * sites > MOST_PHASES)
+        | (lines > _MOST_LINES)
+        | (tabled > _MOST_TABLED)
+    )  # fmt: skip
+
+
+def _half_sphere(lattices: np.ndarray, g_max: float) -> np.ndarray:
+    """About how many vectors are listed: the half sphere of radius g_max times the volume of the cell."""
+    return 2.0 / 3.0 * np.pi * g_max**3 * np.abs(np.linalg.det(lattices))
+
+
+def size_error(lattice: np.ndarray, sites: int, g_max: float, item: str) -> LimitError:
+    """The error of a crystal that is too large."""
+    vectors, volume = float(_half_sphere(lattice, g_max)), float(abs(np.linalg.det(lattice)))
+    return LimitError(
+        item,
+        f"a cell of {volume:.3g} Å^3 with {sites:,} sites, and about {vectors:.2g} reflections",
+        f"a crystal has at most {MOST_VECTORS:,} reflections, and {MOST_PHASES:.0g} if multiplied by its sites",
+        "Give the crystal in a smaller or reduced cell, or a smaller range of angles.",
+    )
 
 
 @njit(nogil=True, fastmath={"reassoc", "contract", "nsz"}, error_model="numpy")

@@ -27,7 +27,7 @@ def crystals_of_columns(frame: pd.DataFrame, ids: list[str]) -> Iterator[Item]:
             if coordinates.dtype == object:
                 coordinates = np.stack(list(coordinates))
             yield make_crystal(numbers, coordinates.reshape(-1, 3), lattice, name)
-        except (CrystalInputError, MemoryError) as error:
+        except CrystalInputError as error:
             yield typed_error(error, name)
         except Exception as error:
             yield UnsupportedObjectError(

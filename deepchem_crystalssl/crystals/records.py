@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from .elements import N_ELEMENTS, element_features, symbols
-from ..errors import counted
+from ..errors import UnsupportedObjectError, counted
 
 if TYPE_CHECKING:
     from dgl import DGLGraph
@@ -24,6 +24,22 @@ if TYPE_CHECKING:
 
 EDGE_FEATURE_CENTERS = np.linspace(0.0, 8.0, 41)
 """Centres of the Gaussian expansion of distances that DeepChem's models expect, Å (Xie and Grossman 2018)."""
+
+
+_COLUMNS = "a record holds NumPy arrays: whole numbers (N,), real coordinates (N, 3) and cell vectors (3, 3)"
+_MAKE = "Make crystals with deepchem_crystalssl.crystals.validation.make_crystal, which converts and checks."
+
+
+def _is_array(values: Any, kinds: str, shape: tuple[int, ...]) -> bool:
+    """Whether something is an array of numbers of one of these kinds and of a shape."""
+    if type(values) is not np.ndarray and (not isinstance(values, np.ndarray) or isinstance(values, np.ma.MaskedArray)):
+        return False
+    return values.shape == shape and values.dtype.kind in kinds
+
+
+def _length(values: Any) -> int:
+    """The length of an array, -1 for anything else."""
+    return len(values) if isinstance(values, np.ndarray) and values.ndim else -1
 
 
 def _freeze(record: Any) -> None:
@@ -51,6 +67,14 @@ class Occupancies:
     occupancy: np.ndarray
 
     def __post_init__(self) -> None:
+        n = _length(self.site)
+        if not (
+            _is_array(self.site, "iu", (n,))
+            and _is_array(self.atomic_numbers, "iu", (n,))
+            and _is_array(self.occupancy, "f", (n,))
+        ):
+            found = "columns that are no arrays of numbers of one length"
+            raise UnsupportedObjectError("occupancies", found, _COLUMNS, _MAKE)
         _freeze(self)
 
     def __reduce__(self) -> tuple:
@@ -62,7 +86,7 @@ class Crystal:
     """A crystal: its atoms, their positions and the cell. The record is immutable.
 
     Make one with :func:`~deepchem_crystalssl.crystals.validation.make_crystal`, which checks the values, or with
-    :func:`~deepchem_crystalssl.read_structures`; the constructor itself checks nothing.
+    :func:`~deepchem_crystalssl.read_structures`; the constructor itself checks types and shapes, and no values.
 
     Attributes
     ----------
@@ -94,6 +118,20 @@ class Crystal:
     occupancies: Occupancies | None = None
 
     def __post_init__(self) -> None:
+        n = _length(self.atomic_numbers)
+        if not (
+            _is_array(self.atomic_numbers, "iu", (n,))
+            and _is_array(self.frac_coords, "f", (n, 3))
+            and _is_array(self.lattice, "f", (3, 3))
+        ):
+            raise UnsupportedObjectError(str(self.material_id), "species, coordinates or a cell", _COLUMNS, _MAKE)
+        if self.occupancies is not None:
+            site = self.occupancies.site if isinstance(self.occupancies, Occupancies) else ()
+            if not len(site) or site[0] != 0 or site[-1] != n - 1:
+                raise UnsupportedObjectError(
+                    str(self.material_id), f"occupancies that are not those of {counted(n, 'site')}",
+                    "occupancies have rows for every site, in their order", _MAKE,
+                )  # fmt: skip
         _freeze(self)
 
     def __reduce__(self) -> tuple:  # rebuilt through __post_init__, so that a reloaded record is frozen too

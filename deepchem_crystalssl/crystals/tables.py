@@ -17,18 +17,19 @@ from typing import Any
 import pandas as pd
 
 from .contents import Content
-from ..errors import CrystalInputError, EmptyFileError, LimitError, UnsupportedFileError
+from ..errors import CrystalInputError, EmptyFileError, UnsupportedFileError, typed_error
+from .limits import check_text, exceeded
 
 ID_COLUMNS = ("material_id", "id", "name", "immutable_id", "jid", "entry_id", "mbid")
 """Columns taken for identifiers, in this order, if the caller names none; the last four are those of LeMaterial,
 JARVIS, pymatgen and matbench."""
 
-MAX_ROWS = 2**31
-"""Rows of one table."""
-
 Rows = tuple[int, int]
 """From the first row up to before the second."""
 _BATCH = 2048
+_FIRST_ROWS, _CELLS, _CHARACTERS = 64, 2_000_000, 2**24  # of a CSV file; the cells and characters read at a time
+HEAD_OF_TABLE = 2**16
+"""Bytes of a CSV file in which the names of its columns are counted before it is read."""
 _WHOLE = re.compile(r"(0|-?[1-9]\d*)\.0")
 _RULE = "a table is a .csv, .parquet or .json file, also .csv and .json compressed as .gz, .bz2 or .xz"
 
@@ -224,8 +225,10 @@ def iterate_table(
             if frame.index.name is not None and frame.index.name not in frame:
                 frame = frame.reset_index()
             yield frame if columns is None else frame[[column for column in frame if column in columns]]
-    except (CrystalInputError, MemoryError, GeneratorExit):
+    except CrystalInputError:
         raise
+    except MemoryError as error:
+        raise typed_error(error, content.label) from error
     except Exception as error:  # pandas, pyarrow, gzip, zlib and json each have exceptions of their own
         reason = str(error).split("\n")[0] or type(error).__name__
         remedy = "Check the path, and whether the file is whole."
@@ -240,16 +243,47 @@ def _id_of_cell(text: str) -> str:
 def _iterate_csv(
     content: Content, texts: set[str], columns: Collection[str] | None, rows: int
 ) -> Iterator[pd.DataFrame]:
-    source = content.path or content.open()
-    try:
-        # A converter keeps the text of a cell as it is; a dtype would still turn "NA" and "" into missing values.
-        with pd.read_csv(source, chunksize=rows, converters=dict.fromkeys(texts, _id_of_cell)) as chunks:
-            yield from chunks
-    except pd.errors.EmptyDataError as error:
-        raise EmptyFileError(content.label, "no columns") from error
-    finally:
-        if not isinstance(source, Path):
-            source.close()
+    header = content.head(HEAD_OF_TABLE).replace(b"\r", b"\n").lstrip().split(b"\n", 1)[0]
+    width = 1 + header.count(b",")
+    content.limits.check("columns", width, content.label, "columns of one table")
+    with _Pieces(content) as source:
+        try:
+            # A converter keeps the text of a cell as it is; a dtype would still turn "NA" and "" into missing values.
+            with pd.read_csv(source, chunksize=rows, converters=dict.fromkeys(texts, _id_of_cell)) as chunks:
+                size = min(rows, _FIRST_ROWS)
+                while True:
+                    source.taken = 0
+                    yield chunks.get_chunk(size)
+                    most = min(_CELLS // width, int(size * _CHARACTERS / max(source.taken, 1)))
+                    size = max(1, min(rows, 4 * size, most))
+        except StopIteration:
+            return
+        except pd.errors.EmptyDataError as error:
+            raise EmptyFileError(content.label, "no columns") from error
+
+
+class _Pieces:
+    """The text of a table, whose characters are counted, so that a row without end is not read into memory."""
+
+    def __init__(self, content: Content):
+        self.content, self.stream, self.taken = content, content.open_text(), 0
+
+    def read(self, size: int = -1) -> str:
+        """Read characters."""
+        text = self.stream.read(size)
+        self.taken += len(text)
+        if self.taken > 2 * self.content.limits.text_bytes:
+            raise exceeded(self.content.limits, "text_bytes", "longer rows", self.content.label, "bytes of one text")
+        return text
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.stream)
+
+    def __enter__(self) -> _Pieces:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.stream.close()
 
 
 def _iterate_parquet(
@@ -261,9 +295,8 @@ def _iterate_parquet(
         names = table.schema_arrow.names
         index = [name for name in names if name.startswith("__index_level_")]  # what pandas calls one without a name
         chosen = None if columns is None else [name for name in names if name in columns] + index
-        if table.metadata.num_rows > MAX_ROWS:
-            rule = f"a table may have at most {MAX_ROWS:,} rows"
-            raise LimitError(content.label, f"{table.metadata.num_rows:,} rows", rule)
+        content.limits.check("rows", table.metadata.num_rows, content.label, "rows of one table")
+        content.limits.check("columns", len(names), content.label, "columns of one table")
         if table.metadata.num_rows == 0:
             yield table.read(columns=chosen).to_pandas()
         for batch in table.iter_batches(rows, columns=chosen):
@@ -298,7 +331,9 @@ def _iterate_rows(content: Content, columns: Collection[str] | None, within: Row
 def _iterate_json(
     content: Content, texts: set[str], columns: Collection[str] | None, rows: int
 ) -> Iterator[pd.DataFrame]:
-    table = json.loads(content.text())
+    text = content.text()
+    check_text(text, content.label, content.limits)
+    table = json.loads(text)
     if isinstance(table, dict) and {"columns", "data"} <= set(table):
         yield pd.DataFrame(table["data"], columns=table["columns"])
     elif isinstance(table, list) and all(isinstance(entry, dict) for entry in table):

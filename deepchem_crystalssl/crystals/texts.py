@@ -14,17 +14,18 @@ from .cif import read_cif
 from .convert import from_pymatgen, to_crystal
 from .database_entries import is_entry, own_id, trajectory_frames
 from .elements import atomic_number_of
+from .encodings import plain_text
 from ..errors import (
     CrystalInputError,
-    EmptyFileError,
     UnknownElementError,
     UnsupportedFileError,
     UnsupportedObjectError,
     counted,
     typed_error,
 )
-from .json_documents import Document, iterate_documents, pieces_of
+from .json_documents import Document, iterate_documents, pieces_of, too_deep
 from .json_entries import named_entries
+from .limits import LIMITS, ReadingLimits, check_text
 from .records import Crystal
 
 Item = Crystal | CrystalInputError
@@ -40,6 +41,7 @@ def read_structure_text(
     kind: str | None = None,
     structure_column: str | None = None,
     id_column: str | None = None,
+    limits: ReadingLimits = LIMITS,
 ) -> Iterator[Item]:
     """The crystals of a text, one after the other; a bad one among several comes as its error.
 
@@ -54,6 +56,7 @@ def read_structure_text(
         By default it is recognized by how the text begins.
     structure_column, id_column : str, optional
         Fields of the entries in JSON that hold structure and id.
+    limits : ReadingLimits
 
     Yields
     ------
@@ -70,72 +73,79 @@ def read_structure_text(
     >>> list(read_structure_text(text, "salt"))
     [Crystal(salt, Na1Cl1, 2 sites)]
     """
+    text = plain_text(text, name)
+    check_text(text, name, limits)
     start = text.lstrip()[:1]
-    if not start:
-        raise EmptyFileError(name, "0 characters")
     if kind is None:
         is_cif = "_cell_length_a" in text or text.lstrip().startswith(("data_", "#"))
         kind = "json" if start in "{[" else "cif" if is_cif else "poscar"
     try:
         if kind == "json":
-            yield from _from_json(text, name, structure_column, id_column)
+            yield from _from_json(text, name, structure_column, id_column, limits)
         elif kind == "cif":
-            yield from read_cif(text, name)
+            yield from read_cif(text, name, limits)
         else:
-            yield _from_poscar(text, name)
-    except (CrystalInputError, MemoryError):
+            yield _from_poscar(text, name, limits)
+    except CrystalInputError:
         raise
     except Exception as error:  # whatever else a library stumbles over is a fault of the text
         raise typed_error(error, name) from error
 
 
-def _from_json(text: str, name: str, structure_column: str | None, id_column: str | None) -> Iterator[Item]:
+def _from_json(
+    text: str, name: str, structure_column: str | None, id_column: str | None, limits: ReadingLimits
+) -> Iterator[Item]:
     """The crystals of JSON in memory; that of a single structure, which is the most frequent, on the shortest way."""
     documents: Iterable[Document]
     try:
         value = json.loads(text)
     except ValueError:
-        documents = iterate_documents(io.StringIO(text), name)  # JSON lines, or broken
+        documents = iterate_documents(io.StringIO(text), name, limits)  # JSON lines, or broken
+    except RecursionError as error:
+        raise too_deep(name) from error
     else:
         if isinstance(value, dict) and "lattice" in value and "sites" in value:
             yield to_crystal(value, name, id_column)
             return
         documents = [Document(0, True, pieces_of(value))]
-    yield from read_json(documents, name, structure_column, id_column)
+    yield from read_json(documents, name, structure_column, id_column, limits)
 
 
 def read_json(
-    documents: Iterable[Document], name: str, structure_column: str | None = None, id_column: str | None = None
+    documents: Iterable[Document],
+    name: str,
+    structure_column: str | None = None,
+    id_column: str | None = None,
+    limits: ReadingLimits = LIMITS,
 ) -> Iterator[Item]:
     """The crystals of JSON; see :func:`~deepchem_crystalssl.crystals.json_entries.named_entries` for its forms."""
-    for entry, called, is_key in named_entries(documents, name, structure_column, id_column):
-        for item in read_entry(entry, called, id_column):
+    for entry, called, is_key in named_entries(documents, name, structure_column, id_column, limits):
+        for item in read_entry(entry, called, id_column, limits):
             is_renamed = is_key and isinstance(item, Crystal) and item.material_id != called
             yield replace(item, material_id=called) if is_renamed else item  # type: ignore[type-var]
 
 
-def read_entry(entry: Any, name: str, id_column: str | None = None) -> Iterator[Item]:
+def read_entry(entry: Any, name: str, id_column: str | None = None, limits: ReadingLimits = LIMITS) -> Iterator[Item]:
     """The crystals of an object, a dict or a text; an error is one of them."""
     try:
         if isinstance(entry, CrystalInputError):
             yield entry
         elif isinstance(entry, str):
-            yield from read_structure_text(entry, name, id_column=id_column)
+            yield from read_structure_text(entry, name, id_column=id_column, limits=limits)
         elif isinstance(entry, bytes):
             raise UnsupportedObjectError(name, "bytes")
         elif isinstance(entry, Mapping) and "species" in entry and "coords" in entry:
             yield from trajectory_frames(entry, name)
         elif hasattr(entry, "get_structure") and hasattr(entry, "coords"):  # pymatgen's Trajectory
             for k in range(len(entry)):
-                yield from read_entry(entry.get_structure(k), f"{name} {k}", id_column)
+                yield from read_entry(entry.get_structure(k), f"{name} {k}", id_column, limits)
         elif isinstance(entry, Mapping) and not is_entry(entry) and (field := _text_field(entry)):
-            yield from read_structure_text(entry[field], own_id(entry, id_column) or name, id_column=id_column)
+            called = own_id(entry, id_column) or name
+            yield from read_structure_text(entry[field], called, id_column=id_column, limits=limits)
         else:
             yield to_crystal(entry, name, id_column)
     except CrystalInputError as error:
         yield error
-    except MemoryError:
-        raise
     except Exception as error:
         yield typed_error(error, name, UnsupportedObjectError)
 
@@ -145,24 +155,22 @@ def _text_field(entry: Mapping) -> str | None:
     return next((field for field in ("cif", "cif_text", "poscar") if isinstance(entry.get(field), str)), None)
 
 
-def _from_poscar(text: str, name: str) -> Crystal:
+def _from_poscar(text: str, name: str, limits: ReadingLimits) -> Crystal:
     from pymatgen.io.vasp.inputs import Poscar
 
     _refuse_mixed_names(text, name)
+    announced = _announced_atoms(text)
+    limits.check("sites", announced, name, "sites of one crystal")
+    if announced > text.count("\n") + 1:  # pymatgen would take the memory first
+        raise _short_poscar(text, name)
     text = _with_one_scale(text, name)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # what it warns of is an error below
             poscar = Poscar.from_str(text)
-    except MemoryError:
-        raise
     except Exception as error:  # pymatgen raises its warnings too
         if _ends_early(text):
-            lines = counted(len(text.rstrip().splitlines()), "line")
-            remedy = "Check that the file is whole, or fetch or export it again."
-            raise UnsupportedFileError(
-                name, f"not a POSCAR: the text ends early, after {lines}", _POSCAR, remedy
-            ) from error
+            raise _short_poscar(text, name) from error
         reason = "too few numbers" if isinstance(error, IndexError) else str(error).split("\n")[0]
         raise UnsupportedFileError(
             name,
@@ -215,6 +223,21 @@ def _places(lines: list[str]) -> tuple[int | None, int]:
     if at is None:
         return None, 8
     return at, at + (3 if len(lines) > at + 1 and lines[at + 1].lstrip()[:1].lower() == "s" else 2)
+
+
+def _announced_atoms(text: str) -> int:
+    """How many atoms a POSCAR announces: in the sixth line, or below the names of the elements."""
+    for line in text.split("\n", 12)[5:12]:
+        numbers = list(takewhile(str.isdecimal, line[:100_000].split()))
+        if numbers:
+            return sum(int(number[:12]) for number in numbers)
+    return 0
+
+
+def _short_poscar(text: str, name: str) -> UnsupportedFileError:
+    lines = counted(len(text.rstrip().splitlines()), "line")
+    remedy = "Check that the file is whole, or fetch or export it again."
+    return UnsupportedFileError(name, f"not a POSCAR: the text ends early, after {lines}", _POSCAR, remedy)
 
 
 def _ends_early(text: str) -> bool:

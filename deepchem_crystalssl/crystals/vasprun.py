@@ -7,14 +7,15 @@ from xml.parsers import expat
 
 from .elements import atomic_number_of
 from ..errors import CoordinateError, LimitError, UnsupportedFileError, counted
+from .limits import LIMITS, ReadingLimits, exceeded
 from .records import Crystal
 from .validation import make_crystal
 
-MAX_DEPTH = 100
-"""Elements of the XML within each other; VASP writes about ten."""
 MAX_CELL = 10_000
 """Pieces of text in one cell of a table."""
 
+_PIECE = 2**16  # characters parsed at a time
+_LONGEST_TAG = 2**20
 _OF_THE_RUN = ("", "initialpos", "finalpos")  # others are primitive cells that VASP found
 _SHORTENED = {"X": "Xe", "r": "Zr"}  # as some versions of VASP write these symbols
 
@@ -25,8 +26,9 @@ class _LastStructure:
     pymatgen's ``Vasprun`` also keeps eigenvalues, forces and every step; here the file is read once, in little memory.
     """
 
-    def __init__(self, label: str):
+    def __init__(self, label: str, limits: ReadingLimits):
         self.label = label
+        self.limits = limits
         self.open: list[tuple[str, str]] = []
         self.text: list[str] | None = None
         self.species: list[str] = []
@@ -36,14 +38,22 @@ class _LastStructure:
         self.lattice: list[list[float]] = []
         self.positions: list[list[float]] = []
 
-    def read(self, stream: IO[bytes]) -> None:
+    def read(self, stream: IO[str]) -> None:
         parser = expat.ParserCreate()
         parser.StartElementHandler = self.start
         parser.EndElementHandler = self.end
         parser.CharacterDataHandler = self.characters
         parser.StartDoctypeDeclHandler = self.refuse  # so that no entity can be declared
         try:
-            parser.ParseFile(stream)
+            parsed = 0
+            for piece in iter(lambda: stream.read(_PIECE), ""):
+                parser.Parse(piece)
+                parsed += len(piece)
+                if parsed - parser.CurrentByteIndex > _LONGEST_TAG:  # which is looked at again with each piece
+                    raise LimitError(
+                        self.label, "a longer tag", f"a tag of the XML has at most {_LONGEST_TAG:,} characters"
+                    )
+            parser.Parse("", True)
         except expat.ExpatError as error:
             raise UnsupportedFileError(
                 self.label, f"broken XML ({error})", "vasprun.xml is well-formed", "Check that the run has finished."
@@ -57,8 +67,8 @@ class _LastStructure:
     def start(self, tag: str, attributes: dict[str, str]) -> None:
         name = attributes.get("name", "")
         self.open.append((tag, name))
-        if len(self.open) > MAX_DEPTH:
-            raise LimitError(self.label, "deeper XML", f"elements may lie at most {MAX_DEPTH} within each other")
+        if len(self.open) > self.limits.depth:
+            raise exceeded(self.limits, "depth", "deeper XML", self.label, "elements within each other")
         if tag == "structure" and name in _OF_THE_RUN:
             self.vectors = {}
         elif tag == "array" and name == "atoms":
@@ -84,9 +94,12 @@ class _LastStructure:
         if text is not None and tag == "c":
             self.row.append("".join(text).strip())
         elif text is not None and tag == "v" and self.vectors is not None:
-            self.vectors.setdefault(self.open[-1][1], []).append(self.numbers("".join(text)))
+            vectors = self.vectors.setdefault(self.open[-1][1], [])
+            vectors.append(self.numbers("".join(text)))
+            self.limits.check("sites", len(vectors), self.label, "sites of one crystal")
         elif tag == "rc" and self.is_in_atoms and self.row:
             self.species.append(self.row[0])
+            self.limits.check("sites", len(self.species), self.label, "sites of one crystal")
         elif tag == "array" and name == "atoms":
             self.is_in_atoms = False
         elif tag == "structure" and self.vectors is not None:
@@ -104,12 +117,12 @@ class _LastStructure:
         return values
 
 
-def read_vasprun(stream: IO[bytes], label: str, name: str) -> Crystal:
+def read_vasprun(stream: IO[str], label: str, name: str, limits: ReadingLimits = LIMITS) -> Crystal:
     """The structure at the end of a run: that after the last step, or at the beginning if there was no step.
 
     Parameters
     ----------
-    stream : binary file
+    stream : text file
         The content of ``vasprun.xml``.
     label, name : str
         What errors name, and how the crystal is called.
@@ -119,7 +132,7 @@ def read_vasprun(stream: IO[bytes], label: str, name: str) -> Crystal:
     CrystalInputError
         If the file is cut, is no vasprun.xml, or holds no crystal.
     """
-    found = _LastStructure(label)
+    found = _LastStructure(label, limits)
     found.read(stream)
     if not found.species or not found.positions or not found.lattice:
         missing = "atoms" if not found.species else "structure"

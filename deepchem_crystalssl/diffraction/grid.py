@@ -91,6 +91,11 @@ class XRDGrid:
         """Wavelength in Å."""
         return resolve_wavelength(self.wavelength)
 
+    @property
+    def largest_g(self) -> float:
+        """Length of the reciprocal lattice vectors that scatter to the end of the grid, 1/Å."""
+        return float(2.0 * np.sin(np.radians(self.two_theta_max) / 2) / self.wavelength_angstrom)
+
     def difference(self, other: XRDGrid) -> str | None:
         """What distinguishes the bins of another grid from those of this one, in words; None if nothing does.
 

@@ -13,10 +13,14 @@ from pybaselines import Baseline
 from ..errors import AngleError, CountsError, PatternError, PatternRangeError
 from .grid import PowderPatterns, XRDGrid
 from .pattern_files import read_pattern
+from .patterns import MOST_COUNTS
 from .radiation import Radiation
 
 Background = Literal["snip", "none"]
 _BACKGROUND_WINDOW = 1.5  # degrees; wider than a peak, narrower than the curvature of a background
+
+_MOST_STEPS = 2e8  # points times the window of a background that is found without merging points
+_FINEST_STEP = 0.001  # degrees
 
 
 def prepare_measured_pattern(
@@ -133,7 +137,10 @@ def place_on_grid(
     if background not in ("snip", "none"):
         raise ValueError(f"background: {background!r}; must be 'snip' or 'none'")
     if background == "snip":
-        window = int(round(_BACKGROUND_WINDOW / np.median(np.diff(angles))))
+        window = int(min(round(_BACKGROUND_WINDOW / np.median(np.diff(angles))), len(angles)))
+        if window * len(angles) > _MOST_STEPS:
+            angles, counts = _merge_points(angles, counts)
+            window = int(min(round(_BACKGROUND_WINDOW / _FINEST_STEP), len(angles)))
         window = max(2, min(window, (len(angles) - 1) // 2))
         baseline, _ = Baseline(angles).snip(counts, max_half_window=window, decreasing=True, smooth_half_window=1)
         counts = np.clip(counts - baseline, 0.0, None)
@@ -159,9 +166,12 @@ def check_pattern(two_theta: Any, intensity: Any, item: str = "pattern") -> tupl
     PatternError, AngleError, CountsError
     """
     try:
-        angles, counts = np.asarray(two_theta, float), np.asarray(intensity, float)
-    except (TypeError, ValueError) as error:
-        raise PatternError(item, f"not numbers ({error})") from error
+        given = np.asarray(two_theta), np.asarray(intensity)
+        if any(array.dtype.kind in "cSUbmM" for array in given):  # NumPy would drop imaginary parts and parse texts
+            raise TypeError(f"arrays of {given[0].dtype} and {given[1].dtype}")
+        angles, counts = (array.astype(float, copy=False) for array in given)
+    except (TypeError, ValueError, OverflowError) as error:
+        raise PatternError(item, f"not numbers ({str(error)[:100]})") from error
     if angles.ndim != 1 or angles.shape != counts.shape or len(angles) < 3:
         raise PatternError(item, f"{angles.shape} angles and {counts.shape} counts", remedy="Give at least 3 points.")
     if not np.isfinite(angles).all():
@@ -179,7 +189,16 @@ def check_pattern(two_theta: Any, intensity: Any, item: str = "pattern") -> tupl
         raise CountsError(item, f"count {counts.min():g} at point {counts.argmin()}")
     if counts.max() == 0:
         raise CountsError(item, "all counts are 0")
+    if counts.max() > MOST_COUNTS:
+        raise CountsError(item, f"count {counts.max():g} at point {counts.argmax()}", "counts must be below 1e30")
     return angles, counts
+
+
+def _merge_points(angles: np.ndarray, counts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The means of all points within the same thousandth of a degree."""
+    first = np.unique(np.floor(angles / _FINEST_STEP), return_index=True)[1]
+    number = np.diff(np.append(first, len(angles)))
+    return np.add.reduceat(angles, first) / number, np.add.reduceat(counts, first) / number
 
 
 def _convert_wavelength(

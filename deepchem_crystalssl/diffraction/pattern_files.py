@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import zipfile
-import zlib
 from pathlib import Path
 
 import numpy as np
@@ -24,9 +22,6 @@ TEXT_SUFFIXES = (
 """Suffixes of texts that hold a measured pattern."""
 BINARY_SUFFIXES = {".raw": read_raw, ".brml": read_brml, ".rasx": read_rasx}
 """Suffixes of other files that hold one, and their readers."""
-_BROKEN = (  # what libraries raise when a file is not what it says
-    ArithmeticError, LookupError, OSError, RuntimeError, EOFError, ValueError, zlib.error, zipfile.BadZipFile,
-)  # fmt: skip
 PATTERN_SUFFIXES = (*TEXT_SUFFIXES, *BINARY_SUFFIXES)
 """Suffixes of files that hold a measured pattern."""
 
@@ -123,7 +118,7 @@ def read_pattern_bytes(
             pattern = BINARY_SUFFIXES[suffix](data, item)
         else:
             pattern = _read_text(decode_text(data, item), item, suffix, given)
-    except _BROKEN as error:
+    except Exception as error:  # whatever a library raises when a file is not what it says
         raise typed_error(error, item) from error
     return pattern if given is None else dataclasses.replace(pattern, wavelength=given)
 

@@ -165,6 +165,8 @@ def assemble(
     angles, counts, time = _join([part for part, _ in checked], item, notes)
     if counts.max() == 0.0:
         raise CountsError(item, "all counts are 0")
+    if not counts.max() <= MOST_COUNTS:
+        raise CountsError(item, f"a count of {counts.max():g} at the common counting time", "counts must be below 1e30")
     wavelength = None if wavelength is None else check_wavelength(wavelength, item)
     for array in (angles, counts):
         array.setflags(write=False)

@@ -13,6 +13,7 @@ from ..crystals.disorder import Disorder
 from ..crystals.elements import scattering_parameters, symbols
 from ..crystals.options import with_arguments_of
 from ..crystals.reading import read_structures
+from ..crystals.reciprocal import are_too_large, size_error
 from ..crystals.records import Crystal
 from ..crystals.threads import map_in_threads
 from ..errors import CrystalInputError, NoReflectionsError, OnError, Report, ScatteringFactorError
@@ -149,11 +150,24 @@ def simulate(
     errors : list of CrystalInputError or None
         For each crystal None, or why it has no pattern; its row means nothing then.
     """
-    patterns = compute_patterns(crystals, grid, conditions, debye_waller, fast, n_threads, whole)
+    g_max = grid.largest_g
+    sites = [c.num_nodes if c.occupancies is None else len(c.occupancies.site) for c in crystals]
+    too_large = are_too_large(np.stack([c.lattice for c in crystals]), np.array(sites), g_max)
+    if too_large.any():
+        patterns = np.zeros((len(crystals), grid.n_bins))
+        kept = np.flatnonzero(~too_large)
+        if len(kept):
+            of_kept = DrawnConditions(*(values[kept] for values in conditions))
+            others = [crystals[k] for k in kept]
+            patterns[kept] = compute_patterns(others, grid, of_kept, debye_waller, fast, n_threads, whole or conditions)
+    else:
+        patterns = compute_patterns(crystals, grid, conditions, debye_waller, fast, n_threads, whole)
     top = patterns.max(axis=1)
     if normalize:
         patterns /= np.where(top > 0.0, top, 1.0)[:, None]
     errors = [_pattern_error(crystal, maximum, grid) for crystal, maximum in zip(crystals, top.tolist(), strict=True)]
+    for k in np.flatnonzero(too_large):
+        errors[k] = size_error(crystals[k].lattice, crystals[k].num_nodes, g_max, crystals[k].material_id)
     return patterns.astype(dtype, copy=False), errors
 
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from ..crystals.compilation import njit
 from ..crystals.elements import N_ELEMENTS, atomic_number_of, scattering_parameters
-from ..crystals.reciprocal import fill_phases, largest_indices, list_half_space
+from ..crystals.reciprocal import are_too_large, fill_phases, largest_indices, list_half_space, size_error
 from ..crystals.records import Crystal
 from ..errors import UnknownElementError
 from .grid import XRDGrid
@@ -62,9 +62,16 @@ def reflections(crystal: Crystal, grid: XRDGrid) -> tuple[np.ndarray, np.ndarray
     """Reflections of a crystal within the angular range of a grid: :func:`structure_factors`.
 
     Intensities are NaN if an element has no scattering factor.
+
+    Raises
+    ------
+    LimitError
+        If the crystal has too many reflections.
     """
     species = crystal.species
     g_min, g_max = 2.0 * np.sin(np.radians([grid.two_theta_min, grid.two_theta_max]) / 2) / grid.wavelength_angstrom
+    if are_too_large(crystal.lattice[None], np.array([len(species.site)]), float(g_max))[0]:
+        raise size_error(crystal.lattice, crystal.num_nodes, float(g_max), crystal.material_id)
     return structure_factors(
         np.linalg.norm(crystal.lattice, axis=1),
         np.linalg.inv(crystal.lattice @ crystal.lattice.T),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import codecs
 import math
 import re
 from array import array
@@ -11,7 +10,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..errors import AngleError, EmptyFileError, PatternError, UnsupportedFileError
+from ..crystals import encodings
+from ..errors import AngleError, PatternError, UnsupportedFileError
 from .column_names import Names, header_names, stated_wavelength
 from .patterns import MOST_POINTS, MeasuredPattern, PartOfPattern, assemble, number_in, too_many_points
 
@@ -27,10 +27,7 @@ _SAMPLE = 2_000  # rows that decide how numbers are written
 
 
 def decode_text(data: bytes, item: str) -> str:
-    """Text of a file with lines that end with a line feed.
-
-    UTF-8, UTF-16 (with or without byte-order mark) and Latin-1 are told apart. A Ctrl-Z at the end, as DOS wrote it, is
-    left out.
+    """Text of a file with line feeds as line ends; :func:`.encodings.decode_text` says which encodings are read.
 
     Raises
     ------
@@ -39,36 +36,11 @@ def decode_text(data: bytes, item: str) -> str:
     EmptyFileError
         If it holds nothing but white space.
     """
-    head = data[:2000]
-    if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
-        encoding = "utf-16"
-    elif len(head) > 3 and head[1::2].count(0) > 0.4 * len(head):
-        encoding = "utf-16-le"
-    elif len(head) > 3 and head[::2].count(0) > 0.4 * len(head):
-        encoding = "utf-16-be"
-    else:
-        encoding = "utf-8-sig"
-    try:
-        text = data.decode(encoding)
-    except UnicodeDecodeError:
-        text = data.decode("latin-1")
-    return clean_text(text, item)
-
-
-def clean_text(text: str, item: str) -> str:
-    """Text with line feeds as line ends, refused if it holds bytes that no text has.
-
-    Raises
-    ------
-    UnsupportedFileError, EmptyFileError
-    """
-    text = text.removeprefix("\ufeff").rstrip("\x1a\x00 \t\r\n")
+    text = encodings.decode_text(data, item)
     if _CONTROLS.search(text):
         raise UnsupportedFileError(item, "a binary or compressed file", "a file of this name holds text",
                                    "Unpack it, or export the pattern as text in UTF-8.")  # fmt: skip
-    if not text.strip():
-        raise EmptyFileError(item, "0 characters")
-    return text.replace("\r\n", "\n").replace("\r", "\n")
+    return text.rstrip(" \t\n")
 
 
 def without_block_comments(text: str) -> str:

@@ -25,11 +25,14 @@ from .text_columns import decode_text
 
 MOST_ELEMENTS, DEEPEST = 600_000, 100
 """Largest number of elements in a file of XML, and how deep they may be nested."""
+LONGEST_TAG = 100_000
+"""Characters of one tag with its attributes."""
 MOST_MEMBERS = 5_000
 """Largest number of members of an archive."""
 MOST_UNPACKED = 100_000_000
 """Bytes that are unpacked from an archive, all members together."""
 _MOST_SCANS = 1_000
+_PIECE = 2**20  # characters parsed at a time, so that a file that exceeds the limits is not read to its end
 
 
 class _Builder(ElementTree.TreeBuilder):
@@ -68,14 +71,27 @@ def parse_xml(text: str, item: str) -> ElementTree.Element:
         raise UnsupportedFileError(
             item, "XML with a document type", "a file of a scan has no document type", "Export the scan again."
         )
+    _check_tags(text, item)
     parser = ElementTree.XMLParser(target=_Builder(item))
     try:
-        parser.feed(text)
+        for place in range(0, len(text), _PIECE):
+            parser.feed(text[place : place + _PIECE])
         return parser.close()
     except ElementTree.ParseError as error:
         raise UnsupportedFileError(
             item, f"broken XML ({error})", "a file of a scan is well-formed XML", "Export the scan again."
         ) from error
+
+
+def _check_tags(text: str, item: str) -> None:
+    """Refuse a tag that the parser would look at again and again."""
+    characters = np.frombuffer(text.encode(), np.uint8)
+    opened, closed = (np.flatnonzero(characters == ord(mark)) for mark in "<>")
+    ends = np.append(closed, len(characters))[np.searchsorted(closed, opened)]
+    if len(opened) > 2 * MOST_ELEMENTS + 1_000:
+        raise broken(item, f"XML with {len(opened):,} tags", f"a file of a scan has at most {MOST_ELEMENTS:,} elements")
+    if len(opened) and (ends - opened).max() > LONGEST_TAG:
+        raise broken(item, f"a tag of {(ends - opened).max():,} bytes", f"a tag has at most {LONGEST_TAG:,} bytes")
 
 
 def read_xrdml(text: str, item: str) -> MeasuredPattern:

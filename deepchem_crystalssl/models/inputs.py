@@ -15,7 +15,8 @@ from deepchem.data import Dataset, NumpyDataset
 from ..crystals.disorder import Disorder, check_policy
 from ..crystals.neighbors import CUTOFF, MAX_NEIGHBORS, IsolatedAtoms, enumerate_graphs
 from ..crystals.reading import read_structures
-from ..crystals.records import CrystalGraph
+from ..crystals.reciprocal import are_too_large, size_error
+from ..crystals.records import Crystal, CrystalGraph
 from ..data.datasets import records_of
 from ..errors import (
     CrystalInputError,
@@ -26,6 +27,9 @@ from ..errors import (
     an_object,
     check_choice,
 )
+
+_LARGEST_G, _CHANNELS = 1 / 1.2, 8  # of the readout of long-range order, 1/Å, and its values per site
+_OFTEN_SITES, _OFTEN_LENGTH = 300, 50.0  # up to these sites and Å a crystal is surely small enough
 
 
 def check_dataset(dataset: Any, item: str = "dataset") -> None:
@@ -177,7 +181,7 @@ def enumerate_model_graphs(
     make = enumerate_graphs if edges else _enumerate_crystals
     items = _items(source)
     if items is None:
-        yield from make(source, report=report, **options)
+        yield from _of_size(make(source, report=report, **options), on_error, report)
         return
     position, of_graphs = 0, isinstance(source, Dataset)
     for is_finished, run in groupby(items, lambda item: of_graphs or isinstance(item, CrystalGraph)):
@@ -188,6 +192,7 @@ def enumerate_model_graphs(
                         raise _no_graph(graph, position)
                     if edges and graph_options is not None:
                         graph_options.check(graph)
+                    check_size(graph)
                 except CrystalInputError as error:
                     report.handle(error, on_error, position)
                     continue
@@ -195,11 +200,37 @@ def enumerate_model_graphs(
             position += 1
             continue
         counted = _Counted(run)
-        for k, graph in _shifted(make(counted, report=(part := Report()), **options), position):
-            yield k, graph
+        made = make(counted, report=(part := Report()), **options)
+        yield from _shifted(_of_size(made, on_error, part), position)
         for left_out in part:
             report.handle(left_out, "skip", None if left_out.index is None else left_out.index + position)
         position += counted.count
+
+
+def check_size(crystal: Crystal) -> None:
+    """Refuse a crystal whose long-range order would take minutes: a huge cell.
+
+    Raises
+    ------
+    LimitError
+    """
+    lattice, sites = crystal.lattice, crystal.num_nodes
+    if sites <= _OFTEN_SITES and max(lattice.max(), -lattice.min()) <= _OFTEN_LENGTH:
+        return
+    if are_too_large(lattice[None], np.array([_CHANNELS * sites]), _LARGEST_G)[0]:
+        raise size_error(lattice, sites, _LARGEST_G, crystal.material_id)
+
+
+def _of_size(
+    found: Iterable[tuple[int, CrystalGraph]], on_error: OnError, report: Report
+) -> Iterator[tuple[int, CrystalGraph]]:
+    for position, graph in found:
+        try:
+            check_size(graph)
+        except CrystalInputError as error:
+            report.handle(error, on_error, position)
+        else:
+            yield position, graph
 
 
 def note_positions(found: Iterable[tuple[int, CrystalGraph]], positions: list[int]) -> Iterator[CrystalGraph]:

@@ -19,7 +19,9 @@ from pymatgen.io.vasp import Poscar
 
 from deepchem_crystalssl import read_structures
 from deepchem_crystalssl.crystals import archives, contents
-from deepchem_crystalssl.crystals.files import find_files, read_text
+from deepchem_crystalssl.crystals.contents import Content
+from deepchem_crystalssl.crystals.files import find_files
+from deepchem_crystalssl.crystals.limits import ReadingLimits
 from deepchem_crystalssl.crystals.tables import read_table
 from deepchem_crystalssl.errors import (
     CrystalInputError,
@@ -214,22 +216,19 @@ def test_reading_an_archive_is_lazy(members, tmp_path, monkeypatch):
     assert next(iter(read_structures(tmp_path / "a.zip"))).material_id == "quartz" and sum(read) < 100_000
 
 
-def test_limits_say_their_number(members, tmp_path, monkeypatch):
+def test_limits_say_their_number(members, tmp_path):
     path = pack(tmp_path / "a.zip", members[1:5])
-    monkeypatch.setattr(archives, "MAX_MEMBERS", 2)
-    reader = read_structures(path, on_error="skip")
+    reader = read_structures(path, on_error="skip", limits=ReadingLimits(members=2))
     assert (
         len(list(reader)) == 2 and type(reader.report[0]) is LimitError and "at most 2 members" in str(reader.report[0])
     )
-    monkeypatch.setattr(contents, "FREE_BYTES", 10)
-    monkeypatch.setattr(contents, "MAX_UNPACKED_BYTES", 100)
+    small = ReadingLimits(free_bytes=10, unpacked_bytes=100)
     for name in ("a.zip", "b.tar.xz"):
         with pytest.raises(LimitError, match="100 bytes"):
-            list(read_structures(pack(tmp_path / name, members[1:5])))
-    monkeypatch.setattr(contents, "MAX_TEXT_BYTES", 50)
+            list(read_structures(pack(tmp_path / name, members[1:5]), limits=small))
     (tmp_path / "a.cif").write_text("x" * 51)
     with pytest.raises(LimitError, match="50 bytes"):
-        list(read_structures(tmp_path / "a.cif"))
+        list(read_structures(tmp_path / "a.cif", limits=ReadingLimits(text_bytes=50)))
 
 
 PIECE, TIMES = 2**22, 512
@@ -289,7 +288,7 @@ for path in sys.argv[1:]:
 
 def test_a_text_that_is_a_bomb(bombs):
     with pytest.raises(LimitError, match="at most 100 times its size"):
-        read_text(bombs / "a.cif.gz")
+        Content.of(bombs / "a.cif.gz", ReadingLimits(text_bytes=2**30)).text()
     with pytest.raises(LimitError):
         read_table(bombs / "a.csv.xz")
 

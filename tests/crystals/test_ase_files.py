@@ -24,6 +24,7 @@ from pymatgen.io.vasp.outputs import Vasprun
 
 from deepchem_crystalssl import read_structures
 from deepchem_crystalssl.crystals import ase_databases, ase_files, files, vasprun
+from deepchem_crystalssl.crystals.limits import ReadingLimits
 from deepchem_crystalssl.errors import (
     CoordinateError,
     CrystalInputError,
@@ -263,7 +264,7 @@ def test_extended_xyz_is_read_as_far_as_needed_and_within_limits(images, monkeyp
     stream = Endless()
     assert next(ase_files.read_xyz(stream, "a", "a")).num_nodes == len(images[0])
     assert stream.count <= 2 * len(lines)
-    with pytest.raises(LimitError, match="10,000,000 atoms"):
+    with pytest.raises(LimitError, match="at most 100,000 sites"):
         list(ase_files.read_xyz(io.StringIO("99999999999\n\n"), "a", "a"))
     for content in ("", "\n\n"):
         with pytest.raises(UnsupportedFileError, match="no frame"):
@@ -347,10 +348,9 @@ def test_broken_rows_of_fairchem(images, tmp_path, change):
     assert len(reader.report) == 1 and str(path) in reader.report[0].item and reader.report.indices == [1]
 
 
-def test_a_row_that_unpacks_to_too_much(images, tmp_path, monkeypatch):
-    monkeypatch.setattr(ase_databases, "MAX_TEXT_BYTES", 100_000)
+def test_a_row_that_unpacks_to_too_much(images, tmp_path):
     path = lmdb_file(tmp_path / "a.aselmdb", images, lambda text: zlib.compress(b" " * 10**8))
-    reader = read_structures(path, on_error="skip")
+    reader = read_structures(path, on_error="skip", limits=ReadingLimits(text_bytes=100_000))
     assert len(list(reader)) == 5 and type(reader.report[0]) is LimitError and "100,000" in str(reader.report[0])
 
 

@@ -18,6 +18,7 @@ from pymatgen.entries.computed_entries import ComputedStructureEntry
 from deepchem_crystalssl import Crystal, read_structures
 from deepchem_crystalssl.crystals import json_documents, json_entries
 from deepchem_crystalssl.crystals.database_entries import own_id
+from deepchem_crystalssl.crystals.limits import ReadingLimits
 from deepchem_crystalssl.errors import (
     CoordinateError,
     CrystalInputError,
@@ -249,16 +250,15 @@ def test_json_is_read_as_far_as_needed(ordered, opening):
 
 
 def test_json_that_is_no_structure_is_given_up(monkeypatch):
-    monkeypatch.setattr(json_entries, "MAX_FIELDS", 1000)
+    few = ReadingLimits(fields=1000, text_bytes=10_000)
     monkeypatch.setattr(json_documents, "CHUNK", 10_000)
     endless = Counting(f'{"{" if not k else ","}"key {k}": 1' for k in range(10**9))
     with pytest.raises(LimitError, match="1,000 fields"):
-        next(json_entries.named_entries(json_documents.iterate_documents(endless, "a"), "a"))
-    monkeypatch.setattr(json_documents, "MAX_TEXT_BYTES", 10_000)
+        next(json_entries.named_entries(json_documents.iterate_documents(endless, "a", few), "a", limits=few))
     monkeypatch.setattr(json_documents, "CHUNK", 1000)
     long = Counting(iter(["[[", *["1," * 500] * 1000]))
     with pytest.raises(LimitError, match="10,000 characters"):
-        next(json_entries.named_entries(json_documents.iterate_documents(long, "a"), "a"))
+        next(json_entries.named_entries(json_documents.iterate_documents(long, "a", few), "a"))
     assert long.characters < 100_000
 
 

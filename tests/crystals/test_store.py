@@ -147,7 +147,7 @@ def test_the_same_source_again_changes_nothing_and_says_so(structures, folder, t
 
 def test_a_known_folder_is_not_read_again(folder, tmp_path, monkeypatch):
     write_records(folder, tmp_path / "store")
-    monkeypatch.setattr(formats, "read_text", None)
+    monkeypatch.setattr(formats.Content, "text", None)
     assert write_records(folder, tmp_path / "store") == 29
 
 
