@@ -105,8 +105,6 @@ class CheckpointedModel(ModularTorchModel, ABC):
             try:
                 super().save_checkpoint(keep, folder)
             except RuntimeError as error:  # PyTorch's writer of archives has no other
-                if "write" not in str(error):
-                    raise
                 raise refusal(folder, OSError(errno.EIO, str(error).split("\n")[0][:120]), CheckpointError) from error
             self._write_notes(folder, made_of)
 
