@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
@@ -14,7 +13,7 @@ from deepchem.models.torch_models.modular import ModularTorchModel
 from ..crystals.neighbors import CUTOFF, MAX_NEIGHBORS
 from ..crystals.options import check_count, check_number
 from ..crystals.records import CrystalGraph
-from ..crystals.work_folders import alone_in, refusal, written_to
+from ..crystals.work_folders import alone_in, written_to
 from ..errors import CheckpointError
 from .checkpoints import CONFIG, check_config, newest_checkpoint, read_checkpoint, read_config, write_config
 from .inputs import GraphOptions
@@ -105,9 +104,12 @@ class CheckpointedModel(ModularTorchModel, ABC):
             try:
                 super().save_checkpoint(keep, folder)
             except RuntimeError as error:  # PyTorch's writer of archives has no other
-                if "write" not in str(error):
-                    raise
-                raise refusal(folder, OSError(errno.EIO, str(error).split("\n")[0][:120]), CheckpointError) from error
+                raise CheckpointError(
+                    folder,
+                    f"a checkpoint cannot be written (PyTorch: {str(error)[:80]})",
+                    "the disk must have room for one checkpoint more than are kept",
+                    "Make room or raise the limit on the size of files, and go on with fit(restore=True).",
+                ) from error
             self._write_notes(folder, made_of)
 
     def _write_notes(self, folder: str, made_of: Mapping[str, Any] | None) -> None:

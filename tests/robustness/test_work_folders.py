@@ -90,7 +90,8 @@ def works(store, crystals, folder):
     }
 
 
-KINDS = ("store", "bulk", "index", "sharded", "saving", "fit", "checkpoint")
+LONG = [pytest.param(kind, marks=pytest.mark.slow) for kind in ("index", "sharded", "fit")]
+KINDS = ("store", "bulk", "saving", "checkpoint", *LONG)
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -157,7 +158,7 @@ def test_a_disk_that_is_full(store, crystals, tmp_path, kind):
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
     text = str(told.value)
-    assert "cannot be written" in text and ("File too large" in text or "write" in text), text
+    assert "cannot be written" in text and ("File too large" in text or "PyTorch" in text), text
     assert not any(readable(tmp_path / "out", kind))
     work()
     assert all(readable(tmp_path / "out", kind))
@@ -276,7 +277,7 @@ def test_an_index_that_goes_on_has_all_crystals_of_a_source_that_has_grown(cryst
         build_index(iter(crystals[:20]), tmp_path / "index", "small", patterns=False, progress=False)
     monkeypatch.undo()
     index = build_index(iter(crystals), tmp_path / "index", "small", patterns=False, progress=False)
-    assert index.table["material_id"].tolist() == [c.material_id for c in crystals]
+    assert index.table["formula"].tolist() == [c.reduced_formula for c in crystals]
 
 
 def test_a_part_that_cannot_be_read_is_computed_again(crystals, tmp_path, monkeypatch):
@@ -299,6 +300,7 @@ def test_a_part_that_cannot_be_read_is_computed_again(crystals, tmp_path, monkey
     assert index._parts.pattern_vectors.any()
 
 
+@pytest.mark.slow
 def test_a_sharded_index_is_built_with_one_model(store, tmp_path):
     other = CrystalSSLModel("kong2024-contrastive", **TINY)
     dcs.save_pretrained(other, tmp_path / "mine", {"description": "x"})
