@@ -19,10 +19,11 @@ ROOMS = (
 ).split()
 FILES_OF_A_ROOM = {
     "crystals": (
-        "compilation elements reciprocal records symmetry validation disorder kinds contents tables database_entries convert "
-        "prototypes json_documents json_entries cif_species cif_symmetry cif cif_writing texts ase_files lmdb_pages "
-        "ase_databases vasprun archives files formats optimade record_columns shards reading store_source store "
-        "unfinished duplicates threads options neighbor_search neighbors"
+        "compilation elements reciprocal records symmetry validation disorder kinds contents tables "
+        "database_entries convert prototypes json_documents json_entries cif_species cif_symmetry cif "
+        "cif_writing texts ase_files lmdb_pages ase_databases vasprun archives files formats optimade "
+        "record_columns shards reading store_source store unfinished duplicates threads options "
+        "neighbor_search neighbors"
     ).split(),
     "diffraction": (
         "radiation grid patterns column_names text_columns xml_patterns text_layouts binary_patterns pattern_files "
