@@ -1,4 +1,4 @@
-"""How many threads there are: affinity, quotas, variables, a number that is stated; and that they sleep while they wait."""
+"""How many threads there are: affinity, quotas, variables, a stated number; and that they sleep while they wait."""
 
 import os
 import subprocess

@@ -24,7 +24,7 @@ logger = logging.getLogger(__name__)
 
 
 class _MachineCode(FunctionCache):
-    """The kept machine code of a function. What cannot be read is compiled again; what cannot be written is not kept."""
+    """Kept machine code of a function. What cannot be read is compiled again, what cannot be written is not kept."""
 
     def load_overload(self, *arguments: Any) -> Any:
         try:
