@@ -161,24 +161,30 @@ def _kinds_and_places(reading: Reading) -> tuple[np.ndarray, np.ndarray]:
     return kinds, frac
 
 
-def keeps_metric(path: Path) -> bool | None:
-    """Whether the operations that a CIF lists leave the metric of its cell unchanged; None if that cannot be said."""
+def operations_fit(path: Path) -> bool | None:
+    """Whether the operations of a CIF, listed or named, are a group that leaves the metric of the cell unchanged.
+
+    None if that cannot be said.
+    """
     import gemmi
 
     try:
         block = next(b for b in gemmi.cif.read(str(path)) if b.find_values("_atom_site_fract_x"))
         small = gemmi.make_small_structure_from_block(block)
-        tags = ("_symmetry_equiv_pos_as_xyz", "_space_group_symop_operation_xyz")
-        listed = [gemmi.cif.as_string(text) for tag in tags for text in list(block.find_values(tag))]
-        rotations = np.array([np.array(gemmi.Op(text).rot) / gemmi.Op.DEN for text in listed])
+        if small.spacegroup is None and not small.symops and small.spacegroup_number:
+            small.determine_and_set_spacegroup("N")
+        operations = [gemmi.Op(text) for text in small.symops] or list(small.spacegroup.operations())
+        rotations = np.array([np.array(operation.rot) / gemmi.Op.DEN for operation in operations])
     except Exception:
         return None
     lattice = np.array(small.cell.orth.mat.tolist()).T
     metric = lattice @ lattice.T
-    if not len(rotations):
+    if not len(rotations) or not np.isfinite(metric).all():
         return None
     moved = np.swapaxes(rotations, 1, 2) @ metric @ rotations
-    return bool(np.abs(moved - metric).max() < 0.02 * np.abs(metric).max())
+    products = (rotations[:, None] @ rotations[None]).round(3).reshape(-1, 9)
+    is_closed = {*map(tuple, products.tolist())} <= {*map(tuple, rotations.round(3).reshape(-1, 9).tolist())}
+    return is_closed and bool(np.abs(moved - metric).max() < 0.02 * np.abs(metric).max())
 
 
 EXPLAINED = {
@@ -197,7 +203,7 @@ def verdict(ours: Reading, theirs: Reading, others: list[str], fits: bool | None
         if explained := [why for part, why in EXPLAINED.items() if part in ours.error]:
             return explained[0]
         if fits is False:
-            return "we are right: the operations do not fit the cell"
+            return "we are right to refuse: the operations do not fit the cell, or are no group"
         if theirs.against:
             return "we are right to refuse: theirs contradicts the file or has atoms too close"
         return "we refuse what they read in agreement with the file" if theirs.confirmed else "undecided, ours is typed"
@@ -290,7 +296,7 @@ def compare_file(path: Path, programs: Programs) -> Iterator[dict[str, Any]]:
         ]
 
     ours = readings(OURS)
-    fits = keeps_metric(path) if is_cif else None
+    fits = operations_fit(path) if is_cif else None
     peers = [name for name in PEERS if is_cif or name != "gemmi"]
     theirs = {name: pairs(ours, readings(name)) for name in peers}
     matcher = programs.processes["match"]
@@ -305,7 +311,7 @@ def compare_file(path: Path, programs: Programs) -> Iterator[dict[str, Any]]:
                 "ours": str(one), "theirs": str(other),
                 "against ours": " | ".join([] if one.error else one.against),
                 "against theirs": " | ".join([] if other.error else other.against),
-                "we warned": one.warned, "operations keep the metric": fits, "untyped": one.is_untyped,
+                "we warned": one.warned, "operations fit": fits, "untyped": one.is_untyped,
                 "verdict": verdict(one, other, others, fits) if what or one.is_untyped else "",
             }  # fmt: skip
 

@@ -21,6 +21,9 @@ def load(name):
 
 differential, readers = load("differential"), load("differential_readers")
 
+CELL = "data_a\n_cell_length_a 3.9\n_cell_length_b 3.9\n_cell_length_c 3.9\n"
+CELL += "_cell_angle_alpha 90\n_cell_angle_beta 90\n_cell_angle_gamma 90\n_chemical_formula_sum 'Cl Na'\n"
+LOOP = "loop_\n_atom_site_label\n_atom_site_fract_x\n_atom_site_fract_y\n_atom_site_fract_z\n"
 SALT = {"11": (0, 0, 0), "17": (0.5, 0.5, 0.5)}
 STATED = Statements({11: 1.0, 17: 1.0}, 1.0)
 
@@ -80,7 +83,7 @@ SILENT = reading(stated=Statements())
         (POTASSIUM, reading(), [], None, "we are wrong: theirs agrees"),
         (reading(), CLOSE, [], None, "we are right: ours agrees"),
         (refused(), reading(), [], None, "we refuse what they read in agreement"),
-        (refused(), reading(), [], False, "we are right: the operations do not fit"),
+        (refused(), reading(), [], False, "we are right to refuse: the operations do not fit"),
         (refused(), CLOSE, [], None, "we are right to refuse"),
         (refused(), SILENT, [], None, "undecided, ours is typed"),
         (refused(typed=False), reading(), [], None, "we are wrong: an error that is not ours"),
@@ -94,14 +97,26 @@ def test_who_is_right(ours, theirs, others, fits, who):
     assert differential.verdict(ours, theirs, others, fits).startswith(who)
 
 
+@pytest.mark.parametrize(
+    "symmetry, fits",
+    [
+        ("_symmetry_space_group_name_H-M 'F m -3 m'", True),
+        ("_symmetry_space_group_name_H-M 'P 63'", False),  # hexagonal, in a cubic cell
+        ("loop_\n_symmetry_equiv_pos_as_xyz\nx,y,z\n-x,-y,-z", True),
+        ("loop_\n_symmetry_equiv_pos_as_xyz\nx,y,z\ny,z,x", False),  # without the third turn
+        ("_cell_volume 59", None),
+    ],
+)
+def test_operations_that_fit(tmp_path, symmetry, fits):
+    (tmp_path / "a.cif").write_text(f"{CELL}{symmetry}\n{LOOP}Na1 0 0 0\n")
+    assert differential.operations_fit(tmp_path / "a.cif") is fits
+
+
 @pytest.mark.once
 def test_the_suite_on_a_folder(tmp_path, monkeypatch, capsys):
     """pymatgen, gemmi and ASE read with us: one file alike, one that only we and gemmi understand."""
-    cell = "data_a\n_cell_length_a 3.9\n_cell_length_b 3.9\n_cell_length_c 3.9\n"
-    cell += "_cell_angle_alpha 90\n_cell_angle_beta 90\n_cell_angle_gamma 90\n_chemical_formula_sum 'Cl Na'\n"
-    loop = "loop_\n_atom_site_label\n_atom_site_fract_x\n_atom_site_fract_y\n_atom_site_fract_z\n"
-    (tmp_path / "alike.cif").write_text(cell + loop + "Na1 0 0 0\nCl1 .5 .5 .5\n")
-    (tmp_path / "lost.cif").write_text(cell + loop + "Na1 0 0 ?\nCl1 .5 .5 .5\n")
+    (tmp_path / "alike.cif").write_text(CELL + LOOP + "Na1 0 0 0\nCl1 .5 .5 .5\n")
+    (tmp_path / "lost.cif").write_text(CELL + LOOP + "Na1 0 0 ?\nCl1 .5 .5 .5\n")
     (tmp_path / "POSCAR").write_text("salt\n3.9\n1 0 0\n0 1 0\n0 0 1\nNa Cl\n1 1\ndirect\n0 0 0\n.5 .5 .5\n")
     arguments = [str(tmp_path), "-o", str(tmp_path / "d.csv"), "--answers", str(tmp_path / "answers.jsonl")]
     arguments += ["--page", str(tmp_path / "page.md")]
@@ -109,7 +124,7 @@ def test_the_suite_on_a_folder(tmp_path, monkeypatch, capsys):
     assert differential.main() == 0
     assert "3 files, " in capsys.readouterr().out
     page = (tmp_path / "page.md").read_text()
-    assert "Its 3 files" in page.replace("\n", " ") and "| same, or refused by both | 2 | 1 | 2 |" in page
+    assert "Its 3 files" in page.replace("\n", " ") and "| same, or refused by both | 3 | 1 | 3 |" in page
     table = pd.read_csv(tmp_path / "d.csv")
     assert set(table["file"]) == {str(tmp_path / "lost.cif")} and set(table["difference"]) == {"refused by us"}
     assert table["verdict"].str.startswith("we are right to refuse").all()
