@@ -31,6 +31,8 @@ PAULING = (
     "occupancies in the type symbol."
 )
 REASONS = {
+    "B-IncStrDb_Ccmm.cif": "The average structure of a modulated crystal lists Mo beside a mirror plane at full "
+    "occupancy, which makes pairs of Mo 0.16 Å apart. We refuse it; pymatgen keeps both.",
     "no42.cif": "SiO2 written with four decimals: O1 at z = 0.8333 lies on the special position 5/6. We move it there "
     "(Si36 O72, the stoichiometry of the compound); pymatgen keeps 4 of its images twice (Si36 O76).",
     "CsCl-manual-oxi-ref.mcif": "The file lists its atoms; pymatgen fails on the missing number of the magnetic group.",
