@@ -64,18 +64,18 @@ def find_files(source: str | Path) -> list[Path]:
         if path.is_dir():
             paths = sorted(p for p in path.rglob("*") if _is_listed(p))
             if not paths:
-                raise NoCrystalsError(str(source), "a folder without crystal files")
+                raise NoCrystalsError(in_short(source), "a folder without crystal files")
             return paths
         if path.exists() or path.is_symlink():
             return [path]
         paths = [Path(p) for p in sorted(glob.glob(str(source), recursive=True)) if Path(p).is_file()]
         if not paths:
-            raise NoCrystalsError(str(source), "no such file or folder")
+            raise NoCrystalsError(in_short(source), "no such file or folder")
         return paths
     except NoCrystalsError:
         raise
     except Exception as error:  # a name that is too long, a folder that may not be entered
-        raise typed_error(error, str(source), NoCrystalsError) from error
+        raise typed_error(error, in_short(source), NoCrystalsError) from error
 
 
 def _is_listed(path: Path) -> bool:

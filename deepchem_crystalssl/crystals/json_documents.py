@@ -5,7 +5,6 @@ The standard library's parser reads each piece. ijson would refuse the ``NaN`` t
 
 from __future__ import annotations
 
-import io
 import json
 import re
 from collections.abc import Iterator

@@ -12,7 +12,7 @@ import re
 from collections.abc import Callable, Collection, Iterable, Iterator
 from itertools import accumulate
 from pathlib import Path
-from typing import Any
+from typing import IO, Any, cast
 
 import pandas as pd
 
@@ -249,7 +249,8 @@ def _iterate_csv(
     with _Pieces(content) as source:
         try:
             # A converter keeps the text of a cell as it is; a dtype would still turn "NA" and "" into missing values.
-            with pd.read_csv(source, chunksize=rows, converters=dict.fromkeys(texts, _id_of_cell)) as chunks:
+            converters: dict[Any, Callable[[str], str]] = dict.fromkeys(texts, _id_of_cell)
+            with pd.read_csv(cast(IO[str], source), chunksize=rows, converters=converters) as chunks:
                 size = min(rows, _FIRST_ROWS)
                 while True:
                     source.taken = 0

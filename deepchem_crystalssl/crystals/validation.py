@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from numbers import Real
+from numbers import Integral, Real
 from typing import Any
 
 import numpy as np
@@ -230,7 +230,7 @@ def _near_pair(frac: np.ndarray, lattice: np.ndarray, nearer_than: float) -> tup
     if not len(later):
         return 0, 0, np.inf
     pair = [int(same[later[0]]), int(later[0])]
-    return *pair, closest_pair(frac[pair], lattice)[2]  # type: ignore[return-value]
+    return *pair, closest_pair(frac[pair], lattice)[2]
 
 
 def real_numbers(values: Any, kind: type[CrystalInputError], material_id: str, what: str) -> np.ndarray:
@@ -276,7 +276,7 @@ def check_lattice(lattice: Any, material_id: str) -> np.ndarray:
 def _split_species(species: Sequence[Any], material_id: str) -> tuple[np.ndarray, Occupancies | None]:
     kinds = set() if isinstance(species, np.ndarray) and species.dtype.kind in "iu" else set(map(type, species))
     if not any(issubclass(kind, dict | str | Mapping) for kind in kinds):
-        return check_atomicreal_numbers(species, material_id), None
+        return check_atomic_numbers(species, material_id), None
     number_of = atomic_number_of()
     rows: list[tuple[int, int, float]] = []
     for site, parts in enumerate(species):
@@ -291,7 +291,10 @@ def _split_species(species: Sequence[Any], material_id: str) -> tuple[np.ndarray
             z = number_of.get(key, 0) if isinstance(key, str) else _whole(key)
             if not 1 <= z <= N_ELEMENTS:
                 raise UnknownElementError(material_id, f"species {str(key)[:40]!r} on site {site}")
-            if not isinstance(occupancy, float | int | Real) or not 0.0 <= occupancy <= 1.0 + OCCUPANCY_TOLERANCE:
+            if (
+                not isinstance(occupancy, float | int | Real)
+                or not 0.0 <= float(occupancy) <= 1.0 + OCCUPANCY_TOLERANCE
+            ):
                 told = f"occupancy {str(occupancy)[:40]} of {symbols()[z]} on site {site}"
                 raise OccupancyError(material_id, told)
             amounts[z] = amounts.get(z, 0.0) + float(occupancy)
@@ -310,10 +313,10 @@ def _split_species(species: Sequence[Any], material_id: str) -> tuple[np.ndarray
 
 def _whole(number: Any) -> int:
     """A whole number as an int; 0, which is no element, for anything else."""
-    return int(number) if isinstance(number, Real) and number == number // 1 else 0
+    return int(number) if isinstance(number, Integral) or isinstance(number, float) and number.is_integer() else 0
 
 
-def check_atomicreal_numbers(numbers: Any, material_id: str) -> np.ndarray:
+def check_atomic_numbers(numbers: Any, material_id: str) -> np.ndarray:
     """The atomic numbers as an int16 array; an UnknownElementError if one is not an element."""
     try:
         z = np.array(numbers)

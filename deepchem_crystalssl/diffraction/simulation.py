@@ -155,8 +155,8 @@ def simulate(
     too_large = are_too_large(np.stack([c.lattice for c in crystals]), np.array(sites), g_max)
     if too_large.any():
         patterns = np.zeros((len(crystals), grid.n_bins))
-        kept = np.flatnonzero(~too_large)
-        if len(kept):
+        kept = np.flatnonzero(~too_large).tolist()
+        if kept:
             of_kept = DrawnConditions(*(values[kept] for values in conditions))
             others = [crystals[k] for k in kept]
             patterns[kept] = compute_patterns(others, grid, of_kept, debye_waller, fast, n_threads, whole or conditions)
@@ -166,7 +166,7 @@ def simulate(
     if normalize:
         patterns /= np.where(top > 0.0, top, 1.0)[:, None]
     errors = [_pattern_error(crystal, maximum, grid) for crystal, maximum in zip(crystals, top.tolist(), strict=True)]
-    for k in np.flatnonzero(too_large):
+    for k in np.flatnonzero(too_large).tolist():
         errors[k] = size_error(crystals[k].lattice, crystals[k].num_nodes, g_max, crystals[k].material_id)
     return patterns.astype(dtype, copy=False), errors
 

@@ -18,7 +18,7 @@ from pymatgen.io.cif import CifWriter
 from pymatgen.io.vasp import Poscar
 
 from deepchem_crystalssl import read_structures
-from deepchem_crystalssl.crystals import archives, contents
+from deepchem_crystalssl.crystals import contents
 from deepchem_crystalssl.crystals.contents import Content
 from deepchem_crystalssl.crystals.files import find_files
 from deepchem_crystalssl.crystals.limits import ReadingLimits

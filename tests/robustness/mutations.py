@@ -13,7 +13,6 @@ import zipfile
 import zlib
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 from ase.db import connect
 from ase.io import write

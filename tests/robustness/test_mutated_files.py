@@ -1,4 +1,4 @@
-"""Files that disks, editors and strangers have changed: the same crystal or pattern, or a typed error, in a short time."""
+"""Files that disks, editors and strangers have changed: the same crystal or pattern, or a typed error, quickly."""
 
 import resource
 import signal
