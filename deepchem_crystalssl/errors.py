@@ -86,14 +86,12 @@ def typed_error(error: Exception, item: str, kind: type[CrystalInputError] | Non
     if isinstance(error, CrystalInputError):
         return error
     if isinstance(error, MemoryError):
-        told = str(error).split("\n")[0][:200]
-        large = LimitError(
-            item, f"more memory than there is{f' ({told})' if told else ''}", "an item must fit into memory",
-            "Check whether the file is damaged; split it, or read it where there is more memory.",
-        )  # fmt: skip
+        found = f"more memory than there is ({str(error).split(chr(10))[0][:200] or 'no more is told'})"
+        large = LimitError(item, found, "an item must fit into memory",
+                           "Check whether the file is damaged; split it, or read it where there is more memory.")  # fmt: skip
         large.__cause__ = error
         return large
-    text = error.strerror if isinstance(error, OSError) and error.strerror else str(error).split("\n")[0][:200]
+    text = getattr(error, "strerror", None) or str(error).split("\n")[0][:200]
     value = f"cannot be read ({type(error).__name__}{': ' if text else ''}{text})"
     if kind is None:
         rule, remedy = "a file must be whole and hold what its name says", "Check the file, or export it again."
@@ -123,9 +121,7 @@ class CIFSyntaxError(CrystalInputError):
 class UnsupportedFileError(CrystalInputError):
     """A file of a type that cannot be read, or whose content is not what its name says."""
 
-    rule = (
-        "crystals are read from CIF, mCIF, POSCAR, vasprun.xml, JSON, CSV, Parquet, extended XYZ, XSF and ASE's files"
-    )
+    rule = "crystals are read from CIF, mCIF, POSCAR, vasprun.xml, JSON, tables, extended XYZ, XSF and ASE's files"
     remedy = "Convert the file, for example with ASE or pymatgen."
 
 

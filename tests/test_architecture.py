@@ -56,7 +56,7 @@ DOORS = {
     "numba": {"crystals/compilation.py"},
     "gemmi": {
         "crystals/cif.py",
-        *(f"crystals/cif_{name}.py" for name in "building claims groups species statements symmetry tags writing".split()),
+        *(f"crystals/cif_{n}.py" for n in "building claims groups species statements symmetry tags writing".split()),
     },
     "pybaselines": {"diffraction/measured.py"},
     "spglib": {"crystals/symmetry.py"},

@@ -14,7 +14,6 @@ from tqdm import tqdm
 from .archives import iterate_members
 from .contents import Content
 from .convert import is_one
-from .database_entries import from_optimade
 from .disorder import Disorder, check_policy, resolve_disorder
 from ..errors import (
     CrystalInputError,
@@ -33,7 +32,7 @@ from .kinds import crystal_kind, is_url
 from .limits import LIMITS, ReadingLimits
 from .optimade import read_pages
 from .records import Crystal
-from .record_columns import crystals_of_columns
+from .record_columns import OPTIMADE_COLUMNS, crystals_of_columns, from_optimade_columns
 from .shards import Shard
 from .tables import ID_COLUMNS, Rows, iterate_table, table_ids
 from .texts import Item, read_entry, read_json
@@ -42,7 +41,6 @@ from .validation import check_record
 STRUCTURE_COLUMNS = ("structure", "crystal", "cif", "cif_text", "poscar", "structures", "atoms", "path", "file")
 """Names of columns that hold structures, or paths of their files; the first that a table has is read."""
 _RECORD_COLUMNS = ("atomic_numbers", "frac_coords", "lattice", "cell")
-_OPTIMADE_COLUMNS = ("lattice_vectors", "cartesian_site_positions", "species_at_sites", "species", "dimension_types")
 
 
 def read_structures(
@@ -293,7 +291,7 @@ class StructureReader:
         self, content: Content, name: str, folder: Path | None, rows: Rows | None
     ) -> Iterator[tuple[int, Item]]:
         named = [column for column in (self.structure_column, self.id_column) if column is not None]
-        wanted = {*STRUCTURE_COLUMNS, *_RECORD_COLUMNS, *_OPTIMADE_COLUMNS, *ID_COLUMNS, *named}
+        wanted = {*STRUCTURE_COLUMNS, *_RECORD_COLUMNS, *OPTIMADE_COLUMNS, *ID_COLUMNS, *named}
         row = 0 if rows is None else rows[0]
         for frame in iterate_table(content, id_column=self.id_column, columns=wanted, within=rows):
             if not self._structures_in(frame):
@@ -312,7 +310,7 @@ class StructureReader:
             return column
         if {"atomic_numbers", "frac_coords"} <= set(frame) and {"lattice", "cell"} & set(frame):
             return "atomic_numbers"
-        return "species_at_sites" if set(_OPTIMADE_COLUMNS[:3]) <= set(frame) else None
+        return "species_at_sites" if set(OPTIMADE_COLUMNS[:3]) <= set(frame) else None
 
     def _from_frame(
         self,
@@ -333,7 +331,7 @@ class StructureReader:
             yield from enumerate(crystals_of_columns(frame, ids), first_row)
             return
         if column == "species_at_sites":
-            yield from enumerate(_from_optimade_columns(frame, ids), first_row)
+            yield from enumerate(from_optimade_columns(frame, ids), first_row)
             return
         for row, (material_id, entry) in enumerate(zip(ids, frame[column], strict=True), first_row):
             if _is_path(entry) and str(entry).strip():
@@ -423,18 +421,6 @@ def _in_file(error: CrystalInputError, label: str, name: str) -> CrystalInputErr
         return error
     item = label if error.item == name else f"{label} ({error.item})"
     return type(error)(item, error.value, error.rule, error.remedy)
-
-
-def _from_optimade_columns(frame: pd.DataFrame, ids: list[str]) -> Iterator[Item]:
-    """The crystals of LeMaterial's columns, which are called as the attributes in OPTIMADE."""
-    columns = [column for column in _OPTIMADE_COLUMNS if column in frame]
-    for name, *values in zip(ids, *(frame[column] for column in columns), strict=True):
-        try:
-            yield from_optimade(dict(zip(columns, values, strict=True)), name)
-        except CrystalInputError as error:
-            yield error
-        except Exception as error:
-            yield UnsupportedObjectError(name, str(error).split("\n")[0])
 
 
 def is_crystal_path(entry: Any) -> bool:

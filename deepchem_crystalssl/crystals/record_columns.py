@@ -1,4 +1,4 @@
-"""Crystals from the columns of a table: atomic numbers, fractional coordinates and the cell."""
+"""Crystals from the columns of a table: atomic numbers, fractional coordinates and the cell, or those of OPTIMADE."""
 
 from __future__ import annotations
 
@@ -7,9 +7,12 @@ from collections.abc import Iterator
 import numpy as np
 import pandas as pd
 
+from .database_entries import from_optimade
 from ..errors import CrystalInputError, UnsupportedObjectError, typed_error
 from .texts import Item
 from .validation import lattice_from_parameters, make_crystal
+
+OPTIMADE_COLUMNS = ("lattice_vectors", "cartesian_site_positions", "species_at_sites", "species", "dimension_types")
 
 
 def crystals_of_columns(frame: pd.DataFrame, ids: list[str]) -> Iterator[Item]:
@@ -17,9 +20,7 @@ def crystals_of_columns(frame: pd.DataFrame, ids: list[str]) -> Iterator[Item]:
     cells = frame["lattice"] if "lattice" in frame else frame["cell"]
     for name, numbers, frac, cell in zip(ids, frame["atomic_numbers"], frame["frac_coords"], cells, strict=True):
         try:
-            plain = (
-                isinstance(cell, np.ndarray) and cell.dtype.kind in "fiu"
-            )  # nine or six numbers, as Parquet gives them
+            plain = isinstance(cell, np.ndarray) and cell.dtype.kind in "fiu"  # nine or six, as Parquet gives them
             flat = cell.ravel() if plain else np.concatenate([np.atleast_1d(row) for row in cell])
             flat = flat.astype(float)
             lattice = lattice_from_parameters(*flat) if len(flat) == 6 else flat.reshape(3, 3)
@@ -28,7 +29,7 @@ def crystals_of_columns(frame: pd.DataFrame, ids: list[str]) -> Iterator[Item]:
                 coordinates = np.stack(list(coordinates))
             yield make_crystal(numbers, coordinates.reshape(-1, 3), lattice, name)
         except CrystalInputError as error:
-            yield typed_error(error, name)
+            yield error
         except Exception as error:
             yield UnsupportedObjectError(
                 name,
@@ -36,3 +37,13 @@ def crystals_of_columns(frame: pd.DataFrame, ids: list[str]) -> Iterator[Item]:
                 "a record needs atomic_numbers, frac_coords and a cell",
                 "Check the lengths of the three columns.",
             )
+
+
+def from_optimade_columns(frame: pd.DataFrame, ids: list[str]) -> Iterator[Item]:
+    """The crystals of LeMaterial's columns, which are called as the attributes in OPTIMADE."""
+    columns = [column for column in OPTIMADE_COLUMNS if column in frame]
+    for name, *values in zip(ids, *(frame[column] for column in columns), strict=True):
+        try:
+            yield from_optimade(dict(zip(columns, values, strict=True)), name)
+        except Exception as error:  # a bad row costs itself alone, whatever its values make a library raise
+            yield typed_error(error, name, UnsupportedObjectError)
