@@ -140,7 +140,7 @@ class TextStream(io.TextIOWrapper):
     def __init__(self, stream: IO[bytes]):
         if not hasattr(stream, "peek"):
             stream = io.BufferedReader(stream, HEAD)  # type: ignore[type-var]
-        encoding = encoding_of(stream.peek(HEAD)[:HEAD])  # type: ignore[attr-defined]
+        encoding = encoding_of(stream.peek(HEAD)[:HEAD])
         super().__init__(stream, encoding=encoding, errors=_LENIENT, newline=None)
 
     def read(self, size: int | None = -1) -> str:
