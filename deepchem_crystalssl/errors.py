@@ -87,8 +87,8 @@ def typed_error(error: Exception, item: str, kind: type[CrystalInputError] | Non
         return error
     if isinstance(error, MemoryError):
         found = f"more memory than there is ({str(error).split(chr(10))[0][:200] or 'no more is told'})"
-        large = LimitError(item, found, "an item must fit into memory",
-                           "Check whether the file is damaged; split it, or read it where there is more memory.")  # fmt: skip
+        remedy = "Check whether the file is damaged; split it, or read it where there is more memory."
+        large = LimitError(item, found, "an item must fit into memory", remedy)
         large.__cause__ = error
         return large
     text = getattr(error, "strerror", None) or str(error).split("\n")[0][:200]

@@ -92,8 +92,7 @@ def read_structures(
     progress : bool, optional
         Show a progress bar; by default on a terminal only, after a second.
     limits : ReadingLimits
-        Limits on size and number, such as the sites of a crystal and the bytes of a text:
-        :class:`~deepchem_crystalssl.crystals.limits.ReadingLimits`.
+        What a source may cost: :class:`~deepchem_crystalssl.crystals.limits.ReadingLimits`.
 
     Returns
     -------
@@ -121,9 +120,8 @@ def read_structures(
     that name, it is preceded by the folders that tell them apart (``relaxed/CONTCAR``, ``start/CONTCAR``), or keeps its
     suffix. The data blocks of a CIF file are ``name:block``, the entries of a JSON file ``name 0``, ``name 1``, ...
 
-    Large files are read piece by piece. What is unpacked, fetched or read as one text is limited, and so are the sites
-    of one crystal; a source that exceeds a limit gives a :class:`~deepchem_crystalssl.errors.LimitError`. See the page
-    "What is read".
+    Large files are read piece by piece. A source that exceeds one of the ``limits`` gives a
+    :class:`~deepchem_crystalssl.errors.LimitError`. See the page "What is read".
 
     Examples
     --------
@@ -225,10 +223,8 @@ class StructureReader:
             if position < self.skip:
                 continue
             found: Iterable[Item]
-            if isinstance(entry, CrystalInputError):
-                found = [entry]  # an item that an earlier step could not read
-            elif isinstance(entry, Crystal):
-                found = [_checked(entry)]
+            if isinstance(entry, Crystal | CrystalInputError):
+                found = [_checked(entry)]  # an error is an item that an earlier step could not read
             elif isinstance(files, CrystalInputError):
                 found = [files]
             elif isinstance(entry, NamedFile):
@@ -355,10 +351,10 @@ def _no_column(frame: pd.DataFrame, name: str) -> NoCrystalsError:
     )
 
 
-def _checked(crystal: Crystal) -> Item:
+def _checked(item: Item) -> Item:
     """A crystal of the caller, or what is wrong with it."""
     try:
-        return check_record(crystal)
+        return check_record(item) if isinstance(item, Crystal) else item
     except CrystalInputError as error:
         return error
 
@@ -436,6 +432,5 @@ def _is_path(source: Any) -> bool:
 
 def _is_text(source: str | Path) -> bool:
     """Whether a string is the text of a structure and not a path."""
-    return isinstance(source, str) and (
-        "\n" in source or "\r" in source or source.lstrip("\ufeff \t").startswith(("{", "[{"))
-    )
+    is_long = isinstance(source, str) and ("\n" in source or "\r" in source)
+    return is_long or isinstance(source, str) and source.lstrip("\ufeff \t").startswith(("{", "[{"))

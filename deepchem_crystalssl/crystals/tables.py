@@ -28,7 +28,7 @@ Rows = tuple[int, int]
 """From the first row up to before the second."""
 _BATCH = 2048
 _FIRST_ROWS, _CELLS, _CHARACTERS = 64, 2_000_000, 2**24  # of a CSV file; the cells and characters read at a time
-HEAD_OF_TABLE = 2**16
+HEAD_OF_TABLE = 2**20
 """Bytes of a CSV file in which the names of its columns are counted before it is read."""
 _WHOLE = re.compile(r"(0|-?[1-9]\d*)\.0")
 _RULE = "a table is a .csv, .parquet or .json file, also .csv and .json compressed as .gz, .bz2 or .xz"

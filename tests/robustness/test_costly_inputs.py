@@ -1,4 +1,4 @@
-"""Files that announce or hold too much, and crystals that are none: read in linear time, or refused with a typed error."""
+"""Files that announce or hold too much, and crystals that are none: read in linear time, or refused by type."""
 
 import subprocess
 import sys
@@ -16,6 +16,8 @@ from deepchem_crystalssl.diffraction.pattern_files import read_pattern_bytes
 from deepchem_crystalssl.errors import CountsError, CrystalInputError, LatticeError, LimitError, OverlappingAtomsError
 
 CUBE = 4.0 * np.eye(3)
+DISORDERED = ("fract_x", "fract_y", "fract_z", "label", "occupancy")
+OPERATIONS = [f"{a}x,{b}y,{c}z+{k}/9" for a in "+-" for b in "+-" for c in "+-" for k in range(9)]
 
 
 def cif(rows, length=150.0, operations=(), columns=("label", "fract_x", "fract_y", "fract_z")):
@@ -72,10 +74,8 @@ def test_limits_are_arguments():
     "text, sites",
     [
         (cif(rows_of(30_000)), 30_000),
-        (cif(rows_of(400), 400, [f"{a}x,{b}y,{c}z+{k}/9" for a in "+-" for b in "+-" for c in "+-" for k in range(9)]),
-         400 * 72),
-        (cif(rows_of(20_000, "C 0.5 {:.5f} {:.5f} {:.5f}\n"), columns=("label", "occupancy", "fract_x", "fract_y", "fract_z")),
-         20_000),
+        (cif(rows_of(400), 400, OPERATIONS), 400 * 72),
+        (cif(rows_of(20_000, "{:.5f} {:.5f} {:.5f} C 0.5\n"), columns=DISORDERED), 20_000),
     ],
     ids=["rows", "operations", "disordered"],
 )  # fmt: skip
@@ -136,12 +136,14 @@ def test_cells_longer_than_any_crystal_are_refused():
 
 
 NO_CRYSTALS = [
-    ([11], [["0", "0", "0"]], CUBE), ([11], [[1j, 0, 0]], CUBE), ([11, 11], [[0, 0, 0], [0]], CUBE), ([11], "abc", CUBE),
+    ([11], [["0", "0", "0"]], CUBE), ([11], [[1j, 0, 0]], CUBE), ([11, 11], [[0, 0, 0], [0]], CUBE),
+    ([11], "abc", CUBE),
     ([11], np.ma.masked_array(np.zeros((1, 3)), True), CUBE), ([11], [[None, 0, 0]], CUBE),
     ([[11, 17]], [[0, 0, 0]], CUBE), ([[11], [11, 17]], np.zeros((2, 3)), CUBE), ({"Na": 1}, [[0, 0, 0]], CUBE),
     ("Na", [[0, 0, 0]], CUBE), ([{"Na": {"Na": 1}}], [[0, 0, 0]], CUBE), ([{"Na": None}], [[0, 0, 0]], CUBE),
     ([{"Na": "1"}], [[0, 0, 0]], CUBE), ([{"Na": 1j}], [[0, 0, 0]], CUBE), ([{1.5: 1}], [[0, 0, 0]], CUBE),
-    ([None], [[0, 0, 0]], CUBE), ([11.0], [[0, 0, 0]], CUBE), ([11], [[0, 0, 0]], "abc"), ([11], [[0, 0, 0]], CUBE * 1j),
+    ([None], [[0, 0, 0]], CUBE), ([11.0], [[0, 0, 0]], CUBE), ([11], [[0, 0, 0]], "abc"),
+    ([11], [[0, 0, 0]], CUBE * 1j),
     ([11], [[0, 0, 0]], CUBE.astype(str)), ([11], [[0, 0, 0]], [[4, 0, 0], [0, 4]]),
 ]  # fmt: skip
 
