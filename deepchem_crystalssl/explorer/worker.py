@@ -11,7 +11,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -19,6 +19,7 @@ from typing import Any
 
 from tqdm import tqdm
 
+from ..crystals.cif_writing import write_cif_text
 from ..errors import (
     CheckpointError,
     CrystalInputError,
@@ -334,6 +335,9 @@ def _open_all(index: EmbeddingIndex) -> None:
     _ = index.map
     if index.has_model and index.structures is not None:
         index.query(index.structures[0], k=1)
+        text = write_cif_text(index.structures[0]).encode()
+        with suppress(CrystalInputError):  # loops that are compiled in the time of an upload may exceed its limit
+            answer(index, KeptAnswers(), text, "first.cif", Limits())
 
 
 def _limit_memory(more: int) -> None:
