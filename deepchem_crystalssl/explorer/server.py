@@ -55,6 +55,7 @@ HEADERS = {
     "Cross-Origin-Resource-Policy": "same-origin",
     "X-Frame-Options": "DENY",
 }
+_LONGEST_VALUE = 40  # characters of a value in a query, so that a sentence about it stays one
 _HOST = re.compile(r"(?:\[([0-9a-f:.]+)\]|([a-z0-9._-]+))(?::\d{1,5})?")
 
 
@@ -426,8 +427,8 @@ async def _read_body(request: Request, most: int) -> bytes:
 def _question(request: Request) -> dict[str, Any]:
     """Return the wavelength, the elements and the number of phases that a request gives for its pattern."""
     given = request.query_params
-    wavelength: str | float | None = given.get("wavelength") or None
-    phases: str | int | None = given.get("phases") or None
+    wavelength: str | float | None = given.get("wavelength", "")[:_LONGEST_VALUE] or None
+    phases: str | int | None = given.get("phases", "")[:_LONGEST_VALUE] or None
     with suppress(ValueError):  # the wavelength is given by name
         wavelength = None if wavelength is None else float(wavelength)
     with suppress(ValueError):  # the search says what a number of phases is

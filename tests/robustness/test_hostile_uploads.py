@@ -23,7 +23,7 @@ from deepchem_crystalssl.search import EmbeddingIndex
 
 pytestmark = pytest.mark.once
 
-LIMITS = Limits(upload_bytes=4_000_000, seconds=10.0)
+LIMITS = Limits(upload_bytes=4_000_000, seconds=20.0)
 MUTANTS = 30
 """Number of changed uploads, times the factor of the command."""
 PLACE = os.path.dirname(dcs.__file__)
