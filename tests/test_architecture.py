@@ -21,8 +21,8 @@ FILES_OF_A_ROOM = {
     "crystals": (
         "isolation compilation checksums work_folders limits encodings elements reciprocal records proximity symmetry "
         "validation disorder kinds contents tables database_entries convert prototypes json_documents json_entries "
-        "cif_tags cif_claims cif_groups cif_species cif_expansion cif_symmetry cif_building cif cif_writing "
-        "cif_statements consistency texts ase_files lmdb_pages ase_databases vasprun archives files formats optimade "
+        "cif_tags cif_statements cif_claims cif_groups cif_species cif_expansion cif_symmetry cif_building cif "
+        "cif_writing consistency texts ase_files lmdb_pages ase_databases vasprun archives files formats optimade "
         "record_columns shards reading checking store_source store unfinished duplicates threads options "
         "neighbor_search neighbors"
     ).split(),

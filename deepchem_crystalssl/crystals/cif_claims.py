@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import math
-import re
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cached_property, lru_cache
+from functools import lru_cache
 
 import gemmi
 import numpy as np
 
-from .cif_tags import first_value, number
-from .elements import N_ELEMENTS, atomic_number_of
+from .cif_statements import Statements, formula_sum, statements_of
+from .elements import N_ELEMENTS
 from .records import Crystal
 
-_TERM = re.compile(r"([A-Z][a-z]?)(\d*\.?\d*)(?![a-z])")
 _RATIO_TOLERANCE = 0.04
 _DENSITY_TOLERANCE = 0.12
 _DALTON_PER_CUBIC_ANGSTROM = 1.66053907  # in g/cm3
@@ -28,30 +26,32 @@ class Claims:
     Attributes
     ----------
     formula : str
-        ``_chemical_formula_sum``, empty if the file has none.
-    units : float
-        ``_cell_formula_units_Z``, NaN if the file has none.
-    density : float
-        ``_exptl_crystal_density_diffrn``, g/cm3, NaN if the file has none.
+        ``_chemical_formula_sum`` as it is written, empty if the file has none.
+    stated : Statements
     """
 
     formula: str
-    units: float
-    density: float
+    stated: Statements
 
     @classmethod
     def of(cls, block: gemmi.cif.Block) -> Claims:
         """The claims of a data block."""
-        return cls(
-            first_value(block, "_chemical_formula_sum"),
-            number(block.find_value("_cell_formula_units_Z")),
-            number(block.find_value("_exptl_crystal_density_diffrn")),
-        )
+        return cls(formula_sum(block), statements_of(block))
 
-    @cached_property
-    def amounts(self) -> dict[int, float]:
+    @property
+    def amounts(self) -> Mapping[int, float]:
         """Atoms in the formula sum by atomic number; empty if there is none that can be understood."""
-        return parse_formula(self.formula)
+        return self.stated.formula or {}
+
+    @property
+    def units(self) -> float:
+        """Formula units in the cell; NaN if the file does not say."""
+        return self.stated.formula_units
+
+    @property
+    def density(self) -> float:
+        """g/cm3; NaN if the file does not say."""
+        return self.stated.density
 
     @property
     def count_atoms(self) -> bool:
@@ -134,28 +134,3 @@ def _counts(crystal: Crystal) -> np.ndarray:
 def _atomic_masses() -> np.ndarray:
     """Atomic masses by atomic number, u, float64 (119,)."""
     return np.array([0.0] + [gemmi.Element(z).weight for z in range(1, N_ELEMENTS + 1)])
-
-
-@lru_cache(maxsize=1024)
-def parse_formula(text: str) -> dict[int, float]:
-    """Atoms by atomic number of a formula sum such as ``'C4 H10 O'``; empty if it is anything else.
-
-    Examples
-    --------
-    >>> parse_formula("Al2 O3"), parse_formula("(C6 H5), Cl")
-    ({13: 2.0, 8: 3.0}, {})
-    """
-    amounts: dict[int, float] = {}
-    number_of = atomic_number_of()
-    position = 0
-    while position < len(text):
-        if text[position].isspace():
-            position += 1
-            continue
-        term = _TERM.match(text, position)
-        if term is None or term[1] not in number_of or term[2] == ".":
-            return {}
-        z, count = number_of[term[1]], float(term[2] or 1)
-        amounts[z] = amounts.get(z, 0.0) + count
-        position = term.end()
-    return {z: count for z, count in amounts.items() if count > 0 and math.isfinite(count)}

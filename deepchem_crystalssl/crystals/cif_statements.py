@@ -6,10 +6,11 @@ import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 
 import gemmi
 
-from .cif_species import number
+from .cif_tags import first_value, number
 from .elements import atomic_number_of
 
 _FORMULA_TAGS = ("_chemical_formula_sum", "_chemical_formula.sum")
@@ -65,25 +66,28 @@ def read_statements(text: str, name: str) -> dict[str, Statements]:
         return {}
     blocks = [block for block in document if any(block.find_values(tag) for tag in _SITE_TAGS)]
     if len(blocks) == 1:
-        return {name: _statements(blocks[0])}
+        return {name: statements_of(blocks[0])}
     names = [block.name for block in blocks]
-    return {f"{name}:{block.name}": _statements(block) for block in blocks if names.count(block.name) == 1}
+    return {f"{name}:{block.name}": statements_of(block) for block in blocks if names.count(block.name) == 1}
 
 
-def _statements(block: gemmi.cif.Block) -> Statements:
+def statements_of(block: gemmi.cif.Block) -> Statements:
+    """The statements of a data block."""
     units, density, volume = (_positive(block, tags) for tags in (_UNITS_TAGS, _DENSITY_TAGS, _VOLUME_TAGS))
-    return Statements(parse_formula(_first(block, _FORMULA_TAGS)), units, density, volume)
+    return Statements(parse_formula(formula_sum(block)), units, density, volume)
 
 
-def _first(block: gemmi.cif.Block, tags: tuple[str, ...]) -> str:
-    return next((gemmi.cif.as_string(value) for tag in tags for value in list(block.find_values(tag))), "")
+def formula_sum(block: gemmi.cif.Block) -> str:
+    """The text of the formula sum; empty if there is none."""
+    return first_value(block, *_FORMULA_TAGS)
 
 
 def _positive(block: gemmi.cif.Block, tags: tuple[str, ...]) -> float:
-    value = number(_first(block, tags))
+    value = number(first_value(block, *tags))
     return value if value > 0 else math.nan
 
 
+@lru_cache(maxsize=1024)
 def parse_formula(text: str) -> dict[int, float] | None:
     """The atoms of each atomic number in a formula sum; None if it is no list of elements with numbers.
 
