@@ -16,6 +16,7 @@ from ..models.checkpoints import CONFIG, read_checkpoint, read_config
 from ..models.folders import CARD, WEIGHTS, read_card, sha256
 from ..models.log import LOG, TrainingLog
 from ..models.targets import KEPT
+from ..models.training_folders import MADE_OF
 from ..search import sharded_layout, storage
 from ..search.opening import is_sharded
 from ..search.saving import part_of
@@ -193,8 +194,9 @@ def _training(folder: Path) -> Iterator[VerifiedFile]:
     yield _checked(folder, lambda: read_config(folder) is not None)
     for path in sorted(folder.glob("checkpoint*.pt")):
         yield _checked(path, lambda path=path: bool(read_checkpoint(path)))  # type: ignore[misc]
-    if (folder / RECIPE_FILE).is_file():
-        yield _sealed(folder / RECIPE_FILE, CheckpointError)
+    for name in (MADE_OF, RECIPE_FILE):
+        if (folder / name).is_file():
+            yield _sealed(folder / name, CheckpointError)
     if (folder / LOG).exists():
         yield _checked(folder / LOG, lambda: TrainingLog(folder / LOG).to_frame() is not None)
     if (folder / KEPT).is_file():

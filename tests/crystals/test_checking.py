@@ -31,11 +31,12 @@ _cell_volume 179.41(2)
 _exptl_crystal_density_diffrn 2.164
 loop_
 _atom_site_label
+_atom_site_type_symbol
 _atom_site_fract_x
 _atom_site_fract_y
 _atom_site_fract_z
-Na 0 0 0
-Cl .5 .5 .5
+Na Na 0 0 0
+Cl Cl .5 .5 .5
 """
 
 

@@ -297,7 +297,7 @@ def test_a_part_that_cannot_be_read_is_computed_again(crystals, tmp_path, monkey
         damage()  # without its patterns, or cut
         assert building._read_part(part, patterns=True, physics=False) is None
     index = build_index(crystals[:4], tmp_path / "index", "small", progress=False)
-    assert index._parts.pattern_vectors.any()
+    assert np.asarray(index.embed_patterns()).any()
 
 
 @pytest.mark.slow
