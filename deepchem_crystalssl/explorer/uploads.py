@@ -16,7 +16,9 @@ from typing import TypeVar
 
 import numpy as np
 
-from ..errors import CrystalInputError, EmptyFileError, UnsupportedFileError, UploadError
+from ..errors import CrystalInputError, LimitError, UnsupportedFileError, UploadError
+from ..crystals.encodings import decode_text
+from ..crystals.limits import ReadingLimits
 from ..crystals.records import Crystal
 from ..crystals.json_documents import iterate_documents
 from ..crystals.kinds import crystal_kind
@@ -26,7 +28,7 @@ from ..diffraction.pattern_files import PATTERN_SUFFIXES, TEXT_SUFFIXES, read_pa
 logger = logging.getLogger(__name__)
 
 LONGEST_NAME = 80
-_CONTROLS = bytes(sorted({*range(32), 127} - set(b"\t\n\v\f\r\x1a")))  # files written under DOS end with the byte 1A
+_CONTROL = re.compile(r"[\x00-\x08\x0e-\x1f\x7f]")
 _EXPANDED_TAGS = ("_atom_site_fract_x", "_symmetry_equiv_pos", "_space_group_symop")
 T = TypeVar("T")
 
@@ -125,15 +127,10 @@ def _pattern_suffix(name: str, body: bytes) -> str | None:
 
 
 def _decode(body: bytes, item: str) -> str:
-    if len(body.translate(None, _CONTROLS)) < len(body):
+    text = decode_text(body, item)
+    if _CONTROL.search(text):
         raise UnsupportedFileError(item, "a binary or compressed file", "crystals and patterns are uploaded as text",
                                    "Unpack it, or export it as text in UTF-8.")  # fmt: skip
-    try:
-        text = body.decode("utf-8-sig")
-    except UnicodeDecodeError:
-        text = body.decode("latin-1")
-    if not text.strip():
-        raise EmptyFileError(item, "0 characters")
     return text
 
 
@@ -168,12 +165,12 @@ def _read_crystal(text: str, item: str, kind: str, limits: Limits) -> Crystal:
     if listed > limits.sites:
         raise UploadError(item, f"{listed:,} listed", rule)
     errors = []
-    for found in read_structure_text(text, item, kind):
+    for found in read_structure_text(text, item, kind, limits=ReadingLimits(sites=limits.sites)):
         if isinstance(found, Crystal):
-            if found.num_nodes > limits.sites:
-                raise UploadError(item, f"{found.num_nodes:,} sites", rule)
             return found
         errors.append(found)
+    if isinstance(errors[0], LimitError):
+        raise UploadError(item, errors[0].value, rule)
     raise errors[0]
 
 

@@ -100,7 +100,7 @@ def _check_choices(folder: Path, now: Layout, before: Layout | None) -> None:
     differing = [name for name in names if before is not None and getattr(before, name) != getattr(now, name)]
     if differing:
         shown = "; ".join(f"{name} was {getattr(before, name)}, now {getattr(now, name)}" for name in differing)
-        raise IndexFolderError(str(folder), f"built with another {' and '.join(differing)} ({shown})",
+        raise IndexFolderError(str(folder), f"built with other choices: {shown}",
                                "an index has one model and one set of choices",
                                "Pass the same choices, or name another folder.")  # fmt: skip
 

@@ -11,7 +11,7 @@ import pytest
 from deepchem_crystalssl import EmbeddingIndex, Filter, simulate_xrd, XRDGrid
 from deepchem_crystalssl.crystals.prototypes import bundled_prototypes
 from deepchem_crystalssl.crystals.store import write_records
-from deepchem_crystalssl.errors import IndexFolderError, QueryError, StoreError
+from deepchem_crystalssl.errors import IndexFolderError, QueryError
 from deepchem_crystalssl.search import ShardedIndex, sharded_gallery
 from deepchem_crystalssl.search.segments import Segment, shortlist, train, write_segment
 from deepchem_crystalssl.search.sharded_map import _by_components
@@ -166,7 +166,7 @@ def test_array_jobs_and_interruptions(tmp_path, store, crystals):
 def test_folders_that_cannot_be_used(tmp_path, built, store):
     with pytest.raises(IndexFolderError, match="missing or cannot be read"):
         ShardedIndex.load(tmp_path)
-    with pytest.raises(StoreError, match="patterns|spaces"):
+    with pytest.raises(IndexFolderError, match="other choices: patterns was True, now False"):
         ShardedIndex.build(store, built, patterns=False, space_groups=True, size=50, **OPTIONS)
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "thesis.tex").write_text("x")
