@@ -104,7 +104,7 @@ def alone_in(
     Parameters
     ----------
     folder : str or Path
-        Is made if needed, and removed at the end if it is still empty.
+        Is made if needed; one that was made is removed at the end if it is still empty.
     error : type
         Of the error.
     share : (int, int), optional
@@ -118,8 +118,9 @@ def alone_in(
     folder = Path(folder)
     with ExitStack() as at_end:
         with written_to(folder, error):
+            if not folder.exists():
+                at_end.callback(_remove_if_empty, folder)
             folder.mkdir(parents=True, exist_ok=True)
-            at_end.callback(_remove_if_empty, folder)
             name = LOCK if share is None else f"{LOCK}-{share[0]}-of-{share[1]}"
             at_end.enter_context(_locked(folder / name, error))
             others = folder.glob(f"{LOCK}-*") if share is None else [folder / LOCK]

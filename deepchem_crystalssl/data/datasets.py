@@ -101,8 +101,9 @@ def digest_of_data(dataset: Dataset, with_labels: bool) -> str:
             digest.update(f"{graph.material_id}".encode())
             for array in (graph.atomic_numbers, graph.frac_coords, graph.lattice):
                 digest.update(array.tobytes())
-    for array in (dataset.y, dataset.w) if with_labels else ():
-        digest.update(np.asarray(array, float).tobytes())
+    for array in map(np.asarray, (dataset.y, dataset.w) if with_labels else ()):
+        for labels in array.ravel() if array.dtype == object else (array,):  # of sites, one array for each crystal
+            digest.update(np.asarray(labels, float).tobytes())
     return digest.hexdigest()[:16]
 
 
