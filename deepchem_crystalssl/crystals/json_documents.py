@@ -171,7 +171,7 @@ class _Text:
             self._read_on(min(_GROWTH * max(size, CHUNK), self.limits.text_bytes))  # or it would be parsed many times
 
     def _decoded(self) -> tuple[Any, int]:
-        if len(self.window) - self.at > self.limits.values:
+        if len(self.window) - self.at > self.limits.words:
             check_text(self.window[self.at :], self.label, self.limits)
         try:
             return _decode(self.window, self.at)

@@ -21,7 +21,7 @@ class ReadingLimits:
     ----------
     text_bytes : int
         Bytes of a text that is read as a whole: a CIF, a POSCAR, one entry of JSON, one frame of XYZ.
-    values : int
+    words : int
         Numbers and words in a CIF, a POSCAR or an entry of JSON.
     sites : int
         Sites of one crystal.
@@ -53,7 +53,7 @@ class ReadingLimits:
     """
 
     text_bytes: int = 2**26
-    values: int = 3_000_000
+    words: int = 3_000_000
     sites: int = 100_000
     operations: int = 2_000
     depth: int = 100
@@ -108,11 +108,11 @@ def check_text(text: str, item: str, limits: ReadingLimits) -> None:
     LimitError
     """
     limits.check("text_bytes", len(text), item, "bytes of one text")
-    if len(text) <= limits.values:
+    if len(text) <= limits.words:
         return
     is_json = text[:100].lstrip()[:1] in ("{", "[")
     limits.check(
-        "values",
+        "words",
         text.count(",") + text.count("[") + text.count("{") if is_json else count_words(text),
         item,
         "numbers and words in one text",
