@@ -119,13 +119,28 @@ def _blocks_of_crystals(document: gemmi.cif.Document) -> list[gemmi.cif.Block]:
 _BROKEN_QUOTE = re.compile(r"^(_\S+\s+)'[^'\n]*\n(?:[^'_\n][^'\n]*\n|\n)*[^'\n]*'[ \t\r]*$", re.MULTILINE)
 
 
+# The value of a tag, to the end of its line.
+_VALUE = re.compile(r"^(_\S+)[ \t]+(\S[^\n]*?)[ \t\r]*$", re.MULTILINE)
+# A word, a quoted text or the begin of a loop's values, each perhaps before a comment.
+_WELL_FORMED = re.compile(r"(?:'.*'|\".*\"|[^'\"#;\s]\S*)(?:\s+#.*)?$|[#;]")
+
+
+def _quoted(line: re.Match[str]) -> str:
+    """A line whose value has several words without quotes, or more behind them, with the value in quotes."""
+    tag, value = line.groups()
+    if _WELL_FORMED.match(value):
+        return line[0]
+    bare = value.strip("'\" ,;")
+    return f'{tag} "{bare}"' if '"' not in bare else f"{tag} ?"
+
+
 def _parse_grammar(text: str) -> gemmi.cif.Document:
     if not text.isascii():  # accents in authors' names; CIF 1.1 is ASCII, and so is every tag read here
         text = text.encode("ascii", "replace").decode()
     try:
         return gemmi.cif.read_string(text, check_level=0)
     except (ValueError, RuntimeError):
-        repaired = _BROKEN_QUOTE.sub(r"\1?", text)
+        repaired = _VALUE.sub(_quoted, _BROKEN_QUOTE.sub(r"\1?", text))
         if repaired == text:
             raise
         return gemmi.cif.read_string(repaired, check_level=0)

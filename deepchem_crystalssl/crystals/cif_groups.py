@@ -13,8 +13,10 @@ from .symmetry import full_symbols
 
 _SAME_TRANSLATION = 2e-3
 _MAX_CENTRINGS = 200
-_RHOMBOHEDRAL_OR_HEXAGONAL = re.compile(r"[\s,(]*(hex|rhomb)[a-z]*(?:\s*(?:axes|setting|cell))?\s*\)?$", re.IGNORECASE)
-_ORIGIN = re.compile(r"[\s,(]*or(?:igin)?\s*(?:choice|no\.?)?\s*:?\s*([12])\s*\)?$|\s*O([12])$", re.IGNORECASE)
+_RHOMBOHEDRAL_OR_HEXAGONAL = re.compile(
+    r"[\s,({\[]*(hex|rhomb)[a-z]*(?:\s*(?:axes|setting|cell))?\s*[)}\]]?$", re.IGNORECASE
+)
+_ORIGIN = re.compile(r"[\s,({\[]*or(?:igin)?\s*(?:choice|no\.?)?\s*:?\s*([12])\s*[)}\]]?$|\s*O([12])$", re.IGNORECASE)
 _COLON = re.compile(r"\s*:\s*([-\w]+)$")
 _ICSD_SUFFIX = re.compile(r"(?<=[\w/]{2})\s*([HRSZ])$|(?<=\s\w)\s+([HRSZ])$", re.IGNORECASE)
 _NUMBER = re.compile(r"[\s,(]*(?:no\.?|#)\s*\d+\s*\)?$", re.IGNORECASE)

@@ -5,6 +5,7 @@ import warnings
 import numpy as np
 import pytest
 
+from deepchem_crystalssl import read_structures
 from deepchem_crystalssl.crystals.cif import read_cif
 from deepchem_crystalssl.crystals.cif_groups import settings_of_symbol
 from deepchem_crystalssl.crystals.texts import read_structure_text
@@ -400,3 +401,30 @@ def test_three_scales_of_a_poscar(mode, rows):
 def test_scales_that_mean_nothing(scale):
     with pytest.raises(UnsupportedFileError, match="one scale, or three positive ones"):
         list(read_structure_text(f"salt\n{scale}\n2 0 0\n0 2 0\n0 0 2\nK\n1\nDirect\n0 0 0\n", "salt"))
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "_symmetry_space_group_name_H-M P 1",
+        "_symmetry_space_group_name_H-M P 1  \t\r",
+        "_pd_phase_name Na0.8CoO2 supercell",
+        "_citation_author_name 'M. O'Keeffe, O.M. Yaghi',",
+        '_publ_section_title "A title" of 1999',
+        '_publ_section_title an "odd" title',
+    ],
+)
+def test_a_value_of_several_words_without_quotes_is_the_rest_of_its_line(line):
+    cell = "".join(f"_cell_length_{axis} 5.64 # by eye\n_cell_angle_{angle} 90\n" for axis, angle in
+                   zip("abc", ("alpha", "beta", "gamma"), strict=True))  # fmt: skip
+    sites = "loop_\n_atom_site_label\n_atom_site_fract_x\n_atom_site_fract_y\n_atom_site_fract_z\n"
+    text = f"data_x\n{line}\n{cell}{sites}Na1 0 0 0\nCl1 .5 .5 .5 # the anion\n"
+    [crystal] = read_structures(text)
+    assert crystal.reduced_formula == "NaCl" and crystal.num_nodes == 2 and round(crystal.volume, 2) == 179.41
+
+
+@pytest.mark.parametrize("line", ["_cell_length_a 5.64 or so", "_cell_length_a 'five point six',"])
+def test_a_number_of_several_words_is_no_number(line):
+    with pytest.raises(CrystalInputError):
+        list(read_structures(f"data_x\n{line}\n_cell_length_b 5\n_cell_length_c 5\nloop_\n_atom_site_label\n"
+                             "_atom_site_fract_x\n_atom_site_fract_y\n_atom_site_fract_z\nNa 0 0 0\n"))  # fmt: skip
