@@ -37,6 +37,20 @@ def _is_array(values: Any, kinds: str, shape: tuple[int, ...]) -> bool:
     return values.shape == shape and values.dtype.kind in kinds
 
 
+def _are_columns(numbers: Any, frac: Any, lattice: Any) -> bool:
+    """Whether these are atomic numbers (N,), coordinates (N, 3) and cell vectors (3, 3)."""
+    if type(numbers) is type(frac) is type(lattice) is np.ndarray:  # nearly always; this is done for every record
+        return (
+            numbers.ndim == 1
+            and frac.shape == (len(numbers), 3)
+            and lattice.shape == (3, 3)
+            and numbers.dtype.kind in "iu"
+            and frac.dtype.kind == lattice.dtype.kind == "f"
+        )
+    n = _length(numbers)
+    return _is_array(numbers, "iu", (n,)) and _is_array(frac, "f", (n, 3)) and _is_array(lattice, "f", (3, 3))
+
+
 def _length(values: Any) -> int:
     """The length of an array, -1 for anything else."""
     return len(values) if isinstance(values, np.ndarray) and values.ndim else -1
@@ -78,7 +92,7 @@ class Occupancies:
         _freeze(self)
 
     def __reduce__(self) -> tuple:
-        return type(self), tuple(vars(self).values())
+        return type(self), tuple(getattr(self, name) for name in self.__dataclass_fields__)
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -118,14 +132,10 @@ class Crystal:
     occupancies: Occupancies | None = None
 
     def __post_init__(self) -> None:
-        n = _length(self.atomic_numbers)
-        if not (
-            _is_array(self.atomic_numbers, "iu", (n,))
-            and _is_array(self.frac_coords, "f", (n, 3))
-            and _is_array(self.lattice, "f", (3, 3))
-        ):
+        if not _are_columns(self.atomic_numbers, self.frac_coords, self.lattice):
             raise UnsupportedObjectError(str(self.material_id), "species, coordinates or a cell", _COLUMNS, _MAKE)
         if self.occupancies is not None:
+            n = len(self.atomic_numbers)
             site = self.occupancies.site if isinstance(self.occupancies, Occupancies) else ()
             if not len(site) or site[0] != 0 or site[-1] != n - 1:
                 raise UnsupportedObjectError(
@@ -135,7 +145,7 @@ class Crystal:
         _freeze(self)
 
     def __reduce__(self) -> tuple:  # rebuilt through __post_init__, so that a reloaded record is frozen too
-        return type(self), tuple(vars(self).values())
+        return type(self), tuple(getattr(self, name) for name in self.__dataclass_fields__)
 
     def __repr__(self) -> str:
         name = f"{self.material_id}, " if self.material_id else ""

@@ -35,6 +35,7 @@ MIN_DISTANCE = 0.1
 MAX_LENGTH = 10_000.0
 """Longest cell vector, Å."""
 
+_CHECKED = "_is_checked"  # name under which a record remembers it
 _FEW = 300  # sites of which all pairs are compared
 
 OCCUPANCY_TOLERANCE = 1e-3
@@ -123,7 +124,9 @@ def make_crystal(
     first, second, distance = closest_pair(frac, matrix) if few else _near_pair(frac, matrix, min_distance)
     if distance < min_distance:
         raise OverlappingAtomsError(material_id, f"sites {first} and {second}, {distance:.3f} Å apart")
-    return Crystal(atomic_numbers, frac, matrix, material_id, occupancies)
+    crystal = Crystal(atomic_numbers, frac, matrix, material_id, occupancies)
+    vars(crystal)[_CHECKED] = True
+    return crystal
 
 
 def check_record(crystal: Crystal) -> Crystal:
@@ -134,6 +137,8 @@ def check_record(crystal: Crystal) -> Crystal:
     CrystalInputError
         If there are no sites or no volume, or a value is no number, or no element.
     """
+    if _CHECKED in vars(crystal):  # by an earlier call: a record does not change
+        return crystal
     name, species = crystal.material_id, crystal.occupancies
     if not crystal.num_nodes:
         raise EmptyStructureError(name, "0 sites")
@@ -150,6 +155,7 @@ def check_record(crystal: Crystal) -> Crystal:
             raise UnknownElementError(name, f"atomic numbers {species.atomic_numbers.tolist()[:100]}")
         if not 0.0 < species.occupancy.min() <= species.occupancy.max() <= 1.0 + OCCUPANCY_TOLERANCE:
             raise OccupancyError(name, f"occupancies {species.occupancy.tolist()[:100]}")
+    vars(crystal)[_CHECKED] = True
     return crystal
 
 
@@ -281,6 +287,11 @@ def _split_species(species: Sequence[Any], material_id: str) -> tuple[np.ndarray
     rows: list[tuple[int, int, float]] = []
     for site, parts in enumerate(species):
         amounts: dict[int, float] = {}
+        if type(parts) is dict and len(parts) == 1:  # a site of one species without vacancies, as most are
+            [(key, occupancy)] = parts.items()
+            if type(occupancy) in (float, int) and occupancy == 1 and type(key) is str and key in number_of:
+                rows.append((site, number_of[key], 1.0))
+                continue
         if isinstance(parts, str):
             z = number_of.get(parts, 0)
             if not z:
