@@ -78,7 +78,8 @@ def verify_folder(folder: str | Path) -> list[VerifiedFile]:
     kinds = [verify for manifest, verify in _KINDS.items() if part_of(folder, manifest).is_file()]
     if not kinds:
         raise UnsupportedFileError(
-            str(folder), f"none of {', '.join(_KINDS)}", "a folder that this package wrote has a manifest",
+            str(folder), f"none of {', '.join(_KINDS)}" if folder.is_dir() else "no such folder",
+            "a folder that this package wrote has a manifest",
             "Name the folder of an index, a store, a model, a training or an output of shards; copy the manifest "
             "again, if it is missing.",
         )  # fmt: skip

@@ -83,3 +83,10 @@ def test_a_folder_without_a_manifest_is_refused(folders, tmp_path):
     (tmp_path / "thesis.tex").write_text("x")
     with pytest.raises(UnsupportedFileError, match="a folder that this package wrote has a manifest"):
         verify_folder(tmp_path)
+
+
+def test_what_is_no_folder_is_said(tmp_path):
+    with pytest.raises(UnsupportedFileError, match="nothing: no such folder"):
+        verify_folder(tmp_path / "nothing")
+    with pytest.raises(UnsupportedFileError, match="none of index.json"):
+        verify_folder(tmp_path)
