@@ -29,12 +29,12 @@ import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
-from deepchem_crystalssl.crystals.cif_statements import Statements, read_statements
+from deepchem_crystalssl.crystals.cif.statements import Statements, read_statements
 from deepchem_crystalssl.crystals.consistency import find_close_pair, find_contradictions, formula_text
-from deepchem_crystalssl.crystals.contents import Content
-from deepchem_crystalssl.crystals.files import find_files
+from deepchem_crystalssl.crystals.formats.contents import Content
+from deepchem_crystalssl.crystals.formats.files import find_files
 from deepchem_crystalssl.crystals.isolation import AnswerLost, IsolatedProcess
-from deepchem_crystalssl.crystals.kinds import crystal_kind
+from deepchem_crystalssl.crystals.formats.kinds import crystal_kind
 from deepchem_crystalssl.crystals.records import Crystal
 from deepchem_crystalssl.crystals.validation import make_crystal
 from deepchem_crystalssl.errors import CrystalInputError

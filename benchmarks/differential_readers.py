@@ -17,7 +17,7 @@ import numpy as np
 
 from deepchem_crystalssl.crystals.elements import atomic_number_of
 from deepchem_crystalssl.crystals.isolation import answer_questions
-from deepchem_crystalssl.crystals.kinds import crystal_kind
+from deepchem_crystalssl.crystals.formats.kinds import crystal_kind
 from deepchem_crystalssl.errors import CrystalInputError
 
 OURS = "ours"

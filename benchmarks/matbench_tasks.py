@@ -25,7 +25,7 @@ from sklearn import metrics
 from sklearn.model_selection import KFold, StratifiedKFold
 
 import deepchem_crystalssl as dcs
-from deepchem_crystalssl.crystals.convert import to_crystal
+from deepchem_crystalssl.crystals.formats.convert import to_crystal
 from deepchem_crystalssl.errors import CrystalInputError, LabelError
 
 Mode = Literal["regression", "classification"]

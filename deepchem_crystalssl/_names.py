@@ -49,6 +49,7 @@ def attach(package: str, file: str) -> tuple[Callable[[str], Any], Callable[[], 
 
 MOVED = {
     "checkpoints": "models.checkpoints",
+    "crystals.convert": "crystals.formats.convert",
     "crystals.diffraction": "diffraction.kernels",
     "crystals.errors": "errors",
     "crystals.graph": "crystals.records",
@@ -56,6 +57,7 @@ MOVED = {
     "crystals.io": "crystals.reading",
     "crystals.measured": "diffraction.measured",
     "crystals.pattern_fit": "diffraction.fitting",
+    "crystals.tables": "crystals.formats.tables",
     "crystals.xrd": "diffraction.simulation",
     "crystals.xrd_grid": "diffraction.grid",
     "datasets": "data.datasets",

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from .crystals.duplicates import duplicate_groups
-from .crystals.files import in_short
+from .crystals.formats.files import in_short
 from .crystals.neighbors import structures_to_graphs
 from .crystals.prototypes import bundled_prototypes
 from .diffraction.conditions import REALISTIC, try_patterns

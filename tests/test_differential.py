@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from deepchem_crystalssl.crystals.cif_statements import Statements
+from deepchem_crystalssl.crystals.cif.statements import Statements
 
 
 def load(name):

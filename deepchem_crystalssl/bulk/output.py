@@ -23,7 +23,7 @@ from ..crystals.checksums import (
     replacing,
     write_sealed,
 )
-from ..crystals.files import NamedFile
+from ..crystals.formats.files import NamedFile
 from ..crystals.shards import FORMAT as STORE_FORMAT, MANIFEST as STORE_MANIFEST, record_of
 from ..errors import Report, StoreError, counted
 from .parts import Line, Part

@@ -9,11 +9,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ..crystals.files import NamedFile, find_files, name_files
-from ..crystals.kinds import crystal_kind, is_url
+from ..crystals.formats.files import NamedFile, find_files, name_files
+from ..crystals.formats.kinds import crystal_kind, is_url
+from ..crystals.formats.tables import Rows, row_groups
 from ..crystals.shards import MANIFEST, Shard, read_manifest
 from ..crystals.store import RecordStore
-from ..crystals.tables import Rows, row_groups
 from ..errors import CrystalInputError, StoreError
 
 LINES = "lines"

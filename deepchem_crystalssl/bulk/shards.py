@@ -11,13 +11,12 @@ from typing import Any
 from tqdm import tqdm
 
 from ..crystals.checksums import read_sealed, write_sealed
-from ..crystals.files import in_short
+from ..crystals.formats.files import in_short
 from ..crystals.options import check_count
 from ..crystals.store import RecordStore, open_source, write_records
 from ..crystals.work_folders import alone_in, is_lock, written_to
-from ..errors import NoCrystalsError, OptionError, StoreError, an_object, counted
-from ..processors import processors
 from .engines import EngineName, engine as engine_of
+from ..errors import NoCrystalsError, OptionError, StoreError, an_object, counted
 from .output import (
     STEP,
     ShardedOutput,
@@ -30,6 +29,7 @@ from .output import (
     write_store_manifest,
 )
 from .parts import LINES, Line, divide, is_divisible
+from ..processors import processors
 from .steps import Featurize, Step, digest_of
 from .units import Unit
 

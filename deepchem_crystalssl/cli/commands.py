@@ -8,8 +8,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..errors import OptionError, Report, counted
 from .bulk_options import is_sharded, of_shards
+from ..errors import OptionError, Report, counted
 
 if TYPE_CHECKING:
     from ..search import EmbeddingIndex, Filter, ShardedIndex
@@ -136,7 +136,7 @@ def physics(options: argparse.Namespace) -> int:
 
 def index(options: argparse.Namespace) -> int:
     from ..crystals.store import open_source
-    from ..crystals.tables import read_table
+    from ..crystals.formats.tables import read_table
     from ..search import build_index
 
     if is_sharded(options):
@@ -159,7 +159,7 @@ def index(options: argparse.Namespace) -> int:
 
 
 def _index_shards(options: argparse.Namespace) -> int:
-    from ..crystals.tables import read_table
+    from ..crystals.formats.tables import read_table
     from ..search import ShardedIndex
 
     if options.physics:

@@ -14,18 +14,18 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from tqdm import tqdm
 
-from .archives import iterate_members
-from .cif_statements import Statements, read_statements
+from .cif.statements import Statements, read_statements
 from .consistency import composition_of, density_of, find_close_pair, find_contradictions, formula_text
-from .contents import Content
 from ..errors import CrystalInputError, LimitError, NoCrystalsError, Report, UnsupportedFileError, counted, typed_error
-from .files import find_files, name_files
-from .formats import read_content
+from .formats.archives import iterate_members
+from .formats.contents import Content
+from .formats.files import find_files, name_files
+from .formats.kinds import crystal_kind
+from .formats.readers import read_content
+from .formats.texts import read_structure_text
 from .isolation import AnswerLost, IsolatedProcess, answer_questions
-from .kinds import crystal_kind
 from .reading import read_structures
 from .records import Crystal
-from .texts import read_structure_text
 
 if TYPE_CHECKING:
     import pandas as pd

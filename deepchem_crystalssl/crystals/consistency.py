@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 
 import numpy as np
 
-from .cif_statements import Statements
+from .cif.statements import Statements
 from .compilation import njit
 from .elements import element_table, symbols
 from ..errors import CrystalInputError, OverlappingAtomsError, StatementError

@@ -6,7 +6,7 @@ import gzip
 import json
 from importlib.resources import files
 
-from .convert import to_crystal
+from .formats.convert import to_crystal
 from .records import Crystal
 
 

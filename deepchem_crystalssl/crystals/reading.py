@@ -11,9 +11,6 @@ import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
-from .archives import iterate_members
-from .contents import Content
-from .convert import is_one
 from .disorder import Disorder, check_policy, resolve_disorder
 from ..errors import (
     CrystalInputError,
@@ -25,17 +22,20 @@ from ..errors import (
     an_object,
     typed_error,
 )
-from .files import NamedFile, find_files, in_short, name_files
-from .formats import read_content
-from .json_documents import Document, pieces_of
-from .kinds import crystal_kind, is_url
+from .formats.archives import iterate_members
+from .formats.contents import Content
+from .formats.convert import is_one
+from .formats.files import NamedFile, find_files, in_short, name_files
+from .formats.json_documents import Document, pieces_of
+from .formats.kinds import crystal_kind, is_url
+from .formats.optimade import read_pages
+from .formats.readers import read_content
+from .formats.tables import ID_COLUMNS, Rows, iterate_table, table_ids
+from .formats.texts import Item, read_entry, read_json
 from .limits import LIMITS, ReadingLimits
-from .optimade import read_pages
-from .records import Crystal
 from .record_columns import OPTIMADE_COLUMNS, crystals_of_columns, from_optimade_columns
+from .records import Crystal
 from .shards import Shard
-from .tables import ID_COLUMNS, Rows, iterate_table, table_ids
-from .texts import Item, read_entry, read_json
 from .validation import check_record
 
 STRUCTURE_COLUMNS = ("structure", "crystal", "cif", "cif_text", "poscar", "structures", "atoms", "path", "file")
@@ -85,8 +85,8 @@ def read_structures(
         Keep partial and mixed occupancies (default), keep the majority species of each site, or refuse.
     structure_column, id_column : str, optional
         Columns of a table, or fields of an entry; by default the first of :data:`STRUCTURE_COLUMNS`, and of
-        :data:`~deepchem_crystalssl.crystals.tables.ID_COLUMNS` in tables or
-        :data:`~deepchem_crystalssl.crystals.database_entries.ENTRY_IDS` in entries.
+        :data:`~deepchem_crystalssl.crystals.formats.tables.ID_COLUMNS` in tables or
+        :data:`~deepchem_crystalssl.crystals.formats.database_entries.ENTRY_IDS` in entries.
     report : Report, optional
         Filled with the typed error of every item left out.
     progress : bool, optional

@@ -7,9 +7,9 @@ from collections.abc import Iterator
 import numpy as np
 import pandas as pd
 
-from .database_entries import from_optimade
 from ..errors import CrystalInputError, UnsupportedObjectError, typed_error
-from .texts import Item
+from .formats.database_entries import from_optimade
+from .formats.texts import Item
 from .validation import lattice_from_parameters, make_crystal
 
 OPTIMADE_COLUMNS = ("lattice_vectors", "cartesian_site_positions", "species_at_sites", "species", "dimension_types")

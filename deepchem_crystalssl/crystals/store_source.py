@@ -9,10 +9,10 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ..errors import StoreError
 from .checksums import read_sealed, write_sealed
-from .files import NamedFile, find_files, name_files
-from .kinds import is_url
+from ..errors import StoreError
+from .formats.files import NamedFile, find_files, name_files
+from .formats.kinds import is_url
 
 LISTING = "source_files.json"
 

@@ -11,16 +11,16 @@ import numpy as np
 import pandas as pd
 from deepchem.feat import MaterialStructureFeaturizer
 
-from ..crystals.convert import is_one, to_crystal
 from ..crystals.disorder import Disorder
-from ..crystals.files import in_short
+from ..crystals.formats.convert import is_one, to_crystal
+from ..crystals.formats.files import in_short
 from ..crystals.neighbors import CUTOFF, MAX_NEIGHBORS, IsolatedAtoms, iterate_graphs
 from ..crystals.reading import read_structures
 from ..crystals.records import Crystal, CrystalGraph
 from ..diffraction.grid import PowderPatterns, Profile, XRDGrid
 from ..diffraction.simulation import iterate_patterns
-from ..physics.columns import MODELS, Model, column_names, iterate_physics
 from ..errors import CrystalInputError, OnError, Report, UnsupportedObjectError, counted
+from ..physics.columns import MODELS, Model, column_names, iterate_physics
 
 
 class BulkFeaturizer(MaterialStructureFeaturizer):

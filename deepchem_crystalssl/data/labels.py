@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from ..crystals.tables import ID_COLUMNS, as_ids, read_table, table_ids
+from ..crystals.formats.tables import ID_COLUMNS, as_ids, read_table, table_ids
 from ..errors import LabelError, an_object, counted
 
 

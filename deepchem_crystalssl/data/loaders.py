@@ -10,9 +10,9 @@ import numpy as np
 import pandas as pd
 from deepchem.data import DataLoader, Dataset, DiskDataset, NumpyDataset
 
+from ..crystals.formats.tables import table_ids
 from ..crystals.reading import read_structures
 from ..crystals.records import Crystal
-from ..crystals.tables import table_ids
 from ..errors import CrystalInputError, NoCrystalsError, OnError, Report, UnsupportedObjectError, an_object, counted
 from .featurizers import BulkFeaturizer, CrystalGraphFeaturizer
 from .labels import label_values, labels_and_weights

@@ -10,9 +10,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..crystals import encodings
-from ..errors import AngleError, PatternError, UnsupportedFileError
 from .column_names import Names, header_names, stated_wavelength
+from ..crystals.formats import encodings
+from ..errors import AngleError, PatternError, UnsupportedFileError
 from .patterns import MOST_POINTS, MeasuredPattern, PartOfPattern, assemble, number_in, too_many_points
 
 MOST_LINES = MOST_POINTS + 20_000

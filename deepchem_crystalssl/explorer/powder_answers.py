@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from ..crystals.cif_writing import cell_angles
+from ..crystals.cif.writing import cell_angles
 from ..crystals.symmetry import StandardSetting
 from ..errors import QueryError
 from ..search.confidence import in_words

@@ -16,14 +16,14 @@ from typing import TypeVar
 
 import numpy as np
 
-from ..errors import CrystalInputError, LimitError, UnsupportedFileError, UploadError
-from ..crystals.encodings import decode_text
+from ..crystals.formats.encodings import decode_text
+from ..crystals.formats.json_documents import iterate_documents
+from ..crystals.formats.kinds import crystal_kind
+from ..crystals.formats.texts import read_structure_text
 from ..crystals.limits import ReadingLimits
 from ..crystals.records import Crystal
-from ..crystals.json_documents import iterate_documents
-from ..crystals.kinds import crystal_kind
-from ..crystals.texts import read_structure_text
 from ..diffraction.pattern_files import PATTERN_SUFFIXES, TEXT_SUFFIXES, read_pattern_bytes
+from ..errors import CrystalInputError, LimitError, UnsupportedFileError, UploadError
 
 logger = logging.getLogger(__name__)
 

@@ -10,12 +10,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from ..crystals.tables import as_ids
+from ..crystals.formats.tables import as_ids
+from .document import render_page
 from ..errors import CrystalInputError, OptionError, QueryError, an_object, counted
+from .payload import Payload, pack_column
 from ..search.coloring import Coloring, coloring, colorings
 from ..search.index import EmbeddingIndex
-from .document import render_page
-from .payload import Payload, pack_column
 
 try:
     import anywidget

@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
-from ..crystals.convert import to_crystal
+from .columns import bonded
+from ..crystals.formats.convert import to_crystal
 from ..crystals.options import check_count
 from ..crystals.records import Crystal, CrystalGraph
-from ..errors import ModelPhysicsError
-from .columns import bonded
 from .density import new_axes
+from ..errors import ModelPhysicsError
 from .parameters import SiteParameters
 
 if TYPE_CHECKING:

@@ -10,8 +10,10 @@ import numpy as np
 import pandas as pd
 from pandas.api.types import is_numeric_dtype
 
+from .._names import renamed_arguments
+from .conditions import conditions_of
+from ..crystals.formats.tables import ID_COLUMNS, read_table
 from ..crystals.records import CrystalGraph
-from ..crystals.tables import ID_COLUMNS, read_table
 from ..data.datasets import CrystalStore
 from ..data.labels import labels_by_id
 from ..diffraction.conditions import CLEAN, HARD, REALISTIC, MeasurementConditions, measure_patterns, try_patterns
@@ -21,8 +23,6 @@ from ..evaluation.probes import linear_probe, nearest_neighbor_probe
 from ..models.embedding import embed_graphs
 from ..models.pretrained import load_encoder
 from ..models.pretraining import CrystalSSLModel
-from .._names import renamed_arguments
-from .conditions import conditions_of
 
 
 @renamed_arguments(instrument="conditions")

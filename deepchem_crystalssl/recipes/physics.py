@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 from ..crystals.checksums import RecordedFile, path_within, read_sealed, record_files, replacing, write_sealed
 from ..crystals.disorder import Disorder
 from ..crystals.elements import symbols
-from ..crystals.files import in_short
+from ..crystals.formats.files import in_short
 from ..crystals.reading import read_structures
 from ..crystals.records import Crystal
 from ..crystals.store import open_source

@@ -12,7 +12,7 @@ import pandas as pd
 from ..crystals.checksums import replacing
 from ..crystals.disorder import Disorder
 from ..crystals.elements import symbols
-from ..crystals.files import in_short
+from ..crystals.formats.files import in_short
 from ..crystals.neighbors import iterate_graphs
 from ..crystals.store import open_source
 from ..errors import NoCrystalsError, Report

@@ -14,18 +14,18 @@ import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
+from .catalogue import Joined
 from ..crystals.disorder import Disorder
-from ..crystals.files import in_short
+from ..crystals.formats.files import in_short
 from ..crystals.store import RecordStore, open_source, skipped_of, write_records
 from ..crystals.unfinished import described, keep_choices
 from ..crystals.work_folders import alone_in, written_to
 from ..errors import IndexFolderError, NoCrystalsError, Report, counted
-from ..models.digest import weights_digest
-from ..physics.values import VALUE_COLUMNS, model_values
-from .catalogue import Joined
 from .index import EmbeddingIndex
+from ..models.digest import weights_digest
 from .parts import assemble
 from .phases import pattern_vectors
+from ..physics.values import VALUE_COLUMNS, model_values
 from .saving import is_free
 from .sources import check_metadata, ids_for, reference_to
 

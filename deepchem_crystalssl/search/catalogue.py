@@ -10,8 +10,8 @@ from typing import Any, Protocol
 import numpy as np
 import pandas as pd
 
+from ..crystals.formats.tables import as_ids, id_column
 from ..crystals.records import Crystal
-from ..crystals.tables import as_ids, id_column
 from ..errors import QueryError, an_object, counted
 from .filters import ALIASES
 from .formulas import formula_type, parse_formula, read_system, system_of
@@ -149,7 +149,7 @@ def by_id(metadata: pd.DataFrame | pd.Series, without: Iterable[str] = ()) -> pd
     if not isinstance(metadata, pd.DataFrame):
         raise QueryError("metadata", an_object(metadata), "metadata is a pandas.DataFrame with ids",
                          "Pass a DataFrame with a column material_id; pandas.DataFrame makes one of a dict, "
-                         "crystals.tables.read_table one of a file.")  # fmt: skip
+                         "crystals.read_table one of a file.")  # fmt: skip
     frame = metadata
     ids: pd.Series | pd.Index
     index_is_text = isinstance(frame.index.dtype, pd.StringDtype) or frame.index.inferred_type == "string"

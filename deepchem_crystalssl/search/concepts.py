@@ -14,9 +14,9 @@ from sklearn.model_selection import GroupKFold
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from ..crystals.tables import as_ids
-from ..errors import QueryError
 from .answers import Answer, Answers
+from ..crystals.formats.tables import as_ids
+from ..errors import QueryError
 from .filters import Filter, allowed_by
 from .index import EmbeddingIndex
 from .vectors import nearest_rows, unit_rows

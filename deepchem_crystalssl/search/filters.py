@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from ..crystals.elements import N_ELEMENTS, symbols
-from ..crystals.tables import as_ids
+from ..crystals.formats.tables import as_ids
 from ..errors import QueryError, an_object
 from .formulas import read_formula, read_system, rows_of_formula
 

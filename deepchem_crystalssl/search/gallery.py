@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from ..crystals.checksums import StoredArray
-from ..crystals.tables import as_ids
-from ..errors import CrystalInputError, OnError, QueryError, Report
 from .answers import Answers, Neighbor
 from .catalogue import Facts
+from ..crystals.checksums import StoredArray
+from ..crystals.formats.tables import as_ids
+from ..errors import CrystalInputError, OnError, QueryError, Report
 from .filters import Filter, allowed_by
 from .formulas import rows_of_formula
 from .queries import Asked, checked_number, resolve, with_direction

@@ -9,10 +9,10 @@ from pathlib import Path
 import numpy as np
 
 from .. import __version__
-from ..crystals.checksums import replacing
-from ..crystals.cif_writing import write_cif_text
-from ..errors import QueryError, counted
 from .agreement import are_counts, variance_ratio
+from ..crystals.checksums import replacing
+from ..crystals.cif.writing import write_cif_text
+from ..errors import QueryError, counted
 from .fitted import FittedAnswer, FittedPhase
 from .reports import render_report
 

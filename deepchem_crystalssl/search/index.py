@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from ..crystals.tables import as_ids
-from ..crystals.work_folders import alone_in, written_to
-from ..errors import IndexFolderError, OnError, QueryError, Report, counted
 from . import storage
 from .answers import Answers, Neighbor
+from ..crystals.formats.tables import as_ids
+from ..crystals.work_folders import alone_in, written_to
+from ..errors import IndexFolderError, OnError, QueryError, Report, counted
 from .filters import Filter, allowed_by
 from .gallery import Gallery
 from .materials_map import MaterialsMap, place_new

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
-from ..crystals.tables import as_ids
+from ..crystals.formats.tables import as_ids
 from ..errors import QueryError, counted
 from .vectors import nearest_to_each
 

@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from ..crystals.checksums import StoredArray
-from ..crystals.tables import as_ids
-from ..errors import IndexFolderError, QueryError, counted
 from .catalogue import Crystals, Joined, catalogue
+from ..crystals.checksums import StoredArray
+from ..crystals.formats.tables import as_ids
+from ..errors import IndexFolderError, QueryError, counted
 from .materials_map import MaterialsMap
 from .vectors import unit_rows
 
@@ -219,7 +219,7 @@ def assemble(
 def _as_crystals(structures: Any, ids: list[str]) -> Crystals | None:
     if structures is None:
         return None
-    from ..crystals.convert import to_crystal
+    from ..crystals.formats.convert import to_crystal
     from ..crystals.store import RecordStore
 
     if isinstance(structures, RecordStore | Joined):

@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
-from ..crystals.files import in_short
-from ..crystals.tables import as_ids
-from ..errors import QueryError, an_object
 from .catalogue import Facts
+from ..crystals.formats.files import in_short
+from ..crystals.formats.tables import as_ids
+from ..errors import QueryError, an_object
 
 if TYPE_CHECKING:
     from ..crystals.records import Crystal

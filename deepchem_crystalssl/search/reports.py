@@ -8,7 +8,7 @@ from html import escape
 import numpy as np
 
 from .. import __version__
-from ..crystals.cif_writing import cell_angles
+from ..crystals.cif.writing import cell_angles
 from ..crystals.symmetry import StandardSetting
 from .fitted import Candidate, FittedAnswer, FittedPhase
 from .typesetting import formula_html, percent, space_group_html

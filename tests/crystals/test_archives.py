@@ -18,11 +18,11 @@ from pymatgen.io.cif import CifWriter
 from pymatgen.io.vasp import Poscar
 
 from deepchem_crystalssl import read_structures
-from deepchem_crystalssl.crystals import contents
-from deepchem_crystalssl.crystals.contents import Content
-from deepchem_crystalssl.crystals.files import find_files
+from deepchem_crystalssl.crystals.formats import contents
+from deepchem_crystalssl.crystals.formats.contents import Content
+from deepchem_crystalssl.crystals.formats.files import find_files
 from deepchem_crystalssl.crystals.limits import ReadingLimits
-from deepchem_crystalssl.crystals.tables import read_table
+from deepchem_crystalssl.crystals.formats.tables import read_table
 from deepchem_crystalssl.errors import (
     CrystalInputError,
     LimitError,

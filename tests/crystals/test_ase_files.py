@@ -23,7 +23,7 @@ from ase.db.row import AtomsRow
 from pymatgen.io.vasp.outputs import Vasprun
 
 from deepchem_crystalssl import read_structures
-from deepchem_crystalssl.crystals import ase_files, files, vasprun
+from deepchem_crystalssl.crystals.formats import ase_files, files, vasprun
 from deepchem_crystalssl.crystals.limits import ReadingLimits
 from deepchem_crystalssl.errors import (
     CoordinateError,

@@ -14,8 +14,8 @@ from pymatgen.io.cif import CifWriter
 from pymatgen.io.vasp import Poscar
 
 from deepchem_crystalssl import Crystal, Report, read_structures
-from deepchem_crystalssl.crystals import convert, files
-from deepchem_crystalssl.crystals.texts import read_structure_text
+from deepchem_crystalssl.crystals.formats import convert, files
+from deepchem_crystalssl.crystals.formats.texts import read_structure_text
 from deepchem_crystalssl.errors import CrystalInputError, LimitError, OccupancyError, typed_error
 
 SALT = Structure.from_spacegroup("Fm-3m", Lattice.cubic(5.64), ["Na", "Cl"], [[0, 0, 0], [0.5, 0.5, 0.5]])

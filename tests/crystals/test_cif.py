@@ -10,8 +10,8 @@ from pymatgen.core import Lattice, Structure
 from pymatgen.io.cif import CifParser, CifWriter
 
 from deepchem_crystalssl import read_structures
-from deepchem_crystalssl.crystals.cif import read_cif
-from deepchem_crystalssl.crystals.cif_species import element_of_label
+from deepchem_crystalssl.crystals.cif.reading import read_cif
+from deepchem_crystalssl.crystals.cif.species import element_of_label
 from deepchem_crystalssl.errors import (
     CIFSyntaxError,
     CoordinateError,

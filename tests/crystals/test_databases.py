@@ -16,8 +16,8 @@ from pymatgen.core.trajectory import Trajectory
 from pymatgen.entries.computed_entries import ComputedStructureEntry
 
 from deepchem_crystalssl import Crystal, read_structures
-from deepchem_crystalssl.crystals import json_documents, json_entries
-from deepchem_crystalssl.crystals.database_entries import own_id
+from deepchem_crystalssl.crystals.formats import json_documents, json_entries
+from deepchem_crystalssl.crystals.formats.database_entries import own_id
 from deepchem_crystalssl.crystals.limits import ReadingLimits
 from deepchem_crystalssl.errors import (
     CoordinateError,

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from deepchem_crystalssl import read_structures
-from deepchem_crystalssl.crystals.cif import read_cif
-from deepchem_crystalssl.crystals.cif_groups import settings_of_symbol
-from deepchem_crystalssl.crystals.texts import read_structure_text
+from deepchem_crystalssl.crystals.cif.reading import read_cif
+from deepchem_crystalssl.crystals.cif.groups import settings_of_symbol
+from deepchem_crystalssl.crystals.formats.texts import read_structure_text
 from deepchem_crystalssl.crystals.validation import closest_pair
 from deepchem_crystalssl.errors import (
     CoordinateError,

@@ -18,7 +18,7 @@ import pytest
 from pymatgen.core import Lattice, Structure
 
 from deepchem_crystalssl import read_structures
-from deepchem_crystalssl.crystals import optimade
+from deepchem_crystalssl.crystals.formats import optimade
 from deepchem_crystalssl.crystals.store import write_records
 from deepchem_crystalssl.errors import CrystalInputError, LimitError, NoCrystalsError, ServerError, UnsupportedFileError
 

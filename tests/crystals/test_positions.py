@@ -9,7 +9,7 @@ from pymatgen.io.cif import CifWriter
 from pymatgen.io.vasp import Poscar
 
 from deepchem_crystalssl import Report, read_structures, structures_to_graphs
-from deepchem_crystalssl.crystals.files import name_files
+from deepchem_crystalssl.crystals.formats.files import name_files
 from deepchem_crystalssl.crystals.neighbors import enumerate_graphs
 
 

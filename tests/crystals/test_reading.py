@@ -10,7 +10,7 @@ from pymatgen.io.cif import CifWriter
 from pymatgen.io.vasp import Poscar
 
 from deepchem_crystalssl import Crystal, read_structures
-from deepchem_crystalssl.crystals.convert import to_crystal
+from deepchem_crystalssl.crystals.formats.convert import to_crystal
 from deepchem_crystalssl.crystals.disorder import resolve_disorder
 from deepchem_crystalssl.errors import (
     CrystalInputError,

@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 
 from deepchem_crystalssl import CrystalStore, Report, structures_to_graphs
-from deepchem_crystalssl.crystals import formats
+from deepchem_crystalssl.crystals.formats import readers
 from deepchem_crystalssl.crystals import store as store_module
 from deepchem_crystalssl.errors import NoCrystalsError, StoreError
 from deepchem_crystalssl.crystals.store import RecordStore, write_records
@@ -147,7 +147,7 @@ def test_the_same_source_again_changes_nothing_and_says_so(structures, folder, t
 
 def test_a_known_folder_is_not_read_again(folder, tmp_path, monkeypatch):
     write_records(folder, tmp_path / "store")
-    monkeypatch.setattr(formats.Content, "text", None)
+    monkeypatch.setattr(readers.Content, "text", None)
     assert write_records(folder, tmp_path / "store") == 29
 
 

@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 
 from deepchem_crystalssl import read_structures
-from deepchem_crystalssl.crystals.tables import as_ids, id_column, iterate_table, read_table, table_ids
+from deepchem_crystalssl.crystals.formats.tables import as_ids, id_column, iterate_table, read_table, table_ids
 from deepchem_crystalssl.errors import EmptyFileError, UnsupportedFileError
 
 FRAME = pd.DataFrame({"material_id": ["007", "NA", "mp-3"], "gap": [1.1, 0.6, np.nan]})

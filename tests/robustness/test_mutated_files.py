@@ -10,7 +10,7 @@ import pytest
 from mutations import crystal_files, is_text, mutated, neutral_rewritings, pattern_files
 
 from deepchem_crystalssl import read_pattern, read_structures
-from deepchem_crystalssl.crystals.tables import read_table
+from deepchem_crystalssl.crystals.formats.tables import read_table
 from deepchem_crystalssl.errors import CrystalInputError
 
 CRYSTALS, PATTERNS = crystal_files(), pattern_files()

@@ -18,9 +18,9 @@ from pymatgen.io.cif import CifParser
 
 import deepchem_crystalssl as dcs
 from deepchem_crystalssl.cli import main
-from deepchem_crystalssl.crystals.cif import read_cif
-from deepchem_crystalssl.crystals.cif_writing import cell_angles, write_cif_text
-from deepchem_crystalssl.crystals.convert import to_crystal
+from deepchem_crystalssl.crystals.cif.reading import read_cif
+from deepchem_crystalssl.crystals.cif.writing import cell_angles, write_cif_text
+from deepchem_crystalssl.crystals.formats.convert import to_crystal
 from deepchem_crystalssl.crystals.symmetry import StandardSetting, space_group
 from deepchem_crystalssl.diffraction.conditions import HARD, measure_patterns
 from deepchem_crystalssl.diffraction.fitting import Texture, allowed_strains, fit

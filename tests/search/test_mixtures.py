@@ -5,7 +5,7 @@ import pytest
 from pymatgen.analysis.diffraction.xrd import XRDCalculator
 from pymatgen.core import Lattice, Structure
 
-from deepchem_crystalssl.crystals.convert import to_crystal
+from deepchem_crystalssl.crystals.formats.convert import to_crystal
 from deepchem_crystalssl.diffraction.fitting import fit
 from deepchem_crystalssl.diffraction.measurement import Measurement
 from deepchem_crystalssl.search.mixtures import Part, Proposal, joint_scales, take_apart, weight_fractions

@@ -17,8 +17,8 @@ import numpy as np
 
 from .convert import from_ase
 from .database_entries import from_ase_row, own_id
-from ..errors import CrystalInputError, UnsupportedFileError, UnsupportedObjectError, counted, typed_error
-from .limits import LIMITS, ReadingLimits, check_text
+from ...errors import CrystalInputError, UnsupportedFileError, UnsupportedObjectError, counted, typed_error
+from ..limits import LIMITS, ReadingLimits, check_text
 from .texts import Item
 
 MAX_LINE = 2**16
@@ -57,7 +57,7 @@ def read_xyz(
     ------
     Crystal or CrystalInputError
         Called by the frame's ``material_id``, ``id``, ... (see
-        :data:`~deepchem_crystalssl.crystals.database_entries.ENTRY_IDS`), or by ``name`` and its position.
+        :data:`~deepchem_crystalssl.crystals.formats.database_entries.ENTRY_IDS`), or by ``name`` and its position.
     """
     require_ase(label)
     frames = _xyz_frames(stream, label, limits)

@@ -10,10 +10,10 @@ from itertools import islice
 from pathlib import Path, PurePosixPath
 from typing import IO, Any
 
-from ..errors import CrystalInputError, UnsupportedFileError
 from .contents import Budget, Content, counted_stream, unpacked_stream
+from ...errors import CrystalInputError, UnsupportedFileError
 from .kinds import COMPRESSIONS, HEAD, crystal_kind, is_unlike
-from .limits import LIMITS, ReadingLimits
+from ..limits import LIMITS, ReadingLimits
 
 _PEEK = 200
 _SHORT = {".tgz": ".tar.gz", ".tbz2": ".tar.bz2", ".txz": ".tar.xz"}

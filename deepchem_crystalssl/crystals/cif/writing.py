@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 import gemmi
 import numpy as np
 
-from .elements import symbols
-from .symmetry import StandardSetting
+from ..elements import symbols
+from ..symmetry import StandardSetting
 
 _SITES = "label type_symbol symmetry_multiplicity fract_x fract_y fract_z occupancy".split()
 

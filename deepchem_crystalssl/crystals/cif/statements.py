@@ -10,8 +10,8 @@ from functools import lru_cache
 
 import gemmi
 
-from .cif_tags import first_value, number
-from .elements import atomic_number_of
+from ..elements import atomic_number_of
+from .tags import first_value, number
 
 _FORMULA_TAGS = ("_chemical_formula_sum", "_chemical_formula.sum")
 _UNITS_TAGS = ("_cell_formula_units_Z", "_cell.formula_units_Z")

@@ -10,10 +10,10 @@ from typing import Any
 
 import numpy as np
 
-from ..errors import CoordinateError, CrystalInputError, DisorderError, LatticeError, UnsupportedObjectError
-from .records import Crystal
+from ...errors import CoordinateError, CrystalInputError, DisorderError, LatticeError, UnsupportedObjectError
+from ..records import Crystal
 from .tables import as_ids
-from .validation import check_lattice, make_crystal, real_numbers
+from ..validation import check_lattice, make_crystal, real_numbers
 
 ENTRY_IDS = ("material_id", "jid", "entry_id", "id", "name", "immutable_id", "mat_id", "mbid", "unique_id")
 """Fields that hold the id of an entry; the first that an entry has is used."""

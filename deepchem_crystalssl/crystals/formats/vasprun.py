@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import IO
 from xml.parsers import expat
 
-from .elements import atomic_number_of
-from ..errors import CoordinateError, LimitError, UnsupportedFileError, counted
-from .limits import LIMITS, ReadingLimits, exceeded
-from .records import Crystal
-from .validation import make_crystal
+from ..elements import atomic_number_of
+from ...errors import CoordinateError, LimitError, UnsupportedFileError, counted
+from ..limits import LIMITS, ReadingLimits, exceeded
+from ..records import Crystal
+from ..validation import make_crystal
 
 MAX_CELL = 10_000
 """Pieces of text in one cell of a table."""

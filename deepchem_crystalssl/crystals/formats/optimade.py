@@ -12,10 +12,10 @@ from urllib.parse import quote, urljoin, urlsplit
 from urllib.request import HTTPRedirectHandler, Request, build_opener
 
 from .database_entries import is_entry
-from ..errors import CrystalInputError, LimitError, NoCrystalsError, ServerError
+from ...errors import CrystalInputError, LimitError, NoCrystalsError, ServerError
 from .json_documents import Document, Piece
 from .json_entries import is_other_type
-from .limits import LIMITS, check_text
+from ..limits import LIMITS, check_text
 from .texts import Item, read_json
 
 MAX_PAGES = 100_000

@@ -17,8 +17,8 @@ from typing import IO, Any, cast
 import pandas as pd
 
 from .contents import Content
-from ..errors import CrystalInputError, EmptyFileError, UnsupportedFileError, typed_error
-from .limits import check_text, exceeded
+from ...errors import CrystalInputError, EmptyFileError, UnsupportedFileError, typed_error
+from ..limits import check_text, exceeded
 
 ID_COLUMNS = ("material_id", "id", "name", "immutable_id", "jid", "entry_id", "mbid")
 """Columns taken for identifiers, in this order, if the caller names none; the last four are those of LeMaterial,

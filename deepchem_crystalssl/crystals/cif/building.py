@@ -10,8 +10,9 @@ from functools import cached_property
 import gemmi
 import numpy as np
 
-from .cif_claims import Claims
-from .cif_expansion import (
+from .claims import Claims
+from ...errors import OccupancyError, OverlappingAtomsError, SymmetryError, UnknownElementError, warn_of
+from .expansion import (
     CLOSEST,
     SAME_ATOM,
     SAME_SITE,
@@ -20,13 +21,12 @@ from .cif_expansion import (
     merge_shared_sites,
     without_listed_images,
 )
-from .cif_groups import Operations
-from .cif_symmetry import Symmetry
-from .cif_tags import number
-from .limits import LIMITS, ReadingLimits
-from ..errors import OccupancyError, OverlappingAtomsError, SymmetryError, UnknownElementError, warn_of
-from .records import Crystal
-from .validation import OCCUPANCY_TOLERANCE, make_crystal
+from .groups import Operations
+from ..limits import LIMITS, ReadingLimits
+from ..records import Crystal
+from .symmetry import Symmetry
+from .tags import number
+from ..validation import OCCUPANCY_TOLERANCE, make_crystal
 
 _MULTIPLICITY_TAGS = ("_atom_site_site_symmetry_multiplicity", "_atom_site_symmetry_multiplicity")
 _MISFIT = (OverlappingAtomsError, OccupancyError)  # what wrong operations lead to

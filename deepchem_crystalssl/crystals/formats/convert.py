@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from .database_entries import HOLDERS, form_of, is_entry, own_id
-from ..errors import (
+from ...errors import (
     CrystalInputError,
     LatticeError,
     OccupancyError,
@@ -21,8 +21,8 @@ from ..errors import (
     UnsupportedObjectError,
     an_object,
 )
-from .records import Crystal
-from .validation import check_record, lattice_from_parameters, make_crystal
+from ..records import Crystal
+from ..validation import check_record, lattice_from_parameters, make_crystal
 
 _CELL = ("a", "b", "c", "alpha", "beta", "gamma")
 
@@ -55,7 +55,7 @@ def to_crystal(entry: Any, name: str = "structure 0", id_column: str | None = No
         Used if the object has no id of its own.
     id_column : str, optional
         The field of an entry's id, if it is not one of
-        :data:`~deepchem_crystalssl.crystals.database_entries.ENTRY_IDS`.
+        :data:`~deepchem_crystalssl.crystals.formats.database_entries.ENTRY_IDS`.
 
     Raises
     ------

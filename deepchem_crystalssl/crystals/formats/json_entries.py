@@ -9,9 +9,9 @@ from typing import Any
 
 from .convert import is_one
 from .database_entries import ENTRY_IDS, HOLDERS, is_entry, own_id
-from ..errors import EmptyFileError, NoCrystalsError, UnsupportedFileError, UnsupportedObjectError
+from ...errors import EmptyFileError, NoCrystalsError, UnsupportedFileError, UnsupportedObjectError
 from .json_documents import Document, Piece
-from .limits import LIMITS, ReadingLimits
+from ..limits import LIMITS, ReadingLimits
 from .tables import as_ids
 
 _OF_THE_FILE = {"ids", "nextid", "metadata", "deleted_ids"}  # beside the rows in the JSON of an ASE database
@@ -31,8 +31,8 @@ def named_entries(
     """The entries in JSON, one after the other.
 
     These forms are known: an entry, a list of entries, JSON lines of them; lists in one of the fields
-    :data:`~deepchem_crystalssl.crystals.json_documents.LISTS` (Alexandria, OPTIMADE); an object whose fields are ids
-    and whose values are entries (also an ASE database); and pandas' "split" form (matbench).
+    :data:`~deepchem_crystalssl.crystals.formats.json_documents.LISTS` (Alexandria, OPTIMADE); an object whose
+    fields are ids and whose values are entries (also an ASE database); and pandas' "split" form (matbench).
 
     Parameters
     ----------

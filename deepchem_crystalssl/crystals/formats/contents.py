@@ -21,9 +21,9 @@ from pathlib import Path, PurePath
 from typing import IO, Any
 
 from .encodings import TextStream, decode_text
-from ..errors import LimitError
+from ...errors import LimitError
 from .kinds import COMPRESSIONS, without_compression
-from .limits import LIMITS, ReadingLimits, exceeded
+from ..limits import LIMITS, ReadingLimits, exceeded
 
 _OPEN: dict[str, Callable[..., Any]] = {".gz": gzip.open, ".bz2": bz2.open, ".xz": lzma.open}
 

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from typing import IO, Any, Literal
 
 from .database_entries import is_entry
-from ..errors import LimitError, UnsupportedFileError
-from .limits import LIMITS, ReadingLimits, check_text
+from ...errors import LimitError, UnsupportedFileError
+from ..limits import LIMITS, ReadingLimits, check_text
 
 CHUNK = 2**20
 """Characters read at a time. A document of at most this length is parsed at once."""

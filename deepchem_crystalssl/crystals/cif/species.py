@@ -10,10 +10,10 @@ from functools import lru_cache
 
 import gemmi
 
-from .cif_tags import number
-from .elements import atomic_number_of, symbols
-from ..errors import OccupancyError, UnknownElementError, counted
-from .validation import OCCUPANCY_TOLERANCE
+from ..elements import atomic_number_of, symbols
+from ...errors import OccupancyError, UnknownElementError, counted
+from .tags import number
+from ..validation import OCCUPANCY_TOLERANCE
 
 # Labels of groups of atoms in old files are read as their heavy atom; the hydrogen atoms have no position there.
 _GROUP_LABELS = {"WAT": "O", "OH": "O", "O-H": "O", "OW": "O", "HW": "H", "NO3": "N", "NH4": "N"}

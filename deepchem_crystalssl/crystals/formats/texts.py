@@ -10,12 +10,12 @@ from dataclasses import replace
 from itertools import takewhile
 from typing import Any
 
-from .cif import read_cif
+from ..cif.reading import read_cif
 from .convert import from_pymatgen, to_crystal
 from .database_entries import is_entry, own_id, trajectory_frames
-from .elements import atomic_number_of
+from ..elements import atomic_number_of
 from .encodings import plain_text
-from ..errors import (
+from ...errors import (
     CrystalInputError,
     UnknownElementError,
     UnsupportedFileError,
@@ -25,8 +25,8 @@ from ..errors import (
 )
 from .json_documents import Document, iterate_documents, pieces_of, too_deep
 from .json_entries import named_entries
-from .limits import LIMITS, ReadingLimits, check_text
-from .records import Crystal
+from ..limits import LIMITS, ReadingLimits, check_text
+from ..records import Crystal
 
 Item = Crystal | CrystalInputError
 _POSCAR = (
@@ -118,7 +118,7 @@ def read_json(
     id_column: str | None = None,
     limits: ReadingLimits = LIMITS,
 ) -> Iterator[Item]:
-    """The crystals of JSON; see :func:`~deepchem_crystalssl.crystals.json_entries.named_entries` for its forms."""
+    """Crystals of JSON, in the forms of :func:`~deepchem_crystalssl.crystals.formats.json_entries.named_entries`."""
     for entry, called, is_key in named_entries(documents, name, structure_column, id_column, limits):
         for item in read_entry(entry, called, id_column, limits):
             is_renamed = is_key and isinstance(item, Crystal) and item.material_id != called

@@ -9,13 +9,9 @@ from collections.abc import Iterator
 import gemmi
 import numpy as np
 
-from .cif_building import Listing, build_crystal
-from .cif_claims import Claims
-from .cif_species import read_species
-from .cif_symmetry import read_symmetry
-from .cif_tags import number, without_dots
-from .limits import LIMITS, ReadingLimits
-from ..errors import (
+from .building import Listing, build_crystal
+from .claims import Claims
+from ...errors import (
     CIFSyntaxError,
     CoordinateError,
     CrystalInputError,
@@ -28,8 +24,12 @@ from ..errors import (
     typed_error,
     warn_of,
 )
-from .records import Crystal
-from .validation import lattice_from_parameters
+from ..limits import LIMITS, ReadingLimits
+from ..records import Crystal
+from .species import read_species
+from .symmetry import read_symmetry
+from .tags import number, without_dots
+from ..validation import lattice_from_parameters
 
 _CELL_TAGS = [f"_cell_{kind}" for kind in ("length_a", "length_b", "length_c")] + [
     f"_cell_angle_{angle}" for angle in ("alpha", "beta", "gamma")

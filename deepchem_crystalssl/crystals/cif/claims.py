@@ -10,9 +10,9 @@ from functools import lru_cache
 import gemmi
 import numpy as np
 
-from .cif_statements import Statements, formula_sum, statements_of
-from .elements import N_ELEMENTS
-from .records import Crystal
+from ..elements import N_ELEMENTS
+from ..records import Crystal
+from .statements import Statements, formula_sum, statements_of
 
 _RATIO_TOLERANCE = 0.04
 _DENSITY_TOLERANCE = 0.12

@@ -18,8 +18,8 @@ import numpy as np
 
 from .ase_files import missing_library
 from .database_entries import from_ase_row, own_id
-from ..errors import CrystalInputError, UnsupportedFileError, typed_error
-from .limits import LIMITS, ReadingLimits, check_text, exceeded
+from ...errors import CrystalInputError, UnsupportedFileError, typed_error
+from ..limits import LIMITS, ReadingLimits, check_text, exceeded
 from .lmdb_pages import RULE, check_pages
 from .texts import Item
 

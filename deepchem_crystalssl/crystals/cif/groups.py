@@ -9,7 +9,7 @@ from functools import cached_property, lru_cache
 import gemmi
 import numpy as np
 
-from .symmetry import full_symbols
+from ..symmetry import full_symbols
 
 _SAME_TRANSLATION = 2e-3
 _MAX_CENTRINGS = 200

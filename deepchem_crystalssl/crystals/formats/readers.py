@@ -8,7 +8,7 @@ from pathlib import PurePath
 from .ase_databases import read_lmdb, read_sqlite
 from .ase_files import read_trajectory, read_xsf, read_xyz
 from .contents import Content
-from ..errors import UnsupportedFileError
+from ...errors import UnsupportedFileError
 from .json_documents import CHUNK, iterate_documents
 from .kinds import crystal_kind, is_code
 from .texts import Item, read_json, read_structure_text

@@ -6,7 +6,7 @@ import codecs
 import io
 from typing import IO
 
-from ..errors import EmptyFileError, UnsupportedFileError
+from ...errors import EmptyFileError, UnsupportedFileError
 
 HEAD = 4096
 """Bytes at the beginning by which an encoding is recognized."""

@@ -10,10 +10,10 @@ from functools import lru_cache
 import gemmi
 import numpy as np
 
-from .cif_groups import Operations, Setting, operations_of_hall, settings_of_number, settings_of_symbol, with_code
-from .cif_tags import first_value, number, values
-from ..errors import SymmetryError, warn_of
-from .limits import LIMITS, ReadingLimits
+from ...errors import SymmetryError, warn_of
+from .groups import Operations, Setting, operations_of_hall, settings_of_number, settings_of_symbol, with_code
+from ..limits import LIMITS, ReadingLimits
+from .tags import first_value, number, values
 
 MAX_STRAIN = 0.05
 """Operations that change the scalar products of cell vectors by more than this share are an error."""

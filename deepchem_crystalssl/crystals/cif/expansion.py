@@ -6,13 +6,13 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from .compilation import njit
-from .elements import symbols
-from ..errors import LimitError, OccupancyError, OverlappingAtomsError, warn_of
-from .limits import LIMITS, ReadingLimits
-from .proximity import distinct_images
-from .records import Crystal
-from .validation import OCCUPANCY_TOLERANCE
+from ..compilation import njit
+from ..elements import symbols
+from ...errors import LimitError, OccupancyError, OverlappingAtomsError, warn_of
+from ..limits import LIMITS, ReadingLimits
+from ..proximity import distinct_images
+from ..records import Crystal
+from ..validation import OCCUPANCY_TOLERANCE
 
 SAME_SITE = 0.1
 """Atoms closer than this share one site; symmetry images of one atom closer than this are one site, Å."""
@@ -260,7 +260,7 @@ def merge_shared_sites(
     Parameters
     ----------
     site_species, occupancies
-        As :func:`~deepchem_crystalssl.crystals.cif_species.read_species` returns them.
+        As :func:`~deepchem_crystalssl.crystals.cif.species.read_species` returns them.
     frac : numpy.ndarray
         (N, 3), fractional coordinates.
     lattice : numpy.ndarray

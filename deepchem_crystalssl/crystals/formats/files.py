@@ -10,7 +10,7 @@ from pathlib import Path, PurePath
 
 from .archives import holds_crystals
 from .contents import Content
-from ..errors import NoCrystalsError, typed_error
+from ...errors import NoCrystalsError, typed_error
 from .kinds import COMPRESSIONS, HEAD, crystal_kind, is_unlike, says_nothing, without_compression
 
 

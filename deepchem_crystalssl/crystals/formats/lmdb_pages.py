@@ -7,7 +7,7 @@ import mmap
 import struct
 from pathlib import Path
 
-from ..errors import UnsupportedFileError
+from ...errors import UnsupportedFileError
 
 RULE = "an .aselmdb file is an LMDB file of rows 1, 2, ..., each JSON compressed by zlib"
 

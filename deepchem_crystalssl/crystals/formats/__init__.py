@@ -1,0 +1,1 @@
+"""Formats: how crystals stand in files, archives, tables, databases and objects of other libraries."""
