@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 
 import gemmi
 import numpy as np
 
 from ..elements import N_ELEMENTS
 from ..records import Crystal
-from .statements import Statements, formula_sum, statements_of
+from .statements import density, formula_sum, formula_units, parse_formula
 
 _RATIO_TOLERANCE = 0.04
 _DENSITY_TOLERANCE = 0.12
@@ -21,37 +20,34 @@ _DALTON_PER_CUBIC_ANGSTROM = 1.66053907  # in g/cm3
 
 @dataclass(frozen=True)
 class Claims:
-    """The statements of a file with which the atoms that are built from it are compared.
+    """The statements of a file with which the atoms that are built from it are compared; each is read when asked for.
 
     Attributes
     ----------
-    formula : str
-        ``_chemical_formula_sum`` as it is written, empty if the file has none.
-    stated : Statements
+    block : gemmi.cif.Block
     """
 
-    formula: str
-    stated: Statements
+    block: gemmi.cif.Block
 
-    @classmethod
-    def of(cls, block: gemmi.cif.Block) -> Claims:
-        """The claims of a data block."""
-        return cls(formula_sum(block), statements_of(block))
+    @cached_property
+    def formula(self) -> str:
+        """``_chemical_formula_sum`` as it is written, empty if the file has none."""
+        return formula_sum(self.block)
 
-    @property
+    @cached_property
     def amounts(self) -> Mapping[int, float]:
         """Atoms in the formula sum by atomic number; empty if there is none that can be understood."""
-        return self.stated.formula or {}
+        return parse_formula(self.formula) or {}
 
-    @property
+    @cached_property
     def units(self) -> float:
         """Formula units in the cell; NaN if the file does not say."""
-        return self.stated.formula_units
+        return formula_units(self.block)
 
-    @property
+    @cached_property
     def density(self) -> float:
         """g/cm3; NaN if the file does not say."""
-        return self.stated.density
+        return density(self.block)
 
     @property
     def count_atoms(self) -> bool:
@@ -87,12 +83,11 @@ class Claims:
         """Whether an ordered crystal has just the atoms of the formula units in the cell, as most have."""
         if crystal.occupancies is not None or not self.amounts or not self.units > 0:
             return False
-        found = Counter(crystal.atomic_numbers.tolist())
-        if found == self.amounts:  # of the whole cell, as pymatgen writes it
-            whole = not any(n % self.units for n in found.values()) and crystal.num_nodes >= self.units
-            return whole or self.units == 1
-        return all(found.get(z, 0) == self.units * n for z, n in self.amounts.items()) and len(found) == len(
-            self.amounts
+        found, units = crystal.atomic_numbers.tolist(), self.units
+        if len(found) == sum(self.amounts.values()) and not any(n % units for n in self.amounts.values()):
+            units = 1.0  # the formula sum is that of the whole cell, as pymatgen writes it
+        return len(found) == units * sum(self.amounts.values()) and all(
+            found.count(z) == units * n for z, n in self.amounts.items()
         )
 
     def missing_hydrogen(self, crystal: Crystal) -> bool:

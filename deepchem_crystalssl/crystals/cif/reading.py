@@ -99,16 +99,23 @@ def read_cif(text: str, name: str, limits: ReadingLimits = LIMITS) -> Iterator[C
         blocks = _blocks_of_crystals(_parse_grammar(without_dots(text))) or blocks
     if not blocks:
         yield _why_no_crystal(document, name)
-    times: Counter[str] = Counter()
-    for block in blocks:
-        times[block.name] += 1
-        item = name if len(blocks) == 1 else f"{name}:{block.name}"
-        if times[block.name] > 1:
-            item += f" ({times[block.name]})"
+    for block, item in zip(blocks, _name_blocks(blocks, name), strict=True):
         try:
             yield _read_block(block, item, limits)
         except Exception as error:  # a bad block costs itself alone, whatever it makes a library raise
             yield typed_error(error, item)
+
+
+def _name_blocks(blocks: list[gemmi.cif.Block], name: str) -> list[str]:
+    """The names of the crystals of the blocks of a file."""
+    if len(blocks) == 1:
+        return [name]
+    times: Counter[str] = Counter()
+    names = []
+    for block in blocks:
+        times[block.name] += 1
+        names.append(f"{name}:{block.name}" + (f" ({times[block.name]})" if times[block.name] > 1 else ""))
+    return names
 
 
 def _blocks_of_crystals(document: gemmi.cif.Document) -> list[gemmi.cif.Block]:
@@ -180,7 +187,7 @@ def _read_block(block: gemmi.cif.Block, item: str, limits: ReadingLimits) -> Cry
     if not len(frac):
         raise EmptyStructureError(item, "0 sites")
     limits.check("sites", len(frac), item, "sites of one crystal")
-    claims = Claims.of(block)
+    claims = Claims(block)
     species = read_species(block, len(frac), item, claims.amounts)
     if any(dots):
         _refuse_unknown_positions(block, species.parts, item)

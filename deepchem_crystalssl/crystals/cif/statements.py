@@ -73,13 +73,23 @@ def read_statements(text: str, name: str) -> dict[str, Statements]:
 
 def statements_of(block: gemmi.cif.Block) -> Statements:
     """The statements of a data block."""
-    units, density, volume = (_positive(block, tags) for tags in (_UNITS_TAGS, _DENSITY_TAGS, _VOLUME_TAGS))
-    return Statements(parse_formula(formula_sum(block)), units, density, volume)
+    formula = parse_formula(formula_sum(block))
+    return Statements(formula, formula_units(block), density(block), _positive(block, _VOLUME_TAGS))
 
 
 def formula_sum(block: gemmi.cif.Block) -> str:
     """The text of the formula sum; empty if there is none."""
     return first_value(block, *_FORMULA_TAGS)
+
+
+def formula_units(block: gemmi.cif.Block) -> float:
+    """The formula units in the cell, Z; NaN if they are not stated."""
+    return _positive(block, _UNITS_TAGS)
+
+
+def density(block: gemmi.cif.Block) -> float:
+    """The calculated density, g/cm^3; NaN if it is not stated."""
+    return _positive(block, _DENSITY_TAGS)
 
 
 def _positive(block: gemmi.cif.Block, tags: tuple[str, ...]) -> float:

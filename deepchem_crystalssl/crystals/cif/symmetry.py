@@ -123,16 +123,14 @@ def read_symmetry(
         If an operation cannot be understood, the space group is unknown, the operations are no group, or they do not
         leave the cell unchanged.
     """
-    for tag in (*_MAGNETIC_OPERATION_TAGS, *_MAGNETIC_CENTERING_TAGS, *_OPERATION_TAGS):
-        limits.check("operations", len(block.find_values(tag)), item, "symmetry operations")
-    magnetic = values(block, _MAGNETIC_OPERATION_TAGS)
-    if magnetic:
+    if magnetic := values(block, _MAGNETIC_OPERATION_TAGS):
         centring = values(block, _MAGNETIC_CENTERING_TAGS) or ["x,y,z,+1"]
         limits.check("operations", len(magnetic) * len(centring), item, "symmetry operations")
         return Symmetry(_checked(_combine(_listed(magnetic, item), _listed(centring, item)), lattice, item))
     if name := values(block, _MAGNETIC_NAME_TAGS):
         return Symmetry(_checked(_magnetic_group_operations(name[0], item), lattice, item))
     if texts := values(block, _OPERATION_TAGS):
+        limits.check("operations", len(texts), item, "symmetry operations")
         return _symmetry_of_list(texts, block, lattice, item, is_counted)
     return _symmetry_of_name(block, lattice, item)
 

@@ -61,6 +61,8 @@ def find_files(source: str | Path) -> list[Path]:
     """
     try:
         path = Path(source)
+        if path.is_file():
+            return [path]
         if path.is_dir():
             paths = sorted(p for p in path.rglob("*") if _is_listed(p))
             if not paths:

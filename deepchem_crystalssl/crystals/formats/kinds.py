@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from os.path import splitext
 from typing import Any
 
@@ -35,6 +36,7 @@ _CODE = {".pkl", ".pickle", ".joblib", ".dill", ".pt", ".pth", ".ckpt", ".npy", 
 _OTHERS = {"xyz": "Lattice=", "trajectory": "- of Ulm", "sqlite": "SQLite format 3\0"}
 
 
+@lru_cache(maxsize=1024)  # asked four times on the way of a file
 def crystal_kind(name: str) -> str | None:
     """What a file of this name holds.
 
