@@ -13,7 +13,8 @@ from deepchem_crystalssl.cli import main
 from deepchem_crystalssl.crystals import checking
 from deepchem_crystalssl.crystals.checking import check_file, check_files, summary_of, to_table
 from deepchem_crystalssl.crystals.cif.statements import Statements, parse_formula, read_statements
-from deepchem_crystalssl.crystals.consistency import find_close_pair, find_contradictions
+from deepchem_crystalssl.crystals.consistency import find_contradictions
+from deepchem_crystalssl.crystals.contacts import find_close_pair
 from deepchem_crystalssl.crystals.validation import make_crystal
 from deepchem_crystalssl.errors import LimitError, NoCrystalsError, OverlappingAtomsError, StatementError
 

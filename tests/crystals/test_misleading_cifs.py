@@ -32,6 +32,8 @@ def cif(rows, cell=CUBIC, columns=TYPED, extra="", more=""):
     tags = [f"_atom_site_{tag}" for tag in f"{columns} fract_x fract_y fract_z {more}".split()]
     names = [f"length_{axis}" for axis in "abc"] + [f"angle_{angle}" for angle in ("alpha", "beta", "gamma")]
     sizes = [f"_cell_{name} {size}" for name, size in zip(names, cell, strict=True)]
+    if "_symmetry" not in extra and "_space_group" not in extra:
+        extra += group("P 1")
     return "\n".join(["data_x", *sizes, extra, "loop_", *tags, *rows]) + "\n"
 
 

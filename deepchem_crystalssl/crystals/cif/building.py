@@ -11,6 +11,7 @@ import gemmi
 import numpy as np
 
 from .claims import Claims
+from ..contacts import CLOSEST as CLOSEST_CONTACT, closest_contact
 from ...errors import OccupancyError, OverlappingAtomsError, SymmetryError, UnknownElementError, warn_of
 from .expansion import (
     CLOSEST,
@@ -29,6 +30,8 @@ from .tags import number
 from ..validation import OCCUPANCY_TOLERANCE, make_crystal
 
 _MULTIPLICITY_TAGS = ("_atom_site_site_symmetry_multiplicity", "_atom_site_symmetry_multiplicity")
+_MOST_COMPARED = 2_000  # atoms of which all distances are compared
+_USUAL_CONTACT = 0.85  # of the sum of covalent radii; only multiple bonds are shorter
 _MISFIT = (OverlappingAtomsError, OccupancyError)  # what wrong operations lead to
 
 
@@ -147,7 +150,7 @@ def build_crystal(
     crystal: Crystal | None = None
     try:
         crystal = expand(listing, symmetry.first, lattice, item)
-        objection = claims.contradiction(crystal)
+        objection = claims.contradiction(crystal) or (_improbable(listing, crystal) if symmetry.is_guess else "")
     except _MISFIT as error:
         objection, refusal = str(error.value), error
     if objection and crystal is not None and with_short_symbols is not None:
@@ -164,15 +167,21 @@ def build_crystal(
     if not objection and crystal is not None and is_settled:
         return crystal
     fitting = _fitting(listing, symmetry, claims, lattice, item)
+    if symmetry.is_guess:
+        probable = [(name, other) for name, other in fitting if not _improbable(listing, other)]
+        if crystal is not None and not objection:
+            objection, probable = _is_odd(crystal, probable)
+    else:
+        probable = fitting
     if crystal is None or objection:
-        if len(fitting) == 1 and not symmetry.is_listed:
-            name, found = fitting[0]
+        if len(probable) == 1 and not symmetry.is_listed:
+            name, found = probable[0]
             warn_of(
                 item, f"read with the operations of {name}, because those of {symmetry.first.name} lead to {objection}"
             )
             return found
-        if fitting and (crystal is None or claims.count_atoms):
-            names = ", ".join(name for name, _ in fitting)
+        if probable and (crystal is None or claims.count_atoms or symmetry.is_guess):
+            names = ", ".join(name for name, _ in probable)
             raise SymmetryError(
                 item,
                 f"the operations of {symmetry.first.name} lead to {objection}, and those of {names} do not",
@@ -183,7 +192,7 @@ def build_crystal(
             raise refusal
     assert crystal is not None
     rivals = [other for _, other in fitting if not _is_same(crystal, other)]
-    if symmetry.is_open and rivals:
+    if symmetry.is_open and any(not _is_same(crystal, other) for _, other in probable):
         raise SymmetryError(
             item,
             symmetry.doubt,
@@ -210,6 +219,33 @@ def _fitting(
         if not claims.contradiction(crystal) and not any(_is_same(crystal, other) for _, other in found):
             found.append((operations.name, crystal))
     return found
+
+
+def _improbable(listing: Listing, crystal: Crystal) -> str:
+    """Why operations that the file leaves open are hardly those it means, in words; empty if nothing is against them."""
+    if crystal.num_nodes > _MOST_COMPARED:
+        return ""
+    multiplicities = [
+        [number(text) for text in column] for tag in _MULTIPLICITY_TAGS if (column := listing.block.find_values(tag))
+    ]
+    if multiplicities and all(listing.is_full):
+        stated = sum(multiplicities[0][row] for row in listing.rows)
+        if stated > 0 and stated != crystal.num_nodes:
+            return f"{crystal.num_nodes} atoms in the cell, {stated:g} by the multiplicities in the file"
+    told, share = closest_contact(crystal)
+    return told if share < CLOSEST_CONTACT else ""
+
+
+def _is_odd(crystal: Crystal, others: list[tuple[str, Crystal]]) -> tuple[str, list[tuple[str, Crystal]]]:
+    """Why a crystal has distances that few crystals have, and those of the others that have none; empty if it has none.
+
+    Short bonds within the list of atoms, as that of uranyl, are the same in all settings.
+    """
+    if crystal.num_nodes > _MOST_COMPARED:
+        return "", others
+    told, share = closest_contact(crystal)
+    usual = [] if share >= _USUAL_CONTACT else [one for one in others if closest_contact(one[1])[1] >= _USUAL_CONTACT]
+    return (told, usual) if usual else ("", others)
 
 
 def _is_same(crystal: Crystal, other: Crystal) -> bool:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Collection
 from dataclasses import dataclass
@@ -12,7 +11,7 @@ import gemmi
 
 from ..elements import atomic_number_of, symbols
 from ...errors import OccupancyError, UnknownElementError, counted
-from .tags import number
+from .tags import is_unknown, number
 from ..validation import OCCUPANCY_TOLERANCE
 
 # Labels of groups of atoms in old files are read as their heavy atom; the hydrogen atoms have no position there.
@@ -20,12 +19,14 @@ _GROUP_LABELS = {"WAT": "O", "OH": "O", "O-H": "O", "OW": "O", "HW": "H", "NO3":
 _WITH_HYDROGEN = ("WAT", "OH", "O-H", "NH4")
 _PLACEHOLDERS = ("VAC", "DUM", "XX")
 _DUMMIES = ("Va", "Du", "Bq", "Cg", "Cent")  # vacancies, ghosts and centroids, of which the first letter is an element
+_AMINE = re.compile(r"NH[1-4]?")
 _LAST_IN_CRYSTALS = 98  # californium: heavier elements are in no crystal whose structure was determined
 
 _SHARE = r"\d*\.\d+"
 _CHARGE = re.compile(r"(?<=[A-Za-z])\s?(?:\d?[+-]|[+-]\d(?![\d.]))")
 _SEPARATOR = re.compile(r"[,;/&|+\s]")
 _CAPITALS = re.compile(r"[A-Z]{2}\d+")
+_SITE_NAME = re.compile(r"[A-Z][a-z]?\(\d+[A-Z]?['\"*]*\)|O\(\d*W\d*\)")  # H(1B), O(W)
 _DECORATION = re.compile(r"(?:[\d+\-.,;/&|^*?'\"\s]|\([^()]*\)?)*(?:_\w*)?")
 
 
@@ -90,7 +91,7 @@ def read_species(
     column = list(block.find_values("_atom_site_occupancy")) or ["?"] * n_sites
     if len(column) != n_sites:
         raise OccupancyError(item, f"{counted(len(column), 'occupancy', 'occupancies')} for {counted(n_sites, 'site')}")
-    elements = frozenset(formula)
+    elements = frozenset(formula) or (_listed_types(block) if labels is not texts else frozenset())
     listed = list(zip(texts, labels, column, strict=True))
     # Without a formula sum, HO1 is hydrogen beside H1, and holmium elsewhere.
     beside_hydrogen = labels is not texts and not elements and any(element_of_label(label) == 1 for label in labels)
@@ -112,6 +113,11 @@ def read_species(
     return Species(parts, occupancies, *(_what_is_open(unusual, elements, beside_hydrogen) if unusual else ()))
 
 
+def _listed_types(block: gemmi.cif.Block) -> frozenset[int]:
+    """The elements in the loop of atom types, which tell what labels mean where there is no formula sum."""
+    return frozenset(element_of_symbol(text) for text in block.find_values("_atom_type_symbol")) - {0}
+
+
 @lru_cache(maxsize=4096)
 def _is_doubtful(symbol: str, formula: frozenset[int]) -> bool:
     """Whether a type symbol that may mean something else, as T or CO3, is none of the elements of the formula sum."""
@@ -124,7 +130,8 @@ def _is_doubtful(symbol: str, formula: frozenset[int]) -> bool:
 def _is_unusual(symbol: str) -> bool:
     """Whether a type symbol is missing, or something else than an element."""
     text = gemmi.cif.as_string(symbol)
-    return symbol in ("?", ".") or text == "T" or bool(_group(text.upper())) or bool(_CAPITALS.fullmatch(text))
+    is_group = bool(_group(text.upper())) or bool(_AMINE.fullmatch(text))
+    return symbol in ("?", ".") or text == "T" or is_group or bool(_CAPITALS.fullmatch(text))
 
 
 def _what_is_open(
@@ -147,8 +154,11 @@ def _what_is_open(
     if "T" in types:
         notes.append("T is read as tritium, and counts as hydrogen")
     groups = [text for text in (*labels, *types) if _group(text.upper()) in _WITH_HYDROGEN]
+    groups += [text for text in types if _AMINE.fullmatch(text) and text not in groups]
     if groups:
         notes.append(f"{', '.join(groups[:5])} is read as the heavy atom of a group, whose hydrogen has no position")
+    if nitrates := [text for text in types if _group(text.upper()) == "NO3"]:
+        notes.append(f"{nitrates[0]} is read as nitrogen; the oxygen of the group has a position only where it is listed")
     return (), tuple(notes)
 
 
@@ -174,9 +184,7 @@ def _meaning(
                 "Add _atom_site_type_symbol, or correct _chemical_formula_sum.",
             )
         raise UnknownElementError(item, f"species {text!r} on {site}")
-    if formula is None and 1 in parts and not parts.keys() - {1} and text.strip("'\"") == "T":
-        pass
-    if math.isnan(occupancy):
+    if is_unknown(said):
         return parts, 1.0
     if not 0.0 <= occupancy <= 1.0 + OCCUPANCY_TOLERANCE:
         raise OccupancyError(item, f"occupancy {said} of {site} ({text})")
@@ -211,7 +219,8 @@ def parse_species(
     >>> parse_species("Fe3+"), parse_species("0.8Nb + 0.2Zr"), parse_species("Fe,Co")
     ({26: 1.0}, {41: 0.8, 40: 0.2}, None)
     """
-    mixture = _parse_mixture(text, formula is None)
+    is_site_name = formula is not None and _SITE_NAME.fullmatch(gemmi.cif.as_string(text))
+    mixture = None if is_site_name else _parse_mixture(text, formula is None)
     if mixture is not None:
         return mixture or None
     return {element_of_symbol(text) if formula is None else element_of_label(text, formula, prefer_short): 1.0}
@@ -231,7 +240,10 @@ def element_of_symbol(text: str) -> int:
         return atomic_number_of()[_GROUP_LABELS[group]]
     letters = _letters(text)
     rest = text[len(letters) :].replace(letters, "")  # Fe2+,Fe3+
-    return atomic_number_of().get(letters.title(), 0) if _DECORATION.fullmatch(rest) else 0
+    z = atomic_number_of().get(letters.title(), 0) if _DECORATION.fullmatch(rest) else 0
+    if z > _LAST_IN_CRYSTALS and letters.isupper():  # CN, NO2 and BH4 are groups, and no heavy elements
+        return atomic_number_of()["N"] if _AMINE.fullmatch(text) else 0
+    return z
 
 
 @lru_cache(maxsize=4096)
@@ -297,6 +309,7 @@ def _letters(text: str) -> str:
 def _parse_mixture(text: str, is_symbol: bool) -> dict[int, float] | None:
     """Shares by atomic number, {} for a mixture that does not state them all, None if the text is no mixture."""
     text = re.sub(r"(?<=\d)\(\d+\)", "", gemmi.cif.as_string(text))  # uncertainties, as in 0.8(1)
+    is_charged = _CHARGE.search(text) is not None
     text = _CHARGE.sub(" ", text.replace("(", " ").replace(")", " ")).strip()
     share_first = re.match(_SHARE, text)
     pattern = rf"(?P<share>{_SHARE})?\s*" if share_first else ""
@@ -315,6 +328,8 @@ def _parse_mixture(text: str, is_symbol: bool) -> dict[int, float] | None:
         return None
     if len(parts) == 1:
         is_share = is_symbol and shares_stated and re.fullmatch(pattern, text)
+        if is_share and is_charged:  # Cu2+0.5 may be half an atom, Cu+0.5 half a charge; Fe+2.67 is a charge
+            return {} if float(parts[0][1]) < 1.0 else None
         return {parts[0][0]: float(parts[0][1])} if is_share else None
     if not (_looks_mixed(text) or (is_symbol and _looks_compound(text, elements))):
         return None
