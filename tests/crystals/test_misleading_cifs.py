@@ -256,7 +256,9 @@ def test_the_origin_that_agrees_with_the_file(claim, name):
 
 def test_an_origin_that_nothing_tells_is_said():
     rows = ["Ti1 Ti 0 .75 .125"]
-    assert "origin" in read(cif(rows, ANATASE, extra=group("I 41/a m d")))[1]
+    assert "origin" in read(cif(rows, (9, 9, 20, 90, 90, 90), extra=group("I 41/a m d")))[1]
+    crystal, told = read(cif(rows, ANATASE, extra=group("I 41/a m d")))  # with the other origin Ti is 1.9 Å from Ti
+    assert crystal.num_nodes == 4 and "I 41/a m d:2" in told
     assert not read(cif(rows, ANATASE, extra=group("I 41/a m d :2")))[1]
 
 

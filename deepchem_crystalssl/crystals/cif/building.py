@@ -167,12 +167,11 @@ def build_crystal(
     if not objection and crystal is not None and is_settled:
         return crystal
     fitting = _fitting(listing, symmetry, claims, lattice, item)
+    probable = fitting
     if symmetry.is_guess:
         probable = [(name, other) for name, other in fitting if not _improbable(listing, other)]
         if crystal is not None and not objection:
-            objection, probable = _is_odd(crystal, probable)
-    else:
-        probable = fitting
+            objection, probable = _odd_contact(crystal, probable)
     if crystal is None or objection:
         if len(probable) == 1 and not symmetry.is_listed:
             name, found = probable[0]
@@ -192,7 +191,7 @@ def build_crystal(
             raise refusal
     assert crystal is not None
     rivals = [other for _, other in fitting if not _is_same(crystal, other)]
-    if symmetry.is_open and any(not _is_same(crystal, other) for _, other in probable):
+    if symmetry.is_open and rivals:
         raise SymmetryError(
             item,
             symmetry.doubt,
@@ -225,18 +224,16 @@ def _improbable(listing: Listing, crystal: Crystal) -> str:
     """Why operations that the file leaves open are hardly those it means, in words; empty if nothing is against them."""
     if crystal.num_nodes > _MOST_COMPARED:
         return ""
-    multiplicities = [
-        [number(text) for text in column] for tag in _MULTIPLICITY_TAGS if (column := listing.block.find_values(tag))
-    ]
-    if multiplicities and all(listing.is_full):
-        stated = sum(multiplicities[0][row] for row in listing.rows)
+    column = next((found for tag in _MULTIPLICITY_TAGS if (found := list(listing.block.find_values(tag)))), [])
+    if len(column) > listing.rows.max() and all(listing.is_full):
+        stated = sum(number(column[row]) for row in listing.rows)
         if stated > 0 and stated != crystal.num_nodes:
             return f"{crystal.num_nodes} atoms in the cell, {stated:g} by the multiplicities in the file"
     told, share = closest_contact(crystal)
     return told if share < CLOSEST_CONTACT else ""
 
 
-def _is_odd(crystal: Crystal, others: list[tuple[str, Crystal]]) -> tuple[str, list[tuple[str, Crystal]]]:
+def _odd_contact(crystal: Crystal, others: list[tuple[str, Crystal]]) -> tuple[str, list[tuple[str, Crystal]]]:
     """Why a crystal has distances that few crystals have, and those of the others that have none; empty if it has none.
 
     Short bonds within the list of atoms, as that of uranyl, are the same in all settings.

@@ -241,7 +241,7 @@ def _symmetry_of_name(block: gemmi.cif.Block, lattice: np.ndarray, item: str) ->
     _checked(first.operations, lattice, item)
     return Symmetry(
         first.operations, lambda: [setting.operations for setting in others], doubt, is_open=not is_standard,
-        is_guess=bool(doubt),
+        is_guess=bool(doubt) and is_standard,
     )  # fmt: skip
 
 
