@@ -258,18 +258,21 @@ def _read_lattice(block: gemmi.cif.Block, item: str) -> np.ndarray:
     if alpha + beta + gamma >= 360 or 2 * max(alpha, beta, gamma) >= alpha + beta + gamma:
         raise LatticeError(item, f"angles {alpha:g} {beta:g} {gamma:g} that do not close to a cell")
     lattice = lattice_from_parameters(*cell)
-    if None in stated:
-        _check_volume(block, lattice, item)
+    _check_volume(block, lattice, None not in stated, item)
     return lattice
 
 
-def _check_volume(block: gemmi.cif.Block, lattice: np.ndarray, item: str) -> None:
-    """Compare a cell whose angles are not all given with the volume that the file states."""
-    stated, volume = number(block.find_value("_cell_volume")), abs(float(np.linalg.det(lattice)))
-    if abs(stated - volume) > 0.01 * volume:
+def _check_volume(block: gemmi.cif.Block, lattice: np.ndarray, has_angles: bool, item: str) -> None:
+    """Compare the cell with the volume that the file states: an error where angles are not given, else a warning."""
+    stated = number(block.find_value("_cell_volume"))
+    volume = float(lattice[0, 0] * lattice[1, 1] * lattice[2, 2])  # the other half of the matrix is zero
+    if not abs(stated - volume) > 0.01 * volume:
+        return
+    if not has_angles:
         raise LatticeError(
             item, f"no angles, with which the volume is {volume:.5g} Å^3, and a volume of {stated:.5g} Å^3"
         )
+    warn_of(item, f"the volume of the cell is {volume:.5g} Å^3, and {stated:.5g} by the file")
 
 
 def _read_coordinates(block: gemmi.cif.Block, tag: str, item: str) -> tuple[list[float], bool]:
