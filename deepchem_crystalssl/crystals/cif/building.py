@@ -221,7 +221,7 @@ def _fitting(
 
 
 def _improbable(listing: Listing, crystal: Crystal) -> str:
-    """Why operations that the file leaves open are hardly those it means, in words; empty if nothing is against them."""
+    """Why the operations of a crystal are hardly those that the file means, in words; empty if nothing speaks so."""
     if crystal.num_nodes > _MOST_COMPARED:
         return ""
     column = next((found for tag in _MULTIPLICITY_TAGS if (found := list(listing.block.find_values(tag)))), [])

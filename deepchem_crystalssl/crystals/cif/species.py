@@ -158,7 +158,9 @@ def _what_is_open(
     if groups:
         notes.append(f"{', '.join(groups[:5])} is read as the heavy atom of a group, whose hydrogen has no position")
     if nitrates := [text for text in types if _group(text.upper()) == "NO3"]:
-        notes.append(f"{nitrates[0]} is read as nitrogen; the oxygen of the group has a position only where it is listed")
+        notes.append(
+            f"{nitrates[0]} is read as nitrogen; the oxygen of the group has a position only where it is listed"
+        )
     return (), tuple(notes)
 
 

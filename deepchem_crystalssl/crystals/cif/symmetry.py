@@ -219,7 +219,9 @@ def _symmetry_of_name(block: gemmi.cif.Block, lattice: np.ndarray, item: str) ->
             raise SymmetryError(item, f"space group {named[0]!r} without a setting {code!r}")
         if named:
             raise SymmetryError(item, f"unknown space group {named[0]!r} and no symmetry operations")
-        warn_of(item, "no space group and no symmetry operations are given; the atoms are read as all those of the cell")
+        warn_of(
+            item, "no space group and no symmetry operations are given; the atoms are read as all those of the cell"
+        )
         return _NONE
     fitting = [setting for setting in settings if setting.operations.strain(lattice) <= MAX_STRAIN]
     if not fitting and not code:  # P 21/c for another unique axis

@@ -11,8 +11,8 @@ from ...errors import CIFSyntaxError
 
 _UNKNOWN = ("", "?", ".")
 _DECISIVE = re.compile(
-    r"_(?:cell_(?:length|angle)_|atom_site_(?:label|type_symbol|fract_|occupancy)|symmetry_(?:equiv_pos_as|space_group_name|Int)"
-    r"|space_group_(?:symop_operation|name_H-M_alt|name_Hall|IT_))",
+    r"_(?:cell_(?:length|angle)_|atom_site_(?:label|type_symbol|fract_|occupancy)"
+    r"|symmetry_(?:equiv_pos_as|space_group_name|Int)|space_group_(?:symop_operation|name_H-M_alt|name_Hall|IT_))",
     re.IGNORECASE,
 )  # tags that decide what the crystal is
 _FRACTION = re.compile(r"([-+]?\d{1,3})/([1-9]\d?)")
@@ -92,7 +92,7 @@ def refuse_doubled_tags(block: gemmi.cif.Block, item: str) -> None:
 def _columns(entry: gemmi.cif.Item) -> list[tuple[str, list[str]]]:
     """The tags of a pair or a loop with their values."""
     if entry.pair is not None:
-        return [(entry.pair[0], [entry.pair[1]])]
+        return [(str(entry.pair[0]), [str(entry.pair[1])])]  # type: ignore[index]
     if entry.loop is None:
         return []
     tags, cells = list(entry.loop.tags), list(entry.loop.values)

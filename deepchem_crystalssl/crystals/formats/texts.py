@@ -190,7 +190,7 @@ def _from_poscar(text: str, name: str, limits: ReadingLimits) -> Crystal:
 
 
 def _compare_with_rows(text: str, species: list[str], name: str) -> None:
-    """Refuse numbers of atoms that are not one for each element; tell of other elements in the rows, and of more rows."""
+    """Refuse numbers of atoms that are not one for each element; tell of other elements and of more rows."""
     lines = text.splitlines()
     at, first = _places(lines)
     if at is None:
