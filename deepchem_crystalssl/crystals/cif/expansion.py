@@ -12,7 +12,7 @@ from ...errors import LimitError, OccupancyError, OverlappingAtomsError, warn_of
 from ..limits import LIMITS, ReadingLimits
 from ..proximity import distinct_images
 from ..records import Crystal
-from ..validation import OCCUPANCY_TOLERANCE
+from ..validation import OCCUPANCY_ROUNDING, OCCUPANCY_TOLERANCE
 
 SAME_SITE = 0.1
 """Atoms closer than this share one site; symmetry images of one atom closer than this are one site, Å."""
@@ -299,5 +299,8 @@ def merge_shared_sites(
         total = sum(target.values())
         if total > 1.0 + OCCUPANCY_TOLERANCE:
             names = " + ".join(f"{x:g} {symbols()[z]}" for z, x in target.items())
-            raise OccupancyError(item, f"occupancies {names} = {total:g} on one site")
+            if total > 1.0 + OCCUPANCY_ROUNDING:
+                raise OccupancyError(item, f"occupancies {names} = {total:g} on one site")
+            warn_of(item, f"occupancies {names} = {total:g} on one site, which are taken as 1 in sum")
+            target.update({z: x / total for z, x in target.items()})
     return merged, frac[kept]

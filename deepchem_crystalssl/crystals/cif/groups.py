@@ -11,6 +11,8 @@ import numpy as np
 
 from ..symmetry import full_symbols
 
+MAX_STRAIN = 0.05
+"""Operations that change the scalar products of cell vectors by more than this share are an error."""
 _SAME_TRANSLATION = 2e-3
 _MAX_CENTRINGS = 200
 _RHOMBOHEDRAL_OR_HEXAGONAL = re.compile(
@@ -60,6 +62,10 @@ class Operations:
         lengths = np.sqrt(np.diag(metric))
         change = self.point_group.transpose(0, 2, 1) @ metric @ self.point_group - metric
         return float(np.abs(change / np.outer(lengths, lengths)).max())
+
+    def fit(self, lattice: np.ndarray) -> bool:
+        """Whether they map the lattice onto itself, but for a strain of :data:`MAX_STRAIN`."""
+        return self.strain(lattice) <= MAX_STRAIN
 
     def include(self, others: Operations) -> bool:
         """Whether all operations of another list are among these, but for lattice translations."""

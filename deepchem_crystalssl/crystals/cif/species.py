@@ -10,9 +10,9 @@ from functools import lru_cache
 import gemmi
 
 from ..elements import atomic_number_of, symbols
-from ...errors import OccupancyError, UnknownElementError, counted
+from ...errors import OccupancyError, UnknownElementError, counted, warn_of
 from .tags import is_unknown, number
-from ..validation import OCCUPANCY_TOLERANCE
+from ..validation import OCCUPANCY_ROUNDING, OCCUPANCY_TOLERANCE
 
 # Labels of groups of atoms in old files are read as their heavy atom; the hydrogen atoms have no position there.
 _GROUP_LABELS = {"WAT": "O", "OH": "O", "O-H": "O", "OW": "O", "HW": "H", "NO3": "N", "NH4": "N"}
@@ -188,6 +188,9 @@ def _meaning(
         raise UnknownElementError(item, f"species {text!r} on {site}")
     if is_unknown(said):
         return parts, 1.0
+    if 1.0 + OCCUPANCY_TOLERANCE < occupancy <= 1.0 + OCCUPANCY_ROUNDING:
+        warn_of(item, f"occupancy {said} of {site} ({text}), which is taken as 1")
+        occupancy = 1.0
     if not 0.0 <= occupancy <= 1.0 + OCCUPANCY_TOLERANCE:
         raise OccupancyError(item, f"occupancy {said} of {site} ({text})")
     # "Fe0.5" with a column of occupancies says it twice

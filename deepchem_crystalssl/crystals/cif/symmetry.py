@@ -11,12 +11,18 @@ import gemmi
 import numpy as np
 
 from ...errors import SymmetryError, warn_of
-from .groups import Operations, Setting, operations_of_hall, settings_of_number, settings_of_symbol, with_code
+from .groups import (
+    MAX_STRAIN,
+    Operations,
+    Setting,
+    operations_of_hall,
+    settings_of_number,
+    settings_of_symbol,
+    with_code,
+)
 from ..limits import LIMITS, ReadingLimits
 from .tags import first_value, number, values
 
-MAX_STRAIN = 0.05
-"""Operations that change the scalar products of cell vectors by more than this share are an error."""
 _NOTABLE_STRAIN = 0.01
 
 _LONGEST_OPERATION = 100  # characters; the parsers take long for longer ones
@@ -150,7 +156,7 @@ def _symmetry_of_list(
     listed = _listed(texts, item)
 
     def settings() -> Iterator[Setting]:
-        return (setting for setting in _named_settings(block)[0] if setting.operations.strain(lattice) <= MAX_STRAIN)
+        return (setting for setting in _named_settings(block)[0] if setting.operations.fit(lattice))
 
     if listed.why_no_group:
         including = [setting for setting in settings() if setting.operations.include(listed)]
@@ -206,9 +212,16 @@ def _orders_of(symbol: str, listed_number: str) -> tuple[int, int]:
 
 def _symmetry_of_name(block: gemmi.cif.Block, lattice: np.ndarray, item: str) -> Symmetry:
     hall = first_value(block, *_HALL_TAGS)
+    symbols = first_value(block, *_NAME_TAGS), first_value(block, *_NAME_TAGS[1:])
+    conflict = _conflict(symbols, hall, first_value(block, *_NUMBER_TAGS))
+    if conflict:
+        warn_of(item, conflict)
     if hall:
         try:
-            return Symmetry(_checked(operations_of_hall(hall, hall), lattice, item))
+            return Symmetry(
+                _checked(operations_of_hall(hall, hall), lattice, item),
+                lambda: [s.operations for s in _named_settings(block)[0] if conflict and s.operations.fit(lattice)],
+            )
         except (ValueError, RuntimeError) as error:
             if isinstance(error, SymmetryError):
                 raise
@@ -223,9 +236,9 @@ def _symmetry_of_name(block: gemmi.cif.Block, lattice: np.ndarray, item: str) ->
             item, "no space group and no symmetry operations are given; the atoms are read as all those of the cell"
         )
         return _NONE
-    fitting = [setting for setting in settings if setting.operations.strain(lattice) <= MAX_STRAIN]
+    fitting = [setting for setting in settings if setting.operations.fit(lattice)]
     if not fitting and not code:  # P 21/c for another unique axis
-        fitting = [s for s in settings_of_number(settings[0].number) if s.operations.strain(lattice) <= MAX_STRAIN]
+        fitting = [s for s in settings_of_number(settings[0].number) if s.operations.fit(lattice)]
     if not fitting:
         raise _unlike_cell(settings[0].operations, lattice, item)
     first, others = fitting[0], fitting[1:]
@@ -241,10 +254,28 @@ def _symmetry_of_name(block: gemmi.cif.Block, lattice: np.ndarray, item: str) ->
     if not is_standard:
         doubt = f"{settings[0].symbol} does not fit the cell, and {', '.join(s.symbol for s in fitting)} do"
     _checked(first.operations, lattice, item)
+    if conflict and (n := number(first_value(block, *_NUMBER_TAGS))) != first.number and n in range(1, 231):
+        others = others + [setting for setting in settings_of_number(int(n)) if setting.operations.fit(lattice)]
     return Symmetry(
         first.operations, lambda: [setting.operations for setting in others], doubt, is_open=not is_standard,
         is_guess=bool(doubt) and is_standard,
     )  # fmt: skip
+
+
+@lru_cache(maxsize=1024)
+def _conflict(symbols: tuple[str, ...], hall: str, listed: str) -> str:
+    """How the names of a space group contradict each other, in words; empty if one group has them all."""
+    named = {symbol: {setting.number for setting in settings_of_symbol(symbol)[0]} for symbol in symbols if symbol}
+    named[f"number {listed}"] = {int(n)} if (n := number(listed)) == n and 1 <= n <= 230 else set()
+    try:
+        group = gemmi.find_spacegroup_by_ops(gemmi.symops_from_hall(hall)) if hall else None
+    except (ValueError, RuntimeError):
+        group = None
+    named = {f"Hall symbol {hall}": {group.number} if group else set(), **named}
+    known = {name: numbers for name, numbers in named.items() if numbers}
+    if not known or set.intersection(*known.values()):
+        return ""
+    return f"{' and '.join(known)} contradict each other; the former is taken, unless the atoms contradict it"
 
 
 def _named_settings(block: gemmi.cif.Block) -> tuple[list[Setting], str]:
