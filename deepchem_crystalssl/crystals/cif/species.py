@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Collection
 from dataclasses import dataclass
@@ -186,7 +187,7 @@ def _meaning(
                 "Add _atom_site_type_symbol, or correct _chemical_formula_sum.",
             )
         raise UnknownElementError(item, f"species {text!r} on {site}")
-    if is_unknown(said):
+    if math.isnan(occupancy) and is_unknown(said):
         return parts, 1.0
     if 1.0 + OCCUPANCY_TOLERANCE < occupancy <= 1.0 + OCCUPANCY_ROUNDING:
         warn_of(item, f"occupancy {said} of {site} ({text}), which is taken as 1")
