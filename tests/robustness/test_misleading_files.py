@@ -297,8 +297,11 @@ def test_all_atoms_are_listed_beside_the_group(crystal):
     file = File(crystal)
     for head in ((named(file.setting),), (named(file.setting), file.stated), (operations(file.operations),),
                  (named(file.setting), operations(["x,y,z"]), file.stated)):  # fmt: skip
-        crystal, _ = read(file.text(*head, rows=file.listed()))
-        assert_same(crystal, file.z, file.all, file.lattice)
+        for occupancy in ("1", "0.75"):
+            rows = [f"{row} {occupancy}" for row in file.listed()]
+            crystal, _ = read(file.text(*head, rows=rows, columns=FULL))
+            assert_same(crystal, file.z, file.all, file.lattice)
+            assert np.allclose(crystal.species.occupancy, float(occupancy))
 
 
 @pytest.mark.parametrize("crystal", ["quartz", "zincite", "urea"])

@@ -21,6 +21,7 @@ from .expansion import (
     expand_symmetry,
     merge_shared_sites,
     without_listed_images,
+    without_listed_orbits,
 )
 from .groups import Operations
 from ..limits import LIMITS, ReadingLimits
@@ -30,6 +31,7 @@ from .tags import number
 from ..validation import OCCUPANCY_TOLERANCE, make_crystal
 
 _MULTIPLICITY_TAGS = ("_atom_site_site_symmetry_multiplicity", "_atom_site_symmetry_multiplicity")
+_MANY_IMAGES, _MOST_IMAGES = 5_000, 2_000_000  # images of the rows, among which those in the list are looked for
 _MOST_COMPARED = 2_000  # atoms of which all distances are compared
 _USUAL_CONTACT = 0.85  # of the sum of covalent radii; only multiple bonds are shorter
 _MISFIT = (OverlappingAtomsError, OccupancyError)  # what wrong operations lead to
@@ -272,11 +274,19 @@ def expand(listing: Listing, operations: Operations, lattice: np.ndarray, item: 
         return _checked(listing.parts, listing.occupancies, listing.is_full, listing.frac, lattice, item, False)
     all_full = all(listing.is_full)
     resolution = None if all_full else listing.resolution(lattice)
+    if _MANY_IMAGES < len(listing.frac) * len(operations.rotations) <= _MOST_IMAGES:
+        tolerance = _same_atom(listing, resolution)
+        kinds = [(tuple(parts.items()), n) for parts, n in zip(listing.parts, listing.occupancies, strict=True)]
+        kept = without_listed_orbits(
+            listing.frac, kinds, operations.rotations, operations.translations, lattice, tolerance
+        )
+        if kept is not None and len(kept) < len(listing.frac):
+            return expand(listing.only(kept), operations, lattice, item)
     parent, frac, merged, told_apart = expand_symmetry(
         listing.frac, lattice, operations.rotations, operations.translations, resolution, item, listing.limits
     )
     if resolution is not None:
-        tolerance = np.where(listing.is_full, SAME_ATOM, np.minimum(resolution, SAME_SITE))
+        tolerance = _same_atom(listing, resolution)
         if (rest := _without_images(listing, parent, frac, lattice, tolerance, item)) is not None:
             return expand(rest, operations, lattice, item)
     occupancies = list(listing.occupancies)
@@ -289,10 +299,17 @@ def expand(listing: Listing, operations: Operations, lattice: np.ndarray, item: 
             frac, lattice, item, True,
         )  # fmt: skip
     except OverlappingAtomsError:
-        tolerance = np.full(len(listing.frac), SAME_ATOM)
+        tolerance = _same_atom(listing, None)
         if all_full and (rest := _without_images(listing, parent, frac, lattice, tolerance, item)) is not None:
             return expand(rest, operations, lattice, item)
         raise
+
+
+def _same_atom(listing: Listing, resolution: np.ndarray | None) -> np.ndarray:
+    """(S,), how far apart two records of an atom may be, Å."""
+    if resolution is None:
+        return np.full(len(listing.frac), SAME_ATOM)
+    return np.where(listing.is_full, SAME_ATOM, np.minimum(resolution, SAME_SITE))
 
 
 def _without_images(
