@@ -51,7 +51,7 @@ def closest_contact(crystal: Crystal) -> tuple[str, float]:
     --------
     >>> from deepchem_crystalssl.crystals.validation import make_crystal
     >>> closest_contact(make_crystal(["C", "O"], [[0, 0, 0], [.1, 0, 0]], 9 * np.eye(3)))[0]
-    'C (site 0) and O (site 1), 0.90 Å apart, 63% of the sum of their covalent radii'
+    'C (site 0) and O (site 1), 0.90 Å apart, 65% of the sum of their covalent radii'
     """
     if crystal.num_nodes > MAX_SITES:
         return "", np.inf
