@@ -24,7 +24,7 @@ _AMINE = re.compile(r"NH[1-4]?")
 _LAST_IN_CRYSTALS = 98  # californium: heavier elements are in no crystal whose structure was determined
 
 _SHARE = r"\d*\.\d+"
-_CHARGE = re.compile(r"(?<=[A-Za-z])\s?(?:\d?[+-]|[+-]\d(?![\d.]))")
+_CHARGE = re.compile(r"(?<=[A-Za-z])\s?(?:[+-]\d(?![\d.+-])|\d?[+-])")
 _SEPARATOR = re.compile(r"[,;/&|+\s]")
 _CAPITALS = re.compile(r"[A-Z]{2}\d+")
 _SITE_NAME = re.compile(r"[A-Z][a-z]?\(\d+[A-Z]?['\"*]*\)|O\(\d*W\d*\)")  # H(1B), O(W)
@@ -94,8 +94,8 @@ def read_species(
         raise OccupancyError(item, f"{counted(len(column), 'occupancy', 'occupancies')} for {counted(n_sites, 'site')}")
     elements = frozenset(formula) or (_listed_types(block) if labels is not texts else frozenset())
     listed = list(zip(texts, labels, column, strict=True))
-    # Without a formula sum, HO1 is hydrogen beside H1, and holmium elsewhere.
-    beside_hydrogen = labels is not texts and not elements and any(element_of_label(label) == 1 for label in labels)
+    # Without a formula sum, HO1 is hydrogen beside H1 or OH1, and holmium elsewhere.
+    beside_hydrogen = labels is not texts and not elements and any(map(_is_of_hydrogen, labels))
     meant: dict[tuple[str, str, str], tuple[dict[int, float], float]] = {}
     for k, site in enumerate(listed):
         if site not in meant:
@@ -111,12 +111,20 @@ def read_species(
     found = [meant[site] for site in listed]
     parts, occupancies = [parts for parts, _ in found], [occupancy for _, occupancy in found]
     unusual = {site[:2] for site in meant if _is_unusual(site[0])}
-    return Species(parts, occupancies, *(_what_is_open(unusual, elements, beside_hydrogen) if unusual else ()))
+    if not unusual:
+        return Species(parts, occupancies)
+    lists_hydrogen = any(1 in parts for parts, _ in meant.values())
+    return Species(parts, occupancies, *_what_is_open(unusual, elements, beside_hydrogen, lists_hydrogen))
 
 
 def _listed_types(block: gemmi.cif.Block) -> frozenset[int]:
     """The elements in the loop of atom types, which tell what labels mean where there is no formula sum."""
     return frozenset(element_of_symbol(text) for text in block.find_values("_atom_type_symbol")) - {0}
+
+
+@lru_cache(maxsize=4096)
+def _is_of_hydrogen(label: str) -> bool:
+    return element_of_label(label) == 1 or _group(gemmi.cif.as_string(label).upper()) == "OH"
 
 
 @lru_cache(maxsize=4096)
@@ -136,7 +144,7 @@ def _is_unusual(symbol: str) -> bool:
 
 
 def _what_is_open(
-    texts: set[tuple[str, str]], formula: frozenset[int], beside_hydrogen: bool
+    texts: set[tuple[str, str]], formula: frozenset[int], beside_hydrogen: bool, lists_hydrogen: bool
 ) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """Labels that the formula sum leaves open, and notes on what was chosen without one."""
     labels = sorted(gemmi.cif.as_string(label) for text, label in texts if text in ("?", "."))
@@ -157,7 +165,8 @@ def _what_is_open(
     groups = [text for text in (*labels, *types) if _group(text.upper()) in _WITH_HYDROGEN]
     groups += [text for text in types if _AMINE.fullmatch(text) and text not in groups]
     if groups:
-        notes.append(f"{', '.join(groups[:5])} is read as the heavy atom of a group, whose hydrogen has no position")
+        lacks = "" if lists_hydrogen else ", whose hydrogen has no position"
+        notes.append(f"{', '.join(groups[:5])} is read as the heavy atom of a group{lacks}")
     if nitrates := [text for text in types if _group(text.upper()) == "NO3"]:
         notes.append(
             f"{nitrates[0]} is read as nitrogen; the oxygen of the group has a position only where it is listed"
