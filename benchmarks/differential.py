@@ -30,7 +30,8 @@ import pandas as pd
 from tqdm import tqdm
 
 from deepchem_crystalssl.crystals.cif.statements import Statements, read_statements
-from deepchem_crystalssl.crystals.consistency import find_close_pair, find_contradictions, formula_text
+from deepchem_crystalssl.crystals.consistency import find_contradictions, formula_text
+from deepchem_crystalssl.crystals.contacts import find_close_pair
 from deepchem_crystalssl.crystals.formats.contents import Content
 from deepchem_crystalssl.crystals.formats.files import find_files
 from deepchem_crystalssl.crystals.isolation import AnswerLost, IsolatedProcess

@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Any, Literal
 from tqdm import tqdm
 
 from .cif.statements import Statements, read_statements
-from .consistency import composition_of, density_of, find_close_pair, find_contradictions, formula_text
+from .consistency import composition_of, density_of, find_contradictions, formula_text
+from .contacts import find_close_pair
 from ..errors import CrystalInputError, LimitError, NoCrystalsError, Report, UnsupportedFileError, counted, typed_error
 from .formats.archives import iterate_members
 from .formats.contents import Content

@@ -1,4 +1,4 @@
-"""Whether a crystal is what its file states of it, and whether its atoms are as far apart as atoms are."""
+"""Whether a crystal is what its file states of it."""
 
 from __future__ import annotations
 
@@ -8,24 +8,15 @@ from collections.abc import Iterator, Mapping
 import numpy as np
 
 from .cif.statements import Statements
-from .compilation import njit
 from .elements import element_table, symbols
-from ..errors import CrystalInputError, OverlappingAtomsError, StatementError
-from .proximity import squared_distance
+from ..errors import CrystalInputError, StatementError
 from .records import Crystal
-
-CLOSEST = 0.6
-"""Atoms nearer than this share of the sum of their covalent radii are nearer than in bonds: 26 of 40,000 calculated
-crystals of the Materials Project have such a pair, all of them far from any measured distance."""
 
 AMOUNT_TOLERANCE = 0.03
 """Relative deviation of amounts and densities that is blamed on rounded numbers and on the state of refinement."""
 
 VOLUME_TOLERANCE = 0.01
 """Relative deviation of volumes that is blamed on rounded numbers."""
-
-MAX_SITES = 20_000
-"""Distances are not compared in larger cells: there are too many pairs."""
 
 DENSITY_UNIT = 1.66053907
 """Density of one atomic mass unit in 1 Å^3, g/cm^3."""
@@ -141,58 +132,3 @@ def formula_text(amounts: Mapping[int, float]) -> str:
     """
     order = sorted(amounts, key=lambda z: ((6, 1).index(z) if z in (6, 1) and 6 in amounts else 2, symbols()[z]))
     return "".join(symbols()[z] + ("" if math.isclose(amounts[z], 1.0) else f"{amounts[z]:.5g}") for z in order)
-
-
-def find_close_pair(crystal: Crystal) -> list[CrystalInputError]:
-    """The two atoms that are nearest to each other for their radii, if they are nearer than :data:`CLOSEST`.
-
-    Sites whose occupancies sum to at most 1 hold one atom or the other, and may be as near as they are.
-
-    Returns
-    -------
-    list of CrystalInputError
-        An error that is not raised, or none.
-    """
-    if crystal.num_nodes > MAX_SITES:
-        return []
-    species = crystal.species
-    occupancy = np.bincount(species.site, species.occupancy)
-    radius = element_table()["covalent_radius_angstrom"][crystal.atomic_numbers - 1]
-    first, second, distance, share = closest_by_radius(crystal.frac_coords, crystal.lattice, radius, occupancy)
-    if share >= CLOSEST:
-        return []
-    one, other = (f"{symbols()[crystal.atomic_numbers[site]]} (site {site})" for site in (first, second))
-    return [
-        OverlappingAtomsError(
-            crystal.material_id,
-            f"{one} and {other} are {distance:.2f} Å apart, {share:.0%} of the sum of their covalent radii",
-            f"atoms that are there together are at least {CLOSEST:.0%} of the sum of their covalent radii apart",
-            "Check coordinates, cell and symmetry operations, or give alternative positions partial occupancies.",
-        )
-    ]
-
-
-@njit(nogil=True)
-def closest_by_radius(
-    frac: np.ndarray, lattice: np.ndarray, radius: np.ndarray, occupancy: np.ndarray
-) -> tuple[int, int, float, float]:
-    """The pair of sites with the smallest distance for its radii, among those that can be occupied together.
-
-    Returns
-    -------
-    first, second : int
-    distance : float
-        Å.
-    share : float
-        The distance over the sum of the radii; infinite if there is no pair.
-    """
-    best, first, second, nearest = np.inf, 0, 0, np.inf
-    for i in range(len(frac)):
-        for j in range(i + 1, len(frac)):
-            if occupancy[i] + occupancy[j] <= 1.001:
-                continue
-            distance = np.sqrt(squared_distance(frac, i, j, lattice))
-            share = distance / (radius[i] + radius[j])
-            if share < best:
-                best, first, second, nearest = share, i, j, distance
-    return first, second, nearest, best

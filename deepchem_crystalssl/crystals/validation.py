@@ -38,6 +38,9 @@ MAX_LENGTH = 10_000.0
 _CHECKED = "_is_checked"  # name under which a record remembers it
 _FEW = 300  # sites of which all pairs are compared
 
+OCCUPANCY_ROUNDING = 0.02
+"""Occupancies in a CIF file whose sum is larger than 1 by at most this are taken as 1 in sum, with a warning."""
+
 OCCUPANCY_TOLERANCE = 1e-3
 """Occupancies of a site that exceed 1 in sum by at most this are rounded numbers, and are scaled down to 1."""
 

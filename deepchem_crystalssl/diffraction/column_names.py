@@ -43,12 +43,13 @@ _OTHER_AXES = (
     "ev",
     "wavelength",
     "lambda",
-    "sintheta",
-    "sinth",
+    "sint",
     "frequency",
     "wavenumber",
     "raman",
 )
+_OTHER_UNITS = re.compile(r"(?<![a-z])m?rad(?:ians?)?(?![a-z])|(?<![a-z])mdeg|(?<![a-z])[km]?ev(?![a-z])")
+_RECIPROCAL_UNITS = re.compile(r"1/\s*(?:a|å|nm)(?![a-z])|1/angstrom|(?:(?<![a-z])a|å|nm|angstroms?)\s*\^?\{?[-−]1")
 _Q_IN_TEXT = re.compile(
     r"(?:^|[\s,;(\[])q[\s_]*(?:[(\[/,^]|$)|q_(?:nm|a)|scattering vector|momentum transfer|d.spacing"
     r"|nm\s*\^?\s*-1|1/nm|(?:å|angstroms?)\s*\^?\s*-1|1/(?:å|angstrom)"
@@ -96,19 +97,23 @@ def role_of(name: str) -> str:
     lower = name.strip().lower()
     base = re.sub(r"[\s_\-*·.°|:]+", "", re.split(r"[(\[]", lower)[0])
     squeezed = re.sub(r"[\s_\-*·.°|]+", "", lower)
+    if _OTHER_UNITS.search(lower):
+        return "other axis"
     if any(mark in squeezed for mark in ("2th", "2θ", "2ϑ", "twoth")) or base.startswith(("tth", "ttheta")):
         return "counts 2" if re.match(r"(i|int|intensity|counts?)[(\[]", squeezed) else "angle"
     if re.match(r"q(?![a-z])|q(nm|a|å)(?![a-z])|scatteringvector|momentumtransfer|qmod", base):
         return "q"
     if re.match(r"d(?![a-z])|d(spacings?|values?|obs|hkl|nm|a|å)(?![a-z])", base):
         return "d"
+    if _RECIPROCAL_UNITS.search(lower):
+        return "other axis"
     if base in ("theta", "θ", "ϑ", "th", "omega", "ω"):
         return "theta"
     if base.startswith(("angle", "degree", "twotheta")) or base in ("deg", "pos", "position"):
         return "angle"
     if base.startswith("err") or base.startswith(("sigma", "std")) or base in _ERRORS:
         return "error"
-    if any(mark in base for mark in _CALCULATED):
+    if any(mark in base for mark in _CALCULATED) or base.startswith(("log", "ln(", "sqrt")):
         return "calculated"
     if base.startswith(("time", "sec", "elapsed", "livetime", "countingtime", "counttime")) or base in (
         "t",
@@ -147,7 +152,11 @@ def header_names(header: list[str], width: int, separator: str, labels: bool, co
     """
     if labels and len(header) > 2:
         names = [header[1].strip(), header[2].strip(), *[""] * (width - 2)]
-        return _choose(names, item) if role_of(names[0]) != "unknown" else None
+        if role_of(names[0]) == "unknown":
+            if names[0] and len(header) == 4 and header[3].strip().isdecimal():  # a title, two labels, the points
+                raise _other_axis(names, names[0], item)
+            return None
+        return _choose(names, item)
     lines = [line for line in header if line.strip()][-_HEADER_LINES:]
     for line in reversed(lines):
         for names in _splits(line[:1000], separator):
@@ -175,16 +184,25 @@ def _splits(line: str, separator: str) -> list[list[str]]:
     return [[name.strip() for name in text.split(mark)] for mark in marks] + ways
 
 
+def _shown(names: list[str]) -> str:
+    return ", ".join(repr(name[:30]) for name in names[:8])
+
+
+def _other_axis(names: list[str], named: str, item: str) -> PatternError:
+    return PatternError(
+        item, f"columns {_shown(names)}: {named[:30]!r} is not two-theta in degrees",
+        "the axis must be two-theta, Q or d",
+        "Convert the axis; if it is two-theta, write 'two_theta' into the header.",
+    )  # fmt: skip
+
+
 def _choose(names: list[str], item: str) -> Names:
     roles = [role_of(name) for name in names]
-    shown = ", ".join(repr(name[:30]) for name in names[:8])
+    shown = _shown(names)
     axes = [place for kind in ("angle", "q", "d") for place, role in enumerate(roles) if role == kind]
     if not axes:
         named = next(name for name, role in zip(names, roles, strict=True) if role in ("theta", "other axis"))
-        raise PatternError(
-            item, f"columns {shown}: {named[:30]!r} is not two-theta", "the axis must be two-theta, Q or d",
-            "Convert the axis; if it is two-theta, write 'two_theta' into the header.",
-        )  # fmt: skip
+        raise _other_axis(names, named, item)
     x = axes[0]
     ranked = sorted((role, place) for place, role in enumerate(roles) if role.startswith("counts"))
     best = [place for role, place in ranked if role == ranked[0][0]]

@@ -48,7 +48,7 @@ BAD_FILES = {
     "mixed.vasp": POSCAR.replace("Na Cl", "Na/K Cl"),
     "empty.cif": "",
     "nofract.cif": "\n".join(line for line in CIF.splitlines() if "_atom_site_fract_y" not in line),
-    "quote.cif": CIF.replace("_cell_length_a", "_cell_length_a '"),
+    "quote.cif": CIF.replace("_cell_length_a", "_cell_length_a 'a"),
     "binary.cif": b"\x00\xff" * 500,
     "utf16.cif": CIF.encode("utf-16")[:-9],
     "header.cif.gz": b"not gzip at all",

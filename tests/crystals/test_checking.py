@@ -13,7 +13,8 @@ from deepchem_crystalssl.cli import main
 from deepchem_crystalssl.crystals import checking
 from deepchem_crystalssl.crystals.checking import check_file, check_files, summary_of, to_table
 from deepchem_crystalssl.crystals.cif.statements import Statements, parse_formula, read_statements
-from deepchem_crystalssl.crystals.consistency import find_close_pair, find_contradictions
+from deepchem_crystalssl.crystals.consistency import find_contradictions
+from deepchem_crystalssl.crystals.contacts import find_close_pair
 from deepchem_crystalssl.crystals.validation import make_crystal
 from deepchem_crystalssl.errors import LimitError, NoCrystalsError, OverlappingAtomsError, StatementError
 
@@ -120,7 +121,7 @@ def test_a_formula_of_a_disordered_crystal():
 def test_atoms_too_close_unless_they_are_alternatives():
     places, cell = [[0, 0, 0], [0.1, 0, 0]], 6 * np.eye(3)  # 0.6 Å
     (error,) = find_close_pair(make_crystal(["C", "C"], places, cell, "close"))
-    assert isinstance(error, OverlappingAtomsError) and "C (site 0) and C (site 1) are 0.60 Å apart" in str(error)
+    assert isinstance(error, OverlappingAtomsError) and "C (site 0) and C (site 1), 0.60 Å apart" in str(error)
     assert find_close_pair(make_crystal([{"C": 0.5}, {"C": 0.5}], places, cell)) == []
     assert len(find_close_pair(make_crystal([{"C": 0.5}, {"C": 0.6}], places, cell))) == 1
     across = make_crystal(["H", "H"], [[0.0, 0, 0], [0.97, 0, 0]], 10 * np.eye(3))  # 0.3 Å, over the face of the cell

@@ -16,6 +16,7 @@ from deepchem_crystalssl.errors import (
     CIFSyntaxError,
     CoordinateError,
     CrystalInputError,
+    CrystalWarning,
     EmptyStructureError,
     LatticeError,
     NoCrystalsError,
@@ -392,3 +393,34 @@ def test_files_plain_and_compressed(tmp_path):
     (tmp_path / "b.cif.gz").write_bytes(gzip.compress(cif(rows="Ge Ge 0 0 0").encode()))
     (tmp_path / "c.mcif").write_text(cif(rows="Sn Sn 0 0 0"))
     assert [(c.material_id, c.formula) for c in read_structures(tmp_path)] == [("a", "Si1"), ("b", "Ge1"), ("c", "Sn1")]
+
+
+@pytest.mark.parametrize("occupancies", [("1.02",), ("0.603", "0.4"), ("0.334", "0.334", "0.334")])
+def test_occupancies_that_exceed_one_by_rounding(occupancies):
+    rows = [f"{symbol} {symbol} 0 0 0 {n}" for symbol, n in zip(("Fe", "Co", "Ni"), occupancies, strict=False)]
+    with pytest.warns(CrystalWarning, match="taken as 1"):
+        (crystal,) = read_cif(cif("_atom_site_occupancy", rows="\n".join(rows)), "f")
+    assert crystal.num_nodes == 1 and crystal.species.occupancy.sum() == pytest.approx(1)
+
+
+@pytest.mark.parametrize(
+    "names, formula",
+    [
+        ({"name_H-M_alt": "F m -3 m", "IT_number": "225", "name_Hall": "-F 4 2 3"}, "Na4Cl4"),
+        ({"name_H-M_alt": "F m -3 m", "IT_number": "221"}, "Na4Cl4"),
+        ({"name_H-M_alt": "F m -3 m", "name_Hall": "-P 4 2 3"}, "Na1Cl1"),
+        ({"name_H-M_alt": "P 1", "IT_number": "225"}, "Na1Cl1"),
+    ],
+)
+def test_names_of_a_group_that_contradict_each_other(names, formula):
+    extra = "".join(f"_space_group_{tag} '{value}'\n" for tag, value in names.items())
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        (crystal,) = read_cif(cif(rows="Na Na 0 0 0\nCl Cl .5 .5 .5", symmetry=extra), "f")
+        told = any("contradict each other" in str(one.message) for one in caught)
+        assert crystal.formula == formula and told == (len(names) == 2)
+    if formula == "Na1Cl1":  # what the file says of its content decides
+        extra += "_chemical_formula_sum 'Cl Na'\n_cell_formula_units_Z 4\n"
+        with pytest.warns(CrystalWarning, match="read with the operations of F m -3 m"):
+            (crystal,) = read_cif(cif(rows="Na Na 0 0 0\nCl Cl .5 .5 .5", symmetry=extra), "f")
+        assert crystal.formula == "Na4Cl4"

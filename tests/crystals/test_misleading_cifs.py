@@ -32,6 +32,8 @@ def cif(rows, cell=CUBIC, columns=TYPED, extra="", more=""):
     tags = [f"_atom_site_{tag}" for tag in f"{columns} fract_x fract_y fract_z {more}".split()]
     names = [f"length_{axis}" for axis in "abc"] + [f"angle_{angle}" for angle in ("alpha", "beta", "gamma")]
     sizes = [f"_cell_{name} {size}" for name, size in zip(names, cell, strict=True)]
+    if "_symmetry" not in extra and "_space_group" not in extra:
+        extra += group("P 1")
     return "\n".join(["data_x", *sizes, extra, "loop_", *tags, *rows]) + "\n"
 
 
@@ -254,7 +256,9 @@ def test_the_origin_that_agrees_with_the_file(claim, name):
 
 def test_an_origin_that_nothing_tells_is_said():
     rows = ["Ti1 Ti 0 .75 .125"]
-    assert "origin" in read(cif(rows, ANATASE, extra=group("I 41/a m d")))[1]
+    assert "origin" in read(cif(rows, (9, 9, 20, 90, 90, 90), extra=group("I 41/a m d")))[1]
+    crystal, told = read(cif(rows, ANATASE, extra=group("I 41/a m d")))  # with the other origin Ti is 1.9 Å from Ti
+    assert crystal.num_nodes == 4 and "I 41/a m d:2" in told
     assert not read(cif(rows, ANATASE, extra=group("I 41/a m d :2")))[1]
 
 

@@ -11,6 +11,7 @@ import gemmi
 import numpy as np
 
 from .claims import Claims
+from ..contacts import CLOSEST as CLOSEST_CONTACT, closest_contact
 from ...errors import OccupancyError, OverlappingAtomsError, SymmetryError, UnknownElementError, warn_of
 from .expansion import (
     CLOSEST,
@@ -20,6 +21,7 @@ from .expansion import (
     expand_symmetry,
     merge_shared_sites,
     without_listed_images,
+    without_listed_orbits,
 )
 from .groups import Operations
 from ..limits import LIMITS, ReadingLimits
@@ -29,6 +31,9 @@ from .tags import number
 from ..validation import OCCUPANCY_TOLERANCE, make_crystal
 
 _MULTIPLICITY_TAGS = ("_atom_site_site_symmetry_multiplicity", "_atom_site_symmetry_multiplicity")
+_MANY_IMAGES, _MOST_IMAGES = 5_000, 2_000_000  # images of the rows, among which those in the list are looked for
+_MOST_COMPARED = 2_000  # atoms of which all distances are compared
+_USUAL_CONTACT = 0.85  # of the sum of covalent radii; only multiple bonds are shorter
 _MISFIT = (OverlappingAtomsError, OccupancyError)  # what wrong operations lead to
 
 
@@ -147,7 +152,7 @@ def build_crystal(
     crystal: Crystal | None = None
     try:
         crystal = expand(listing, symmetry.first, lattice, item)
-        objection = claims.contradiction(crystal)
+        objection = claims.contradiction(crystal) or (_improbable(listing, crystal) if symmetry.is_guess else "")
     except _MISFIT as error:
         objection, refusal = str(error.value), error
     if objection and crystal is not None and with_short_symbols is not None:
@@ -164,15 +169,20 @@ def build_crystal(
     if not objection and crystal is not None and is_settled:
         return crystal
     fitting = _fitting(listing, symmetry, claims, lattice, item)
+    probable = fitting
+    if symmetry.is_guess:
+        probable = [(name, other) for name, other in fitting if not _improbable(listing, other)]
+        if crystal is not None and not objection:
+            objection, probable = _odd_contact(crystal, probable)
     if crystal is None or objection:
-        if len(fitting) == 1 and not symmetry.is_listed:
-            name, found = fitting[0]
+        if len(probable) == 1 and not symmetry.is_listed:
+            name, found = probable[0]
             warn_of(
                 item, f"read with the operations of {name}, because those of {symmetry.first.name} lead to {objection}"
             )
             return found
-        if fitting and (crystal is None or claims.count_atoms):
-            names = ", ".join(name for name, _ in fitting)
+        if probable and (crystal is None or claims.count_atoms or symmetry.is_guess):
+            names = ", ".join(name for name, _ in probable)
             raise SymmetryError(
                 item,
                 f"the operations of {symmetry.first.name} lead to {objection}, and those of {names} do not",
@@ -212,6 +222,31 @@ def _fitting(
     return found
 
 
+def _improbable(listing: Listing, crystal: Crystal) -> str:
+    """Why the operations of a crystal are hardly those that the file means, in words; empty if nothing speaks so."""
+    if crystal.num_nodes > _MOST_COMPARED:
+        return ""
+    column = next((found for tag in _MULTIPLICITY_TAGS if (found := list(listing.block.find_values(tag)))), [])
+    if len(column) > listing.rows.max() and all(listing.is_full):
+        stated = sum(number(column[row]) for row in listing.rows)
+        if stated > 0 and stated != crystal.num_nodes:
+            return f"{crystal.num_nodes} atoms in the cell, {stated:g} by the multiplicities in the file"
+    told, share = closest_contact(crystal)
+    return told if share < CLOSEST_CONTACT else ""
+
+
+def _odd_contact(crystal: Crystal, others: list[tuple[str, Crystal]]) -> tuple[str, list[tuple[str, Crystal]]]:
+    """Why a crystal has distances that few crystals have, and those of the others that have none; empty if it has none.
+
+    Short bonds within the list of atoms, as that of uranyl, are the same in all settings.
+    """
+    if crystal.num_nodes > _MOST_COMPARED:
+        return "", others
+    told, share = closest_contact(crystal)
+    usual = [] if share >= _USUAL_CONTACT else [one for one in others if closest_contact(one[1])[1] >= _USUAL_CONTACT]
+    return (told, usual) if usual else ("", others)
+
+
 def _is_same(crystal: Crystal, other: Crystal) -> bool:
     """Whether two crystals in one cell have the same atoms in the same places, in any order."""
     if crystal.num_nodes != other.num_nodes:
@@ -239,11 +274,19 @@ def expand(listing: Listing, operations: Operations, lattice: np.ndarray, item: 
         return _checked(listing.parts, listing.occupancies, listing.is_full, listing.frac, lattice, item, False)
     all_full = all(listing.is_full)
     resolution = None if all_full else listing.resolution(lattice)
+    if _MANY_IMAGES < len(listing.frac) * len(operations.rotations) <= _MOST_IMAGES:
+        tolerance = _same_atom(listing, resolution)
+        kinds = [(tuple(parts.items()), n) for parts, n in zip(listing.parts, listing.occupancies, strict=True)]
+        kept = without_listed_orbits(
+            listing.frac, kinds, operations.rotations, operations.translations, lattice, tolerance
+        )
+        if kept is not None and len(kept) < len(listing.frac):
+            return expand(listing.only(kept), operations, lattice, item)
     parent, frac, merged, told_apart = expand_symmetry(
         listing.frac, lattice, operations.rotations, operations.translations, resolution, item, listing.limits
     )
     if resolution is not None:
-        tolerance = np.where(listing.is_full, SAME_ATOM, np.minimum(resolution, SAME_SITE))
+        tolerance = _same_atom(listing, resolution)
         if (rest := _without_images(listing, parent, frac, lattice, tolerance, item)) is not None:
             return expand(rest, operations, lattice, item)
     occupancies = list(listing.occupancies)
@@ -256,10 +299,17 @@ def expand(listing: Listing, operations: Operations, lattice: np.ndarray, item: 
             frac, lattice, item, True,
         )  # fmt: skip
     except OverlappingAtomsError:
-        tolerance = np.full(len(listing.frac), SAME_ATOM)
+        tolerance = _same_atom(listing, None)
         if all_full and (rest := _without_images(listing, parent, frac, lattice, tolerance, item)) is not None:
             return expand(rest, operations, lattice, item)
         raise
+
+
+def _same_atom(listing: Listing, resolution: np.ndarray | None) -> np.ndarray:
+    """(S,), how far apart two records of an atom may be, Å."""
+    if resolution is None:
+        return np.full(len(listing.frac), SAME_ATOM)
+    return np.where(listing.is_full, SAME_ATOM, np.minimum(resolution, SAME_SITE))
 
 
 def _without_images(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 
 import numpy as np
 
@@ -12,7 +12,7 @@ from ...errors import LimitError, OccupancyError, OverlappingAtomsError, warn_of
 from ..limits import LIMITS, ReadingLimits
 from ..proximity import distinct_images, squared_distance
 from ..records import Crystal
-from ..validation import OCCUPANCY_TOLERANCE
+from ..validation import OCCUPANCY_ROUNDING, OCCUPANCY_TOLERANCE
 
 SAME_SITE = 0.1
 """Atoms closer than this share one site; symmetry images of one atom closer than this are one site, Å."""
@@ -29,6 +29,7 @@ CLOSEST_HYDROGEN = 0.6
 MAX_SHARING = 200
 """Rows that may share one site on average."""
 
+_MOST_COMPARED = 50_000_000  # distances between images and rows of the list
 _FEW = 300  # sites that are compared one by one
 _SAME_POINT = 1e-6
 """Images closer than this are equal but for the arithmetic, Å."""
@@ -208,6 +209,47 @@ def without_listed_images(
     return np.array([row for row in range(len(frac)) if row not in images])
 
 
+def without_listed_orbits(
+    frac: np.ndarray,
+    kinds: Sequence[Hashable],
+    rotations: np.ndarray,
+    translations: np.ndarray,
+    lattice: np.ndarray,
+    tolerance: np.ndarray,
+) -> np.ndarray | None:
+    """Like :func:`without_listed_images` before any atom is expanded, for long lists and many operations.
+
+    Returns
+    -------
+    numpy.ndarray or None
+        None if no image of the first atom is listed, or too many distances would have to be compared.
+    """
+    numbers: dict[Hashable, int] = {}
+    kind_of = np.array([numbers.setdefault(kind, len(numbers)) for kind in kinds])
+    left, kept, compared = np.ones(len(frac), bool), [], 0
+    for row, position in enumerate(frac):
+        if not left[row]:
+            continue
+        kept.append(row)
+        rows = row + 1 + np.flatnonzero(left[row + 1 :] & (kind_of[row + 1 :] == kind_of[row]))
+        compared += len(rotations) * len(rows)
+        if compared > _MOST_COMPARED:
+            return None
+        if not len(rows):
+            continue
+        shift = (rotations @ position + translations)[:, None] - frac[rows]
+        shift -= np.round(shift)
+        nearest = np.linalg.norm(shift @ lattice, axis=2).min(axis=0)
+        apart = frac[rows] - position
+        listed = np.linalg.norm((apart - np.round(apart)) @ lattice, axis=1)
+        limit = np.minimum(tolerance[rows], tolerance[row])
+        images = rows[(nearest < limit) & (listed >= limit)]
+        if row == 0 and not len(images):
+            return None
+        left[images] = False
+    return np.array(kept)
+
+
 def check_contacts(crystal: Crystal, item: str, is_expanded: bool) -> None:
     """Refuse or tell of atoms that are closer than atoms can be.
 
@@ -294,5 +336,8 @@ def merge_shared_sites(
         total = sum(target.values())
         if total > 1.0 + OCCUPANCY_TOLERANCE:
             names = " + ".join(f"{x:g} {symbols()[z]}" for z, x in target.items())
-            raise OccupancyError(item, f"occupancies {names} = {total:g} on one site")
+            if total > 1.0 + OCCUPANCY_ROUNDING:
+                raise OccupancyError(item, f"occupancies {names} = {total:g} on one site")
+            warn_of(item, f"occupancies {names} = {total:g} on one site, which are taken as 1 in sum")
+            target.update({z: x / total for z, x in target.items()})
     return merged, frac[kept]

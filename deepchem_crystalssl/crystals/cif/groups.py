@@ -11,6 +11,8 @@ import numpy as np
 
 from ..symmetry import full_symbols
 
+MAX_STRAIN = 0.05
+"""Operations that change the scalar products of cell vectors by more than this share are an error."""
 _SAME_TRANSLATION = 2e-3
 _MAX_CENTRINGS = 200
 _RHOMBOHEDRAL_OR_HEXAGONAL = re.compile(
@@ -19,7 +21,8 @@ _RHOMBOHEDRAL_OR_HEXAGONAL = re.compile(
 _ORIGIN = re.compile(r"[\s,({\[]*or(?:igin)?\s*(?:choice|no\.?)?\s*:?\s*([12])\s*[)}\]]?$|\s*O([12])$", re.IGNORECASE)
 _COLON = re.compile(r"\s*:\s*([-\w]+)$")
 _ICSD_SUFFIX = re.compile(r"(?<=[\w/]{2})\s*([HRSZ])$|(?<=\s\w)\s+([HRSZ])$", re.IGNORECASE)
-_NUMBER = re.compile(r"[\s,(]*(?:no\.?|#)\s*\d+\s*\)?$", re.IGNORECASE)
+_NUMBER = re.compile(r"[\s,(]*(?:no\.?|#)\s*\d+\s*\)?$|\s\(\d{2,3}\)$", re.IGNORECASE)
+_MARKUP = re.compile(r"~|_|</?su[bp]>", re.IGNORECASE)  # as in P 2~1~/c, where the digit is a subscript
 _ORIGINS = {"s": "1", "z": "2"}  # ICSD: the standard origin of the first editions, the origin at a centre
 
 
@@ -59,6 +62,10 @@ class Operations:
         lengths = np.sqrt(np.diag(metric))
         change = self.point_group.transpose(0, 2, 1) @ metric @ self.point_group - metric
         return float(np.abs(change / np.outer(lengths, lengths)).max())
+
+    def fit(self, lattice: np.ndarray) -> bool:
+        """Whether they map the lattice onto itself, but for a strain of :data:`MAX_STRAIN`."""
+        return self.strain(lattice) <= MAX_STRAIN
 
     def include(self, others: Operations) -> bool:
         """Whether all operations of another list are among these, but for lattice translations."""
@@ -194,7 +201,7 @@ def settings_of_symbol(symbol: str) -> tuple[list[Setting], str]:
     >>> [setting.symbol for setting in settings_of_symbol("F d -3 m Z")[0]]
     ['F d -3 m:2']
     """
-    plain = re.sub(r"(\d)\((\d)\)", r"\1\2", symbol.replace("_", "").strip().strip("'\""))
+    plain = re.sub(r"(\d)\((\d)\)", r"\1\2", _MARKUP.sub("", symbol).strip().strip("'\""))
     plain = _NUMBER.sub("", plain)
     code = ""
     for pattern in (_RHOMBOHEDRAL_OR_HEXAGONAL, _ORIGIN, _COLON, _ICSD_SUFFIX):

@@ -28,7 +28,7 @@ from ..limits import LIMITS, ReadingLimits
 from ..records import Crystal
 from .species import read_species
 from .symmetry import read_symmetry
-from .tags import number, without_dots
+from .tags import number, refuse_doubled_tags, without_dots
 from ..validation import lattice_from_parameters
 
 _CELL_TAGS = [f"_cell_{kind}" for kind in ("length_a", "length_b", "length_c")] + [
@@ -90,17 +90,19 @@ def read_cif(text: str, name: str, limits: ReadingLimits = LIMITS) -> Iterator[C
     [Crystal(salt, Na4Cl4, 8 sites)]
     """
     try:
-        document = _parse_grammar(text)
+        document, is_doubled = _parse_grammar(text)
     except (ValueError, RuntimeError) as error:
         yield CIFSyntaxError(name, str(error).replace("string:", "line ").split("\n")[0])
         return
     blocks = _blocks_of_crystals(document)
     if not all(block.find_value("_cell_length_a") for block in blocks) or not blocks:
-        blocks = _blocks_of_crystals(_parse_grammar(without_dots(text))) or blocks
+        blocks = _blocks_of_crystals(_parse_grammar(without_dots(text))[0]) or blocks
     if not blocks:
         yield _why_no_crystal(document, name)
     for block, item in zip(blocks, _name_blocks(blocks, name), strict=True):
         try:
+            if is_doubled:
+                refuse_doubled_tags(block, item)
             yield _read_block(block, item, limits)
         except Exception as error:  # a bad block costs itself alone, whatever it makes a library raise
             yield typed_error(error, item)
@@ -141,16 +143,21 @@ def _quoted(line: re.Match[str]) -> str:
     return f'{tag} "{bare}"' if '"' not in bare else f"{tag} ?"
 
 
-def _parse_grammar(text: str) -> gemmi.cif.Document:
+def _parse_grammar(text: str) -> tuple[gemmi.cif.Document, bool]:
+    """The data blocks of a text, and whether a block or tag may be in it twice."""
     if not text.isascii():  # accents in authors' names; CIF 1.1 is ASCII, and so is every tag read here
         text = text.encode("ascii", "replace").decode()
     try:
-        return gemmi.cif.read_string(text, check_level=0)
+        return gemmi.cif.read_string(text, check_level=1), False
+    except (ValueError, RuntimeError):
+        pass
+    try:
+        return gemmi.cif.read_string(text, check_level=0), True
     except (ValueError, RuntimeError):
         repaired = _VALUE.sub(_quoted, _BROKEN_QUOTE.sub(r"\1?", text))
         if repaired == text:
             raise
-        return gemmi.cif.read_string(repaired, check_level=0)
+        return gemmi.cif.read_string(repaired, check_level=0), True
 
 
 def _why_no_crystal(document: gemmi.cif.Document, name: str) -> CrystalInputError:
@@ -211,7 +218,7 @@ def _read_block(block: gemmi.cif.Block, item: str, limits: ReadingLimits) -> Cry
 def _remove_dummies(block: gemmi.cif.Block) -> None:
     """Remove the rows that the file marks as no atoms: centroids and other dummies."""
     flags = block.find_values("_atom_site_calc_flag")
-    if not flags or not any(flag.lower() == "dum" for flag in flags):
+    if not flags or not any("dum" in flag.lower() for flag in flags):
         return
     table = block.find(["_atom_site_calc_flag"])
     for row in reversed(range(len(table))):
@@ -251,18 +258,21 @@ def _read_lattice(block: gemmi.cif.Block, item: str) -> np.ndarray:
     if alpha + beta + gamma >= 360 or 2 * max(alpha, beta, gamma) >= alpha + beta + gamma:
         raise LatticeError(item, f"angles {alpha:g} {beta:g} {gamma:g} that do not close to a cell")
     lattice = lattice_from_parameters(*cell)
-    if None in stated:
-        _check_volume(block, lattice, item)
+    _check_volume(block, lattice, None not in stated, item)
     return lattice
 
 
-def _check_volume(block: gemmi.cif.Block, lattice: np.ndarray, item: str) -> None:
-    """Compare a cell whose angles are not all given with the volume that the file states."""
-    stated, volume = number(block.find_value("_cell_volume")), abs(float(np.linalg.det(lattice)))
-    if abs(stated - volume) > 0.01 * volume:
+def _check_volume(block: gemmi.cif.Block, lattice: np.ndarray, has_angles: bool, item: str) -> None:
+    """Compare the cell with the volume that the file states: an error where angles are not given, else a warning."""
+    stated = number(block.find_value("_cell_volume"))
+    volume = float(lattice[0, 0] * lattice[1, 1] * lattice[2, 2])  # the other half of the matrix is zero
+    if not abs(stated - volume) > 0.01 * volume:
+        return
+    if not has_angles:
         raise LatticeError(
             item, f"no angles, with which the volume is {volume:.5g} Å^3, and a volume of {stated:.5g} Å^3"
         )
+    warn_of(item, f"the volume of the cell is {volume:.5g} Å^3, and {stated:.5g} by the file")
 
 
 def _read_coordinates(block: gemmi.cif.Block, tag: str, item: str) -> tuple[list[float], bool]:

@@ -11,21 +11,23 @@ from functools import lru_cache
 import gemmi
 
 from ..elements import atomic_number_of, symbols
-from ...errors import OccupancyError, UnknownElementError, counted
-from .tags import number
-from ..validation import OCCUPANCY_TOLERANCE
+from ...errors import OccupancyError, UnknownElementError, counted, warn_of
+from .tags import is_unknown, number
+from ..validation import OCCUPANCY_ROUNDING, OCCUPANCY_TOLERANCE
 
 # Labels of groups of atoms in old files are read as their heavy atom; the hydrogen atoms have no position there.
 _GROUP_LABELS = {"WAT": "O", "OH": "O", "O-H": "O", "OW": "O", "HW": "H", "NO3": "N", "NH4": "N"}
 _WITH_HYDROGEN = ("WAT", "OH", "O-H", "NH4")
 _PLACEHOLDERS = ("VAC", "DUM", "XX")
 _DUMMIES = ("Va", "Du", "Bq", "Cg", "Cent")  # vacancies, ghosts and centroids, of which the first letter is an element
+_AMINE = re.compile(r"NH[1-4]?")
 _LAST_IN_CRYSTALS = 98  # californium: heavier elements are in no crystal whose structure was determined
 
 _SHARE = r"\d*\.\d+"
-_CHARGE = re.compile(r"(?<=[A-Za-z])\s?(?:\d?[+-]|[+-]\d(?![\d.]))")
+_CHARGE = re.compile(r"(?<=[A-Za-z])\s?(?:[+-]\d(?![\d.+-])|\d?[+-])")
 _SEPARATOR = re.compile(r"[,;/&|+\s]")
 _CAPITALS = re.compile(r"[A-Z]{2}\d+")
+_SITE_NAME = re.compile(r"[A-Z][a-z]?\(\d+[A-Z]?['\"*]*\)|O\(\d*W\d*\)")  # H(1B), O(W)
 _DECORATION = re.compile(r"(?:[\d+\-.,;/&|^*?'\"\s]|\([^()]*\)?)*(?:_\w*)?")
 
 
@@ -90,10 +92,10 @@ def read_species(
     column = list(block.find_values("_atom_site_occupancy")) or ["?"] * n_sites
     if len(column) != n_sites:
         raise OccupancyError(item, f"{counted(len(column), 'occupancy', 'occupancies')} for {counted(n_sites, 'site')}")
-    elements = frozenset(formula)
+    elements = frozenset(formula) or (_listed_types(block) if labels is not texts else frozenset())
     listed = list(zip(texts, labels, column, strict=True))
-    # Without a formula sum, HO1 is hydrogen beside H1, and holmium elsewhere.
-    beside_hydrogen = labels is not texts and not elements and any(element_of_label(label) == 1 for label in labels)
+    # Without a formula sum, HO1 is hydrogen beside H1 or OH1, and holmium elsewhere.
+    beside_hydrogen = labels is not texts and not elements and any(map(_is_of_hydrogen, labels))
     meant: dict[tuple[str, str, str], tuple[dict[int, float], float]] = {}
     for k, site in enumerate(listed):
         if site not in meant:
@@ -109,7 +111,20 @@ def read_species(
     found = [meant[site] for site in listed]
     parts, occupancies = [parts for parts, _ in found], [occupancy for _, occupancy in found]
     unusual = {site[:2] for site in meant if _is_unusual(site[0])}
-    return Species(parts, occupancies, *(_what_is_open(unusual, elements, beside_hydrogen) if unusual else ()))
+    if not unusual:
+        return Species(parts, occupancies)
+    lists_hydrogen = any(1 in parts for parts, _ in meant.values())
+    return Species(parts, occupancies, *_what_is_open(unusual, elements, beside_hydrogen, lists_hydrogen))
+
+
+def _listed_types(block: gemmi.cif.Block) -> frozenset[int]:
+    """The elements in the loop of atom types, which tell what labels mean where there is no formula sum."""
+    return frozenset(element_of_symbol(text) for text in block.find_values("_atom_type_symbol")) - {0}
+
+
+@lru_cache(maxsize=4096)
+def _is_of_hydrogen(label: str) -> bool:
+    return element_of_label(label) == 1 or _group(gemmi.cif.as_string(label).upper()) == "OH"
 
 
 @lru_cache(maxsize=4096)
@@ -124,11 +139,12 @@ def _is_doubtful(symbol: str, formula: frozenset[int]) -> bool:
 def _is_unusual(symbol: str) -> bool:
     """Whether a type symbol is missing, or something else than an element."""
     text = gemmi.cif.as_string(symbol)
-    return symbol in ("?", ".") or text == "T" or bool(_group(text.upper())) or bool(_CAPITALS.fullmatch(text))
+    is_group = bool(_group(text.upper())) or bool(_AMINE.fullmatch(text))
+    return symbol in ("?", ".") or text == "T" or is_group or bool(_CAPITALS.fullmatch(text))
 
 
 def _what_is_open(
-    texts: set[tuple[str, str]], formula: frozenset[int], beside_hydrogen: bool
+    texts: set[tuple[str, str]], formula: frozenset[int], beside_hydrogen: bool, lists_hydrogen: bool
 ) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """Labels that the formula sum leaves open, and notes on what was chosen without one."""
     labels = sorted(gemmi.cif.as_string(label) for text, label in texts if text in ("?", "."))
@@ -147,8 +163,14 @@ def _what_is_open(
     if "T" in types:
         notes.append("T is read as tritium, and counts as hydrogen")
     groups = [text for text in (*labels, *types) if _group(text.upper()) in _WITH_HYDROGEN]
+    groups += [text for text in types if _AMINE.fullmatch(text) and text not in groups]
     if groups:
-        notes.append(f"{', '.join(groups[:5])} is read as the heavy atom of a group, whose hydrogen has no position")
+        lacks = "" if lists_hydrogen else ", whose hydrogen has no position"
+        notes.append(f"{', '.join(groups[:5])} is read as the heavy atom of a group{lacks}")
+    if nitrates := [text for text in types if _group(text.upper()) == "NO3"]:
+        notes.append(
+            f"{nitrates[0]} is read as nitrogen; the oxygen of the group has a position only where it is listed"
+        )
     return (), tuple(notes)
 
 
@@ -174,10 +196,11 @@ def _meaning(
                 "Add _atom_site_type_symbol, or correct _chemical_formula_sum.",
             )
         raise UnknownElementError(item, f"species {text!r} on {site}")
-    if formula is None and 1 in parts and not parts.keys() - {1} and text.strip("'\"") == "T":
-        pass
-    if math.isnan(occupancy):
+    if math.isnan(occupancy) and is_unknown(said):
         return parts, 1.0
+    if 1.0 + OCCUPANCY_TOLERANCE < occupancy <= 1.0 + OCCUPANCY_ROUNDING:
+        warn_of(item, f"occupancy {said} of {site} ({text}), which is taken as 1")
+        occupancy = 1.0
     if not 0.0 <= occupancy <= 1.0 + OCCUPANCY_TOLERANCE:
         raise OccupancyError(item, f"occupancy {said} of {site} ({text})")
     # "Fe0.5" with a column of occupancies says it twice
@@ -211,7 +234,8 @@ def parse_species(
     >>> parse_species("Fe3+"), parse_species("0.8Nb + 0.2Zr"), parse_species("Fe,Co")
     ({26: 1.0}, {41: 0.8, 40: 0.2}, None)
     """
-    mixture = _parse_mixture(text, formula is None)
+    is_site_name = formula is not None and _SITE_NAME.fullmatch(gemmi.cif.as_string(text))
+    mixture = None if is_site_name else _parse_mixture(text, formula is None)
     if mixture is not None:
         return mixture or None
     return {element_of_symbol(text) if formula is None else element_of_label(text, formula, prefer_short): 1.0}
@@ -231,7 +255,10 @@ def element_of_symbol(text: str) -> int:
         return atomic_number_of()[_GROUP_LABELS[group]]
     letters = _letters(text)
     rest = text[len(letters) :].replace(letters, "")  # Fe2+,Fe3+
-    return atomic_number_of().get(letters.title(), 0) if _DECORATION.fullmatch(rest) else 0
+    z = atomic_number_of().get(letters.title(), 0) if _DECORATION.fullmatch(rest) else 0
+    if z > _LAST_IN_CRYSTALS and letters.isupper():  # CN, NO2 and BH4 are groups, and no heavy elements
+        return atomic_number_of()["N"] if _AMINE.fullmatch(text) else 0
+    return z
 
 
 @lru_cache(maxsize=4096)
@@ -297,6 +324,7 @@ def _letters(text: str) -> str:
 def _parse_mixture(text: str, is_symbol: bool) -> dict[int, float] | None:
     """Shares by atomic number, {} for a mixture that does not state them all, None if the text is no mixture."""
     text = re.sub(r"(?<=\d)\(\d+\)", "", gemmi.cif.as_string(text))  # uncertainties, as in 0.8(1)
+    is_charged = _CHARGE.search(text) is not None
     text = _CHARGE.sub(" ", text.replace("(", " ").replace(")", " ")).strip()
     share_first = re.match(_SHARE, text)
     pattern = rf"(?P<share>{_SHARE})?\s*" if share_first else ""
@@ -315,6 +343,8 @@ def _parse_mixture(text: str, is_symbol: bool) -> dict[int, float] | None:
         return None
     if len(parts) == 1:
         is_share = is_symbol and shares_stated and re.fullmatch(pattern, text)
+        if is_share and is_charged:  # Cu2+0.5 may be half an atom, Cu+0.5 half a charge; Fe+2.67 is a charge
+            return {} if float(parts[0][1]) < 1.0 else None
         return {parts[0][0]: float(parts[0][1])} if is_share else None
     if not (_looks_mixed(text) or (is_symbol and _looks_compound(text, elements))):
         return None

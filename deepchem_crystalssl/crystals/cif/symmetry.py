@@ -11,12 +11,18 @@ import gemmi
 import numpy as np
 
 from ...errors import SymmetryError, warn_of
-from .groups import Operations, Setting, operations_of_hall, settings_of_number, settings_of_symbol, with_code
+from .groups import (
+    MAX_STRAIN,
+    Operations,
+    Setting,
+    operations_of_hall,
+    settings_of_number,
+    settings_of_symbol,
+    with_code,
+)
 from ..limits import LIMITS, ReadingLimits
 from .tags import first_value, number, values
 
-MAX_STRAIN = 0.05
-"""Operations that change the scalar products of cell vectors by more than this share are an error."""
 _NOTABLE_STRAIN = 0.01
 
 _LONGEST_OPERATION = 100  # characters; the parsers take long for longer ones
@@ -38,7 +44,12 @@ _MAGNETIC_CENTERING_TAGS = (
     "_space_group_symop.magn_centering_xyz",
     "_space_group_symop_magn_centering_xyz",
 )
-_HALL_TAGS = ("_space_group_name_Hall", "_symmetry_space_group_name_Hall", "_space_group.name_Hall")
+_HALL_TAGS = (
+    "_space_group_name_Hall",
+    "_symmetry_space_group_name_Hall",
+    "_space_group.name_Hall",
+    "_symmetry.space_group_name_Hall",
+)
 _NAME_TAGS = (
     "_space_group_name_H-M_alt",
     "_symmetry_space_group_name_H-M",
@@ -47,6 +58,7 @@ _NAME_TAGS = (
     "_symmetry.space_group_name_H-M",
     "_space_group_name_H-M_full",
     "_space_group_name_H-M",
+    "_space_group.name_H-M_full",
 )
 _NUMBER_TAGS = (
     "_space_group_IT_number",
@@ -79,6 +91,8 @@ class Symmetry:
         Whether the doubt is that the file lists fewer operations than the group has that it names.
     is_listed : bool
         Whether the file lists all operations of the group that it names.
+    is_guess : bool
+        Whether the doubt is which setting of a group the file means, which distances and multiplicities may tell.
     """
 
     first: Operations
@@ -87,6 +101,7 @@ class Symmetry:
     is_open: bool = False
     is_short: bool = False
     is_listed: bool = False
+    is_guess: bool = False
 
 
 _NONE = Symmetry(Operations("the list", np.eye(3)[None], np.zeros((1, 3))), is_listed=True)
@@ -141,7 +156,7 @@ def _symmetry_of_list(
     listed = _listed(texts, item)
 
     def settings() -> Iterator[Setting]:
-        return (setting for setting in _named_settings(block)[0] if setting.operations.strain(lattice) <= MAX_STRAIN)
+        return (setting for setting in _named_settings(block)[0] if setting.operations.fit(lattice))
 
     if listed.why_no_group:
         including = [setting for setting in settings() if setting.operations.include(listed)]
@@ -197,9 +212,16 @@ def _orders_of(symbol: str, listed_number: str) -> tuple[int, int]:
 
 def _symmetry_of_name(block: gemmi.cif.Block, lattice: np.ndarray, item: str) -> Symmetry:
     hall = first_value(block, *_HALL_TAGS)
+    symbols = first_value(block, *_NAME_TAGS), first_value(block, *_NAME_TAGS[1:])
+    conflict = _conflict(symbols, hall, first_value(block, *_NUMBER_TAGS))
+    if conflict:
+        warn_of(item, conflict)
     if hall:
         try:
-            return Symmetry(_checked(operations_of_hall(hall, hall), lattice, item))
+            return Symmetry(
+                _checked(operations_of_hall(hall, hall), lattice, item),
+                lambda: [s.operations for s in _named_settings(block)[0] if conflict and s.operations.fit(lattice)],
+            )
         except (ValueError, RuntimeError) as error:
             if isinstance(error, SymmetryError):
                 raise
@@ -210,26 +232,50 @@ def _symmetry_of_name(block: gemmi.cif.Block, lattice: np.ndarray, item: str) ->
             raise SymmetryError(item, f"space group {named[0]!r} without a setting {code!r}")
         if named:
             raise SymmetryError(item, f"unknown space group {named[0]!r} and no symmetry operations")
-        return _NONE  # nothing said: all atoms are listed
-    fitting = [setting for setting in settings if setting.operations.strain(lattice) <= MAX_STRAIN]
+        warn_of(
+            item, "no space group and no symmetry operations are given; the atoms are read as all those of the cell"
+        )
+        return _NONE
+    fitting = [setting for setting in settings if setting.operations.fit(lattice)]
     if not fitting and not code:  # P 21/c for another unique axis
-        fitting = [s for s in settings_of_number(settings[0].number) if s.operations.strain(lattice) <= MAX_STRAIN]
+        fitting = [s for s in settings_of_number(settings[0].number) if s.operations.fit(lattice)]
     if not fitting:
         raise _unlike_cell(settings[0].operations, lattice, item)
     first, others = fitting[0], fitting[1:]
     doubt = ""
-    by_symbol = first.number > 15 and any(settings_of_symbol(symbol)[0] for symbol in values(block, _NAME_TAGS)[:1])
-    if not code and others and (first.has_choice_of_origin or by_symbol):  # C m m e is C m m a and C m m b
+    by_symbol = any(settings_of_symbol(symbol)[0] for symbol in values(block, _NAME_TAGS)[:1])
+    if not code and others and (first.has_choice_of_origin or by_symbol and first.number > 15):  # C m m e is C m m a
         doubt = f"the file does not say which origin it means; that of {first.symbol} is taken"
+    elif not code and others and not by_symbol and not {"h", "r"} & first.codes:
+        doubt = f"the file does not say which setting it means; {first.symbol} is taken"
     is_standard = first in (settings[0], *settings_of_number(first.number)[:1]) or not others
     if not is_standard and {"h", "r"} & first.codes:
         is_standard = True  # the cell decides between hexagonal and rhombohedral axes
     if not is_standard:
         doubt = f"{settings[0].symbol} does not fit the cell, and {', '.join(s.symbol for s in fitting)} do"
     _checked(first.operations, lattice, item)
+    if conflict and (n := number(first_value(block, *_NUMBER_TAGS))) != first.number and n in range(1, 231):
+        others = others + [setting for setting in settings_of_number(int(n)) if setting.operations.fit(lattice)]
     return Symmetry(
-        first.operations, lambda: [setting.operations for setting in others], doubt, is_open=not is_standard
-    )
+        first.operations, lambda: [setting.operations for setting in others], doubt, is_open=not is_standard,
+        is_guess=bool(doubt) and is_standard,
+    )  # fmt: skip
+
+
+@lru_cache(maxsize=1024)
+def _conflict(symbols: tuple[str, ...], hall: str, listed: str) -> str:
+    """How the names of a space group contradict each other, in words; empty if one group has them all."""
+    named = {symbol: {setting.number for setting in settings_of_symbol(symbol)[0]} for symbol in symbols if symbol}
+    named[f"number {listed}"] = {int(n)} if (n := number(listed)) == n and 1 <= n <= 230 else set()
+    try:
+        group = gemmi.find_spacegroup_by_ops(gemmi.symops_from_hall(hall)) if hall else None
+    except (ValueError, RuntimeError):
+        group = None
+    named = {f"Hall symbol {hall}": {group.number} if group else set(), **named}
+    known = {name: numbers for name, numbers in named.items() if numbers}
+    if not known or set.intersection(*known.values()):
+        return ""
+    return f"{' and '.join(known)} contradict each other; the former is taken, unless the atoms contradict it"
 
 
 def _named_settings(block: gemmi.cif.Block) -> tuple[list[Setting], str]:
@@ -241,7 +287,7 @@ def _named_settings(block: gemmi.cif.Block) -> tuple[list[Setting], str]:
             settings, suffix = settings_of_symbol(symbol)
             if settings:
                 return (with_code(settings, code), code) if code and not suffix else (settings, suffix)
-    if 1 <= listed <= 230:
+    if 1 <= listed <= 230 and listed == int(listed):
         settings = settings_of_number(int(listed))
         return (with_code(settings, code), code) if code else (settings, "")
     return [], ""

@@ -102,7 +102,7 @@ def decode_text(data: bytes, label: str) -> str:
             raise UnsupportedFileError(
                 label, told, "a text is UTF-8, UTF-16 or Latin-1", "Save it again as UTF-8."
             ) from error
-        text = data.decode("latin-1")
+        text = data.removeprefix(codecs.BOM_UTF8).decode("latin-1")
     return plain_text(text, label)
 
 
