@@ -97,19 +97,16 @@ def read_species(
     # Without a formula sum, HO1 is hydrogen beside H1 or OH1, and holmium elsewhere.
     beside_hydrogen = labels is not texts and not elements and any(map(_is_of_hydrogen, labels))
     meant: dict[tuple[str, str, str], tuple[dict[int, float], float]] = {}
-    for k, site in enumerate(listed):
-        if site not in meant:
-            text, label, said = site
-            is_symbol = text not in ("?", ".")
-            known = None if is_symbol else elements
-            if is_symbol and elements and _is_doubtful(text, elements):
-                raise UnknownElementError(
-                    item, f"type symbol {text} on site {k}, and no such element in the formula sum"
-                )
-            is_short = prefer_short or beside_hydrogen and label.lstrip("'\"").upper().startswith("H")
-            meant[site] = _meaning(text if is_symbol else label, said, known, is_short, f"site {k}", item)
-    found = [meant[site] for site in listed]
-    parts, occupancies = [parts for parts, _ in found], [occupancy for _, occupancy in found]
+    for site in dict.fromkeys(listed):
+        text, label, said = site
+        is_symbol = text not in ("?", ".")
+        place = f"site {listed.index(site)}"
+        if is_symbol and elements and _is_doubtful(text, elements):
+            raise UnknownElementError(item, f"type symbol {text} on {place}, and no such element in the formula sum")
+        is_short = prefer_short or beside_hydrogen and label.lstrip("'\"").upper().startswith("H")
+        known = None if is_symbol else elements
+        meant[site] = _meaning(text if is_symbol else label, said, known, is_short, place, item)
+    parts, occupancies = map(list, zip(*(meant[site] for site in listed), strict=True))
     unusual = {site[:2] for site in meant if _is_unusual(site[0])}
     if not unusual:
         return Species(parts, occupancies)

@@ -123,6 +123,11 @@ def name_files(paths: Sequence[PurePath], taken: set[str], more_follow: bool = F
     >>> name_files([Path("a/POSCAR"), Path("b/POSCAR"), Path("quartz.cif"), Path("salt.cif"), Path("salt.vasp")], set())
     ['a/POSCAR', 'b/POSCAR', 'quartz', 'salt.cif', 'salt.vasp']
     """
+    if len(paths) == 1:  # of a list of files, each of which comes alone
+        name = _tail(paths[0], 0, False)
+        if name not in taken and not (more_follow and says_nothing(name)):
+            taken.add(name)
+            return [name]
     names: dict[int, str] = {}
     rest = list(range(len(paths)))
     siblings = Counter((path.parent, _tail(path, 0, False)) for path in paths)
