@@ -9,6 +9,7 @@ import os
 import subprocess
 import sys
 import tarfile
+import warnings
 import zipfile
 
 import numpy as np
@@ -191,6 +192,37 @@ def test_broken_archives(members, tmp_path, kind):
     pack(path, [("a.txt", "nothing")])
     with pytest.raises(NoCrystalsError, match="without files of crystals"):
         list(read_structures(path))
+
+
+def read_damaged(data, tmp_path, kind):
+    """The crystals of the bytes of a tar archive, what is reported, and what is warned of."""
+    path = tmp_path / f"damaged.{kind}"
+    path.write_bytes(PACK.get(path.suffix, bytes)(data))
+    reader = read_structures(path, on_error="skip")
+    with warnings.catch_warnings(record=True) as warned:
+        warnings.simplefilter("always")
+        crystals = list(reader)
+    return crystals, [error for error in reader.report if error.item == str(path)], warned
+
+
+@pytest.mark.parametrize("kind", ["tar", "tar.gz"])
+def test_tar_archives_that_lost_members_say_so(structures, tmp_path, kind):
+    members = [(f"{k}.cif", str(CifWriter(s))) for k, s in enumerate(structures[:3])]
+    data = pack(tmp_path / "whole.tar", members).read_bytes()
+    with tarfile.open(tmp_path / "whole.tar") as archive:
+        header, end = archive.getmembers()[2].offset, archive.offset
+    flipped, lost = bytearray(data), bytearray(data)
+    flipped[header + 3] ^= 1
+    lost[header : header + 512] = bytes(512)
+    for damaged in (flipped, lost, data[: header + 100], data[:header] + b"garbage", data[:end] + b"\0" * 512 + b"a"):
+        crystals, errors, _ = read_damaged(bytes(damaged), tmp_path, kind)
+        assert len(crystals) == (3 if damaged[:end] == data[:end] else 2)
+        assert "damaged or cut" in errors[0].value and len(errors) == 1
+    cut, errors, _ = read_damaged(data[: header - 600], tmp_path, kind)  # within a member
+    assert len(cut) == 1 and "unexpected end of data" in errors[0].value
+    for whole, told in ((data, 0), (data[:end], 1), (data + bytes(20_480), 0)):
+        crystals, errors, warned = read_damaged(whole, tmp_path, kind)
+        assert len(crystals) == 3 and not errors and len(warned) == told
 
 
 def test_a_table_in_an_archive_names_no_files(members, tmp_path):

@@ -8,10 +8,11 @@ import zipfile
 from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path, PurePosixPath
-from typing import IO, Any
+from tarfile import InvalidHeaderError, ReadError, TruncatedHeaderError
+from typing import IO, Any, Self
 
 from .contents import Budget, Content, counted_stream, unpacked_stream
-from ...errors import CrystalInputError, UnsupportedFileError
+from ...errors import CrystalInputError, UnsupportedFileError, warn_of
 from .kinds import COMPRESSIONS, HEAD, crystal_kind, is_unlike
 from ..limits import LIMITS, ReadingLimits
 
@@ -104,8 +105,8 @@ def _iterate_tar(path: Path, limits: ReadingLimits) -> Iterator[tuple[str, Conte
         stream = unpacked_stream(file, name, str(path), limits) if name.endswith(COMPRESSIONS) else file
         # "r:" seeks back to the member that is read, at no cost in a plain file; a compressed one is read once.
         mode = "r:" if stream is file else "r|"
-        with tarfile.open(fileobj=stream, mode=mode) as archive:  # type: ignore[call-overload]
-            while (info := archive.next()) is not None:
+        with tarfile.open(fileobj=stream, mode=mode, tarinfo=_Header) as archive:  # type: ignore[call-overload]
+            while (info := _next_of(archive, path)) is not None:
                 archive.members = []  # or it would keep the header of every member
                 if info.isdir():
                     continue
@@ -114,6 +115,54 @@ def _iterate_tar(path: Path, limits: ReadingLimits) -> Iterator[tuple[str, Conte
                     yield info.name, _no_file(label, "a link" if info.islnk() or info.issym() else "no plain file")
                     continue
                 yield info.name, _tar_member(archive, info, label, limits)
+
+
+class _Header(tarfile.TarInfo):
+    """The header of a member; one that cannot be read is an error, where tarfile takes it for the end of the archive."""
+
+    @classmethod
+    def fromtarfile(cls, tarfile: tarfile.TarFile) -> Self:
+        try:
+            return super().fromtarfile(tarfile)
+        except (InvalidHeaderError, TruncatedHeaderError) as error:
+            raise ReadError(f"no header of a member at byte {tarfile.offset}: {error}") from error
+
+
+def _behind_the_end(archive: tarfile.TarFile, path: Path) -> str:
+    """What stands behind the first block of zeros, which ends an archive, in words; empty if it is zeros only."""
+    stream = archive.fileobj
+    assert stream is not None  # it is open
+    if stream.tell() == archive.offset:
+        warn_of(str(path), "the archive has no block that ends it; if it was cut, its last members are lost")
+    while data := stream.read(2**16):
+        if data.count(0) != len(data):
+            return f"there is more behind its end at byte {archive.offset}"
+    return ""
+
+
+def _next_of(archive: tarfile.TarFile, path: Path) -> tarfile.TarInfo | None:
+    """The next member of a tar archive; at its end, None if there is nothing behind.
+
+    Raises
+    ------
+    UnsupportedFileError
+        If the archive is cut or damaged, so that members may be lost.
+    """
+    before = archive.offset
+    try:
+        if (info := archive.next()) is not None:
+            return info
+        found = _behind_the_end(archive, path)
+    except ReadError as error:
+        found = str(error)
+    if found:
+        raise UnsupportedFileError(
+            str(path),
+            f"damaged or cut ({found}); members from byte {before} on are not read",
+            "an archive must be whole",
+            "Fetch or pack the archive again.",
+        )
+    return None
 
 
 def _tar_member(archive: tarfile.TarFile, info: tarfile.TarInfo, label: str, limits: ReadingLimits) -> Content:
