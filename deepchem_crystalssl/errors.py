@@ -85,17 +85,17 @@ def typed_error(error: Exception, item: str, kind: type[CrystalInputError] | Non
     """
     if isinstance(error, CrystalInputError):
         return error
-    if isinstance(error, MemoryError):
-        found = f"more memory than there is ({str(error).split(chr(10))[0][:200] or 'no more is told'})"
-        remedy = "Check whether the file is damaged; split it, or read it where there is more memory."
-        large = LimitError(item, found, "an item must fit into memory", remedy)
-        large.__cause__ = error
-        return large
     text = getattr(error, "strerror", None) or str(error).split("\n")[0][:200]
     value = f"cannot be read ({type(error).__name__}{': ' if text else ''}{text})"
-    if kind is None:
+    if isinstance(error, MemoryError):
+        value = f"more memory than there is ({text or 'no more is told'})"
+        remedy = "Check whether the file is damaged; split it, or read it where there is more memory."
+        made: CrystalInputError = LimitError(item, value, "an item must fit into memory", remedy)
+    elif isinstance(error, Warning):  # of a library, where a filter makes errors of warnings
+        made = DoubtfulCrystalError(item, f"{type(error).__name__}: {text}")
+    elif kind is None:
         rule, remedy = "a file must be whole and hold what its name says", "Check the file, or export it again."
-        made: CrystalInputError = UnsupportedFileError(item, value, rule, remedy)
+        made = UnsupportedFileError(item, value, rule, remedy)
     else:
         made = kind(item, value)
     made.__cause__ = error  # a traceback shows both
@@ -106,9 +106,11 @@ class CrystalWarning(UserWarning):
     """A crystal that was read although its file leaves something open, or says what is not in the crystal."""
 
 
-def warn_of(item: str, text: str) -> None:
-    """Warn of something in an item that was read nevertheless."""
-    warnings.warn(f"{item}: {text}", CrystalWarning, stacklevel=3)
+class DoubtfulCrystalError(CrystalInputError):
+    """A crystal that is warned of, where a filter makes errors of warnings."""
+
+    rule = "no item may be warned of where a filter makes errors of warnings"
+    remedy = "Check what is said; with warnings.simplefilter('default') the item is read nevertheless."
 
 
 class CIFSyntaxError(CrystalInputError):
@@ -370,7 +372,8 @@ class Report(list[CrystalInputError]):
     """
 
     _warned = 0  # items of this job that on_error="warn" is told of
-    _jobs = 0  # jobs under way: that of the caller, and those it consists of
+    under_way = 0  # jobs: that of the caller, and those it consists of
+    _logged = 0  # items that the summary in the log counts
 
     @contextmanager
     def job(self, on_error: OnError = "raise") -> Iterator[None]:
@@ -379,17 +382,16 @@ class Report(list[CrystalInputError]):
         The policy is checked before the job begins, not when the first item fails.
         """
         check_choice("on_error", on_error, get_args(OnError))
-        self._jobs += 1
+        self.under_way += 1
         try:
             yield
         finally:
-            self._jobs -= 1
-            if not self._jobs:
+            self.under_way -= 1
+            if not self.under_way:
                 more, self._warned = self._warned - _WARNINGS, 0
                 if more > 0:
-                    were = "was" if more == 1 else "were"
-                    text = f"{counted(more, 'more item')} {were} left out; the report lists all {len(self)} of them"
-                    warnings.warn(text, UserWarning, stacklevel=4)
+                    were = counted(more, "more item was", "more items were")
+                    warnings.warn(f"{were} left out; the report lists all {len(self)} of them", stacklevel=4)
 
     def handle(self, error: CrystalInputError, on_error: OnError, index: int | None = None) -> None:
         """Raise an error, or record it with or without a warning, as ``on_error`` says.
@@ -405,9 +407,8 @@ class Report(list[CrystalInputError]):
             self._warned += 1
             if self._warned <= _WARNINGS:
                 warnings.warn(str(error), UserWarning, stacklevel=3)
-            elif self._warned == _WARNINGS + 1 and not self._jobs:
-                text = "further items are left out without a warning of their own; the report lists all"
-                warnings.warn(text, UserWarning, stacklevel=3)
+            elif self._warned == _WARNINGS + 1 and not self.under_way:
+                warnings.warn("further items are left out without a warning; the report lists all", stacklevel=3)
 
     @property
     def indices(self) -> list[int]:
@@ -418,14 +419,14 @@ class Report(list[CrystalInputError]):
         """How many items of each kind of error were left out, and the first error in words."""
         if not self:
             return "no item left out"
-        kinds = Counter(type(e).__name__ for e in self)
-        counts = ", ".join(f"{name}: {n}" for name, n in kinds.most_common())
+        counts = ", ".join(f"{name}: {n}" for name, n in Counter(type(e).__name__ for e in self).most_common())
         first = self[0]
         return f"{counted(len(self), 'item')} left out ({counts}); first: {first.item}: {first.value}; {first.rule}"
 
     def log(self) -> None:
-        """Write the summary to the log if anything was left out."""
-        if self:
+        """Write the summary to the log if anything was left out since it was written last."""
+        if self._logged < len(self):
+            self._logged = len(self)
             logger.warning(self.summary())
 
     def to_frame(self) -> pd.DataFrame:
@@ -443,8 +444,7 @@ class Report(list[CrystalInputError]):
             kind = globals().get(row["error"])
             kind = kind if isinstance(kind, type) and issubclass(kind, CrystalInputError) else CrystalInputError
             error = kind(row["item"], row["value"], row["rule"], row["remedy"])
-            error.index = (
-                None if row["index"] in ("", None) or row["index"] != row["index"] else int(float(row["index"]))
-            )
+            index = row["index"]
+            error.index = None if index in ("", None) or index != index else int(float(index))
             report.append(error)
         return report

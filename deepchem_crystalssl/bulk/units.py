@@ -117,7 +117,7 @@ def _run(unit: Unit, begun: float) -> Line:
     report, part = Report(), unit.part
     read = {"items": part.items, "state": part.state, "sha256": part.checksum}
     unit.line_file.parent.mkdir(parents=True, exist_ok=True)
-    with replacing(unit.file) as temporary:
+    with report.job(), replacing(unit.file) as temporary:  # the summary is that of all parts
         rows = _write(temporary, opened_step(unit.step), _chunks(unit, report), report, unit.step.suffix)
         line: Line = {
             "part": part.number, "file": unit.file.name, "rows": rows, **record_file(temporary),

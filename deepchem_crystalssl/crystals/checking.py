@@ -170,9 +170,10 @@ def _items(path: Path, name: str, stated: dict[str, Statements]) -> Iterator[tup
         if crystal_kind(path.name) == "cif":
             stated |= _statements(Content.of(path), name)
         reader = read_structures([path], on_error="skip", progress=False)
-        for crystal in reader:
-            yield from ((str(path), error) for error in _taken(reader.report))
-            yield str(path), crystal
+        with reader.report.job():  # which keeps the summary out of the log, whose lines are remarks here
+            for crystal in reader:
+                yield from ((str(path), error) for error in _taken(reader.report))
+                yield str(path), crystal
         yield from ((str(path), error) for error in reader.report)
         return
     taken: set[str] = set()

@@ -188,6 +188,8 @@ class StructureReader:
                     self.report.handle(error, self.on_error, position)
                 else:
                     yield position, crystal
+        if not self.report.under_way:  # or the caller's job writes it
+            self.report.log()
 
     def _items(self) -> Iterator[tuple[int, Item]]:
         """The crystals and errors of the whole source, each with the position of its item."""
@@ -213,6 +215,9 @@ class StructureReader:
             )
         elif is_one(source):
             yield from enumerate(read_entry(source, "structure 0", self.id_column, self.limits))
+        elif hasattr(source, "read"):
+            rule, remedy = "a file is given by its path", "Pass its path, or the text that its method read() gives."
+            raise UnsupportedObjectError("source", f"an open file, {an_object(source)}", rule, remedy)
         elif isinstance(source, Iterable):
             yield from self._from_iterable(source, taken)
         else:

@@ -369,7 +369,7 @@ def open_source(source: Any) -> Any:
     RecordStore or object
         Crystals that :func:`~deepchem_crystalssl.read_structures` reads.
     """
-    is_store = isinstance(source, str | Path) and Path(source, MANIFEST).is_file()
+    is_store = isinstance(source, str | Path) and bool(str(source)) and Path(source, MANIFEST).is_file()
     return RecordStore(source) if is_store else source
 
 

@@ -3,6 +3,7 @@
 import gzip
 import json
 import os
+import warnings
 
 import numpy as np
 import pandas as pd
@@ -13,10 +14,20 @@ from pymatgen.core import Lattice, Structure
 from pymatgen.io.cif import CifWriter
 from pymatgen.io.vasp import Poscar
 
-from deepchem_crystalssl import Crystal, Report, read_structures
+from deepchem_crystalssl import Crystal, Report, read_structures, structures_to_graphs
 from deepchem_crystalssl.crystals.formats import convert, files
 from deepchem_crystalssl.crystals.formats.texts import read_structure_text
-from deepchem_crystalssl.errors import CrystalInputError, LimitError, OccupancyError, typed_error
+from deepchem_crystalssl.crystals.store import write_records
+from deepchem_crystalssl.errors import (
+    CrystalInputError,
+    CrystalWarning,
+    DoubtfulCrystalError,
+    LimitError,
+    NoCrystalsError,
+    OccupancyError,
+    UnsupportedObjectError,
+    typed_error,
+)
 
 SALT = Structure.from_spacegroup("Fm-3m", Lattice.cubic(5.64), ["Na", "Cl"], [[0, 0, 0], [0.5, 0.5, 0.5]])
 CIF, POSCAR, JSON = str(CifWriter(SALT)), Poscar(SALT).get_str(), SALT.to(fmt="json")
@@ -257,3 +268,48 @@ def test_mutated_files_cost_themselves_alone(tmp_path_factory, data, name):
     crystals = list(read_structures(folder, on_error="skip"))
     assert crystals[-1].material_id == "zz"
     os.remove(path)
+
+
+@pytest.mark.parametrize("empty", ["", " "])
+def test_an_empty_path_is_not_the_current_folder(tmp_path, monkeypatch, empty):
+    (tmp_path / "salt.cif").write_text(CIF)
+    monkeypatch.chdir(tmp_path)
+    for read in (lambda: list(read_structures(empty)), lambda: write_records(empty, tmp_path / "store")):
+        with pytest.raises(NoCrystalsError, match="an empty text; a source has a name"):
+            read()
+    assert len(list(read_structures([empty, "salt.cif"], on_error="skip"))) == 1
+
+
+def test_an_open_file_is_not_a_list_of_its_lines(tmp_path):
+    (tmp_path / "salt.cif").write_text(CIF)
+    with open(tmp_path / "salt.cif") as text, pytest.raises(
+        UnsupportedObjectError, match="an open file.*Pass its path"
+    ):
+        list(read_structures(text, on_error="skip"))
+
+
+def test_what_is_left_out_is_summed_up_once_in_the_log(tmp_path, caplog):
+    source = [SALT, {"not": "a structure"}]
+    for work in (
+        lambda report: list(read_structures(source, on_error="skip", report=report)),
+        lambda report: structures_to_graphs(source, on_error="skip", report=report),
+        lambda report: write_records(source, tmp_path / "store", report=report),
+    ):
+        caplog.clear()
+        work(report := Report())
+        assert caplog.messages == [report.summary()] and "1 item left out" in report.summary()
+
+
+def test_a_warning_that_is_made_an_error_is_told_as_what_it_is(tmp_path):
+    (tmp_path / "a.cif").write_text(CIF.replace("_cell_volume", "_cell_volume 1000 #"))
+    (tmp_path / "b.cif").write_text(CIF)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", CrystalWarning)
+        reader = read_structures(tmp_path, on_error="skip")
+        assert [crystal.material_id for crystal in reader] == ["b"]
+        with pytest.raises(DoubtfulCrystalError, match=r"a\.cif: the volume .*simplefilter"):
+            list(read_structures(tmp_path / "a.cif"))
+    (error,) = reader.report
+    assert isinstance(error, DoubtfulCrystalError) and error.item == str(tmp_path / "a.cif")
+    assert error.value.startswith("the volume of the cell is")
+    assert isinstance(typed_error(DeprecationWarning("old"), "a"), DoubtfulCrystalError)

@@ -12,7 +12,8 @@ import numpy as np
 
 from .claims import Claims
 from ..contacts import CLOSEST as CLOSEST_CONTACT, closest_contact
-from ...errors import OccupancyError, OverlappingAtomsError, SymmetryError, UnknownElementError, warn_of
+from ..doubts import warn_of
+from ...errors import OccupancyError, OverlappingAtomsError, SymmetryError, UnknownElementError
 from .expansion import (
     CLOSEST,
     SAME_ATOM,

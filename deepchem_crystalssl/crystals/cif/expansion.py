@@ -8,7 +8,8 @@ import numpy as np
 
 from ..compilation import njit
 from ..elements import symbols
-from ...errors import LimitError, OccupancyError, OverlappingAtomsError, warn_of
+from ..doubts import warn_of
+from ...errors import LimitError, OccupancyError, OverlappingAtomsError
 from ..limits import LIMITS, ReadingLimits
 from ..proximity import distinct_images, squared_distance
 from ..records import Crystal

@@ -11,6 +11,7 @@ import numpy as np
 
 from .building import Listing, build_crystal
 from .claims import Claims
+from ..doubts import warn_of
 from ...errors import (
     CIFSyntaxError,
     CoordinateError,
@@ -22,7 +23,6 @@ from ...errors import (
     UnsupportedFileError,
     counted,
     typed_error,
-    warn_of,
 )
 from ..limits import LIMITS, ReadingLimits
 from ..records import Crystal

@@ -11,7 +11,8 @@ from functools import lru_cache
 import gemmi
 
 from ..elements import atomic_number_of, symbols
-from ...errors import OccupancyError, UnknownElementError, counted, warn_of
+from ..doubts import warn_of
+from ...errors import OccupancyError, UnknownElementError, counted
 from .tags import is_unknown, number
 from ..validation import OCCUPANCY_ROUNDING, OCCUPANCY_TOLERANCE
 

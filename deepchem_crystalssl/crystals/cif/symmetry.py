@@ -10,7 +10,8 @@ from functools import lru_cache
 import gemmi
 import numpy as np
 
-from ...errors import SymmetryError, warn_of
+from ..doubts import warn_of
+from ...errors import CrystalInputError, SymmetryError
 from .groups import (
     MAX_STRAIN,
     Operations,
@@ -223,7 +224,7 @@ def _symmetry_of_name(block: gemmi.cif.Block, lattice: np.ndarray, item: str) ->
                 lambda: [s.operations for s in _named_settings(block)[0] if conflict and s.operations.fit(lattice)],
             )
         except (ValueError, RuntimeError) as error:
-            if isinstance(error, SymmetryError):
+            if isinstance(error, CrystalInputError):
                 raise
     settings, code = _named_settings(block)
     if not settings:

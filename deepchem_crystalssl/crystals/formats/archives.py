@@ -12,7 +12,8 @@ from tarfile import InvalidHeaderError, ReadError, TruncatedHeaderError
 from typing import IO, Any, Self
 
 from .contents import Budget, Content, counted_stream, unpacked_stream
-from ...errors import CrystalInputError, UnsupportedFileError, warn_of
+from ..doubts import warn_of
+from ...errors import CrystalInputError, UnsupportedFileError
 from .kinds import COMPRESSIONS, HEAD, crystal_kind, is_unlike
 from ..limits import LIMITS, ReadingLimits
 
@@ -118,7 +119,7 @@ def _iterate_tar(path: Path, limits: ReadingLimits) -> Iterator[tuple[str, Conte
 
 
 class _Header(tarfile.TarInfo):
-    """The header of a member; one that cannot be read is an error, where tarfile takes it for the end of the archive."""
+    """The header of a member; one that cannot be read is an error, where tarfile takes it for the end."""
 
     @classmethod
     def fromtarfile(cls, tarfile: tarfile.TarFile) -> Self:

@@ -59,6 +59,8 @@ def find_files(source: str | Path) -> list[Path]:
     CrystalInputError
         If there are none, or the folder cannot be searched.
     """
+    if not str(source).strip():  # Path("") is the current folder
+        raise NoCrystalsError(repr(source), "an empty text", "a source has a name", "Name a file or a folder.")
     try:
         path = Path(source)
         if path.is_file():

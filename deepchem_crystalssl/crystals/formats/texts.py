@@ -17,6 +17,7 @@ from .convert import from_pymatgen, to_crystal
 from .database_entries import is_entry, own_id, trajectory_frames
 from ..elements import atomic_number_of
 from .encodings import plain_text
+from ..doubts import warn_of
 from ...errors import (
     CrystalInputError,
     UnknownElementError,
@@ -24,7 +25,6 @@ from ...errors import (
     UnsupportedObjectError,
     counted,
     typed_error,
-    warn_of,
 )
 from .json_documents import Document, iterate_documents, pieces_of, too_deep
 from .json_entries import named_entries
