@@ -21,8 +21,8 @@ ROOMS = (
 FILES_OF_A_ROOM = {
     "crystals": (
         "isolation compilation checksums work_folders limits doubts elements reciprocal records proximity contacts "
-        "symmetry validation disorder cif formats prototypes consistency record_columns shards reading checking store_source store "
-        "unfinished duplicates threads options neighbor_search neighbors"
+        "symmetry validation disorder cif formats prototypes consistency record_columns shards reading checking "
+        "store_source store unfinished duplicates threads options neighbor_search neighbors"
     ).split(),
     "crystals/cif": "tags statements claims groups species expansion symmetry building reading writing".split(),
     "crystals/formats": (

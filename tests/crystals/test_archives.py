@@ -6,11 +6,13 @@ import io
 import json
 import lzma
 import os
+import struct
 import subprocess
 import sys
 import tarfile
 import warnings
 import zipfile
+import zlib
 
 import numpy as np
 import pandas as pd
@@ -168,6 +170,18 @@ def test_links_are_not_followed(members, tmp_path, kind):
         archive.writestr(linked, str(tmp_path / "secret.cif"))
     with pytest.raises(UnsupportedFileError, match="a link"):
         list(read_structures(tmp_path / "data.zip"))
+
+
+@pytest.mark.parametrize("encoding, has_field", [("utf-8", True), ("utf-8", False), ("cp437", True), ("cp437", False)])
+def test_names_without_the_flag_of_utf8(structures, tmp_path, encoding, has_field):
+    path, written = tmp_path / "a.zip", "süß.cif".encode(encoding)
+    with zipfile.ZipFile(path, "w") as archive:
+        info = zipfile.ZipInfo("x" * len(written))
+        field = struct.pack("<BL", 1, zlib.crc32(written)) + "süß.cif".encode()
+        info.extra = struct.pack("<HH", 0x7075, len(field)) + field if has_field else b""
+        archive.writestr(info, str(CifWriter(structures[0])))
+    path.write_bytes(path.read_bytes().replace(info.filename.encode(), written))
+    assert [crystal.material_id for crystal in read_structures(path)] == ["süß"]
 
 
 def test_encrypted_members_are_named(members, tmp_path):

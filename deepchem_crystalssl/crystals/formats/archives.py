@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import io
+import struct
 import tarfile
 import zipfile
+import zlib
 from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path, PurePosixPath
@@ -83,20 +85,41 @@ def _iterate_zip(path: Path, limits: ReadingLimits) -> Iterator[tuple[str, Conte
         for info in archive.infolist():
             if info.is_dir():
                 continue
-            label = f"{path}/{info.filename}"
+            name = _name_in_zip(info)
+            label = f"{path}/{name}"
             if info.flag_bits & 1:
-                yield info.filename, UnsupportedFileError(
+                yield name, UnsupportedFileError(
                     label, "encrypted", "a member of an archive is not encrypted", "Pack it without a password."
                 )
             elif (info.external_attr >> 28) == 0o12:
-                yield info.filename, _no_file(label, "a link")
+                yield name, _no_file(label, "a link")
             else:
                 member = info
 
                 def opener(member: zipfile.ZipInfo = member) -> IO[bytes]:
                     return counted_stream(archive.open(member), budget)
 
-                yield info.filename, Content.packed(label, PurePosixPath(info.filename).name, opener, limits=limits)
+                yield name, Content.packed(label, PurePosixPath(name).name, opener, limits=limits)
+
+
+def _name_in_zip(info: zipfile.ZipInfo) -> str:
+    """The name of a member, which many programs write in UTF-8 without the flag that says so.
+
+    Info-ZIP repeats it in the extra field 0x7075 (4.6.9 of the ZIP specification), behind a checksum of the name.
+    """
+    if info.flag_bits & 0x800 or info.orig_filename.isascii():
+        return info.filename
+    written, extra = info.orig_filename.encode("cp437"), info.extra
+    while len(extra) >= 4:
+        kind, size = struct.unpack("<HH", extra[:4])
+        field, extra = extra[4 : 4 + size], extra[4 + size :]
+        if kind == 0x7075 and field[1:5] == struct.pack("<L", zlib.crc32(written)):
+            written = field[5:]
+            break
+    try:
+        return written.decode()
+    except UnicodeDecodeError:
+        return info.filename
 
 
 def _iterate_tar(path: Path, limits: ReadingLimits) -> Iterator[tuple[str, Content | CrystalInputError]]:
