@@ -240,6 +240,14 @@ def test_the_code_of_the_coordinate_system(named, code, origin):
     assert closest_pair(crystal.frac_coords, crystal.lattice)[2] == pytest.approx(1.93, abs=0.03)
 
 
+def test_the_code_1_beside_a_group_with_one_setting():
+    code = "_space_group_IT_coordinate_system_code 1\n"
+    crystal, said = read(cif(["Na Na 0 0 0", "Cl Cl .5 .5 .5"], extra=group("P m -3 m") + code))
+    assert crystal.formula == "Na1Cl1" and not said
+    with pytest.raises(SymmetryError, match="without a setting '1'"):  # axes
+        read(cif(["Na Na 0 0 0"], extra=group("R -3 m") + code))
+
+
 def test_an_unknown_code_is_an_error():
     with pytest.raises(SymmetryError, match="setting"):
         read(cif(SPINEL, extra=group("F d -3 m") + "_space_group_IT_coordinate_system_code cab\n"))

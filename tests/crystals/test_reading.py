@@ -72,6 +72,14 @@ def test_files(structure, tmp_path):
     assert [c.material_id for c in read(tmp_path / "list.json")] == ["list 0", "list 1"]
 
 
+def test_a_suffix_counts_more_than_the_name_poscar(structure, tmp_path):
+    for name in ("POSCAR.cif", "POSCAR_alpha.cif", "CONTCAR.json", "POSCAR.vasp", "CONTCAR.relaxed"):
+        fmt = {"cif": "cif", "json": "json"}.get(name.split(".")[1], "poscar")
+        (tmp_path / name).write_text(structure.to(fmt=fmt))
+    names = [crystal.material_id for crystal in read_structures(tmp_path)]
+    assert names == ["CONTCAR", "CONTCAR.relaxed", "POSCAR", "POSCAR.vasp", "POSCAR_alpha"]
+
+
 def test_text(structure):
     for text in (str(CifWriter(structure)), Poscar(structure).get_str(), structure.to(fmt="json") + "\n"):
         assert read(text)[0].num_nodes == len(structure)

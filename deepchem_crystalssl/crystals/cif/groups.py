@@ -221,8 +221,14 @@ def settings_of_symbol(symbol: str) -> tuple[list[Setting], str]:
 
 
 def with_code(settings: list[Setting], code: str) -> list[Setting]:
-    """The settings with a code of the coordinate system, as ``_space_group_IT_coordinate_system_code`` has it."""
-    return [setting for setting in settings if code.lower().strip() in setting.codes]
+    """The settings with a code of the coordinate system, as ``_space_group_IT_coordinate_system_code`` has it.
+
+    Some programs write 1 beside every group; where a group has one setting, this is that one.
+    """
+    code = code.lower().strip()
+    if code == "1" and len(settings) == 1 and not settings[0].has_choice_of_origin:
+        return settings
+    return [setting for setting in settings if code in setting.codes]
 
 
 def _key(symbol: str) -> str:

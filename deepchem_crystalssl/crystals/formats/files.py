@@ -166,7 +166,7 @@ def _tail(path: PurePath, depth: int, keep_suffix: bool) -> str:
     name = path.name
     if not keep_suffix:
         name = without_compression(name)
-        if not says_nothing(name):
+        if not says_nothing(name) or crystal_kind(name) not in ("poscar", "vasprun"):
             name = name.rsplit(".", 1)[0]
     folders = [part for part in path.parts[:-1] if part != path.anchor]
     return "/".join([*folders[max(0, len(folders) - depth) :], name])

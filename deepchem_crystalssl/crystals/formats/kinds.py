@@ -60,7 +60,7 @@ def crystal_kind(name: str) -> str | None:
     if name.lower().startswith("vasprun") and suffix == ".xml":
         return "vasprun"
     if says_nothing(name) and suffix not in _CODE:
-        return "poscar"
+        return _SUFFIXES.get(suffix, "poscar")  # POSCAR_relaxed.cif is a CIF
     return _SUFFIXES.get(suffix)
 
 
