@@ -20,9 +20,9 @@ ROOMS = (
 ).split()
 FILES_OF_A_ROOM = {
     "crystals": (
-        "isolation compilation checksums work_folders limits doubts elements reciprocal records proximity contacts "
+        "isolation compilation checksums work_folders options limits doubts elements reciprocal records proximity contacts "
         "symmetry validation disorder cif formats prototypes consistency record_columns shards reading checking "
-        "store_source store unfinished duplicates threads options neighbor_search neighbors"
+        "store_source store unfinished duplicates threads neighbor_search neighbors"
     ).split(),
     "crystals/cif": "tags statements claims groups species expansion symmetry building reading writing".split(),
     "crystals/formats": (

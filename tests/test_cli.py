@@ -59,6 +59,8 @@ def test_names_of_conditions_agree_with_those_of_recipes():
         (["embed", "x", "-o", "nowhere/vectors.csv"], "no file can be written there"),
         (["featurize", "x", "-o", "file/store"], "no folder can be written there"),
         (["search", "x", "--index", "i", "--picture", "p.gif"], "must end in .png or .svg or .pdf"),
+        (["check", "x", "--seconds", "nan"], "must be a number above 0"),
+        (["check", "x", "--megabytes", "-5"], "must be a number above 0"),
         (["map", "i", "--concept", "oxides"], "NAME=ID,ID"),
         (["pretrain", "s", "-o", "m", "--conditions", "perfect"], "invalid choice"),
     ],

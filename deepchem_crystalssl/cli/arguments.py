@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import math
 import os
 import warnings
 from collections.abc import Callable
@@ -48,6 +49,17 @@ def count(text: str) -> int:
     if not text.isdecimal() or not 1 <= int(text[:9]):
         raise argparse.ArgumentTypeError(f"{text!r}: must be a number of at least 1")
     return int(text[:9])
+
+
+def positive(text: str) -> float:
+    """A finite number above 0."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not 0.0 < value < math.inf:
+        raise argparse.ArgumentTypeError(f"{text!r}: must be a number above 0")
+    return value
 
 
 def symbols(text: str) -> tuple[str, ...]:

@@ -6,7 +6,7 @@ import argparse
 from collections.abc import Callable
 
 from . import commands
-from .arguments import file_to_write
+from .arguments import file_to_write, positive
 
 
 def add_check(add: Callable[..., argparse.ArgumentParser]) -> None:
@@ -25,7 +25,7 @@ def add_check(add: Callable[..., argparse.ArgumentParser]) -> None:
         metavar="FILE.csv",
         help="write a row for each crystal to this file (default: print what is refused or doubtful)",
     )
-    check.add_argument("--seconds", type=float, metavar="X", default=60.0, help="time limit for each crystal")
+    check.add_argument("--seconds", type=positive, metavar="X", default=60.0, help="time limit for each crystal")
     check.add_argument(
-        "--megabytes", type=float, metavar="X", default=2048.0, help="memory limit for each file, on Linux"
+        "--megabytes", type=positive, metavar="X", default=2048.0, help="memory limit for each file, on Linux"
     )

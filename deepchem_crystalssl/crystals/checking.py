@@ -25,6 +25,7 @@ from .formats.kinds import crystal_kind
 from .formats.readers import read_content
 from .formats.texts import read_structure_text
 from .isolation import AnswerLost, IsolatedProcess, answer_questions
+from .options import check_number
 from .reading import read_structures
 from .records import Crystal
 
@@ -104,6 +105,8 @@ def check_files(
     ------
     NoCrystalsError
         If there are no files of crystals.
+    OptionError
+        If a limit is not a positive number.
 
     Examples
     --------
@@ -118,6 +121,8 @@ def check_files(
     ...     [(checked.crystal, checked.outcome) for checked in check_files(folder)]
     [('good', 'read'), ('more', 'read with remarks'), ('none', 'refused')]
     """
+    check_number("seconds", seconds, above=0.0)
+    check_number("memory_bytes", memory_bytes, above=0.0)
     paths = find_files(source)
     names = name_files(paths, set())
     command = [sys.executable, "-m", __name__]

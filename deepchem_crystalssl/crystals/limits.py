@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import numpy as np
 
 from ..errors import LimitError
+from .options import check_count
 
 
 @dataclass(frozen=True)
@@ -46,6 +47,11 @@ class ReadingLimits:
     faults : int
         Lines of JSON that follow each other and are none.
 
+    Raises
+    ------
+    OptionError
+        If a limit is not a whole number of at least 0.
+
     Examples
     --------
     >>> ReadingLimits(sites=1_000_000).sites, ReadingLimits().sites
@@ -65,6 +71,10 @@ class ReadingLimits:
     columns: int = 20_000
     fields: int = 100_000
     faults: int = 10_000
+
+    def __post_init__(self) -> None:
+        for field in fields(self):
+            check_count(field.name, getattr(self, field.name), 0)
 
     def check(self, name: str, number: int, item: str, what: str) -> None:
         """Refuse a number that exceeds one of the limits.

@@ -16,6 +16,7 @@ from ..errors import (
     CrystalInputError,
     NoCrystalsError,
     OnError,
+    OptionError,
     Report,
     UnsupportedFileError,
     UnsupportedObjectError,
@@ -103,6 +104,8 @@ def read_structures(
     ------
     NoCrystalsError
         When iterated, if the source does not exist or is a folder without crystal files, whatever ``on_error`` says.
+    OptionError
+        If ``limits`` are no ReadingLimits.
     ServerError
         When iterated, if a server does not answer with structures, whatever ``on_error`` says.
     CrystalInputError
@@ -133,6 +136,9 @@ def read_structures(
     >>> reader.report[0].item, reader.report[0].value
     ('structure 1', 'a dict without lattice and sites')
     """
+    if not isinstance(limits, ReadingLimits):
+        rule, remedy = "limits must be of the type ReadingLimits", "Pass limits=ReadingLimits(sites=...), for example."
+        raise OptionError("limits", repr(limits), rule, remedy)
     return StructureReader(source, on_error, disorder, structure_column, id_column, report, progress, limits)
 
 
@@ -161,14 +167,17 @@ class StructureReader:
         self.skip = 0  # this many items of an iterable are passed over unread
 
     def __iter__(self) -> Iterator[Crystal]:
-        return (crystal for _, crystal in self.enumerate())
+        yield from (crystal for _, crystal in self.enumerate())
+        if not self.report.under_way:  # or the caller's job writes it
+            self.report.log()
 
     def enumerate(self) -> Iterator[tuple[int, Crystal]]:
         """Read the crystals, each with the position of its item in the source.
 
         The items of a table are its rows, those of a list its entries, those of a folder or a glob pattern its files,
         and those of a single file its rows, list entries or data blocks. Two crystals of one item have the same
-        position. The errors in ``report`` have the position of their item as ``index``.
+        position. The errors in ``report`` have the position of their item as ``index``; they are not summed up in the
+        log, as they are when the reader itself is iterated.
 
         Yields
         ------
@@ -188,8 +197,6 @@ class StructureReader:
                     self.report.handle(error, self.on_error, position)
                 else:
                     yield position, crystal
-        if not self.report.under_way:  # or the caller's job writes it
-            self.report.log()
 
     def _items(self) -> Iterator[tuple[int, Item]]:
         """The crystals and errors of the whole source, each with the position of its item."""

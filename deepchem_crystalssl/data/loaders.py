@@ -148,9 +148,8 @@ class CrystalLoader(DataLoader):
         )
         crystals: dict[int, list[Crystal]] = {}
         try:
-            with found.job():  # the caller writes the summary
-                for row, crystal in reader.enumerate():
-                    crystals.setdefault(row, []).append(crystal)
+            for row, crystal in reader.enumerate():
+                crystals.setdefault(row, []).append(crystal)
         except NoCrystalsError as error:
             if found or error.index is not None:  # of one row, with on_error="raise"
                 raise

@@ -30,6 +30,7 @@ from deepchem_crystalssl.errors import (
     CrystalInputError,
     LimitError,
     NoCrystalsError,
+    OptionError,
     UnsupportedFileError,
 )
 
@@ -279,6 +280,14 @@ def test_limits_say_their_number(members, tmp_path):
 
 PIECE, TIMES = 2**22, 512
 BOMB = PIECE * TIMES
+
+
+@pytest.mark.parametrize("limit", [{"sites": -1}, {"rows": "many"}, {"ratio": float("nan")}, {"words": None}])
+def test_limits_are_checked_when_they_are_made(limit):
+    with pytest.raises(OptionError, match=f"{next(iter(limit))} must be a whole number"):
+        ReadingLimits(**limit)
+    with pytest.raises(OptionError, match="Pass limits=ReadingLimits"):
+        read_structures([], limits=limit)
 
 
 @pytest.fixture(scope="module")
