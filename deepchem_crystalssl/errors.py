@@ -222,7 +222,7 @@ class DisorderError(CrystalInputError):
     """A partially occupied or mixed site where only ordered crystals are accepted."""
 
     rule = "with disorder='refuse' every site must be fully occupied by one species"
-    remedy = "Pass disorder='average' to weight by occupancy, or disorder='dominant' to keep the majority species."
+    remedy = "Take disorder='average' (or --disorder average) to weight by occupancy, or dominant for the main species."
 
 
 class IsolatedAtomError(CrystalInputError):

@@ -31,17 +31,22 @@ from .formats.json_documents import Document, pieces_of
 from .formats.kinds import crystal_kind, is_url
 from .formats.optimade import read_pages
 from .formats.readers import read_content
-from .formats.tables import ID_COLUMNS, Rows, iterate_table, table_ids
+from .formats.tables import (
+    ID_COLUMNS,
+    OPTIMADE_COLUMNS,
+    RECORD_COLUMNS,
+    STRUCTURE_COLUMNS,
+    Rows,
+    column_of_structures,
+    iterate_table,
+    table_ids,
+)
 from .formats.texts import Item, read_entry, read_json
 from .limits import LIMITS, ReadingLimits
-from .record_columns import OPTIMADE_COLUMNS, crystals_of_columns, from_optimade_columns
+from .record_columns import crystals_of_columns, from_optimade_columns
 from .records import Crystal
 from .shards import Shard
 from .validation import check_record
-
-STRUCTURE_COLUMNS = ("structure", "crystal", "cif", "cif_text", "poscar", "structures", "atoms", "path", "file")
-"""Names of columns that hold structures, or paths of their files; the first that a table has is read."""
-_RECORD_COLUMNS = ("atomic_numbers", "frac_coords", "lattice", "cell")
 
 
 def read_structures(
@@ -208,7 +213,7 @@ class StructureReader:
         elif is_url(source):
             yield from read_pages(source, self.id_column)
         elif _is_path(source):
-            paths = find_files(source)
+            paths = find_files(source, self.structure_column)
             names = name_files(paths, taken)
             if paths == [Path(source)]:
                 yield from self._from_file(paths[0], names[0], taken)
@@ -268,7 +273,7 @@ class StructureReader:
             return
         position = -1
         try:
-            for position, (inside, member) in enumerate(iterate_members(path, self.limits)):
+            for position, (inside, member) in enumerate(iterate_members(path, self.limits, self.structure_column)):
                 if isinstance(member, CrystalInputError):
                     yield position, member
                     continue
@@ -299,26 +304,21 @@ class StructureReader:
         self, content: Content, name: str, folder: Path | None, rows: Rows | None
     ) -> Iterator[tuple[int, Item]]:
         named = [column for column in (self.structure_column, self.id_column) if column is not None]
-        wanted = {*STRUCTURE_COLUMNS, *_RECORD_COLUMNS, *OPTIMADE_COLUMNS, *ID_COLUMNS, *named}
+        wanted = {*STRUCTURE_COLUMNS, *RECORD_COLUMNS, *OPTIMADE_COLUMNS, *ID_COLUMNS, *named}
         row = 0 if rows is None else rows[0]
         for frame in iterate_table(content, id_column=self.id_column, columns=wanted, within=rows):
-            if not self._structures_in(frame):
-                columns = frame if content.first is not None else next(iterate_table(content))
-                raise _no_column(columns, name)  # which names all columns
+            if not self._structures_in(frame) or self.id_column not in (None, *frame):
+                whole = frame if content.first is not None else next(iterate_table(content))  # with all columns
+                table_ids(whole, self.id_column)
+                raise _no_column(whole, name)
             yield from self._from_frame(frame, name, row, folder, None, folder is None)
             row += len(frame)
 
     def _structures_in(self, frame: pd.DataFrame) -> str | None:
-        """The column of structures, None without structures.
-
-        It is "atomic_numbers" or "species_at_sites" if several columns describe them.
-        """
-        column = self.structure_column or next((c for c in STRUCTURE_COLUMNS if c in frame), None)
-        if column in frame:
-            return column
-        if {"atomic_numbers", "frac_coords"} <= set(frame) and {"lattice", "cell"} & set(frame):
-            return "atomic_numbers"
-        return "species_at_sites" if set(OPTIMADE_COLUMNS[:3]) <= set(frame) else None
+        """The column of structures, None without structures."""
+        if self.structure_column is None:
+            return column_of_structures(frame)
+        return self.structure_column if self.structure_column in frame else None
 
     def _from_frame(
         self,
@@ -359,7 +359,7 @@ def _no_column(frame: pd.DataFrame, name: str) -> NoCrystalsError:
     return NoCrystalsError(
         name,
         f"columns {', '.join(map(str, frame.columns))}",
-        remedy="Name the column that holds the structures with structure_column.",
+        remedy="Call the column of the structures `structure`, `cif` or `path`; in Python structure_column= names it.",
     )
 
 

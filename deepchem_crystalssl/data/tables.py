@@ -11,8 +11,8 @@ import pandas as pd
 from matminer.datasets import get_available_datasets, load_dataset
 
 from ..crystals.formats.kinds import crystal_kind, without_compression
-from ..crystals.formats.tables import as_ids, read_table, table_ids
-from ..crystals.reading import STRUCTURE_COLUMNS, is_crystal_path
+from ..crystals.formats.tables import STRUCTURE_COLUMNS, as_ids, read_table, table_ids
+from ..crystals.reading import is_crystal_path
 from ..errors import EmptyFileError, LabelError, UnsupportedFileError, UnsupportedObjectError, an_object, counted
 
 ID_PROP = "id_prop.csv"

@@ -1,5 +1,7 @@
 import gzip
 import json
+import shutil
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -7,7 +9,7 @@ import pytest
 
 from deepchem_crystalssl import read_structures
 from deepchem_crystalssl.crystals.formats.tables import as_ids, id_column, iterate_table, read_table, table_ids
-from deepchem_crystalssl.errors import EmptyFileError, UnsupportedFileError
+from deepchem_crystalssl.errors import EmptyFileError, NoCrystalsError, UnsupportedFileError, UnsupportedObjectError
 
 FRAME = pd.DataFrame({"material_id": ["007", "NA", "mp-3"], "gap": [1.1, 0.6, np.nan]})
 
@@ -131,3 +133,47 @@ def test_reading_structures_keeps_ids(structures, tmp_path, name):
     assert [c.material_id for c in read_structures(numbered, structure_column="mine")] == ["7", "row 1"]
     coded = written(tmp_path / name, frame.rename(columns={"id": "code", "mine": "cif"}))
     assert [c.material_id for c in read_structures(coded, id_column="code")] == ["007", "008"]
+
+
+def test_numbers_in_a_csv_table(tmp_path, prototypes):
+    crystals = prototypes[:4]
+    rows = [{"id": c.material_id, "atomic_numbers": c.atomic_numbers, "cell": c.lattice, "frac_coords": c.frac_coords}
+            for c in crystals]  # fmt: skip
+    frame = pd.DataFrame(rows)
+    frame.loc[1] = [value.tolist() if isinstance(value, np.ndarray) else value for value in frame.loc[1]]
+    frame.to_csv(tmp_path / "a.csv", index=False)
+    for ours, crystal in zip(read_structures(tmp_path / "a.csv"), crystals, strict=True):
+        assert np.array_equal(ours.atomic_numbers, crystal.atomic_numbers) and ours.material_id == crystal.material_id
+        apart = ours.frac_coords - crystal.frac_coords
+        assert np.allclose(apart, apart.round(), atol=1e-6) and np.allclose(ours.lattice, crystal.lattice)
+    frame.loc[0, "frac_coords"] = "[0.1 0.2 ... 0.9]"
+    frame.iloc[:1].to_csv(tmp_path / "a.csv", index=False)
+    with pytest.raises(UnsupportedObjectError, match="shortened when it was written.*Parquet"):
+        list(read_structures(tmp_path / "a.csv"))
+
+
+def test_a_missing_column_of_ids_names_all_that_there_are(tmp_path):
+    frame = pd.DataFrame({"cif": ["x"], "gap": [1.0], "formula": ["NaCl"]})
+    for name in ("a.csv", "a.parquet"):
+        getattr(frame, f"to_{name[2:]}")(tmp_path / name, index=False)
+        with pytest.raises(UnsupportedFileError, match="no column 'foo'.*Name one of cif, gap, formula"):
+            list(read_structures(tmp_path / name, id_column="foo"))
+
+
+@pytest.mark.parametrize("kind", ["folder", "zip"])
+def test_a_table_of_properties_beside_files_is_no_source_of_crystals(tmp_path, structures, kind):
+    folder = tmp_path / "files"
+    folder.mkdir()
+    structures[0].to(filename=str(folder / "a.cif"))
+    pd.DataFrame({"id": ["a"], "gap": [1.0]}).to_csv(folder / "properties.csv", index=False)
+    pd.DataFrame({"id": ["b"], "my_cif": [structures[1].to(fmt="cif")]}).to_csv(folder / "more.csv", index=False)
+    source = folder if kind == "folder" else shutil.make_archive(str(folder), "zip", folder)
+    if kind == "folder":
+        pd.DataFrame({"gap": [1.0]}).to_parquet(folder / "properties.parquet")
+    assert [crystal.material_id for crystal in read_structures(source)] == ["a"]
+    reader = read_structures(source, structure_column="my_cif", on_error="skip")
+    assert sorted(crystal.material_id for crystal in reader) == ["a", "b"]
+    assert {Path(error.item).name.split(" ")[0] for error in reader.report} >= {"properties.csv"}
+    if kind == "folder":
+        with pytest.raises(NoCrystalsError, match="Call the column of the structures"):
+            list(read_structures(folder / "properties.csv"))

@@ -173,7 +173,8 @@ def _why_no_crystal(document: gemmi.cif.Document, name: str) -> CrystalInputErro
             return CoordinateError(name, "atom sites without numbers for _atom_site_fract_x, _y, _z")
         if all(block.find_value(tag) for tag in _CELL_TAGS):
             return EmptyStructureError(name, "a cell without atom sites")
-    return NoCrystalsError(name, f"{counted(len(document), 'data block')}, none with atom sites")
+    remedy = "Fetch or export the file with its atoms, or leave it out."
+    return NoCrystalsError(name, f"{counted(len(document), 'data block')}, none with atom sites", remedy=remedy)
 
 
 def _read_block(block: gemmi.cif.Block, item: str, limits: ReadingLimits) -> Crystal:

@@ -17,6 +17,7 @@ from .contents import Budget, Content, counted_stream, unpacked_stream
 from ..doubts import warn_of
 from ...errors import CrystalInputError, UnsupportedFileError
 from .kinds import COMPRESSIONS, HEAD, crystal_kind, is_unlike
+from .tables import lacks_structures
 from ..limits import LIMITS, ReadingLimits
 
 _PEEK = 200
@@ -24,13 +25,14 @@ _SHORT = {".tgz": ".tar.gz", ".tbz2": ".tar.bz2", ".txz": ".tar.xz"}
 
 
 def iterate_members(
-    path: Path, limits: ReadingLimits = LIMITS
+    path: Path, limits: ReadingLimits = LIMITS, structure_column: str | None = None
 ) -> Iterator[tuple[PurePosixPath, Content | CrystalInputError]]:
     """The crystals' files in an archive, in its order, each with its path in there.
 
-    A member is chosen by its name, as a file in a folder is. What cannot be read comes as its error: a link, a path
-    that leads out of the archive, an encrypted member, an archive in the archive. A member must be read before the
-    next one is asked for, because a compressed tar archive is read only once.
+    A member is chosen by its name, as a file in a folder is, and a CSV table by its columns unless the caller names
+    one. What cannot be read comes as its error: a link, a path that leads out of the archive, an encrypted member, an
+    archive in the archive. A member must be read before the next one is asked for, because a compressed tar archive is
+    read only once.
 
     Yields
     ------
@@ -58,7 +60,12 @@ def iterate_members(
             )
         elif isinstance(member, CrystalInputError):
             yield inside, member
-        elif member.name != inside.name or not is_unlike(kind, member.head(HEAD)):  # or it is compressed
+        elif member.name != inside.name:  # it is compressed, and may be opened once only
+            yield inside, member
+        elif kind == "table":
+            if structure_column is not None or not lacks_structures(member):
+                yield inside, member
+        elif not is_unlike(kind, member.head(HEAD)):
             yield inside, member
 
 

@@ -12,6 +12,7 @@ from .archives import holds_crystals
 from .contents import Content
 from ...errors import NoCrystalsError, typed_error
 from .kinds import COMPRESSIONS, HEAD, crystal_kind, is_unlike, says_nothing, without_compression
+from .tables import lacks_structures
 
 
 @dataclass(frozen=True)
@@ -47,12 +48,13 @@ def in_short(source: object) -> str:
     return text if line == text and len(text) <= _LONGEST_NAME else f"{line[:80].rstrip()}..."
 
 
-def find_files(source: str | Path) -> list[Path]:
+def find_files(source: str | Path, structure_column: str | None = None) -> list[Path]:
     """The files of crystals that a path or a glob pattern names; those of a folder and its subfolders, sorted.
 
     A folder's files are chosen by their names. A file whose suffix means something else too is listed only if it
     begins as a file of crystals does: ``.xyz`` with a lattice, ``.db`` and ``.traj`` of ASE, an archive with such
-    files. A link to a file that is gone is listed too, so that reading it says what is missing.
+    files, a table with a column of structures (any table if the caller names the column). A link to a file that is
+    gone is listed too, so that reading it says what is missing.
 
     Raises
     ------
@@ -66,7 +68,7 @@ def find_files(source: str | Path) -> list[Path]:
         if path.is_file():
             return [path]
         if path.is_dir():
-            paths = sorted(p for p in path.rglob("*") if _is_listed(p))
+            paths = sorted(p for p in path.rglob("*") if _is_listed(p, structure_column))
             if not paths:
                 raise NoCrystalsError(in_short(source), "a folder without crystal files")
             return paths
@@ -82,7 +84,7 @@ def find_files(source: str | Path) -> list[Path]:
         raise typed_error(error, in_short(source), NoCrystalsError) from error
 
 
-def _is_listed(path: Path) -> bool:
+def _is_listed(path: Path, structure_column: str | None) -> bool:
     """Whether a file in a folder is one of crystals."""
     from .ase_databases import is_ase_database  # loads compiled kernels, which opening a store does not need
 
@@ -93,6 +95,8 @@ def _is_listed(path: Path) -> bool:
         return kind is not None and path.is_symlink() and not path.exists()
     if kind == "archive":
         return holds_crystals(path)
+    if kind == "table":
+        return structure_column is not None or not lacks_structures(Content.of(path))
     if kind in ("xyz", "trajectory", "sqlite"):
         try:
             if is_unlike(kind, Content.of(path).head(HEAD)):

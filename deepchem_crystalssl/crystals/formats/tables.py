@@ -7,6 +7,7 @@ files can be matched.
 
 from __future__ import annotations
 
+import csv
 import json
 import re
 from collections.abc import Callable, Collection, Iterable, Iterator
@@ -18,11 +19,17 @@ import pandas as pd
 
 from .contents import Content
 from ...errors import CrystalInputError, EmptyFileError, UnsupportedFileError, typed_error
+from .kinds import HEAD
 from ..limits import check_text, exceeded
 
 ID_COLUMNS = ("material_id", "id", "name", "immutable_id", "jid", "entry_id", "mbid")
 """Columns taken for identifiers, in this order, if the caller names none; the last four are those of LeMaterial,
 JARVIS, pymatgen and matbench."""
+
+STRUCTURE_COLUMNS = ("structure", "crystal", "cif", "cif_text", "poscar", "structures", "atoms", "path", "file")
+"""Names of columns that hold structures, or paths of their files; the first that a table has is read."""
+RECORD_COLUMNS = ("atomic_numbers", "frac_coords", "lattice", "cell")
+OPTIMADE_COLUMNS = ("lattice_vectors", "cartesian_site_positions", "species_at_sites", "species", "dimension_types")
 
 Rows = tuple[int, int]
 """From the first row up to before the second."""
@@ -32,6 +39,40 @@ HEAD_OF_TABLE = 2**20
 """Bytes of a CSV file in which the names of its columns are counted before it is read."""
 _WHOLE = re.compile(r"(0|-?[1-9]\d*)\.0")
 _RULE = "a table is a .csv, .parquet or .json file, also .csv and .json compressed as .gz, .bz2 or .xz"
+
+
+def column_of_structures(columns: Collection[str]) -> str | None:
+    """The column that holds the structures of a table with these columns, None if there are none.
+
+    It is "atomic_numbers" or "species_at_sites" if several columns describe them.
+
+    Examples
+    --------
+    >>> column_of_structures(["gap", "cif"]), column_of_structures(["gap", "material_id"])
+    ('cif', None)
+    """
+    if column := next((column for column in STRUCTURE_COLUMNS if column in columns), None):
+        return column
+    if {"atomic_numbers", "frac_coords"} <= set(columns) and {"lattice", "cell"} & set(columns):
+        return "atomic_numbers"
+    return "species_at_sites" if set(OPTIMADE_COLUMNS[:3]) <= set(columns) else None
+
+
+def lacks_structures(content: Content) -> bool:
+    """Whether the names of the columns of a table say that it holds no structures, but properties for example.
+
+    Only those of a CSV file, by its first bytes, and of a Parquet file on disk are looked at.
+    """
+    try:
+        if content.path is not None and content.name.lower().endswith(".parquet"):
+            import pyarrow.parquet
+
+            return column_of_structures(pyarrow.parquet.read_schema(content.path).names) is None
+        header, end, _ = content.head(HEAD).replace(b"\r", b"\n").partition(b"\n")
+        is_read = content.name.lower().endswith(".csv") and bool(end)
+        return is_read and column_of_structures(next(csv.reader([header.decode("utf-8-sig")]))) is None
+    except Exception:  # reading it will say what is wrong
+        return False
 
 
 def as_ids(values: Any) -> list[str]:
