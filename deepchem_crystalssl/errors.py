@@ -353,8 +353,7 @@ class OptionError(CrystalInputError):
 def check_choice(name: str, value: Any, known: Iterable[str]) -> None:
     """Raise an OptionError for a value that is not one of the known ones."""
     if value not in (names := tuple(known)):
-        near = closest(value, names)
-        remedy = near and f"Pass {name}={near!r}, or another of these."
+        remedy = (near := closest(value, names)) and f"Pass {name}={near!r}, or another of these."
         raise OptionError(name, repr(value), f"{name} must be one of {', '.join(names)}", remedy)
 
 
@@ -420,8 +419,9 @@ class Report(list[CrystalInputError]):
         if not self:
             return "no item left out"
         counts = ", ".join(f"{name}: {n}" for name, n in Counter(type(e).__name__ for e in self).most_common())
-        first = self[0]
-        return f"{counted(len(self), 'item')} left out ({counts}); first: {first.item}: {first.value}; {first.rule}"
+        return (
+            f"{counted(len(self), 'item')} left out ({counts}); first: {self[0].item}: {self[0].value}; {self[0].rule}"
+        )
 
     def log(self) -> None:
         """Write the summary to the log if anything was left out since it was written last."""

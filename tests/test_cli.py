@@ -98,6 +98,16 @@ def test_the_old_name_of_an_option_warns(capsys):
     assert "--instrument" not in COMMANDS["evaluate"].format_help()
 
 
+@pytest.mark.filterwarnings("default")
+@pytest.mark.parametrize("quiet", [[], ["--quiet"]])
+def test_warnings_are_lines_without_places_in_the_code(structures, tmp_path, capsys, quiet):
+    text = str(structures[0].to(fmt="cif")).replace("_cell_volume", "_cell_volume 1000 #")
+    (tmp_path / "a.cif").write_text(text)
+    assert main(["featurize", str(tmp_path / "a.cif"), "-o", str(tmp_path / "store"), *quiet]) == 0
+    said = [line for line in capsys.readouterr().err.splitlines() if "volume" in line]
+    assert [line[:38] for line in said] == ([] if quiet else ["crystalssl: warning: a: the volume of t"[:38]])
+
+
 def test_vectors_of_a_store_as_csv_and_as_parquet(store, tmp_path, capsys):
     arguments = ["embed", str(store), "--model", "small", "--quiet"]
     assert main([*arguments, "-o", str(tmp_path / "v.csv")]) == 0

@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import os
 import sys
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -36,14 +37,15 @@ def main(arguments: list[str] | None = None) -> int:
         with remarks, or ``verify`` found damage, 130 after Ctrl-C.
     """
     parser = build_parser()
-    options = parser.parse_args(arguments)
+    with _warnings_as_lines(quiet=False):
+        options = parser.parse_args(arguments)
     if options.command is None:
         parser.print_help()
         return 0
     if options.threads is not None:  # before PyTorch and NumPy are loaded, which read it then
         set_num_threads(options.threads)
     try:
-        with _log_on_stderr(options.quiet):
+        with _log_on_stderr(options.quiet), _warnings_as_lines(options.quiet):
             return options.run(options)
     except CrystalInputError as error:
         print(f"crystalssl: {error}", file=sys.stderr)
@@ -73,3 +75,16 @@ def _log_on_stderr(quiet: bool) -> Iterator[None]:
     finally:
         logger.setLevel(level)
         logger.removeHandler(handler)
+
+
+@contextmanager
+def _warnings_as_lines(quiet: bool) -> Iterator[None]:
+    """Within the block a warning goes to stderr as one line without the place in the code; with ``quiet`` none does."""
+
+    def tell(message: Warning | str, *place: object, **file: object) -> None:
+        if not quiet:
+            print(f"crystalssl: warning: {' '.join(str(message).split())}", file=sys.stderr)
+
+    with warnings.catch_warnings():
+        warnings.showwarning = tell
+        yield

@@ -55,7 +55,7 @@ def build_parser() -> argparse.ArgumentParser:
             formatter_class=_Help,
         )
         added.set_defaults(run=run)
-        added.add_argument("-q", "--quiet", action="store_true", help="show no progress")
+        added.add_argument("-q", "--quiet", action="store_true", help="show no progress and no warnings")
         _add_threads(added, argparse.SUPPRESS)  # or it would undo what stands before the command
         return added
 

@@ -153,19 +153,21 @@ def check_file(path: Path, name: str) -> Iterator[CheckedCrystal]:
     with _heard() as said:
         for label, item in _items(path, name, stated):
             if isinstance(item, CrystalInputError):
-                yield CheckedCrystal(label, name, "refused", findings=[item], warnings=_taken(said))
+                yield CheckedCrystal(label, name, "refused", findings=[item], warnings=list(map(str, _taken(said))))
                 continue
             findings = find_contradictions(item, stated.get(item.material_id, Statements())) + find_close_pair(item)
+            kinds = {type(finding) for finding in findings}
+            remarks = [str(one) for one in _taken(said) if getattr(one, "said_by", None) not in kinds]
             yield CheckedCrystal(
                 label,
                 item.material_id,
-                "read with remarks" if findings or said else "read",
+                "read with remarks" if findings or remarks else "read",
                 formula_text(composition_of(item)),
                 item.num_nodes,
                 item.volume,
                 density_of(item),
                 findings,
-                _taken(said),
+                remarks,
             )
 
 
@@ -238,9 +240,9 @@ def _taken(items: list[Any]) -> list[Any]:
 
 
 @contextmanager
-def _heard() -> Iterator[list[str]]:
+def _heard() -> Iterator[list[Warning | str]]:
     """Warnings and lines of the log, as they come."""
-    said: list[str] = []
+    said: list[Warning | str] = []
 
     class Listener(logging.Handler):
         def emit(self, record: logging.LogRecord) -> None:
@@ -251,7 +253,7 @@ def _heard() -> Iterator[list[str]]:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("always", UserWarning)
-            warnings.showwarning = lambda message, *_, **__: said.append(str(message))
+            warnings.showwarning = lambda message, *_, **__: said.append(message)
             yield said
     finally:
         logger.removeHandler(listener)
@@ -275,21 +277,20 @@ def to_table(checked: Iterable[CheckedCrystal]) -> pd.DataFrame:
 
 
 def summary_of(checked: Iterable[CheckedCrystal]) -> str:
-    """How many crystals were read, read with remarks and refused, and for which kinds of reasons.
+    """How many crystals were read and read with remarks, how many files or crystals were refused, and why.
 
     Examples
     --------
     >>> print(summary_of([CheckedCrystal("a.cif", "a", "read"), CheckedCrystal("b.cif", "b", "read")]))
-    2 crystals in 2 files: 2 read, 0 read with remarks, 0 refused
+    2 files: 2 crystals read, 0 read with remarks, 0 refused
     """
     checked = list(checked)
     outcomes = Counter(one.outcome for one in checked)
     kinds = Counter(type(error).__name__ for one in checked for error in one.findings)
-    crystals = counted(outcomes["read"] + outcomes["read with remarks"] + outcomes["refused"], "crystal")
-    files = counted(len({one.file for one in checked}), "file")
-    numbers = ", ".join(f"{outcomes[outcome]} {outcome}" for outcome in ("read", "read with remarks", "refused"))
+    files, read = counted(len({one.file for one in checked}), "file"), counted(outcomes["read"], "crystal")
+    numbers = f"{read} read, {outcomes['read with remarks']} read with remarks, {outcomes['refused']} refused"
     reasons = ", ".join(f"{name}: {n}" for name, n in kinds.most_common())
-    return f"{crystals} in {files}: {numbers}" + (f" ({reasons})" if reasons else "")
+    return f"{files}: {numbers}" + (f" ({reasons})" if reasons else "")
 
 
 def _to_json(one: CheckedCrystal) -> dict[str, Any]:

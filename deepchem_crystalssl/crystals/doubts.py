@@ -4,18 +4,26 @@ from __future__ import annotations
 
 import warnings
 
-from ..errors import CrystalWarning, DoubtfulCrystalError
+from ..errors import CrystalInputError, CrystalWarning, DoubtfulCrystalError
 
 
-def warn_of(item: str, text: str) -> None:
+def warn_of(item: str, text: str, said_by: type[CrystalInputError] | None = None) -> None:
     """Warn of something in an item that is read nevertheless.
+
+    Parameters
+    ----------
+    item, text : str
+    said_by : subclass of CrystalInputError, optional
+        The kind of error by which :func:`~deepchem_crystalssl.crystals.check_files` says the same of a crystal.
 
     Raises
     ------
     DoubtfulCrystalError
         If a filter of the caller makes an error of the warning.
     """
+    warning = CrystalWarning(f"{item}: {text}")
+    warning.said_by = said_by  # type: ignore[attr-defined]
     try:
-        warnings.warn(f"{item}: {text}", CrystalWarning, stacklevel=3)
-    except CrystalWarning as warning:
-        raise DoubtfulCrystalError(item, text) from warning
+        warnings.warn(warning, stacklevel=3)
+    except CrystalWarning as raised:
+        raise DoubtfulCrystalError(item, text) from raised

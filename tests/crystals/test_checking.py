@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from deepchem_crystalssl import read_structures
 from deepchem_crystalssl.cli import main
 from deepchem_crystalssl.crystals import checking
 from deepchem_crystalssl.crystals.checking import check_file, check_files, summary_of, to_table
@@ -153,9 +154,7 @@ def test_a_folder(tmp_path):
         ("two", "read with remarks"),
     ]
     assert found[4].file == str(tmp_path / "d.tar.gz/two.cif") and "5 is stated" in str(found[4].findings[0])
-    assert summary_of(found).startswith(
-        "5 crystals in 5 files: 2 read, 2 read with remarks, 1 refused (StatementError: 2"
-    )
+    assert summary_of(found).startswith("5 files: 2 crystals read, 2 read with remarks, 1 refused (StatementError: 2")
     table = to_table(found)
     assert list(table.columns) == checking.COLUMNS and table["error"].tolist()[2] == "EmptyFileError"
 
@@ -183,6 +182,17 @@ def test_what_readers_warn_of_is_a_remark(tmp_path, monkeypatch):
     assert one.outcome == "read with remarks" and one.warnings == ["hydrogen atoms are attached to a label"]
 
 
+@pytest.mark.parametrize(
+    "old, new", [("179.41(2)", "500"), ("'Cl Na'", "'Cl2 Na'"), ("Cl Cl .5 .5 .5", "Cl Cl .5 .5 .5\nK K .08 .08 .08")]
+)
+def test_a_finding_is_told_once(tmp_path, old, new):
+    (one,) = checked(tmp_path, SALT.replace(old, new).replace("F m -3 m", "P 1"))
+    with warnings.catch_warnings(record=True) as warned:
+        warnings.simplefilter("always")
+        list(read_structures(tmp_path / "salt.cif", on_error="skip"))
+    assert one.findings and warned and not one.warnings
+
+
 def test_a_folder_without_crystals(tmp_path):
     with pytest.raises(NoCrystalsError):
         next(check_files(tmp_path))
@@ -191,7 +201,7 @@ def test_a_folder_without_crystals(tmp_path):
 def test_the_command(tmp_path, capsys):
     (tmp_path / "good.cif").write_text(SALT)
     assert main(["check", str(tmp_path), "-q"]) == 0
-    assert capsys.readouterr().out == "1 crystal in 1 file: 1 read, 0 read with remarks, 0 refused\n"
+    assert capsys.readouterr().out == "1 file: 1 crystal read, 0 read with remarks, 0 refused\n"
     (tmp_path / "doubtful.cif").write_text(SALT.replace("Z 4", "Z 2"))
     (tmp_path / "POSCAR").write_text("nothing")
     table = tmp_path / "report" / "checked.csv"

@@ -13,7 +13,7 @@ import numpy as np
 from .claims import Claims
 from ..contacts import CLOSEST as CLOSEST_CONTACT, closest_contact
 from ..doubts import warn_of
-from ...errors import OccupancyError, OverlappingAtomsError, SymmetryError, UnknownElementError
+from ...errors import OccupancyError, OverlappingAtomsError, StatementError, SymmetryError, UnknownElementError
 from .expansion import (
     CLOSEST,
     SAME_ATOM,
@@ -202,7 +202,7 @@ def build_crystal(
             "Write the symmetry operations, or _space_group_IT_coordinate_system_code.",
         )
     if objection:
-        warn_of(item, objection)
+        warn_of(item, objection, StatementError if claims.contradiction(crystal) else OverlappingAtomsError)
     elif rivals or (symmetry.is_short and not fitting):
         warn_of(item, symmetry.doubt)
     return crystal

@@ -273,7 +273,7 @@ def check_contacts(crystal: Crystal, item: str, is_expanded: bool) -> None:
         first, second = (f"{symbols()[z[site]]} on site {site}" for site in pair)
         found = f"{first} and {second}, {distance:.3f} Å apart"
         if not is_expanded:
-            warn_of(item, f"the file lists {found}")
+            warn_of(item, f"the file lists {found}", OverlappingAtomsError)
             return
         raise OverlappingAtomsError(
             item,

@@ -19,6 +19,7 @@ from ...errors import (
     EmptyStructureError,
     LatticeError,
     NoCrystalsError,
+    StatementError,
     SymmetryError,
     UnsupportedFileError,
     counted,
@@ -242,7 +243,9 @@ def _tell_of_hydrogen(block: gemmi.cif.Block, claims: Claims, crystal: Crystal, 
     if column and (attached := sum(n for n in map(number, column) if n > 0)):
         warn_of(item, f"{attached:g} hydrogen atoms are given as attached to others, without positions, and left out")
     elif claims.missing_hydrogen(crystal) and not claims.contradiction(crystal):
-        warn_of(item, f"{crystal.formula} has fewer hydrogen atoms than the formula sum {claims.formula}")
+        warn_of(
+            item, f"{crystal.formula} has fewer hydrogen atoms than the formula sum {claims.formula}", StatementError
+        )
 
 
 def _read_lattice(block: gemmi.cif.Block, item: str) -> np.ndarray:
@@ -273,7 +276,7 @@ def _check_volume(block: gemmi.cif.Block, lattice: np.ndarray, has_angles: bool,
         raise LatticeError(
             item, f"no angles, with which the volume is {volume:.5g} Å^3, and a volume of {stated:.5g} Å^3"
         )
-    warn_of(item, f"the volume of the cell is {volume:.5g} Å^3, and {stated:.5g} by the file")
+    warn_of(item, f"the volume of the cell is {volume:.5g} Å^3, and {stated:.5g} by the file", StatementError)
 
 
 def _read_coordinates(block: gemmi.cif.Block, tag: str, item: str) -> tuple[list[float], bool]:
