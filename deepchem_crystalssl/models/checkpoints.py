@@ -11,7 +11,7 @@ from typing import Any
 import torch
 
 from ..errors import CheckpointError
-from ..crystals.checksums import WHOLE, read_sealed, write_sealed
+from ..crystals.checksums import WHOLE, check_regular, is_file, read_sealed, write_sealed
 from ..crystals.neighbors import CUTOFF, MAX_NEIGHBORS
 from ..diffraction.conditions import MeasurementConditions
 from ..diffraction.grid import XRDGrid
@@ -47,7 +47,7 @@ def read_config(folder: str | Path) -> dict[str, Any]:
         If there is none, or it cannot be read.
     """
     path = Path(folder, CONFIG)
-    if not path.is_file():
+    if not is_file(path, CheckpointError):
         raise CheckpointError(str(folder), f"no {CONFIG}", remedy="Name the folder a model was trained or saved in.")
     content = read_sealed(path, CheckpointError, _COPY)
     try:
@@ -88,6 +88,7 @@ def read_checkpoint(path: str | Path, device: torch.device | str = "cpu") -> dic
         If it cannot be read.
     """
     try:
+        check_regular(path)
         with zipfile.ZipFile(path) as archive:  # PyTorch does not compare the checksums that it writes
             damaged = archive.testzip()
         if damaged is not None:

@@ -15,7 +15,7 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 
-from ..crystals.checksums import read_sealed
+from ..crystals.checksums import is_file, read_regular, read_sealed
 from ..errors import CheckpointError, CrystalInputError, UnsupportedObjectError, an_object
 from .checkpoints import CONFIG, check_newest, newest_checkpoint, read_checkpoint, read_config, with_fine_tune
 from .inputs import warn_of_other_graphs
@@ -49,8 +49,8 @@ def open_folder(name_or_path: str | Path | None, classes: Mapping[str, type[Mode
         If it is neither a name nor a folder.
     """
     folder = _find(DEFAULT if name_or_path is None else name_or_path)
-    is_saved = (folder / CARD).is_file()
-    if not is_saved and not (folder / CONFIG).is_file():
+    is_saved = is_file(folder / CARD, CheckpointError)
+    if not is_saved and not is_file(folder / CONFIG, CheckpointError):
         raise CheckpointError(
             str(folder),
             f"no {CARD} and no {CONFIG}",
@@ -142,7 +142,7 @@ def read_card(folder: str | Path) -> dict[str, Any]:
     """
     path = Path(folder, CARD)
     try:
-        if not path.is_file():
+        if not is_file(path, CheckpointError):
             raise FileNotFoundError
         content = read_sealed(path, CheckpointError, "Copy or install the model's folder again.")
         version = int(content["format"])
@@ -201,7 +201,7 @@ def _find(name_or_path: str | Path) -> Path:
         )
     with as_file(files(__package__) / "weights") as root:
         shipped = root / str(name_or_path)
-        if (shipped / CARD).is_file() and shipped.parent == root:
+        if shipped.parent == root and (shipped / CARD).is_file():
             return shipped
     if Path(name_or_path).is_dir():
         return Path(name_or_path)
@@ -219,7 +219,7 @@ def _find(name_or_path: str | Path) -> Path:
 def sha256(path: Path) -> str:
     """Digest of a file, as hexadecimal text."""
     try:
-        return hashlib.sha256(path.read_bytes()).hexdigest()
+        return hashlib.sha256(read_regular(path)).hexdigest()
     except OSError as error:
         raise CheckpointError(
             str(path),

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from ..crystals.checksums import SEAL, replacing
+from ..crystals.checksums import SEAL, read_regular, replacing
 from ..errors import CheckpointError, counted
 from ..evaluation.metrics import alignment, retrieval_recall, spread, uniformity
 
@@ -138,7 +138,7 @@ class TrainingLog:
         if not self.path.exists():
             return []
         found: list[tuple[dict[str, float] | None, str]] = []
-        last, lines = "", self.path.read_bytes().split(b"\n")
+        last, lines = "", read_regular(self.path).split(b"\n")
         for number, line in enumerate(lines):
             if number == len(lines) - 1 and not line.endswith(b"}"):
                 break

@@ -14,7 +14,7 @@ from typing import Any
 
 from sklearn.model_selection import GroupShuffleSplit
 
-from ..crystals.checksums import read_sealed, write_sealed
+from ..crystals.checksums import read_regular, read_sealed, write_sealed
 from ..crystals.work_folders import alone_in
 from ..data.datasets import CrystalStore, digest_of_data
 from ..diffraction.grid import XRDGrid
@@ -77,7 +77,7 @@ def read_recipe(path: str | Path) -> dict[str, Any]:
         remedy = "Write the settings as TOML, for example: epochs = 5"
         raise RecipeError(str(path), f"suffix {path.suffix!r}", "a recipe is a .toml file", remedy)
     try:
-        recipe = tomllib.loads(path.read_text())
+        recipe = tomllib.loads(read_regular(path).decode())
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise RecipeError(str(path), str(error)) from error
     return _checked(recipe, str(path))
