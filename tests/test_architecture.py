@@ -26,7 +26,7 @@ FILES_OF_A_ROOM = {
     ).split(),
     "crystals/cif": "tags statements claims groups species expansion symmetry building reading writing".split(),
     "crystals/formats": (
-        "encodings kinds contents tables database_entries convert json_documents json_entries texts ase_files "
+        "encodings kinds contents parquet_rows tables database_entries convert json_documents json_entries texts ase_files "
         "lmdb_pages ase_databases vasprun archives files readers optimade"
     ).split(),
     "diffraction": (
