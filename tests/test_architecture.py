@@ -30,7 +30,7 @@ FILES_OF_A_ROOM = {
         "lmdb_pages ase_databases vasprun archives files readers optimade"
     ).split(),
     "diffraction": (
-        "radiation grid patterns column_names text_columns xml_patterns text_layouts binary_patterns pattern_files "
+        "limits radiation grid patterns column_names text_columns xml_patterns text_layouts binary_patterns pattern_files "
         "structure_factors peaks kernels simulation measured conditions measurement fitting"
     ).split(),
     "physics": (

@@ -31,7 +31,7 @@ Rows = tuple[int, int]
 _BATCH = 2048
 _FIRST_ROWS, _CELLS, _CHARACTERS = 64, 2_000_000, 2**24  # of a CSV file; the cells and characters read at a time
 _ROWS_OF_COLUMNS = 2
-"""Rows that tell pandas how many columns a CSV file has: the header, and the first one, which may have an index more."""
+"""Rows that tell pandas how many columns a CSV file has: the header and the first one, which may have an index."""
 HEAD_OF_TABLE = 2**20
 """Bytes of a CSV file in which the names of its columns are counted before it is read."""
 _WHOLE = re.compile(r"(0|-?[1-9]\d*)\.0")
