@@ -65,7 +65,7 @@ DOORS = {
     "spglib": {"crystals/symmetry.py"},
     "matplotlib": {"search/pictures.py", "models/plots.py", "physics/density.py"},
     "openTSNE": {"search/projection.py"},
-    "fastapi": {"explorer/server.py"},
+    "fastapi": {"explorer/application.py", "explorer/server.py"},
     "uvicorn": {"explorer/server.py"},
     "anywidget": {"explorer/widget.py"},
     "faiss": {"search/approximate.py", "search/segments.py"},

@@ -18,7 +18,8 @@ import socket
 import stat
 import zipfile
 import zlib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path, PurePosixPath
@@ -28,9 +29,11 @@ import numpy as np
 import pyarrow as pa
 
 from ..errors import CrystalInputError
+from ..processors import thread_count
 
 BLOCK = 65_536
 """Bytes that have one checksum."""
+_OF_A_THREAD = 256  # blocks, which take 4 ms
 SEAL = "checksum"
 """Name of the checksum of a manifest within it."""
 WHOLE = "a file must hold what was written into it"
@@ -98,7 +101,7 @@ def record_file(path: str | Path) -> FileRecord:
         if not size:
             return {"bytes": 0, "crc32": ""}
         with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as mapped, memoryview(mapped) as view:
-            return {"bytes": size, "crc32": "".join(f"{sum:08x}" for sum in _crc32_of(view, range(_blocks(size))))}
+            return {"bytes": size, "crc32": "".join(f"{one:08x}" for one in _crc32_of(view, range(_blocks(size))))}
 
 
 def record_files(folder: str | Path, names: Iterable[str]) -> dict[str, FileRecord]:
@@ -110,8 +113,15 @@ def _blocks(size: int) -> int:
     return -(-size // BLOCK)
 
 
-def _crc32_of(view: memoryview, blocks: Iterable[int]) -> Iterator[int]:
-    return (zlib.crc32(view[block * BLOCK : (block + 1) * BLOCK]) for block in blocks)
+def _crc32_of(view: memoryview, blocks: Sequence[int]) -> list[int]:
+    def sums(part: Sequence[int]) -> list[int]:
+        return [zlib.crc32(view[block * BLOCK : (block + 1) * BLOCK]) for block in part]
+
+    parts = [blocks[start : start + _OF_A_THREAD] for start in range(0, len(blocks), _OF_A_THREAD)]
+    if len(parts) <= 1:
+        return sums(blocks)
+    with ThreadPoolExecutor(min(thread_count(), len(parts))) as threads:  # zlib lets other threads run meanwhile
+        return [one for found in threads.map(sums, parts) for one in found]
 
 
 class RecordedFile:
@@ -200,7 +210,7 @@ class RecordedFile:
         if not len(blocks):
             return
         with memoryview(self.content) as view:
-            found = np.array(list(_crc32_of(view, blocks.tolist())), np.uint32)
+            found = np.array(_crc32_of(view, blocks.tolist()), np.uint32)
         wrong = blocks[found != self._sums[blocks]]
         if len(wrong):
             start = int(wrong[0]) * BLOCK

@@ -11,6 +11,7 @@ from .cif.statements import Statements
 from .compilation import njit
 from .elements import element_table, symbols
 from ..errors import CrystalInputError, OverlappingAtomsError, StatementError
+from .proximity import squared_distance
 from .records import Crystal
 
 CLOSEST = 0.6
@@ -190,12 +191,7 @@ def closest_by_radius(
         for j in range(i + 1, len(frac)):
             if occupancy[i] + occupancy[j] <= 1.001:
                 continue
-            u, v, w = frac[j, 0] - frac[i, 0], frac[j, 1] - frac[i, 1], frac[j, 2] - frac[i, 2]
-            u, v, w = u - np.floor(u + 0.5), v - np.floor(v + 0.5), w - np.floor(w + 0.5)
-            x = u * lattice[0, 0] + v * lattice[1, 0] + w * lattice[2, 0]
-            y = u * lattice[0, 1] + v * lattice[1, 1] + w * lattice[2, 1]
-            z = u * lattice[0, 2] + v * lattice[1, 2] + w * lattice[2, 2]
-            distance = np.sqrt(x * x + y * y + z * z)
+            distance = np.sqrt(squared_distance(frac, i, j, lattice))
             share = distance / (radius[i] + radius[j])
             if share < best:
                 best, first, second, nearest = share, i, j, distance

@@ -14,6 +14,17 @@ _MOST_BOXES = 2**20  # along one cell vector; three such numbers fit into 63 bit
 
 
 @njit(nogil=True)
+def squared_distance(frac: np.ndarray, i: int, j: int, lattice: np.ndarray) -> float:
+    """Square of the distance between two sites, Å^2; that of their nearest images, where it is small for the cell."""
+    u, v, w = frac[j, 0] - frac[i, 0], frac[j, 1] - frac[i, 1], frac[j, 2] - frac[i, 2]
+    u, v, w = u - np.floor(u + 0.5), v - np.floor(v + 0.5), w - np.floor(w + 0.5)
+    x = u * lattice[0, 0] + v * lattice[1, 0] + w * lattice[2, 0]
+    y = u * lattice[0, 1] + v * lattice[1, 1] + w * lattice[2, 1]
+    z = u * lattice[0, 2] + v * lattice[1, 2] + w * lattice[2, 2]
+    return x * x + y * y + z * z
+
+
+@njit(nogil=True)
 def coinciding_sites(frac: np.ndarray, lattice: np.ndarray, distance: float) -> np.ndarray:
     """For each site the first one before it that lies closer than a distance, among those that have none themselves.
 
@@ -67,7 +78,7 @@ def coinciding_sites(frac: np.ndarray, lattice: np.ndarray, distance: float) -> 
                         continue
                     j = last[box]
                     while j >= 0:
-                        if j < found and _are_closer(frac[i], frac[j], lattice, distance):
+                        if j < found and squared_distance(frac, i, j, lattice) < distance * distance:
                             found = j
                         j = before[j]
         if found < n:
@@ -79,18 +90,6 @@ def coinciding_sites(frac: np.ndarray, lattice: np.ndarray, distance: float) -> 
 
 
 @njit(nogil=True)
-def _are_closer(one: np.ndarray, other: np.ndarray, lattice: np.ndarray, distance: float) -> bool:
-    """Whether two sites, or images of them, are closer than a distance."""
-    squared = 0.0
-    u, v, w = other[0] - one[0], other[1] - one[1], other[2] - one[2]
-    u, v, w = u - np.floor(u + 0.5), v - np.floor(v + 0.5), w - np.floor(w + 0.5)
-    for axis in range(3):
-        x = u * lattice[0, axis] + v * lattice[1, axis] + w * lattice[2, axis]
-        squared += x * x
-    return squared < distance * distance
-
-
-@njit(nogil=True)
 def distinct_images(images: np.ndarray, lattice: np.ndarray, distance: float) -> np.ndarray:
     """The first of each group of images of an atom that lie closer than a distance, as their numbers, int64 (K,)."""
     kept = np.empty(len(images), np.int64)
@@ -98,7 +97,7 @@ def distinct_images(images: np.ndarray, lattice: np.ndarray, distance: float) ->
     for i in range(len(images)):
         is_new = True
         for k in range(count):
-            if _are_closer(images[i], images[kept[k]], lattice, distance):
+            if squared_distance(images, i, kept[k], lattice) < distance * distance:
                 is_new = False
                 break
         if is_new:

@@ -23,7 +23,7 @@ from ..errors import (
     an_object,
     counted,
 )
-from .proximity import coinciding_sites
+from .proximity import coinciding_sites, squared_distance
 from .records import Crystal, Occupancies
 
 MIN_THICKNESS = 0.1
@@ -218,12 +218,7 @@ def closest_pair(frac: np.ndarray, lattice: np.ndarray) -> tuple[int, int, float
     best, first, second = np.inf, 0, 0
     for i in range(len(frac)):
         for j in range(i + 1, len(frac)):
-            u, v, w = frac[j, 0] - frac[i, 0], frac[j, 1] - frac[i, 1], frac[j, 2] - frac[i, 2]
-            u, v, w = u - np.floor(u + 0.5), v - np.floor(v + 0.5), w - np.floor(w + 0.5)
-            x = u * lattice[0, 0] + v * lattice[1, 0] + w * lattice[2, 0]
-            y = u * lattice[0, 1] + v * lattice[1, 1] + w * lattice[2, 1]
-            z = u * lattice[0, 2] + v * lattice[1, 2] + w * lattice[2, 2]
-            squared = x * x + y * y + z * z
+            squared = squared_distance(frac, i, j, lattice)
             if squared < best:
                 best, first, second = squared, i, j
     return first, second, np.sqrt(best)

@@ -13,9 +13,13 @@ from typing import Any
 
 from tqdm import tqdm
 
+from ..errors import counted
+
 logger = logging.getLogger(__name__)
 
 SECONDS_BETWEEN_LINES = 60.0
+FIRST_CHECKPOINT_MINUTES = 2.0
+"""The first checkpoint of a training comes after this time at the latest."""
 
 
 class Progress:
@@ -67,6 +71,48 @@ class Progress:
 
 def _text(losses: Mapping[str, Any]) -> str:
     return ", ".join(f"{name} {float(loss):.3f}" for name, loss in losses.items())
+
+
+def how_it_starts(is_restored: bool, done: int, total: int, epochs: int) -> str:
+    """How a training starts that was to go on where another one stopped, in words."""
+    if not is_restored:
+        return "no checkpoint yet, starting at step 0"
+    if done < total:
+        return f"resumed at step {done} of {total}"
+    end = f"{counted(epochs, 'epoch')} would end at step {total}"
+    return f"the run has {done} steps already, and {end}; nothing is left to train"
+
+
+class SaveTimes:
+    """When a checkpoint is due because of the time that has passed: the first one soon, the others at an interval.
+
+    Parameters
+    ----------
+    minutes : float
+        The interval.
+    wanted : bool
+        Whether there are any checkpoints.
+    keep : int
+        How many of them are kept.
+    """
+
+    def __init__(self, minutes: float, wanted: bool = True, keep: int = 5):
+        self.wanted, self.keep = wanted, keep
+        self._interval, self._seconds = 60 * minutes, 60 * min(minutes, FIRST_CHECKPOINT_MINUTES)
+        self._last = time.monotonic()
+
+    @classmethod
+    def of(cls, options: Mapping[str, Any], minutes: float) -> SaveTimes:
+        """Those of the options of DeepChem's ``fit``."""
+        return cls(minutes, options.get("checkpoint_interval", 1000) > 0, options.get("max_checkpoints_to_keep", 5))
+
+    def is_due(self) -> bool:
+        """Whether the time has passed."""
+        return self.wanted and time.monotonic() - self._last >= self._seconds
+
+    def restart(self) -> None:
+        """A checkpoint has been written."""
+        self._last, self._seconds = time.monotonic(), self._interval
 
 
 class Stop:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 import warnings
 from abc import abstractmethod
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
@@ -25,12 +24,10 @@ from .embedding import evaluation_mode
 from .inputs import GraphOptions, check_datapoints, check_dataset
 from .log import LOG, EarlyStopping, TrainingLog
 from .processes import add_gradients, agreed_folder, join_processes, launched_size, local_device, make_equal
-from .progress import Progress, Stop, stopping_after_a_step
+from .progress import Progress, SaveTimes, Stop, how_it_starts, stopping_after_a_step
 from .training_folders import alone_in_its_folder, check_made_of, warn_of_earlier_run
 
 _BEST = "best"
-FIRST_CHECKPOINT_MINUTES = 2.0
-"""The first checkpoint of a fit comes after this time at the latest."""
 SEED_STRIDE = 1_000_003
 """Between the seeds of two runs lie those of all steps of one."""
 
@@ -62,7 +59,7 @@ class ResumableModel(CheckpointedModel):
         self.seed = seed
         self.max_gradient = max_gradient
         self._losses: dict[str, Tensor] = {}
-        self._saved_at, self._save_after = 0.0, 0.0
+        self._saves: SaveTimes | None = None  # of a fit
         self._folder_is_own = False
         self._made_of: dict[str, Any] | None = None  # what the training under way, or the last one, is made of
         self._ranks: Ranks = ALONE  # those of a fit under way
@@ -189,26 +186,10 @@ class ResumableModel(CheckpointedModel):
             If ``restore`` is given and the run was begun with other data or another order of them; if another process
             trains in ``model_dir``, or the disk is full or cannot be written to.
         """
-        if patience is not None and validation is None:
-            raise OptionError("patience", patience, "stopping early needs validation=, the crystals to measure on",
-                              "Give validation=, or leave patience out.")  # fmt: skip
-        check_count("nb_epoch", nb_epoch, 0)
-        self.check_data(dataset, "dataset", self.min_batch)
-        if validation is not None:
-            self.check_data(validation, "validation", self.min_batch)
+        self._check_fit(dataset, nb_epoch, validation, patience)
         deterministic = kwargs.pop("deterministic", False)
         ranks = self._join(dataset, kwargs)
-        restored = restore and ranks.agree(lambda: bool(self.get_checkpoints()))
-        if ranks.rank == 0:
-            order = {"batch_size": self.batch_size, "seed": self.seed, "deterministic": deterministic}
-            self._made_of = {"data": digest_of_data(dataset, self.needs_labels), **order}
-        if restored:
-            ranks.agree(lambda: check_made_of(self.model_dir, self._made_of or {}))
-            self.restore()
-        elif ranks.rank == 0 and not self._folder_is_own:
-            warn_of_earlier_run(self.model_dir, getattr(self, "_global_step", 0))
-        self._ensure_built()
-        make_equal(self.model, ranks)
+        is_restored = self._restore_or_begin(dataset, restore, deterministic, ranks)
         done = self._global_step if restore else 0
         first = self._global_step - done
         self.prepare_fit(dataset, first, nb_epoch)
@@ -216,18 +197,13 @@ class ResumableModel(CheckpointedModel):
         log.rewind(self._global_step)
         stopping = EarlyStopping(log, patience, since=first)
         epochs = self._epochs(dataset, nb_epoch, deterministic, done, first)
-        keep, saves = kwargs.get("max_checkpoints_to_keep", 5), kwargs.get("checkpoint_interval", 1000) > 0
-        self._saved_at, self._save_after = time.monotonic(), min(checkpoint_minutes, FIRST_CHECKPOINT_MINUTES)
+        saves = self._saves = SaveTimes.of(kwargs, checkpoint_minutes)
         total = self._count_batches(dataset) * nb_epoch
         given = [callbacks] if callable(callbacks) else list(callbacks)
         shown = progress if ranks.rank == 0 else False
         with Progress(total, done, shown, ranks.rank == 0) as bar, stopping_after_a_step(not ranks.alone) as stop:
             if restore:
-                start = f"resumed at step {done} of {total}" if restored else "no checkpoint yet, starting at step 0"
-                if restored and done >= total:
-                    end = f"{counted(nb_epoch, 'epoch')} would end at step {total}"
-                    start = f"the run has {done} steps already, and {end}; nothing is left to train"
-                bar.say(f"{self.model_dir}: {start}")
+                bar.say(f"{self.model_dir}: {how_it_starts(is_restored, done, total, nb_epoch)}")
 
             def after_step(model: Any, step: int, **_: Any) -> None:
                 log.add(self._losses)
@@ -236,9 +212,8 @@ class ResumableModel(CheckpointedModel):
                     self._write_means(log)
 
             def save_in_time(model: Any, step: int, **_: Any) -> None:
-                if saves and time.monotonic() - self._saved_at >= 60 * self._save_after:
-                    self.save_checkpoint(keep)
-                    self._save_after = checkpoint_minutes
+                if saves.is_due():
+                    self.save_checkpoint(saves.keep)
                 stop.raise_if_asked()
 
             self._ranks, self._stop = ranks, stop
@@ -246,8 +221,8 @@ class ResumableModel(CheckpointedModel):
             try:
                 loss = self.fit_generator(batches, callbacks=[after_step, *given, save_in_time], **kwargs)
             except KeyboardInterrupt:
-                if saves and not stop.at_once:
-                    self.save_checkpoint(keep)
+                if saves.wanted and not stop.at_once:
+                    self.save_checkpoint(saves.keep)
                     bar.say(f"{self.model_dir}: stopped at step {self._global_step}; fit(restore=True) goes on there")
                 if stop.agreed:
                     ranks.wait()  # a process that ends is a failure to the launcher, which ends the others
@@ -258,10 +233,41 @@ class ResumableModel(CheckpointedModel):
         if patience is not None and ranks.agree(lambda: stopping.best_step not in (None, self._global_step)):
             self.restore(components=list(self.components), model_dir=str(Path(self.model_dir, _BEST)))
             ranks.wait()
-            self.save_checkpoint(keep)
+            self.save_checkpoint(saves.keep)
         self.end_fit(ranks)
         ranks.wait()
         return loss
+
+    def _check_fit(self, dataset: Dataset, nb_epoch: int, validation: Dataset | None, patience: int | None) -> None:
+        """Refuse options and data with which training cannot begin."""
+        if patience is not None and validation is None:
+            raise OptionError("patience", patience, "stopping early needs validation=, the crystals to measure on",
+                              "Give validation=, or leave patience out.")  # fmt: skip
+        check_count("nb_epoch", nb_epoch, 0)
+        self.check_data(dataset, "dataset", self.min_batch)
+        if validation is not None:
+            self.check_data(validation, "validation", self.min_batch)
+
+    def _restore_or_begin(self, dataset: Dataset, restore: bool, deterministic: bool, ranks: Ranks) -> bool:
+        """Build the model, equal on all ranks, with the newest checkpoint if asked for; whether there was one.
+
+        Raises
+        ------
+        CheckpointError
+            If the run was begun with other data or another order of them.
+        """
+        is_restored = restore and ranks.agree(lambda: bool(self.get_checkpoints()))
+        if ranks.rank == 0:
+            order = {"batch_size": self.batch_size, "seed": self.seed, "deterministic": deterministic}
+            self._made_of = {"data": digest_of_data(dataset, self.needs_labels), **order}
+        if is_restored:
+            ranks.agree(lambda: check_made_of(self.model_dir, self._made_of or {}))
+            self.restore()
+        elif ranks.rank == 0 and not self._folder_is_own:
+            warn_of_earlier_run(self.model_dir, getattr(self, "_global_step", 0))
+        self._ensure_built()
+        make_equal(self.model, ranks)
+        return is_restored
 
     def _join(self, dataset: Dataset, options: dict[str, Any]) -> Ranks:
         """The processes that train this model together.
@@ -431,7 +437,8 @@ class ResumableModel(CheckpointedModel):
         if Ranks.here().rank == 0:
             notes = self._made_of if model_dir in (None, self.model_dir) else None
             self.write_checkpoint(max_checkpoints_to_keep, model_dir or self.model_dir, notes)
-        self._saved_at = time.monotonic()
+        if self._saves is not None:
+            self._saves.restart()
         self._folder_is_own |= model_dir in (None, self.model_dir)
 
     def restore(

@@ -83,5 +83,5 @@ def warn_of_earlier_run(folder: str, steps: int) -> None:
         f"{folder} holds {run}; this fit {start} the weights that the model has in memory, and replaces these "
         "checkpoints. Pass restore=True to go on with that run, or name another model_dir.",
         UserWarning,
-        stacklevel=4,
+        stacklevel=5,
     )

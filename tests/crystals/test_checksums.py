@@ -2,6 +2,7 @@
 
 import json
 import os
+import zlib
 
 import numpy as np
 import pyarrow as pa
@@ -43,6 +44,22 @@ def test_a_flipped_bit_is_an_error_that_names_the_file(array, place):
         RecordedFile(array, record, StoreError).read_bytes()
     with pytest.raises(StoreError, match="array.npy"):
         np.asarray(RecordedFile(array, record, StoreError).map_array())
+
+
+def test_damage_is_found_in_every_part_that_a_thread_verifies(tmp_path):
+    path = tmp_path / "large.npy"
+    np.save(path, np.arange(6_000_000, dtype=np.float64))
+    record = record_file(path)
+    content = path.read_bytes()
+    assert record["crc32"] == "".join(
+        f"{zlib.crc32(content[k : k + BLOCK]):08x}" for k in range(0, len(content), BLOCK)
+    )
+    RecordedFile(path, record, StoreError).verify()
+    for block in (0, 300, 511, 512, len(content) // BLOCK):
+        flip(path, block * BLOCK + 130)
+        with pytest.raises(StoreError, match=f"damaged between the bytes {block * BLOCK:,} and"):
+            RecordedFile(path, record, StoreError).verify()
+        flip(path, block * BLOCK + 130)
 
 
 def test_only_the_blocks_that_are_read_are_verified(array):

@@ -27,7 +27,7 @@ from deepchem_crystalssl.diffraction.conditions import HARD, measure_patterns
 from deepchem_crystalssl.explorer import write_page
 from deepchem_crystalssl.explorer.document import render_page
 from deepchem_crystalssl.explorer.payload import Payload
-from deepchem_crystalssl.explorer.server import make_app
+from deepchem_crystalssl.explorer.application import make_app
 from deepchem_crystalssl.search import EmbeddingIndex, MaterialsMap
 from deepchem_crystalssl.search.coloring import coloring
 from deepchem_crystalssl.search.queries import distinct_names

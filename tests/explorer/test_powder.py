@@ -15,7 +15,7 @@ import test_server
 from PIL import Image
 
 import deepchem_crystalssl as dcs
-from deepchem_crystalssl.explorer.server import make_app
+from deepchem_crystalssl.explorer.application import make_app
 
 pytestmark = test_page.pytestmark
 index, served, browser, visit = test_page.index, test_page.served, test_page.browser, test_page.visit

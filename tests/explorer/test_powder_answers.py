@@ -17,7 +17,7 @@ from deepchem_crystalssl.diffraction.conditions import HARD, measure_patterns
 from deepchem_crystalssl.errors import QueryError
 from deepchem_crystalssl.explorer import powder_answers
 from deepchem_crystalssl.explorer.kept_answers import AnswerGone, KeptAnswer, KeptAnswers, file_of
-from deepchem_crystalssl.explorer.server import make_app
+from deepchem_crystalssl.explorer.application import make_app
 from deepchem_crystalssl.search import EmbeddingIndex
 
 pytestmark = pytest.mark.once

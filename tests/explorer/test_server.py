@@ -27,7 +27,8 @@ import deepchem_crystalssl as dcs
 from deepchem_crystalssl.diffraction.conditions import HARD, measure_patterns
 from deepchem_crystalssl.errors import IndexFolderError, OptionError
 from deepchem_crystalssl.explorer import server as server_module
-from deepchem_crystalssl.explorer.server import HEADERS, explore, make_app, serve
+from deepchem_crystalssl.explorer.application import HEADERS, make_app
+from deepchem_crystalssl.explorer.server import explore, serve
 from deepchem_crystalssl.explorer.uploads import Limits
 from deepchem_crystalssl.search import EmbeddingIndex, ShardedIndex
 

@@ -12,7 +12,7 @@ import torch
 
 from deepchem_crystalssl import CrystalSSLModel, NEGNNModel, plot_training
 from deepchem_crystalssl.errors import CheckpointError
-from deepchem_crystalssl.models import progress, resumable
+from deepchem_crystalssl.models import progress
 
 SMALL = dict(encoder=dict(width=8, n_layers=1, hidden=8, embedding_size=8), batch_size=8)
 
@@ -153,7 +153,7 @@ def test_the_picture_of_a_training(dataset, tmp_path):
 
 
 def test_the_first_checkpoint_by_time_comes_earlier(dataset, tmp_path, monkeypatch):
-    monkeypatch.setattr(resumable, "FIRST_CHECKPOINT_MINUTES", 0.0)
+    monkeypatch.setattr(progress, "FIRST_CHECKPOINT_MINUTES", 0.0)
     model = build(tmp_path / "default")
     killed_at(4, model, dataset)
     again = build(tmp_path / "default")

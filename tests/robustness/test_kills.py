@@ -15,4 +15,4 @@ def killer(tmp_path_factory):
 @pytest.mark.parametrize("name", [pytest.param(n, marks=[] if n == "featurize" else pytest.mark.slow) for n in WORKS])
 def test_killed_anywhere_it_goes_on_and_mixes_nothing(killer, fuzz, name):
     seen = try_kills(killer, name, 2 * fuzz)
-    assert seen["the same"] == 2 * fuzz
+    assert seen["the same"] == seen["killed"] == 2 * fuzz

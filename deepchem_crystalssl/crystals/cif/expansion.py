@@ -10,7 +10,7 @@ from ..compilation import njit
 from ..elements import symbols
 from ...errors import LimitError, OccupancyError, OverlappingAtomsError, warn_of
 from ..limits import LIMITS, ReadingLimits
-from ..proximity import distinct_images
+from ..proximity import distinct_images, squared_distance
 from ..records import Crystal
 from ..validation import OCCUPANCY_TOLERANCE
 
@@ -153,12 +153,7 @@ def _close_pairs_of_few(frac: np.ndarray, lattice: np.ndarray, distance: float) 
     found = 0
     for i in range(len(frac)):
         for j in range(i + 1, len(frac)):
-            u, v, w = frac[j, 0] - frac[i, 0], frac[j, 1] - frac[i, 1], frac[j, 2] - frac[i, 2]
-            u, v, w = u - np.floor(u + 0.5), v - np.floor(v + 0.5), w - np.floor(w + 0.5)
-            x = u * lattice[0, 0] + v * lattice[1, 0] + w * lattice[2, 0]
-            y = u * lattice[0, 1] + v * lattice[1, 1] + w * lattice[2, 1]
-            z = u * lattice[0, 2] + v * lattice[1, 2] + w * lattice[2, 2]
-            squared = x * x + y * y + z * z
+            squared = squared_distance(frac, i, j, lattice)
             if squared < distance * distance:
                 pairs[found, 0], pairs[found, 1], distances[found] = i, j, np.sqrt(squared)
                 found += 1
