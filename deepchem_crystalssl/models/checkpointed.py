@@ -20,6 +20,8 @@ from .inputs import GraphOptions
 from .options import refuse_unknown
 from .training_folders import write_made_of
 
+_UNFINISHED = "temp_checkpoint.pt"  # what DeepChem calls a checkpoint until it is whole
+
 
 class CheckpointedModel(ModularTorchModel, ABC):
     """A DeepChem model whose checkpoints come with its configuration, and which keeps to one kind of graphs.
@@ -101,6 +103,8 @@ class CheckpointedModel(ModularTorchModel, ABC):
         with written_to(folder, CheckpointError), alone_in(folder, CheckpointError):
             if newest_checkpoint(folder) is None:
                 self._write_notes(folder, made_of)
+            if Path(folder, _UNFINISHED).is_symlink():  # PyTorch would write to where it leads
+                Path(folder, _UNFINISHED).unlink()
             try:
                 super().save_checkpoint(keep, folder)
             except RuntimeError as error:  # PyTorch's writer of archives has no other

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import re
 import zlib
 from collections.abc import Mapping
@@ -119,7 +120,7 @@ class TrainingLog:
                 found = self._entries()
                 self._last = found[-1][1] if found else ""
             self.path.parent.mkdir(parents=True, exist_ok=True)
-            with self.path.open("a", encoding="utf-8") as file:
+            with open(self.path, "a", encoding="utf-8", opener=_open_no_link) as file:
                 file.write(_line(row, self._last))
             self._last = _seal(row, self._last)
         except OSError as error:
@@ -191,6 +192,11 @@ class TrainingLog:
         """Return the pairs (step, value) of one validation number, in order, of the lines that can be read."""
         name = f"validation {name}"
         return [(int(row["step"]), row[name]) for row in self._readable() if name in row]
+
+
+def _open_no_link(path: str, flags: int) -> int:
+    """Open a file for writing, but not one that a link leads to, which someone may have put there."""
+    return os.open(path, flags | getattr(os, "O_NOFOLLOW", 0), 0o666)
 
 
 _RULE = "a line of the log is what the training wrote"

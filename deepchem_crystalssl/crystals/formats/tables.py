@@ -20,6 +20,7 @@ import pandas as pd
 from .contents import Content
 from ...errors import CrystalInputError, EmptyFileError, UnsupportedFileError, typed_error
 from ..limits import check_text, exceeded
+from ..work_folders import writing
 from .parquet_rows import iterate_rows
 
 ID_COLUMNS = ("material_id", "id", "name", "immutable_id", "jid", "entry_id", "mbid")
@@ -237,6 +238,27 @@ def iterate_table(
         reason = str(error).split("\n")[0] or type(error).__name__
         remedy = "Check the path, and whether the file is whole."
         raise UnsupportedFileError(content.label, f"cannot be read as {kind} ({reason})", _RULE, remedy) from error
+
+
+def write_csv(frame: pd.DataFrame, path: str | Path, index: bool = False) -> None:
+    """Write a table as CSV, whole or not at all; a link that someone has put in its place is not followed.
+
+    Raises
+    ------
+    OptionError
+        If no file can be written there.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> path = Path(tempfile.mkdtemp(), "gaps.csv")
+    >>> write_csv(pd.DataFrame({"material_id": ["007"], "gap": [1.1]}), path)
+    >>> path.read_text()
+    'material_id,gap\\n007,1.1\\n'
+    """
+    packed: Any = {".gz": "gzip", ".bz2": "bz2", ".xz": "xz", ".zip": "zip", ".zst": "zstd"}.get(Path(path).suffix)
+    with writing(path) as part:
+        frame.to_csv(part, index=index, compression=packed)
 
 
 def _id_of_cell(text: str) -> str:
