@@ -26,6 +26,8 @@ Model = TypeVar("Model", bound=ResumableModel)
 FORMAT = 1
 """Version of the layout of a saved folder."""
 CARD, WEIGHTS = "card.json", "model.safetensors"
+NEXT_CARD = ".card.next.json"
+"""The card of weights that are about to be replaced, until they and it are in their places."""
 DEFAULT = "general"
 
 
@@ -49,7 +51,7 @@ def open_folder(name_or_path: str | Path | None, classes: Mapping[str, type[Mode
         If it is neither a name nor a folder.
     """
     folder = _find(DEFAULT if name_or_path is None else name_or_path)
-    is_saved = is_file(folder / CARD, CheckpointError)
+    is_saved = is_file(card_of(folder), CheckpointError)
     if not is_saved and not is_file(folder / CONFIG, CheckpointError):
         raise CheckpointError(
             str(folder),
@@ -90,6 +92,27 @@ def open_folder(name_or_path: str | Path | None, classes: Mapping[str, type[Mode
     model.take_over(states, model.components, str(folder / WEIGHTS))
     model.card = content["card"]
     return model
+
+
+def card_of(folder: str | Path) -> Path:
+    """The file of the card that describes the weights in a folder.
+
+    Weights and card are two files: whoever is killed between their renamings leaves new weights, and beside the old
+    card the new one under another name.
+
+    Raises
+    ------
+    CheckpointError
+        If the folder may not be looked into.
+    """
+    card, next_card = Path(folder, CARD), Path(folder, NEXT_CARD)
+    if not is_file(next_card, CheckpointError):
+        return card
+    try:
+        is_of_weights = read_sealed(next_card, CheckpointError).get("sha256") == sha256(Path(folder, WEIGHTS))
+    except CheckpointError:  # of a saving that had only begun
+        return card
+    return next_card if is_of_weights else card
 
 
 def _made(kind: type[Model], config: dict[str, Any], source: str, arguments: Mapping[str, Any]) -> Model:
@@ -140,7 +163,7 @@ def read_card(folder: str | Path) -> dict[str, Any]:
     CheckpointError
         If there is none, or a newer version wrote it.
     """
-    path = Path(folder, CARD)
+    path = card_of(folder)
     try:
         if not is_file(path, CheckpointError):
             raise FileNotFoundError

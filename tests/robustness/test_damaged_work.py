@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from deepchem_crystalssl import load_pretrained
+from deepchem_crystalssl import CrystalSSLModel, load_pretrained, save_pretrained
 from deepchem_crystalssl.bulk import SimulatePatterns, map_shards
 from deepchem_crystalssl.crystals.checksums import is_file, read_archive, read_sealed
 from deepchem_crystalssl.crystals.prototypes import bundled_prototypes
@@ -16,9 +16,10 @@ from deepchem_crystalssl.crystals.store import write_records
 from deepchem_crystalssl.crystals.work_folders import alone_in
 from deepchem_crystalssl.errors import CheckpointError, CrystalInputError, IndexFolderError, StoreError
 from deepchem_crystalssl.models.checkpoints import read_checkpoint
+from deepchem_crystalssl.models.digest import weights_digest
 from deepchem_crystalssl.models.folders import sha256
 from deepchem_crystalssl.models.log import TrainingLog
-from deepchem_crystalssl.recipes import physics, physics_table
+from deepchem_crystalssl.recipes import physics, physics_table, verify_folder
 from deepchem_crystalssl.search import EmbeddingIndex, building
 from deepchem_crystalssl.search.building import build_index
 
@@ -157,3 +158,49 @@ def test_a_model_that_may_not_be_read(tmp_path):
     with pytest.raises(CheckpointError, match="Permission denied"):
         load_pretrained(tmp_path / "model")
     (tmp_path / "model").chmod(0o700)
+
+
+def small_model(seed):
+    return CrystalSSLModel("joint", encoder={"width": 16}, xrd_encoder={"channels": 4}, seed=seed)
+
+
+@pytest.mark.filterwarnings("ignore:.*the model that was saved there is replaced")
+@pytest.mark.parametrize("is_first", [True, False])
+def test_a_saving_that_is_killed_leaves_the_old_model_or_the_new_one(is_first, tmp_path, monkeypatch):
+    digests = []
+    for seed in (0, 1):
+        save_pretrained(small_model(seed), tmp_path / f"{seed}", {"number": seed}, half=False)
+        digests.append(weights_digest(load_pretrained(tmp_path / f"{seed}")))
+    assert digests[0] != digests[1]
+    replace, seen = os.replace, []
+    for renamings in range(4):
+        folder = tmp_path / f"killed after {renamings}"
+        if not is_first:
+            shutil.copytree(tmp_path / "0", folder)
+        calls = []
+
+        def replace_some(source, target, calls=calls, renamings=renamings):
+            if len(calls) == renamings:
+                raise KeyboardInterrupt  # as a kill, without what a kill would leave besides
+            calls.append(target)
+            replace(source, target)
+
+        with monkeypatch.context() as patched:
+            patched.setattr(os, "replace", replace_some)
+            try:
+                save_pretrained(small_model(1), folder, {"number": 1}, half=False)
+            except KeyboardInterrupt:
+                pass
+        try:
+            model = load_pretrained(folder)
+        except CheckpointError:
+            assert is_first
+            seen.append(None)
+        else:
+            seen.append(model.card["number"])
+            assert weights_digest(model) == digests[seen[-1]]
+            assert {file.result for file in verify_folder(folder)} == {"verified"}
+        save_pretrained(small_model(1), folder, {"number": 1}, half=False)
+        assert load_pretrained(folder).card == {"number": 1}
+        assert sorted(path.name for path in folder.iterdir()) == ["card.json", "model.safetensors"]
+    assert seen == ([None, None, 1, 1] if is_first else [0, 0, 1, 1])
