@@ -124,6 +124,8 @@ def check_name(path: str | Path, error: type[CrystalInputError]) -> None:
 
 def refusal(path: str | Path, refused: OSError, error: type[CrystalInputError]) -> CrystalInputError:
     """What the operating system refused, as an error of this type."""
+    if refused.errno is None and "requested and" in str(refused):  # NumPy does not say more
+        refused = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
     known = [texts for numbers, texts in _REFUSALS.items() if refused.errno in numbers]
     rule, remedy = known[0] if known else (
         "the file system must do what is asked of it", "Check the disk, and run the same again; what is whole stays."

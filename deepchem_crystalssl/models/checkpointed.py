@@ -51,6 +51,9 @@ class CheckpointedModel(ModularTorchModel, ABC):
         self.graph_options: GraphOptions | None = None
         if cutoff is not None or max_neighbors is not None:
             self.graph_options = GraphOptions(cutoff or CUTOFF, max_neighbors or MAX_NEIGHBORS)
+        if folder := kwargs.get("model_dir"):
+            with written_to(folder, CheckpointError):  # DeepChem's own way fails in one of two processes
+                Path(folder).mkdir(parents=True, exist_ok=True)
         super().__init__(*args, **kwargs)
 
     @property

@@ -100,8 +100,12 @@ def save_pretrained(
     with written_to(folder, CheckpointError), alone_in(folder, CheckpointError):
         with replacing(folder / NEXT_CARD) as part:
             part.write_text(text, encoding="utf-8")
-        with replacing(folder / WEIGHTS) as part:
-            part.write_bytes(weights)
+        try:
+            with replacing(folder / WEIGHTS) as part:
+                part.write_bytes(weights)
+        except OSError:
+            (folder / NEXT_CARD).unlink()
+            raise
         os.replace(folder / NEXT_CARD, folder / CARD)
     return folder
 

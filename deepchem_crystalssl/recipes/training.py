@@ -15,7 +15,7 @@ from typing import Any
 from sklearn.model_selection import GroupShuffleSplit
 
 from ..crystals.checksums import read_regular, read_sealed, write_sealed
-from ..crystals.work_folders import alone_in
+from ..crystals.work_folders import alone_in, written_to
 from ..data.datasets import CrystalStore, digest_of_data
 from ..diffraction.grid import XRDGrid
 from ..errors import CheckpointError, NoCrystalsError, RecipeError, counted
@@ -168,12 +168,15 @@ def pretrain(
             log_frequency=50,
             optimizer=FusedAdamW(WarmUpCosine(settings["learning_rate"], steps), weight_decay=0.01),
         )
+    except CheckpointError:  # of the folder
+        raise
     except (TypeError, ValueError) as error:
         raise RecipeError("recipe", str(error)) from error
     settings["conditions"] = None if conditions is None else asdict(conditions)
     ranks = join_processes(model.device)
     with alone_in(output, CheckpointError) if ranks.rank == 0 else nullcontext():
-        ranks.agree(lambda: _remember(Path(output), settings, dataset))
+        with written_to(output, CheckpointError):
+            ranks.agree(lambda: _remember(Path(output), settings, dataset))
         model.fit(
             train,
             nb_epoch=settings["epochs"],
