@@ -1,5 +1,6 @@
 """Damage to unfinished work and to what is no file: what is whole is kept, what is not is done again or refused."""
 
+import json
 import multiprocessing
 import os
 import shutil
@@ -204,3 +205,27 @@ def test_a_saving_that_is_killed_leaves_the_old_model_or_the_new_one(is_first, t
         assert load_pretrained(folder).card == {"number": 1}
         assert sorted(path.name for path in folder.iterdir()) == ["card.json", "model.safetensors"]
     assert seen == ([None, None, 1, 1] if is_first else [0, 0, 1, 1])
+
+
+def test_a_list_of_files_without_its_checksum_is_no_list(tmp_path):
+    source, store = tmp_path / "source", tmp_path / "store"
+    source.mkdir()
+    for name in ("a", "b"):
+        write_poscar(source / f"{name}.vasp")
+    write_records(source, store, progress=False)
+    listing = store / "source_files.json"
+    content = json.loads(listing.read_text())
+    del content["checksum"]
+    content["files"][0]["name"] = "another"
+    listing.write_text(json.dumps(content))
+    write_poscar(source / "c.vasp")
+    with pytest.raises(StoreError, match="source_files.json: without its checksum"):
+        write_records(source, store, progress=False)
+    listing.unlink()
+    os.mkfifo(listing)
+    with pytest.raises(StoreError, match="source_files.json .*no regular file"):
+        write_records(source, store, progress=False)
+
+
+def write_poscar(path):
+    path.write_text("Po\n1.0\n3.36 0 0\n0 3.36 0\n0 0 3.36\nPo\n1\nDirect\n0 0 0\n")
