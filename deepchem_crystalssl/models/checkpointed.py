@@ -17,6 +17,7 @@ from ..crystals.work_folders import alone_in, written_to
 from ..errors import CheckpointError
 from .checkpoints import CONFIG, check_config, newest_checkpoint, read_checkpoint, read_config, write_config
 from .inputs import GraphOptions
+from .log import LOG, last_line
 from .options import refuse_unknown
 from .training_folders import write_made_of
 
@@ -120,7 +121,7 @@ class CheckpointedModel(ModularTorchModel, ABC):
             self._write_notes(folder, made_of)
 
     def _write_notes(self, folder: str, made_of: Mapping[str, Any] | None) -> None:
-        write_config(folder, self.config, self._global_step)
+        write_config(folder, self.config, self._global_step, last_line(Path(folder, LOG)))
         if made_of is not None:
             write_made_of(folder, made_of)
 

@@ -12,7 +12,7 @@ from ..bulk import output as shards
 from ..crystals import shards as stores
 from ..crystals.checksums import SEAL, WHOLE, RecordedFile, is_file, path_within, read_archive, read_sealed
 from ..errors import CheckpointError, CrystalInputError, IndexFolderError, StoreError, UnsupportedFileError
-from ..models.checkpoints import CONFIG, read_checkpoint, read_config
+from ..models.checkpoints import CONFIG, log_line_of, read_checkpoint, read_config
 from ..models.folders import CARD, WEIGHTS, card_of, read_card, sha256
 from ..models.log import LOG, TrainingLog
 from ..models.targets import KEPT
@@ -203,7 +203,7 @@ def _training(folder: Path) -> Iterator[VerifiedFile]:
     for name in (MADE_OF, RECIPE_FILE):
         if (folder / name).is_file():
             yield _sealed(folder / name, CheckpointError)
-    if (folder / LOG).exists():
+    if (folder / LOG).exists() or log_line_of(folder):
         yield _checked(folder / LOG, lambda: TrainingLog(folder / LOG).to_frame() is not None)
     if (folder / KEPT).is_file():
         yield _checked(folder / KEPT, lambda: bool(read_archive(folder / KEPT, CheckpointError)))
