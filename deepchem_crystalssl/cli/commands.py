@@ -308,8 +308,8 @@ def _map_of_sample(options: argparse.Namespace) -> int:
     picture = draw_density(place_all(options.index, sample, _progress(options)))
     for format in options.format:
         written.append(options.output / f"map_density.{format}")
-        with writing(written[-1]) as part:
-            picture.savefig(part, dpi=200, format=format)
+        with writing(written[-1]) as file:
+            picture.savefig(file, dpi=200, format=format)
     for path in written:
         print(f"{path}  {path.stat().st_size / 1e6:.1f} MB")
     print(f"the page shows {part or 'all crystals'}; map_density counts all {crystals:,}")
