@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cached_property, lru_cache
+from functools import lru_cache
 
 import gemmi
 import numpy as np
@@ -20,31 +20,32 @@ _DALTON_PER_CUBIC_ANGSTROM = 1.66053907  # in g/cm3
 
 @dataclass(frozen=True)
 class Claims:
-    """The statements of a file with which the atoms that are built from it are compared; each is read when asked for.
+    """The statements of a file with which the atoms that are built from it are compared.
 
     Attributes
     ----------
     block : gemmi.cif.Block
+        That of the file, of which the density is read when it is asked for.
+    formula : str
+        ``_chemical_formula_sum`` as it is written, empty if the file has none.
+    amounts : dict from int to float
+        Atoms in the formula sum by atomic number; empty if there is none that can be understood.
+    units : float
+        Formula units in the cell; NaN if the file does not say.
     """
 
     block: gemmi.cif.Block
+    formula: str
+    amounts: Mapping[int, float]
+    units: float
 
-    @cached_property
-    def formula(self) -> str:
-        """``_chemical_formula_sum`` as it is written, empty if the file has none."""
-        return formula_sum(self.block)
+    @classmethod
+    def of(cls, block: gemmi.cif.Block) -> Claims:
+        """The claims of a data block."""
+        formula = formula_sum(block)
+        return cls(block, formula, parse_formula(formula) or {}, formula_units(block))
 
-    @cached_property
-    def amounts(self) -> Mapping[int, float]:
-        """Atoms in the formula sum by atomic number; empty if there is none that can be understood."""
-        return parse_formula(self.formula) or {}
-
-    @cached_property
-    def units(self) -> float:
-        """Formula units in the cell; NaN if the file does not say."""
-        return formula_units(self.block)
-
-    @cached_property
+    @property
     def density(self) -> float:
         """g/cm3; NaN if the file does not say."""
         return density(self.block)

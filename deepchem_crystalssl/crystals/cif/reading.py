@@ -187,7 +187,7 @@ def _read_block(block: gemmi.cif.Block, item: str, limits: ReadingLimits) -> Cry
     if not len(frac):
         raise EmptyStructureError(item, "0 sites")
     limits.check("sites", len(frac), item, "sites of one crystal")
-    claims = Claims(block)
+    claims = Claims.of(block)
     species = read_species(block, len(frac), item, claims.amounts)
     if any(dots):
         _refuse_unknown_positions(block, species.parts, item)
@@ -269,6 +269,8 @@ def _read_coordinates(block: gemmi.cif.Block, tag: str, item: str) -> tuple[list
     """The numbers of a column of coordinates, and whether there are dots, which stand for the default, zero."""
     column = list(block.find_values(tag))
     try:
+        if _IDEAL.keys().isdisjoint(column):
+            return list(map(float, column)), False
         return [_IDEAL[text] if text in _IDEAL else float(text) for text in column], False
     except ValueError:
         pass  # uncertainties such as 0.25(1), or marks such as ? and .
