@@ -152,6 +152,6 @@ def _join(parts: Sequence[Path], path: Path) -> None:
             for k, part in enumerate(parts):
                 pd.read_parquet(part).to_csv(unfinished, index=False, mode="a" if k else "w", header=not k)
             return
-        with pq.ParquetWriter(unfinished, pq.read_schema(parts[0])) as writer:
+        with pq.ParquetWriter(unfinished, pq.read_schema(parts[0]), write_page_checksum=True) as writer:
             for part in parts:
                 writer.write_table(pq.read_table(part))

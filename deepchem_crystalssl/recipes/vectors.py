@@ -93,7 +93,7 @@ def write_vectors(table: pd.DataFrame, path: str | Path) -> None:
     """
     with writing(path) as part:
         if Path(path).suffix != ".csv":
-            table.to_parquet(part, index=False)
+            table.to_parquet(part, index=False, write_page_checksum=True)
             return
         vectors = pd.DataFrame(np.stack(table["embedding"].tolist()), index=table.index).add_prefix("embedding_")
         pd.concat([table.drop(columns="embedding"), vectors], axis=1).to_csv(part, index=False)

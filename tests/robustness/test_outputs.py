@@ -9,10 +9,10 @@ import pytest
 import deepchem_crystalssl as dcs
 from deepchem_crystalssl import CrystalSSLModel, CrystalStore
 from deepchem_crystalssl.cli import main
-from deepchem_crystalssl.crystals.formats.tables import write_csv
+from deepchem_crystalssl.crystals.formats.tables import read_table, write_csv
 from deepchem_crystalssl.crystals.prototypes import bundled_prototypes
 from deepchem_crystalssl.crystals.work_folders import LOCK, alone_in, check_output, writing
-from deepchem_crystalssl.errors import OptionError, StoreError
+from deepchem_crystalssl.errors import OptionError, StoreError, UnsupportedFileError
 from deepchem_crystalssl.explorer import write_chemiscope, write_map, write_page
 from deepchem_crystalssl.models.log import LOG, TrainingLog
 from deepchem_crystalssl.recipes import write_vectors
@@ -173,3 +173,15 @@ def test_a_training_writes_through_no_link(tmp_path, caplog):
     model.save_checkpoint()
     assert (tmp_path / "log").read_text() == (tmp_path / "weights").read_text() == "mine"
     assert (folder / "checkpoint1.pt").is_file()
+
+
+def test_tables_of_parquet_have_checksums(tmp_path):
+    rng = np.random.default_rng(0)
+    frame = pd.DataFrame({"material_id": [f"mp-{k}" for k in range(50)], "embedding": list(rng.random((50, 64)))})
+    write_vectors(frame, tmp_path / "whole.parquet")
+    pd.testing.assert_frame_equal(read_table(tmp_path / "whole.parquet"), frame)
+    content = bytearray((tmp_path / "whole.parquet").read_bytes())
+    content[len(content) // 2] ^= 1
+    (tmp_path / "damaged.parquet").write_bytes(content)
+    with pytest.raises(UnsupportedFileError, match="damaged.parquet: cannot be read"):
+        read_table(tmp_path / "damaged.parquet")

@@ -52,10 +52,10 @@ def iterate_rows(
         budget.take(stored)
         rows = max(1, min(rows, limits.text_bytes * table.metadata.num_rows // max(1, stored)))
         types, repeated = table.schema_arrow, _repeated(path, table.metadata, limits)
+    with pq.ParquetFile(path, read_dictionary=repeated, page_checksum_verification=True) as table:
         if not repeated:
             yield from table.iter_batches(rows, row_groups=groups, columns=columns)
             return
-    with pq.ParquetFile(path, read_dictionary=repeated) as table:
         for batch in table.iter_batches(rows, row_groups=groups, columns=columns):
             places = [k for k, column in enumerate(batch.columns) if next(_dictionaries(column), None) is not None]
             of_rows = sum((row_bytes(batch.column(k)) for k in places), np.zeros(len(batch), np.int64))
