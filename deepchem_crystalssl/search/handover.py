@@ -78,13 +78,13 @@ def export(answer: FittedAnswer, folder: str | Path) -> list[Path]:
     folder = Path(folder)
     cifs = {f"phase_{number}.cif": _cif(answer, [phase]) for number, phase in enumerate(answer.phases, start=1)}
     contents: dict[str, str | bytes] = {
+        "README.txt": _readme(answer, list(cifs)),  # first: it tells that the others are ours
         "measured.xye": _measured(answer),
         **cifs,
         "reflections.csv": answer.reflections().to_csv(index=False, float_format="%.6g"),
         "candidates.csv": answer.to_frame().to_csv(index=False),
         "figure.pdf": answer.plot().as_bytes("pdf"),
         "report.html": render_report(answer),
-        "README.txt": _readme(answer, list(cifs)),
     }
     with written_to(folder, QueryError):
         folder.mkdir(parents=True, exist_ok=True)
