@@ -43,7 +43,7 @@ def crystals_of_columns(frame: pd.DataFrame, ids: list[str]) -> Iterator[Item]:
 def _numbers_in(text: str, name: str) -> np.ndarray:
     """The numbers of a list or an array as pandas writes it to a CSV file, one after the other."""
     try:
-        words = re.sub(r"array|[\[\](),]", " ", text).split()
+        words = re.sub(r"array|[\[\](),]", " ", text.replace("_", "?")).split()  # float("1_0") is 10
         return np.array([int(word) if word.isdecimal() else float(word) for word in words])
     except ValueError as error:
         shown = f"{text[:60]}..." if len(text) > 60 else text

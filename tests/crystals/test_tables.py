@@ -146,6 +146,10 @@ def test_numbers_in_a_csv_table(tmp_path, prototypes):
         assert np.array_equal(ours.atomic_numbers, crystal.atomic_numbers) and ours.material_id == crystal.material_id
         apart = ours.frac_coords - crystal.frac_coords
         assert np.allclose(apart, apart.round(), atol=1e-6) and np.allclose(ours.lattice, crystal.lattice)
+    frame.loc[0, "frac_coords"] = "[0.1 0.2 0_3]"
+    frame.iloc[:1].to_csv(tmp_path / "b.csv", index=False)
+    with pytest.raises(UnsupportedObjectError, match="no list of numbers"):
+        list(read_structures(tmp_path / "b.csv"))
     frame.loc[0, "frac_coords"] = "[0.1 0.2 ... 0.9]"
     frame.iloc[:1].to_csv(tmp_path / "a.csv", index=False)
     with pytest.raises(UnsupportedObjectError, match="shortened when it was written.*Parquet"):
