@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -40,7 +41,7 @@ def crystals_of_columns(frame: pd.DataFrame, ids: list[str]) -> Iterator[Item]:
             )
 
 
-def _numbers_in(text: str, name: str) -> np.ndarray:
+def _numbers_in(text: str, name: str) -> Any:
     """The numbers of a list or an array as pandas writes it to a CSV file, one after the other."""
     try:
         words = re.sub(r"array|[\[\](),]", " ", text.replace("_", "?")).split()  # float("1_0") is 10

@@ -10,7 +10,7 @@ import zlib
 from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path, PurePosixPath
-from tarfile import InvalidHeaderError, ReadError, TruncatedHeaderError
+from tarfile import InvalidHeaderError, ReadError, TruncatedHeaderError  # type: ignore[attr-defined]
 from typing import IO, Any, Self
 
 from .contents import Budget, Content, counted_stream, unpacked_stream

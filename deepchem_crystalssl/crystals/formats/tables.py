@@ -46,7 +46,7 @@ _WHOLE = re.compile(r"(0|-?[1-9]\d*)\.0")
 _RULE = "a table is a .csv, .parquet or .json file, also .csv and .json compressed as .gz, .bz2 or .xz"
 
 
-def column_of_structures(columns: Collection[str]) -> str | None:
+def column_of_structures(columns: Collection[Any]) -> str | None:
     """The column that holds the structures of a table with these columns, None if there are none.
 
     It is "atomic_numbers" or "species_at_sites" if several columns describe them.
