@@ -14,6 +14,7 @@ import pandas as pd
 
 from ..diffraction.measurement import Measurement
 from ..diffraction.measured import Scan
+from ..diffraction.patterns import NEUTRONS
 from ..diffraction.radiation import Radiation, radiation_name
 from ..errors import QueryError, counted
 from . import handover
@@ -340,7 +341,17 @@ class PatternAnswer(Answers[PhaseMatch]):
 
     @property
     def verdict(self) -> str:
-        """The result in a sentence."""
+        """The result in a sentence, after another one if the file says that it holds intensities of neutrons."""
+        neutrons = f"The file says that {NEUTRONS}, with which the search compares: the phases may be wrong. "
+        return f"{neutrons if self.scan.of_neutrons else ''}{self._result}"
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What was done when the file was read, besides reading the numbers."""
+        return tuple(note for note in self.scan.notes if note != NEUTRONS)  # the verdict says that one
+
+    @property
+    def _result(self) -> str:
         best = self[0]
         left = f" {self.unexplained:.0%} of the measured peaks are left: there may be another phase."
         left = left if self.unexplained > _LEFT else ""
