@@ -1,5 +1,7 @@
 """Probabilities and rivals of phases, other ways to describe a pattern, elements of the sample, standards."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -174,3 +176,18 @@ def test_neutrons_are_named_before_any_phase(index, counts, tmp_path, capsys):
     assert main(["search", str(path), "--index", str(tmp_path / "index"), "-q"]) == 0
     said = capsys.readouterr().out
     assert -1 < said.find("neutrons") < said.find(found[0].formula)
+
+
+def test_a_mixture_names_the_probabilities_of_its_phases_and_no_others(mixture, monkeypatch):
+    for phase in mixture.phases:
+        assert f"({phase.material_id}, space group {phase.space_group}, probability {phase.probability:.2f})" in (
+            mixture.verdict
+        )
+    assert not {"probability", "confidence"} & set(mixture.to_frame()) and "score" in mixture.to_frame()
+    assert not mixture.nothing_fits and mixture.verdict.startswith("It may be a mixture of")
+    unlikely = tuple(replace(phase, probability=0.04) for phase in mixture.phases)
+    monkeypatch.setattr(mixture, "phases", (*unlikely[:-1], replace(unlikely[-1], probability=0.2)))
+    assert not mixture.nothing_fits
+    monkeypatch.setattr(mixture, "phases", unlikely)
+    assert mixture.nothing_fits and mixture.verdict.startswith("Nothing fits: the nearest mixture has the phases FeS2")
+    assert mixture.verdict.count("probability 0.04") == len(unlikely)
