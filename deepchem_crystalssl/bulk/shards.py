@@ -35,7 +35,7 @@ from .units import Unit
 
 logger = logging.getLogger(__name__)
 
-_CRYSTALS = "crystals"
+_CRYSTALS, _MODEL = "crystals", "model_name"
 
 
 def map_shards(
@@ -195,21 +195,35 @@ def _check_share(shard: tuple[int, int] | None) -> None:
 def _begin(folder: Path, step: Step) -> dict[str, Any]:
     """Make the folder of the output, or compare the step with the one it was begun with."""
     identity = json.loads(json.dumps(step.identity()))
+    model = str(getattr(step, "model", ""))  # its name is no choice: the weights are
     path = folder / STEP
     if not path.exists():
         if folder.is_dir() and not all(map(is_lock, folder.iterdir())):
             raise StoreError(str(folder), "holds something else", "shards are written to a folder of their own",
                              "Name a new or empty folder.")  # fmt: skip
         folder.mkdir(parents=True, exist_ok=True)
-        write_sealed(path, identity)
+        write_sealed(path, {**identity, _MODEL: model} if model else identity)
         return identity
     before = read_sealed(path, StoreError, "Remove the folder and begin again.")
+    named = before.pop(_MODEL, None)
     differing = [name for name in {**before, **identity} if before.get(name) != identity.get(name)]
     if differing:
-        shown = "; ".join(f"{name} = {before.get(name)}, and now {name} = {identity.get(name)}" for name in differing)
-        raise StoreError(str(folder), f"begun with {shown}",
+        shown = "; ".join(
+            f"model was {_called(named, before)}, now {_called(model, identity)}" if name == "weights"
+            else f"{name} was {before.get(name)}, now {identity.get(name)}"
+            for name in differing
+        )  # fmt: skip
+        raise StoreError(str(folder), f"begun with other choices: {shown}",
                          "all shards are made by one step and one model", "Name another folder.")  # fmt: skip
     return identity
+
+
+def _called(model: str | None, identity: dict[str, Any]) -> str:
+    """A model by its name, where that is known, and the begin of the digest of its weights."""
+    if "weights" not in identity:
+        return "none"
+    weights = str(identity["weights"])[:8]
+    return f"{model} (weights {weights})" if model else f"one of weights {weights}"
 
 
 def _check_divisible(source: Any, step: Step, shard: tuple[int, int] | None) -> bool:

@@ -121,9 +121,9 @@ def test_a_source_that_grows_and_a_file_that_changes(tmp_path, crystals):
 def test_another_step_or_model_is_refused(store, tmp_path):
     out = tmp_path / "out"
     mapped(store, out, Featurize("average"))
-    with pytest.raises(StoreError, match="disorder = average, and now disorder = refuse"):
+    with pytest.raises(StoreError, match="disorder was average, now refuse"):
         mapped(store, out, Featurize())
-    with pytest.raises(StoreError, match="step = featurize, and now step = embed"):
+    with pytest.raises(StoreError, match="step was featurize, now embed"):
         mapped(store, out)
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "thesis.tex").write_text("x")
