@@ -26,6 +26,7 @@ from .parts import assemble
 from .phases import pattern_vectors
 from ..physics.values import VALUE_COLUMNS, model_values
 from .saving import is_free
+from .storage import record_lists
 from .sources import check_metadata, ids_for, reference_to
 
 if TYPE_CHECKING:
@@ -161,6 +162,7 @@ def _build(
         lists = map(pd.read_csv, sorted(work.glob(f"without-*-{store.digest}.csv")))
         with replacing(folder / "without_physics.csv") as part:
             pd.concat(lists).to_csv(part, index=False)
+    record_lists(folder, ["skipped.csv", *(["without_physics.csv"] if physics else [])])
     shutil.rmtree(work)
 
 
