@@ -35,6 +35,9 @@ from .units import Unit
 
 logger = logging.getLogger(__name__)
 
+VERIFIED_BYTES = 256 * 2**20
+"""An output of at most so many bytes is compared with its checksums by each call; of a larger one, files whose times have
+changed."""
 _CRYSTALS, _MODEL = "crystals", "model_name"
 
 
@@ -53,7 +56,9 @@ def map_shards(
     """Compute a step for all crystals of a source, shard by shard, and write a folder of shards.
 
     Called again, it does only what is missing: after an interruption, or after the source has grown. A shard whose
-    input has changed is computed again.
+    input has changed, or that is damaged, is computed again. Damage is told by sizes; by checksums in files whose times
+    have changed, and in all files of an output of at most 256 MB. :func:`~deepchem_crystalssl.recipes.verify_folder`
+    reads all.
 
     Parameters
     ----------
@@ -182,7 +187,8 @@ def _map(
 
 def _finished(units: Sequence[Unit]) -> dict[int, Line]:
     """The lines of the units that are done, by the number of the part."""
-    found = ((unit.part.number, unit.finished()) for unit in units)
+    size = sum(unit.file.stat().st_size for unit in units if unit.file.exists())
+    found = ((unit.part.number, unit.finished(thorough=size <= VERIFIED_BYTES)) for unit in units)
     return {number: line for number, line in found if line is not None}
 
 
