@@ -36,8 +36,9 @@ from .units import Unit
 logger = logging.getLogger(__name__)
 
 VERIFIED_BYTES = 256 * 2**20
-"""An output of at most so many bytes is compared with its checksums by each call; of a larger one, files whose times have
-changed."""
+"""An output of at most so many bytes is compared with its checksums by each call.
+
+Of a larger one, the files whose times have changed are."""
 _CRYSTALS, _MODEL = "crystals", "model_name"
 
 

@@ -214,8 +214,8 @@ def write_page(
 ) -> Path:
     """Write the map of an index as one HTML file that works offline.
 
-    Structures, then simulated patterns, are left out where the file would be larger than ``megabytes``; it says so. If it
-    is larger still, the log says so.
+    Structures, then simulated patterns, are left out where the file would be larger than ``megabytes``; it says so. If
+    it is larger still, the log says so.
 
     Parameters
     ----------

@@ -96,7 +96,7 @@ class Filter:
 def _check_groups(wanted: Any) -> None:
     """Refuse the numbers of space groups that there are not; a pair is a range, which may reach beyond."""
     for number in wanted if isinstance(wanted, list | np.ndarray) else [wanted]:
-        if isinstance(number, Real) and not 1 <= number <= 230:
+        if isinstance(number, Real) and not 1 <= float(number) <= 230:
             raise QueryError("filter", f"space_group {number}", "a space group is its number, 1 to 230",
                              "Correct the number.")  # fmt: skip
 

@@ -151,9 +151,10 @@ def _kept_model(folder: Path, model: str | Path) -> str:
             shutil.rmtree(part)
     if Path(model).resolve() == copy.resolve():
         return MODEL
-    kept, given = opened(str(copy))[1], opened(str(model))[1]
+    kept, given = (opened(str(path))[1] for path in (copy, model))
     if kept != given:
-        raise IndexFolderError(str(folder), f"begun with a model of weights {kept[:8]}; those of {model} are {given[:8]}",
+        was, now = kept[:8], given[:8]
+        raise IndexFolderError(str(folder), f"begun with a model of weights {was}; those of {model} are {now}",
                                "an index has one model", "Give that model, or name another folder.")  # fmt: skip
     return str(copy)
 
