@@ -207,14 +207,18 @@ def verdict(ours: Reading, theirs: Reading, others: list[str], fits: bool | None
             return "we are right to refuse: the operations do not fit the cell, or are no group"
         if theirs.against:
             return "we are right to refuse: theirs contradicts the file or has atoms too close"
-        return "we refuse what they read in agreement with the file" if theirs.confirmed else "undecided, ours is typed"
+        if theirs.confirmed:
+            return "we refuse what they read in agreement with the file"
+        return "undecided: we refuse it, and the file states nothing"
     if ours.warned and ours.against:
         return "we warn: the file contradicts itself"
     if theirs.error:
         if ours.against and not ours.lacks_hydrogen_only:
             return "we are wrong or the file is: what we read contradicts it, they refuse"
         is_confirmed = ours.confirmed or ours.lacks_hydrogen_only
-        return "we are right: ours agrees with the file" if is_confirmed else "we read, the file states nothing"
+        if is_confirmed:
+            return "we are right: ours agrees with the file"
+        return "undecided: they refuse it, and the file states nothing"
     if bool(ours.against) != bool(theirs.against):
         return (
             "we are wrong: theirs agrees with the file" if ours.against else "we are right: ours agrees with the file"

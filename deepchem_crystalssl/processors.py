@@ -17,7 +17,9 @@ VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMB
 """Environment variables that together state the number of threads of every library."""
 CONTROL_GROUPS = "/sys/fs/cgroup"
 """Folder of the control groups of Linux."""
-_WAITING = ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT", "KMP_BLOCKTIME")
+WAITING = {"OMP_WAIT_POLICY": "PASSIVE", "GOMP_SPINCOUNT": "1000"}
+"""Environment variables that say how threads wait for each other, and what they are set to."""
+_ALSO_WAITING = "KMP_BLOCKTIME"  # of another OpenMP
 _stated: list[int] = []
 
 
@@ -98,11 +100,12 @@ def let_threads_yield() -> None:
     """Set the environment variables by which threads do not take processors from each other, where none is set.
 
     A thread of OpenMP that waits for the others computes in a loop, for milliseconds. If another program needs the
-    processor, the thread that is waited for does not run meanwhile. ``OMP_WAIT_POLICY=PASSIVE`` lets it sleep. In a
-    container whose share of processors is smaller than their number, ``OMP_NUM_THREADS`` is that share.
+    processor, the thread that is waited for does not run meanwhile. ``OMP_WAIT_POLICY=PASSIVE`` lets it sleep at once,
+    and ``GOMP_SPINCOUNT=1000``, which counts more in GNU's OpenMP, after some 50 µs, which is as long as waking it
+    takes. In a container whose share of processors is smaller than their number, ``OMP_NUM_THREADS`` is that share.
     """
-    if not any(name in os.environ for name in _WAITING):
-        os.environ["OMP_WAIT_POLICY"] = "PASSIVE"
+    if not any(name in os.environ for name in (*WAITING, _ALSO_WAITING)):
+        os.environ.update(WAITING)
     quotas = [*map(ceil, _quotas())]
     if quotas and "OMP_NUM_THREADS" not in os.environ and min(quotas) < (os.cpu_count() or 1):
         os.environ["OMP_NUM_THREADS"] = str(processors())

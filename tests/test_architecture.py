@@ -21,17 +21,17 @@ ROOMS = (
 FILES_OF_A_ROOM = {
     "crystals": (
         "isolation compilation checksums work_folders limits elements reciprocal records proximity contacts symmetry "
-        "validation disorder cif formats prototypes consistency record_columns shards reading checking store_source store "
-        "unfinished duplicates threads options neighbor_search neighbors"
+        "validation disorder cif formats prototypes consistency record_columns shards reading checking store_source "
+        "store unfinished duplicates threads options neighbor_search neighbors"
     ).split(),
     "crystals/cif": "tags statements claims groups species expansion symmetry building reading writing".split(),
     "crystals/formats": (
-        "encodings kinds contents parquet_rows tables database_entries convert json_documents json_entries texts ase_files "
-        "lmdb_pages ase_databases vasprun archives files readers optimade"
+        "encodings kinds contents parquet_rows tables database_entries convert json_documents json_entries texts "
+        "ase_files lmdb_pages ase_databases vasprun archives files readers optimade"
     ).split(),
     "diffraction": (
-        "limits radiation grid patterns column_names text_columns xml_patterns text_layouts binary_patterns pattern_files "
-        "structure_factors peaks kernels simulation measured conditions measurement fitting"
+        "limits radiation grid patterns column_names text_columns xml_patterns text_layouts binary_patterns "
+        "pattern_files structure_factors peaks kernels simulation measured conditions measurement fitting"
     ).split(),
     "physics": (
         "bonds bloch parameters carriers springs hopping spring_columns electron_columns columns scales elasticity "

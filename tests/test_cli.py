@@ -10,6 +10,7 @@ import pytest
 import deepchem_crystalssl
 from deepchem_crystalssl import CrystalStore
 from deepchem_crystalssl.cli import commands, main, options
+from deepchem_crystalssl.errors import StoreError
 from deepchem_crystalssl.recipes import CONDITIONS
 
 COMMANDS = next(
@@ -56,8 +57,10 @@ def test_names_of_conditions_agree_with_those_of_recipes():
     "arguments, message",
     [
         (["embed", "x", "-o", "vectors.txt"], "must end in .csv or .parquet"),
-        (["embed", "x", "-o", "nowhere/vectors.csv"], "no file can be written there"),
-        (["featurize", "x", "-o", "file/store"], "no folder can be written there"),
+        (["embed", "x", "-o", "nowhere/vectors.csv"], "there is no folder nowhere"),
+        (["featurize", "x", "-o", "file/store"], "no folder can be written there, because"),
+        (["featurize", "x", "-o", "n" * 300], "nnn...nnn"),
+        (["check", "x", "-o", "n" * 300 + ".csv"], "Give another name"),
         (["search", "x", "--index", "i", "--picture", "p.gif"], "must end in .png or .svg or .pdf"),
         (["map", "i", "--concept", "oxides"], "NAME=ID,ID"),
         (["pretrain", "s", "-o", "m", "--conditions", "perfect"], "invalid choice"),
@@ -76,13 +79,14 @@ def test_options_are_checked_before_any_work(arguments, message, tmp_path, monke
     "error, status, message",
     [
         (KeyboardInterrupt(), 130, "stopped; run the same command again to go on"),
-        (OSError(28, "No space left on device"), 1, "No space left on device"),
+        (OSError(28, "No space left on device", "/a/b.csv"), 1, "/a/b.csv: No space left on device. Make room"),
+        (StoreError("store", "full"), 1, "store: full"),
         (deepchem_crystalssl.CrystalInputError("a.cif", "empty"), 2, "a.cif: empty"),
     ],
 )
 def test_exit_status(error, status, message, tmp_path, monkeypatch, capsys):
     def fail(options):
-        raise error
+        raise error from (OSError(28, "No space left") if isinstance(error, StoreError) else None)
 
     monkeypatch.setattr(commands, "featurize", fail)
     assert main(["featurize", "x", "-o", str(tmp_path)]) == status

@@ -85,7 +85,7 @@ SILENT = reading(stated=Statements())
         (refused(), reading(), [], None, "we refuse what they read in agreement"),
         (refused(), reading(), [], False, "we are right to refuse: the operations do not fit"),
         (refused(), CLOSE, [], None, "we are right to refuse"),
-        (refused(), SILENT, [], None, "undecided, ours is typed"),
+        (refused(), SILENT, [], None, "undecided: we refuse it, and the file states nothing"),
         (refused(typed=False), reading(), [], None, "we are wrong: an error that is not ours"),
         (reading(), refused(), [], None, "we are right: ours agrees"),
         (POTASSIUM, refused(), [], None, "we are wrong or the file is"),

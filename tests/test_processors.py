@@ -88,13 +88,14 @@ def test_what_is_no_number_of_threads_is_refused(number):
 
 @pytest.mark.parametrize("name", ["OMP_WAIT_POLICY", "GOMP_SPINCOUNT", "KMP_BLOCKTIME"])
 def test_threads_sleep_while_they_wait_unless_the_user_says_how(name, monkeypatch):
-    for other in module._WAITING:
+    for other in ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT", "KMP_BLOCKTIME"):
         monkeypatch.delenv(other, raising=False)
     let_threads_yield()
-    assert os.environ.pop("OMP_WAIT_POLICY") == "PASSIVE"
+    assert os.environ.pop("OMP_WAIT_POLICY") == "PASSIVE" and os.environ.pop("GOMP_SPINCOUNT") == "1000"
     monkeypatch.setenv(name, "7")
     let_threads_yield()
-    assert os.environ.get("OMP_WAIT_POLICY") == ("7" if name == "OMP_WAIT_POLICY" else None)
+    for other in ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT"):
+        assert os.environ.get(other) == ("7" if name == other else None)
 
 
 def test_the_option_may_stand_before_or_behind_the_command(monkeypatch, capsys):

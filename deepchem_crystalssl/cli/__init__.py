@@ -6,6 +6,7 @@ Only the standard library is imported here. A subcommand imports what it needs w
 
 from __future__ import annotations
 
+import errno
 import logging
 import os
 import sys
@@ -18,6 +19,8 @@ from .options import build_parser
 
 RESUMABLE = ("featurize", "pretrain", "index")
 """Commands that go on where they stopped when they are run again."""
+OF_THE_SYSTEM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO)
+"""Refusals of the operating system that no other input or option would change."""
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -47,18 +50,27 @@ def main(arguments: list[str] | None = None) -> int:
             return options.run(options)
     except CrystalInputError as error:
         print(f"crystalssl: {error}", file=sys.stderr)
-        return 2
+        return 1 if isinstance(error.__cause__, OSError) and error.__cause__.errno in OF_THE_SYSTEM else 2
     except BrokenPipeError:  # the reader of our output, such as head, has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except OSError as error:
-        print(f"crystalssl: {error}", file=sys.stderr)
+        print(f"crystalssl: {_in_words(error)}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         again = "; run the same command again to go on" if options.command in RESUMABLE else ""
         if os.environ.get("RANK", "0") == "0":  # the first process of torchrun speaks for all
             print(f"crystalssl: stopped{again}", file=sys.stderr)
         return 130
+
+
+def _in_words(error: OSError) -> str:
+    """What the operating system refused: the file, the reason and the remedy."""
+    from ..crystals.work_folders import remedy_of
+
+    name = str(error.filename or "")
+    shown = name if len(name) <= 120 else f"{name[:60]}...{name[-40:]}"
+    return f"{shown}: {error.strerror or error}. {remedy_of(error)}".removeprefix(": ")
 
 
 @contextmanager

@@ -5,7 +5,8 @@ from __future__ import annotations
 import argparse
 import os
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -22,9 +23,11 @@ class Renamed(argparse.Action):
 def folder_to_write(text: str) -> Path:
     """A folder that can be written to, or made."""
     path = Path(text)
-    there = next(parent for parent in (path, *path.absolute().parents) if parent.exists())
-    if not there.is_dir() or not os.access(there, os.W_OK):
-        raise argparse.ArgumentTypeError(f"{text}: no folder can be written there")
+    with _refused(text):
+        there = next(parent for parent in (path, *path.absolute().parents) if parent.exists())
+        if not there.is_dir():
+            raise argparse.ArgumentTypeError(f"{text}: no folder can be written there, because {there} is a file")
+        _check_right_to_write(there, text)
     return path
 
 
@@ -34,13 +37,39 @@ def file_to_write(*suffixes: str) -> Callable[[str], Path]:
     def check(text: str) -> Path:
         path = Path(text)
         if path.suffix not in suffixes:
-            raise argparse.ArgumentTypeError(f"{text}: the name must end in {' or '.join(suffixes)}")
-        may_write = all(os.access(one, os.W_OK) for one in (path.parent, path) if one.exists())
-        if path.is_dir() or not path.parent.is_dir() or not may_write:
-            raise argparse.ArgumentTypeError(f"{text}: no file can be written there")
+            raise argparse.ArgumentTypeError(f"{_short(text)}: the name must end in {' or '.join(suffixes)}")
+        with _refused(text):
+            if path.is_dir():
+                raise argparse.ArgumentTypeError(f"{text}: no file can be written there, because it is a folder")
+            if not path.parent.is_dir():
+                raise argparse.ArgumentTypeError(f"{text}: there is no folder {path.parent}")
+            for one in (path.parent, path):
+                if one.exists():
+                    _check_right_to_write(one, text)
         return path
 
     return check
+
+
+@contextmanager
+def _refused(text: str) -> Iterator[None]:
+    """Within the block, what the operating system refuses is an error of the argument."""
+    try:
+        yield
+    except (OSError, ValueError) as error:  # a name that is too long, or has a null
+        reason = error.strerror if isinstance(error, OSError) else error
+        raise argparse.ArgumentTypeError(f"{_short(text)}: {reason}. Give another name.") from None
+
+
+def _short(text: str) -> str:
+    return text if len(text) <= 80 else f"{text[:40]}...{text[-20:]}"
+
+
+def _check_right_to_write(place: Path, text: str) -> None:
+    if not os.access(place, os.W_OK):
+        is_read_only = hasattr(os, "statvfs") and os.statvfs(place).f_flag & os.ST_RDONLY
+        reason = "the disk can only be read" if is_read_only else f"you have no right to write to {place}"
+        raise argparse.ArgumentTypeError(f"{text}: nothing can be written there, because {reason}")
 
 
 def count(text: str) -> int:

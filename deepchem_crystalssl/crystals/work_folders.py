@@ -126,13 +126,23 @@ def refusal(path: str | Path, refused: OSError, error: type[CrystalInputError]) 
     """What the operating system refused, as an error of this type."""
     if refused.errno is None and "requested and" in str(refused):  # NumPy does not say more
         refused = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-    known = [texts for numbers, texts in _REFUSALS.items() if refused.errno in numbers]
-    rule, remedy = known[0] if known else (
-        "the file system must do what is asked of it", "Check the disk, and run the same again; what is whole stays."
-    )  # fmt: skip
-    said = os.strerror(refused.errno) if known and refused.errno else refused.strerror or refused
+    rule, remedy = _rule_and_remedy(refused)
+    is_known = any(refused.errno in numbers for numbers in _REFUSALS)
+    said = os.strerror(refused.errno) if is_known and refused.errno else refused.strerror or refused
     where = "" if refused.filename in (None, str(path)) else f": {refused.filename}"
     return error(str(path), f"cannot be written ({said}{where})", rule, remedy)
+
+
+def remedy_of(refused: OSError) -> str:
+    """What helps against a refusal of the operating system."""
+    return _rule_and_remedy(refused)[1]
+
+
+def _rule_and_remedy(refused: OSError) -> tuple[str, str]:
+    for numbers, texts in _REFUSALS.items():
+        if refused.errno in numbers:
+            return texts
+    return "the file system must do what is asked of it", "Check the disk, and run the same again; what is whole stays."
 
 
 @contextmanager

@@ -15,7 +15,16 @@ from ..crystals.options import check_count, check_number
 from ..crystals.records import CrystalGraph
 from ..crystals.work_folders import alone_in, written_to
 from ..errors import CheckpointError
-from .checkpoints import CONFIG, check_config, newest_checkpoint, read_checkpoint, read_config, write_config
+from .checkpoints import (
+    CONFIG,
+    check_config,
+    check_own,
+    forget_digest,
+    newest_checkpoint,
+    read_checkpoint,
+    read_config,
+    write_config,
+)
 from .inputs import GraphOptions
 from .log import LOG, last_line
 from .options import refuse_unknown
@@ -107,6 +116,8 @@ class CheckpointedModel(ModularTorchModel, ABC):
         with written_to(folder, CheckpointError), alone_in(folder, CheckpointError):
             if newest_checkpoint(folder) is None:
                 self._write_notes(folder, made_of)
+            else:
+                forget_digest(folder, self._global_step)
             if Path(folder, _UNFINISHED).is_symlink():  # PyTorch would write to where it leads
                 Path(folder, _UNFINISHED).unlink()
             try:
@@ -154,7 +165,9 @@ class CheckpointedModel(ModularTorchModel, ABC):
         if components is not None:
             self.take_over(data, components, path)
             return
-        self._adopt(check_config(path, self.config))
+        config = check_config(path, self.config)
+        check_own(path, data["global_step"], config)
+        self._adopt(config)
         self.take_over(data, self.components, path)
         try:
             self._pytorch_optimizer.load_state_dict(data["optimizer_state_dict"])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import zipfile
+import zlib
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,7 @@ from ..nn.backbones import BACKBONES
 from ..pretext.objectives import current_configuration, objective_from_configuration
 
 CONFIG = "config.json"
-_STEP, _LOG_LINE = "newest_step", "newest_log_line"  # in the configuration
+_STEP, _DIGEST, _LOG_LINE = "newest_step", "newest_checkpoint", "newest_log_line"  # in the configuration
 _COPY = "Copy the folder again from where it is whole."
 _GO_BACK = "Copy it again, or remove it: the training then goes on from the checkpoint before, or from its beginning."
 NO_TASK = "Fine-tune a pretrained encoder with NEGNNModel(pretrained=..., fine_tune=1e-4)."
@@ -34,11 +35,47 @@ _LATER = ("width", "fine_tune", "physics", *_GRAPHS)  # unknown to configuration
 def write_config(folder: str | Path, config: dict[str, Any], step: int, log_line: str = "") -> None:
     """Write a model's configuration into a folder, which is made if needed.
 
-    With it are written the step of its newest checkpoint and the checksum of the line that the log then ended with.
+    With it are written the step and the digest of its newest checkpoint and the checksum of the last line of its log.
     """
     path = Path(folder, CONFIG)
     path.parent.mkdir(parents=True, exist_ok=True)
-    write_sealed(path, {**config, _STEP: step, **({_LOG_LINE: log_line} if log_line else {})})
+    newest = newest_checkpoint(folder)
+    notes = {_DIGEST: "" if newest is None else digest_of(newest), _LOG_LINE: log_line}
+    write_sealed(path, {**config, _STEP: step, **{name: text for name, text in notes.items() if text}})
+
+
+def forget_digest(folder: str | Path, step: int) -> None:
+    """Before another checkpoint of the same step: whoever is killed when it is written has either of the two."""
+    path = Path(folder, CONFIG)
+    content = read_sealed(path, CheckpointError) if path.is_file() else {}
+    if content.get(_STEP) == step and _DIGEST in content:
+        write_sealed(path, {name: value for name, value in content.items() if name != _DIGEST})
+
+
+def digest_of(checkpoint: str | Path) -> str:
+    """Digest of a checkpoint, from the checksums that it has of its parts: 8 hexadecimal digits."""
+    try:
+        with zipfile.ZipFile(checkpoint) as archive:
+            parts = [(part.filename, part.CRC) for part in archive.infolist()]
+    except (OSError, zipfile.BadZipFile):  # reading it will tell
+        return ""
+    return f"{zlib.crc32(json.dumps(parts).encode()):08x}"
+
+
+def check_own(checkpoint: str | Path, step: int, config: Mapping[str, Any]) -> None:
+    """Refuse the checkpoint of another training in the place of the newest one that the configuration speaks of.
+
+    Raises
+    ------
+    CheckpointError
+    """
+    if config.get(_STEP) == step and config.get(_DIGEST) not in (None, digest_of(checkpoint)):
+        raise CheckpointError(
+            str(checkpoint),
+            f"not the checkpoint of step {step} that was written here",
+            "the weights of a training are its own",
+            _GO_BACK,
+        )
 
 
 def log_line_of(folder: str | Path) -> str:

@@ -23,8 +23,8 @@ from .checkpoints import forget_log_line, log_line_of
 logger = logging.getLogger(__name__)
 
 LOG = "training_log.jsonl"
-_LONGEST_LINE = 65_536
 """Name of the log file in ``model_dir``."""
+_LONGEST_LINE = 65_536  # bytes
 
 
 def validation_metrics(

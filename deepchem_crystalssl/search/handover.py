@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import os
+from collections.abc import Iterable, Sequence
 from numbers import Integral
 from pathlib import Path
 
@@ -10,8 +11,8 @@ import numpy as np
 
 from .. import __version__
 from .agreement import are_counts, variance_ratio
-from ..crystals.checksums import replacing
 from ..crystals.cif.writing import write_cif_text
+from ..crystals.work_folders import writing, written_to
 from ..errors import QueryError, counted
 from .fitted import FittedAnswer, FittedPhase
 from .reports import render_report
@@ -75,36 +76,39 @@ def write_report(answer: FittedAnswer, path: str | Path) -> None:
 def export(answer: FittedAnswer, folder: str | Path) -> list[Path]:
     """Write all files into a folder; see :meth:`.PatternAnswer.export`."""
     folder = Path(folder)
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise _cannot_write(folder, error) from error
     cifs = {f"phase_{number}.cif": _cif(answer, [phase]) for number, phase in enumerate(answer.phases, start=1)}
     contents: dict[str, str | bytes] = {
+        "README.txt": _readme(answer, list(cifs)),  # first: it tells that the others are ours
         "measured.xye": _measured(answer),
         **cifs,
         "reflections.csv": answer.reflections().to_csv(index=False, float_format="%.6g"),
         "candidates.csv": answer.to_frame().to_csv(index=False),
         "figure.pdf": answer.plot().as_bytes("pdf"),
         "report.html": render_report(answer),
-        "README.txt": _readme(answer, list(cifs)),
     }
+    with written_to(folder, QueryError):
+        folder.mkdir(parents=True, exist_ok=True)
+        _make_way(folder, contents)
     for name, content in contents.items():
         _write(folder / name, content)
     return [folder / name for name in contents]
 
 
+def _make_way(folder: Path, names: Iterable[str]) -> None:
+    """Remove the phases of an earlier answer from a folder; files of others by these names are an error."""
+    there = [name for name in names if os.path.lexists(folder / name)]
+    readme = folder / "README.txt"
+    if there and not (readme.is_file() and readme.read_bytes().startswith(_README[:40].encode())):
+        raise QueryError(str(folder), f"a folder that holds {there[0]}", "files of others are not replaced",
+                         "Name a new folder, or remove this file.")  # fmt: skip
+    if there:
+        for path in folder.glob("phase_*.cif"):
+            path.unlink()
+
+
 def _write(path: Path, content: str | bytes) -> None:
-    try:
-        with replacing(path) as part:
-            part.write_bytes(content.encode() if isinstance(content, str) else content)
-    except OSError as error:
-        raise _cannot_write(path, error) from error
-
-
-def _cannot_write(path: Path, error: OSError) -> QueryError:
-    return QueryError(str(path), f"cannot be written ({error.strerror})", "files are written into a folder that exists",
-                      "Give another path.")  # fmt: skip
+    with writing(path, QueryError) as part:
+        part.write_bytes(content.encode() if isinstance(content, str) else content)
 
 
 def _cif(answer: FittedAnswer, phases: Sequence[FittedPhase]) -> str:

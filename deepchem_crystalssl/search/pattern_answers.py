@@ -209,8 +209,8 @@ class PatternAnswer(Answers[PhaseMatch]):
         """Write what a refinement program, a spreadsheet and a colleague need into a folder.
 
         The files are the measured points (``measured.xye``), a CIF file for each phase, ``reflections.csv``,
-        ``candidates.csv``, ``figure.pdf``, ``report.html``, and a ``README.txt`` that says what each of them is. Files
-        of these names are replaced.
+        ``candidates.csv``, ``figure.pdf``, ``report.html``, and a ``README.txt`` that says what each of them is. The
+        files of an earlier answer are replaced, and those of others are not.
 
         Parameters
         ----------
@@ -225,7 +225,7 @@ class PatternAnswer(Answers[PhaseMatch]):
         Raises
         ------
         QueryError
-            If the folder cannot be written.
+            If the folder cannot be written, or holds a file of one of these names that is not from an earlier answer.
         """
         return handover.export(self, folder)
 

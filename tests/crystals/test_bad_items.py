@@ -257,3 +257,29 @@ def test_mutated_files_cost_themselves_alone(tmp_path_factory, data, name):
     crystals = list(read_structures(folder, on_error="skip"))
     assert crystals[-1].material_id == "zz"
     os.remove(path)
+
+
+FRAME = '1\nLattice="5 0 0 0 5 0 0 0 5" Properties=species:S:1:pos:R:3\nSi 0 0 1_35\n'
+RUN = (
+    '<modeling><atominfo><array name="atoms"><set><rc><c>Si</c><c>1</c></rc></set></array></atominfo>'
+    '<structure name="finalpos"><crystal><varray name="basis"><v>5 0 0</v><v>0 5 0</v><v>0 0 5</v></varray>'
+    '</crystal><varray name="positions"><v>0 0 0_25</v></varray></structure></modeling>'
+)
+
+
+@pytest.mark.parametrize(
+    "name, text",
+    [
+        ("a.vasp", "Si_5_5\n1.0\n5 0 0\n0 5 0\n0 0 5\nSi\n1\ndirect\n0 0 0_25\n"),
+        ("a.vasp", "Si\n1_0\n5 0 0\n0 5 0\n0 0 5\nSi\n1\ndirect\n0 0 0\n"),
+        ("a.extxyz", FRAME),
+        ("a.xsf", "CRYSTAL\nPRIMVEC\n5 0 0\n0 5 0\n0 0 5\nPRIMCOORD\n1 1\n14 0 0 1_35\n"),
+        ("vasprun.xml", RUN),
+    ],
+)
+def test_digits_joined_by_an_underscore_are_no_number(name, text, tmp_path):
+    (tmp_path / name).write_text(text)
+    with pytest.raises(CrystalInputError, match="0_25|1_0|1_35"):
+        list(read_structures(tmp_path / name))
+    (tmp_path / name).write_text(text.replace("0_25", "0.25").replace("1_0", "1.0").replace("1_35", "1.35"))
+    assert len(list(read_structures(tmp_path / name))) == 1

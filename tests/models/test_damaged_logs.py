@@ -3,9 +3,11 @@
 import json
 import logging
 import os
+import shutil
 
 import numpy as np
 import pytest
+import torch
 from deepchem.data import NumpyDataset
 
 from deepchem_crystalssl import CrystalSSLModel, XRDGrid, load_pretrained, save_pretrained, structures_to_graphs
@@ -172,3 +174,32 @@ def test_another_training_in_the_folder_has_a_log_of_its_own(trained):
     model = CrystalSSLModel("joint", **SMALL, model_dir=str(folder))
     model.fit(dataset, nb_epoch=1, callbacks=read_log, progress=False)
     assert steps[0] <= 1 and len(load_pretrained(folder).training_log.to_frame()) >= 2
+
+
+def test_a_checkpoint_of_another_training_is_not_taken_for_the_newest(trained, tmp_path):
+    folder, dataset = trained
+    other = CrystalSSLModel("joint", **SMALL, model_dir=str(tmp_path / "other"), seed=5)
+    other.fit(dataset, nb_epoch=2, progress=False)
+    shutil.copy(tmp_path / "other" / "checkpoint1.pt", folder / "checkpoint1.pt")
+    with pytest.raises(CheckpointError, match="checkpoint1.pt: not the checkpoint of step 4 that was written here"):
+        load_pretrained(folder)
+    with pytest.raises(CheckpointError, match="not the checkpoint of step 4"):
+        CrystalSSLModel("joint", **SMALL, model_dir=str(folder)).fit(dataset, nb_epoch=3, restore=True, progress=False)
+
+
+def test_a_second_checkpoint_of_a_step_that_is_killed_is_whole(trained, monkeypatch):
+    folder, _ = trained
+    model = load_pretrained(folder)
+    with torch.no_grad():
+        next(next(iter(model.components.values())).parameters()).add_(1.0)
+    calls = []
+
+    def write(*arguments):
+        calls.append(arguments)
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr("deepchem_crystalssl.models.checkpointed.write_config", write)  # after the checkpoint
+        with pytest.raises(KeyboardInterrupt):
+            model.save_checkpoint()
+    assert len(calls) == 1 and load_pretrained(folder).get_global_step() == 4

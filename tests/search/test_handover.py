@@ -387,7 +387,7 @@ def test_a_path_that_cannot_be_written(silicon, tmp_path):
     (tmp_path / "file").write_text("")
     for write in (silicon.write_cif, silicon.report):
         for path in (tmp_path / "nowhere" / "x.cif", tmp_path):
-            with pytest.raises(QueryError, match=f"{re.escape(str(path))}: cannot be written"):
+            with pytest.raises(QueryError, match=f"{re.escape(str(path))}: (no folder|a folder)"):
                 write(path)
     with pytest.raises(QueryError, match="cannot be written"):
         silicon.export(tmp_path / "file")
@@ -515,6 +515,19 @@ def test_the_folder_holds_what_it_says(mixture, tmp_path):
         assert [row["material_id"] for row in csv.DictReader(file)] == mixture.material_ids
     assert (folder / "figure.pdf").read_bytes().startswith(b"%PDF")
     assert (folder / "report.html").read_text().startswith("<!DOCTYPE html>")
+
+
+def test_files_of_others_are_not_replaced_and_those_of_an_earlier_answer_are(mixture, silicon, tmp_path):
+    (tmp_path / "README.txt").write_text("my notes")
+    with pytest.raises(QueryError, match="a folder that holds README.txt"):
+        mixture.export(tmp_path)
+    assert (tmp_path / "README.txt").read_text() == "my notes" and len(list(tmp_path.iterdir())) == 1
+    (tmp_path / "README.txt").rename(tmp_path / "notes.txt")
+    mixture.export(tmp_path)
+    assert (tmp_path / "phase_2.cif").exists()
+    silicon.export(tmp_path)
+    assert (tmp_path / "phase_1.cif").exists() and not (tmp_path / "phase_2.cif").exists()
+    assert (tmp_path / "notes.txt").read_text() == "my notes"
 
 
 def test_errors_of_what_is_no_count_come_from_its_scatter(tmp_path):

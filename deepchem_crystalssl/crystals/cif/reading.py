@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections import Counter
 from collections.abc import Iterator
@@ -247,9 +248,10 @@ def _tell_of_hydrogen(block: gemmi.cif.Block, claims: Claims, crystal: Crystal, 
 def _read_lattice(block: gemmi.cif.Block, item: str) -> np.ndarray:
     stated = [block.find_value(tag) for tag in _CELL_TAGS]
     cell = [number(text) for text in stated]
-    cell[3:] = [90.0 if text is None else x for text, x in zip(stated[3:], cell[3:], strict=True)]  # the default
-    missing = [tag for tag, value in zip(_CELL_TAGS, cell, strict=True) if not np.isfinite(value)]
-    if missing:
+    if None in stated[3:]:
+        cell[3:] = [90.0 if text is None else x for text, x in zip(stated[3:], cell[3:], strict=True)]  # the default
+    if not all(map(math.isfinite, cell)):
+        missing = [tag for tag, value in zip(_CELL_TAGS, cell, strict=True) if not math.isfinite(value)]
         raise LatticeError(item, f"no number for {', '.join(missing)}")
     if min(cell) <= 0 or max(cell[3:]) >= 180:
         raise LatticeError(item, "cell " + " ".join(f"{value:g}" for value in cell))
@@ -279,6 +281,8 @@ def _read_coordinates(block: gemmi.cif.Block, tag: str, item: str) -> tuple[list
     """The numbers of a column of coordinates, and whether there are dots, which stand for the default, zero."""
     column = list(block.find_values(tag))
     try:
+        if "_" in "".join(column):  # which Python ignores in a number
+            raise ValueError
         if _IDEAL.keys().isdisjoint(column):
             return list(map(float, column)), False
         return [_IDEAL[text] if text in _IDEAL else float(text) for text in column], False
@@ -287,7 +291,7 @@ def _read_coordinates(block: gemmi.cif.Block, tag: str, item: str) -> tuple[list
     found = []
     for site, text in enumerate(column):
         value = _IDEAL.get(text, 0.0 if text == "." else number(text))
-        if not np.isfinite(value):
+        if not math.isfinite(value):
             raise CoordinateError(item, f"{tag} of site {site} is {text}")
         found.append(value)
     return found, "." in column

@@ -17,6 +17,7 @@ import numpy as np
 
 from .convert import from_ase
 from .database_entries import from_ase_row, own_id
+from .encodings import joined_digits
 from ...errors import CrystalInputError, UnsupportedFileError, UnsupportedObjectError, counted, typed_error
 from ..limits import LIMITS, ReadingLimits, check_text
 from .texts import Item
@@ -124,6 +125,8 @@ def _parse_frame(lines: list[str], name: str) -> Any:
     if len(lines) > 2 and columns > len(lines[2].split()):
         told = f"{columns} columns in Properties, and {len(lines[2].split())} in the line of the first atom"
         raise UnsupportedFileError(name, told, _XYZ, "Check Properties.")
+    if wrong := joined_digits("".join(lines[2:])):
+        raise UnsupportedFileError(name, f"a number {wrong!r}", "numbers have no underscore", "Correct this number.")
     return next(parse(io.StringIO("".join(lines)), 0))
 
 
@@ -139,6 +142,8 @@ def read_xsf(stream: IO[str], label: str, name: str, limits: ReadingLimits = LIM
         while line := stream.readline(MAX_LINE):
             size += len(line)
             limits.check("text_bytes", size, label, "characters before the grids of data")
+            if wrong := joined_digits(line):
+                raise UnsupportedFileError(label, f"a number {wrong!r}", _XSF, "Correct this number.")
             if line.startswith("ANIMSTEPS"):
                 steps["all"] = int(line.split()[1])
             if line.startswith("BEGIN_BLOCK"):  # ASE would look for the next step behind it

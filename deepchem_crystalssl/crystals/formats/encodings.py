@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import codecs
 import io
+import re
 from typing import IO
 
 from ...errors import EmptyFileError, UnsupportedFileError
@@ -22,6 +23,7 @@ _MARKS = (  # a mark of UTF-32 begins like one of UTF-16
     (codecs.BOM_UTF16_BE, "utf-16"),
     (codecs.BOM_UTF8, "utf-8-sig"),
 )
+_JOINED = re.compile(r"(?<!\S)[-+.\d]*\d_\d\S*")
 _FIRST_OF_MARK = {mark[:1] for mark, _ in _MARKS}
 
 
@@ -104,6 +106,18 @@ def decode_text(data: bytes, label: str) -> str:
             ) from error
         text = data.removeprefix(codecs.BOM_UTF8).decode("latin-1")
     return plain_text(text, label)
+
+
+def joined_digits(text: str) -> str:
+    """The first number of a text whose digits are joined by an underscore, which Python ignores; empty if none.
+
+    Examples
+    --------
+    >>> joined_digits("Si 0.25 0_25 0"), joined_digits("Si_sv 0.25 0.25 0")
+    ('0_25', '')
+    """
+    found = _JOINED.search(text) if "_" in text else None
+    return found[0] if found else ""
 
 
 def plain_text(text: str, label: str) -> str:

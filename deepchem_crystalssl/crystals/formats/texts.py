@@ -16,7 +16,7 @@ from ..cif.reading import read_cif
 from .convert import from_pymatgen, to_crystal
 from .database_entries import is_entry, own_id, trajectory_frames
 from ..elements import atomic_number_of
-from .encodings import plain_text
+from .encodings import joined_digits, plain_text
 from ...errors import (
     CrystalInputError,
     UnknownElementError,
@@ -166,6 +166,8 @@ def _from_poscar(text: str, name: str, limits: ReadingLimits) -> Crystal:
     limits.check("sites", announced, name, "sites of one crystal")
     if announced > text.count("\n") + 1:  # pymatgen would take the memory first
         raise _short_poscar(text, name)
+    if wrong := joined_digits(text.partition("\n")[2]):
+        raise UnsupportedFileError(name, f"a number {wrong!r}", "numbers have no underscore", "Correct this number.")
     text = _with_one_scale(text, name)
     try:
         with warnings.catch_warnings():

@@ -109,7 +109,7 @@ class _LastStructure:
 
     def numbers(self, text: str) -> list[float]:
         try:
-            values = [float(word) for word in text.split()]
+            values = [float(word.replace("_", "?")) for word in text.split()]  # Python would ignore it
         except ValueError as error:
             raise CoordinateError(self.label, f"a vector {text.strip()[:80]!r}") from error
         if len(values) != 3:
