@@ -14,7 +14,7 @@ from ..crystals.formats.kinds import crystal_kind, is_url
 from ..crystals.formats.tables import Rows, row_groups
 from ..crystals.shards import MANIFEST, Shard, read_manifest
 from ..crystals.store import RecordStore
-from ..errors import CrystalInputError, StoreError
+from ..errors import CrystalInputError, StoreError, counted
 
 LINES = "lines"
 Line = dict[str, Any]
@@ -167,6 +167,10 @@ def divide(source: Any, size: int | None = None, known: Sequence[Part] = ()) -> 
 
 def _check_known(before: dict[Path, int], paths: Sequence[Path], source: Any) -> None:
     gone = [path for path in before if path not in set(paths)] if before else []
+    if gone and len(gone) == len(before):
+        raise StoreError(str(source), f"another source: it has none of {counted(len(gone), 'file')} that the work was "
+                         f"begun with, such as {gone[0]}", "work goes on with the source it was begun with",
+                         "Name that source, or write to another folder.")  # fmt: skip
     short = [path for path, rows in before.items() if rows and path not in gone and _rows_in(path) < rows]
     if gone or short:
         path = (gone or short)[0]

@@ -35,7 +35,11 @@ from .units import Unit
 
 logger = logging.getLogger(__name__)
 
-_CRYSTALS = "crystals"
+VERIFIED_BYTES = 256 * 2**20
+"""An output of at most so many bytes is compared with its checksums by each call.
+
+Of a larger one, the files whose times have changed are."""
+_CRYSTALS, _MODEL = "crystals", "model_name"
 
 
 def map_shards(
@@ -53,7 +57,9 @@ def map_shards(
     """Compute a step for all crystals of a source, shard by shard, and write a folder of shards.
 
     Called again, it does only what is missing: after an interruption, or after the source has grown. A shard whose
-    input has changed is computed again.
+    input has changed, or that is damaged, is computed again. Damage is told by sizes; by checksums in files whose times
+    have changed, and in all files of an output of at most 256 MB. :func:`~deepchem_crystalssl.recipes.verify_folder`
+    reads all.
 
     Parameters
     ----------
@@ -182,7 +188,8 @@ def _map(
 
 def _finished(units: Sequence[Unit]) -> dict[int, Line]:
     """The lines of the units that are done, by the number of the part."""
-    found = ((unit.part.number, unit.finished()) for unit in units)
+    size = sum(unit.file.stat().st_size for unit in units if unit.file.exists())
+    found = ((unit.part.number, unit.finished(thorough=size <= VERIFIED_BYTES)) for unit in units)
     return {number: line for number, line in found if line is not None}
 
 
@@ -195,21 +202,35 @@ def _check_share(shard: tuple[int, int] | None) -> None:
 def _begin(folder: Path, step: Step) -> dict[str, Any]:
     """Make the folder of the output, or compare the step with the one it was begun with."""
     identity = json.loads(json.dumps(step.identity()))
+    model = str(getattr(step, "model", ""))  # its name is no choice: the weights are
     path = folder / STEP
     if not path.exists():
         if folder.is_dir() and not all(map(is_lock, folder.iterdir())):
             raise StoreError(str(folder), "holds something else", "shards are written to a folder of their own",
                              "Name a new or empty folder.")  # fmt: skip
         folder.mkdir(parents=True, exist_ok=True)
-        write_sealed(path, identity)
+        write_sealed(path, {**identity, _MODEL: model} if model else identity)
         return identity
     before = read_sealed(path, StoreError, "Remove the folder and begin again.")
+    named = before.pop(_MODEL, None)
     differing = [name for name in {**before, **identity} if before.get(name) != identity.get(name)]
     if differing:
-        shown = "; ".join(f"{name} = {before.get(name)}, and now {name} = {identity.get(name)}" for name in differing)
-        raise StoreError(str(folder), f"begun with {shown}",
+        shown = "; ".join(
+            f"model was {_called(named, before)}, now {_called(model, identity)}" if name == "weights"
+            else f"{name} was {before.get(name)}, now {identity.get(name)}"
+            for name in differing
+        )  # fmt: skip
+        raise StoreError(str(folder), f"begun with other choices: {shown}",
                          "all shards are made by one step and one model", "Name another folder.")  # fmt: skip
     return identity
+
+
+def _called(model: str | None, identity: dict[str, Any]) -> str:
+    """A model by its name, where that is known, and the begin of the digest of its weights."""
+    if "weights" not in identity:
+        return "none"
+    weights = str(identity["weights"])[:8]
+    return f"{model} (weights {weights})" if model else f"one of weights {weights}"
 
 
 def _check_divisible(source: Any, step: Step, shard: tuple[int, int] | None) -> bool:

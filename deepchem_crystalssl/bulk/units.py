@@ -8,6 +8,7 @@ result to be right, so an engine only has to call :func:`run_unit` until every l
 from __future__ import annotations
 
 import hashlib
+import logging
 import os
 import resource
 import socket
@@ -20,13 +21,16 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from .. import __version__
-from ..crystals.checksums import read_sealed, record_file, replacing, write_sealed
+from ..crystals.checksums import RecordedFile, read_sealed, record_file, replacing, write_sealed
 from ..crystals.reading import read_structures
 from ..crystals.records import Crystal
+from ..crystals.shards import record_of
 from ..crystals.work_folders import written_to
 from ..errors import Report, StoreError
 from .parts import LINES, Line, Part
 from .steps import Step, Work, digest_of, opened_step
+
+logger = logging.getLogger(__name__)
 
 _CRYSTALS_AT_ONCE = 1024
 _SITES_AT_ONCE = 60_000
@@ -63,8 +67,12 @@ class Unit:
         """The file of the line."""
         return self.folder / LINES / f"{self.part.number:06d}.json"
 
-    def finished(self) -> Line | None:
-        """The line, if the unit was done with the same step and its input and output are unchanged."""
+    def finished(self, thorough: bool = False) -> Line | None:
+        """The line, if the unit was done with the same step and its input and output are unchanged.
+
+        The output is compared with its checksums if its times are not those of when it was written, or always if the
+        check is ``thorough``. The line of one that is damaged is removed, so that it is written anew.
+        """
         try:
             line = read_sealed(self.line_file, StoreError)
             read = line["input"]
@@ -74,7 +82,23 @@ class Unit:
                 same = read["sha256"] == self.part.checksum
         except (OSError, StoreError, KeyError, TypeError, AttributeError):
             return None
-        return line if same else None
+        return self._verified(line, thorough) if same else None
+
+    def _verified(self, line: Line, thorough: bool) -> Line | None:
+        """The line of a whole output, with its times; None for a damaged one."""
+        changed = line.get("times") not in (None, _times_of(self.file))  # earlier versions wrote none
+        if not (changed or thorough) or record_of(line) is None:
+            return line
+        try:
+            RecordedFile(self.file, record_of(line), StoreError).verify()
+        except StoreError as error:
+            logger.warning("%s: %s; it is written anew", error.item, error.value)
+            self.line_file.unlink(missing_ok=True)
+            return None
+        if changed:  # copied: once is enough
+            line = {**line, "times": _times_of(self.file)}
+            write_sealed(self.line_file, line)
+        return line
 
 
 def run_unit(unit: Unit) -> Line:
@@ -89,7 +113,7 @@ def run_unit(unit: Unit) -> Line:
     dict
         The line of the manifest: part, file, rows, bytes, sha256 and crc32 of the output; input (items, state and
         sha256); skipped (a list of item, error, value, rule, remedy); step (its digest), version, seconds, worker,
-        peak_mb.
+        peak_mb, times (of the output).
 
     Raises
     ------
@@ -126,8 +150,15 @@ def _run(unit: Unit, begun: float) -> Line:
             "worker": f"{socket.gethostname()}-{os.getpid()}",
             "peak_mb": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024),
         }  # fmt: skip
+    line["times"] = _times_of(unit.file)
     write_sealed(unit.line_file, line)
     return line
+
+
+def _times_of(path: Path) -> list[int]:
+    """When a file was changed, and when it came to its place, which no program can set."""
+    state = os.stat(path)
+    return [state.st_mtime_ns, state.st_ctime_ns]
 
 
 def _chunks(unit: Unit, report: Report) -> Iterator[list[Crystal]]:

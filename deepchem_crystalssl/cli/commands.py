@@ -214,6 +214,8 @@ def _search_by_patterns(index: EmbeddingIndex | ShardedIndex, filter: Filter, op
     }  # fmt: skip
     if len(options.query) == 1:
         found = index.query_pattern(options.query[0], None, options.wavelength, options.k, **sample)
+        for note in found.notes:
+            print(f"{options.query[0]}: {note}")
         print(found.verdict)
         print(found)
         if options.report:
@@ -228,6 +230,9 @@ def _search_by_patterns(index: EmbeddingIndex | ShardedIndex, filter: Filter, op
             sorted(options.query, key=_by_number), options.wavelength, options.k, on_error="skip", report=report,
             progress=_progress(options), **sample,
         )  # fmt: skip
+        for name, answer in zip(several.names, several, strict=True):
+            for note in answer.scan.notes if answer else ():
+                print(f"{name}: {note}")
         print(several)
         for error in report:
             print(f"left out: {error}")

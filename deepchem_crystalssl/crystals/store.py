@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
+import os
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from functools import cached_property
@@ -93,6 +94,9 @@ def write_records(
     try:
         with written_to(folder, StoreError):
             _check_place(folder)
+            if isinstance(source, str | Path) and os.path.abspath(source) == os.path.abspath(folder):
+                raise StoreError(str(folder), "the source is the store itself", "a store is written from other files",
+                                 "Name another folder for the store.")  # fmt: skip
             with alone_in(folder, StoreError):
                 return _StoreWriter(folder, source, disorder, found).write(source, on_error, progress)
     finally:

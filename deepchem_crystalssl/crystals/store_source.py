@@ -74,7 +74,7 @@ class StoreSource:
             files = _described([path], path.parent, set())
             known = [SourceFile(**entry) for entry in remembered.get("files", [])]
             return cls("file", str(path), files, is_known=remembered.get("path") == str(path) and files == known)
-        known = _read_listing(store, "files" in manifest) if remembered.get("kind") == "folder" else []
+        known = read_listing(store, "files" in manifest) if remembered.get("kind") == "folder" else []
         root = path if path.is_dir() else Path("/")
         present = {_relative(p, root): p for p in paths}
         if gone := [entry.path for entry in known if entry.path not in present]:
@@ -119,7 +119,7 @@ def _described(paths: list[Path], root: Path, taken: set[str], names: list[str] 
     return found
 
 
-def _read_listing(store: Path, is_sealed: bool) -> list[SourceFile]:
+def read_listing(store: Path, is_sealed: bool) -> list[SourceFile]:
     """The files that a store was made of; if their list must have a checksum, one without is none."""
     try:
         content = json.loads(read_regular(store / LISTING).decode())

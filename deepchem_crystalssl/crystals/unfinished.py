@@ -15,6 +15,7 @@ from ..errors import CrystalInputError, StoreError
 from .checksums import RecordedFile, is_file, path_within, read_sealed, record_files, write_sealed
 
 CHOICES = "building.json"
+_NAMES = "names"
 
 
 def keep_choices(
@@ -23,6 +24,7 @@ def keep_choices(
     unnamed: Mapping[str, Any],
     error: type[CrystalInputError],
     thing: str,
+    names: Mapping[str, str] = {},
 ) -> None:
     """Write down what work is begun with, or compare it with what is written there.
 
@@ -38,6 +40,8 @@ def keep_choices(
         Of the error.
     thing : str
         What is made, with its article.
+    names : dict
+        How choices are called in an error, where they are digests. Other names are no other choices.
 
     Raises
     ------
@@ -50,7 +54,7 @@ def keep_choices(
             raise error(str(work), "holds something else", f"unfinished work on {thing} is kept in a folder of its own",
                         "Rename it, or choose another name for the output.")  # fmt: skip
         work.mkdir(parents=True, exist_ok=True)
-        write_sealed(path, choices)
+        write_sealed(path, {**choices, _NAMES: dict(names)})
         return
     content = read_sealed(path, error, f"Remove {work}.")
     try:
@@ -59,8 +63,10 @@ def keep_choices(
     except (OSError, ValueError, KeyError, TypeError) as failed:
         raise error(str(work), f"no readable {CHOICES} ({failed})", remedy=f"Remove {work}.") from failed
     if differing:
-        shown = "; ".join(f"{name} was {before[name]}, now {choices[name]}" for name in differing)
-        raise error(str(work), f"unfinished work that was begun with another {' and '.join(differing)} ({shown})",
+        then = {**before, **(before.get(_NAMES) or {})}
+        now = {**choices, **names}
+        shown = "; ".join(f"{name} was {then[name]}, now {now[name]}" for name in differing)
+        raise error(str(work), f"unfinished work that was begun with other choices: {shown}",
                     f"{thing} is built with one source and one set of choices",
                     f"Go on with the same choices, or remove {work} to begin anew.")  # fmt: skip
 

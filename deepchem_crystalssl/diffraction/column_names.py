@@ -54,6 +54,10 @@ _Q_IN_TEXT = re.compile(
     r"(?:^|[\s,;(\[])q[\s_]*(?:[(\[/,^]|$)|q_(?:nm|a)|scattering vector|momentum transfer|d.spacing"
     r"|nm\s*\^?\s*-1|1/nm|(?:å|angstroms?)\s*\^?\s*-1|1/(?:å|angstrom)"
 )
+_NEUTRONS = re.compile(r"\b(?:(?i:neutrons?)|HRPT|SINQ|Laue-Langevin)\b")
+_NEUTRON_INSTRUMENTS = re.compile(  # the second is the layout of DMC and HRPT
+    r"\b(?:D1A|D1B|D2B)[0-9]?\b|\bDMC\b|^ *lambda=[^\n]{1,40}\bT=[^\n]{1,40}\bdT=", re.MULTILINE
+)
 
 
 @dataclass(frozen=True)
@@ -270,3 +274,21 @@ def stated_wavelength(lines: list[str], item: str) -> float | None:
     if wavelength is None and anode in ANODES:
         wavelength = WAVELENGTHS[f"{anode}Ka"]
     return None if wavelength is None else check_wavelength(wavelength, item)
+
+
+def names_neutrons(text: str, instruments: bool = False) -> bool:
+    """Whether a header says that neutrons were scattered.
+
+    Parameters
+    ----------
+    text : str
+    instruments : bool
+        Whether short names are those of diffractometers at the Institut Laue-Langevin (D1A, D1B, D2B) and at the Paul
+        Scherrer Institute (DMC); elsewhere they may be those of samples.
+
+    Examples
+    --------
+    >>> names_neutrons("# Radiation: Neutron"), names_neutrons("D1A5 LaNi5"), names_neutrons("D1A5 LaNi5", True)
+    (True, False, True)
+    """
+    return any(pattern.search(text) for pattern in (_NEUTRONS, *([_NEUTRON_INSTRUMENTS] if instruments else [])))

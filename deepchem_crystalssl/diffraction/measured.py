@@ -14,7 +14,7 @@ from ..errors import AngleError, CountsError, PatternError, PatternRangeError
 from .grid import PowderPatterns, XRDGrid
 from .limits import PatternLimits
 from .pattern_files import read_pattern
-from .patterns import MOST_COUNTS
+from .patterns import MOST_COUNTS, NEUTRONS
 from .radiation import Radiation
 
 Background = Literal["snip", "none"]
@@ -51,7 +51,8 @@ def prepare_measured_pattern(
         Grid of the result.
     wavelength : str or float, optional
         Radiation of the measurement, by name or in Å. By default that which the file states, else Cu K-alpha; a
-        warning says so if the grid has another wavelength, because then the angles depend on the assumption.
+        warning says so if the grid has another wavelength, because then the angles depend on the assumption. Another
+        warning says that a file names neutrons.
     background : {"snip", "none"}
         How the background is removed.
     normalize : bool
@@ -89,6 +90,8 @@ def prepare_measured_pattern(
             f"{grid.wavelength_angstrom:g} Å. Give the wavelength of the measurement with wavelength=",
             stacklevel=2,
         )
+    if scan.of_neutrons:
+        warnings.warn(f"{scan.item}: {NEUTRONS}, of which simulated patterns are", stacklevel=2)
     return place_on_grid(scan, grid, scan.radiation.wavelength, background, normalize)
 
 
@@ -105,12 +108,15 @@ class Scan:
     radiation : Radiation
     item : str
         The file, or "pattern"; errors name it.
+    notes : tuple of str
+        Those of :class:`~deepchem_crystalssl.diffraction.MeasuredPattern`.
     """
 
     angles: np.ndarray
     counts: np.ndarray
     radiation: Radiation
     item: str
+    notes: tuple[str, ...] = ()
 
     @classmethod
     def of(
@@ -127,13 +133,18 @@ class Scan:
         PatternError, AngleError, CountsError, GridError, UnsupportedFileError, EmptyFileError
         """
         item, in_file = "pattern", None
+        notes: tuple[str, ...] = ()
         if isinstance(two_theta, str | Path):
             pattern = read_pattern(two_theta, wavelength, limits=limits)
-            item, in_file = pattern.item, pattern.stated_wavelength
+            item, in_file, notes = pattern.item, pattern.stated_wavelength, pattern.notes
             two_theta, intensity = pattern.two_theta, pattern.counts
-        return cls(
-            *check_pattern(two_theta, intensity, item), Radiation.of_measurement(wavelength, in_file, item), item
-        )
+        radiation = Radiation.of_measurement(wavelength, in_file, item)
+        return cls(*check_pattern(two_theta, intensity, item), radiation, item, notes)
+
+    @property
+    def of_neutrons(self) -> bool:
+        """Whether the file names neutrons."""
+        return NEUTRONS in self.notes
 
 
 def place_on_grid(

@@ -9,11 +9,12 @@ import numpy as np
 
 from ..errors import EmptyFileError, UnsupportedFileError, typed_error
 from .binary_patterns import read_raw
+from .column_names import names_neutrons
 from .limits import PatternLimits, how_to_raise, reading_within
-from .patterns import MeasuredPattern
+from .patterns import NEUTRONS, MeasuredPattern
 from .radiation import resolve_wavelength
 from .text_columns import decode_text, read_columns
-from .text_layouts import layout_of
+from .text_layouts import layout_of, read_gsas, read_start_step_stop
 from .xml_patterns import read_brml, read_rasx, read_xrdml
 
 TEXT_SUFFIXES = (
@@ -25,6 +26,7 @@ BINARY_SUFFIXES = {".raw": read_raw, ".brml": read_brml, ".rasx": read_rasx}
 """Suffixes of other files that hold one, and their readers."""
 PATTERN_SUFFIXES = (*TEXT_SUFFIXES, *BINARY_SUFFIXES)
 """Suffixes of files that hold a measured pattern."""
+_ENDS = 10_000  # characters at the beginning and at the end in which a text says what was scattered
 
 
 def read_pattern(
@@ -50,7 +52,7 @@ def read_pattern(
     Returns
     -------
     MeasuredPattern
-        Immutable. It says which columns were read and what was done to them.
+        Immutable. It says which columns were read and what was done to them, and whether the file names neutrons.
 
     Raises
     ------
@@ -185,7 +187,12 @@ def _read_text(text: str, item: str, suffix: str, given: float | None) -> Measur
     if suffix == ".xrdml":
         return read_xrdml(text, item)
     layout = layout_of(text, suffix)
-    return read_columns(text, item, suffix, given) if layout is None else layout(text, item)
+    pattern = read_columns(text, item, suffix, given) if layout is None else layout(text, item)
+    if layout in (None, read_gsas, read_start_step_stop):  # the others are formats of X-ray diffractometers
+        ends = text if len(text) < 2 * _ENDS else f"{text[:_ENDS]}\n{text[-_ENDS:]}"
+        if names_neutrons(ends, instruments=layout is read_start_step_stop):
+            pattern = dataclasses.replace(pattern, notes=(NEUTRONS, *pattern.notes))
+    return pattern
 
 
 def _unknown_suffix(item: str, suffix: str) -> UnsupportedFileError:

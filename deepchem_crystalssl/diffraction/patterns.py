@@ -16,9 +16,11 @@ LONGEST_NUMBER = 60
 """Characters of one number in a text."""
 SHORTEST_WAVELENGTH, LONGEST_WAVELENGTH = 0.01, 20.0
 """Å; a file that states another wavelength is refused."""
+NEUTRONS = "the intensities are those of neutrons, not of X-rays"
+"""Note of a pattern whose file names neutrons."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class MeasuredPattern:
     """A measured powder pattern, as its file holds it.
 
@@ -39,7 +41,8 @@ class MeasuredPattern:
     columns : (str, str)
         Names or places of the angles and of the counts in the file.
     notes : tuple of str
-        What was done besides reading the numbers: scans joined, attenuation undone, an axis converted.
+        What was done besides reading the numbers: scans joined, attenuation undone, an axis converted. :data:`NEUTRONS`
+        if the file names neutrons.
     stated_wavelength : float or None
         Å; the one of the file, whatever was given.
     """
@@ -63,6 +66,10 @@ class MeasuredPattern:
         wavelength = "no wavelength" if self.wavelength is None else f"{self.wavelength:g} Å"
         span = f"{self.two_theta[0]:g}-{self.two_theta[-1]:g}°"
         return f"{self.item}: {self.format}, {counted(len(self), 'point')}, {span}, {wavelength}"
+
+    def __repr__(self) -> str:
+        """The line, and what was done to the numbers."""
+        return "; ".join([str(self), *self.notes])
 
 
 @dataclass(frozen=True)

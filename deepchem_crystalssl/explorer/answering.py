@@ -98,7 +98,7 @@ def answer_rest(index: EmbeddingIndex, kept: KeptAnswers, key: str, asked: Patte
     angles, counts = rest_of(before.found)
     length = before.found.measurement.grid.wavelength_angstrom
     allowed = [*(asked.elements or ()), *(asked.allowed or ())] or None
-    rest = Pattern(angles, counts, None)
+    rest = Pattern(angles, counts, None, before.found.scan.notes)
     asked = replace(asked, elements=None, allowed=allowed)
     name = f"What is left of {before.name}"
     return _answer_pattern(index, kept, rest, name, length, before.found.radiation, asked)
@@ -144,8 +144,8 @@ def _answer_pattern(
         pattern.two_theta, pattern.counts, wavelength, MATCHES, asked.elements,
         allowed=asked.allowed, excluded=asked.excluded, phases=asked.phases,
     )  # fmt: skip
-    # The search was given numbers alone; the file's name, and where the wavelength is known from, are known here.
-    found.scan = replace(found.scan, radiation=radiation, item=name)
+    # The search was given numbers alone; what the file says of itself is known here.
+    found.scan = replace(found.scan, radiation=radiation, item=name, notes=pattern.notes)
     row = index.gallery.row_of[found[0].material_id]
     return {
         "kind": "pattern",

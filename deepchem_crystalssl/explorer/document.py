@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import logging
 import re
 from base64 import b64encode
 from collections.abc import Iterable, Sequence
@@ -25,6 +26,8 @@ from ..search.pictures import draw_map
 from ..search.queries import read_one
 from .notebook import Holder
 from .payload import Payload
+
+logger = logging.getLogger(__name__)
 
 _STRUCTURE_MODULES = (
     "elements", "element_values", "lattices", "bonds", "polyhedra", "scene", "rotations", "viewer", "structure",
@@ -211,7 +214,8 @@ def write_page(
 ) -> Path:
     """Write the map of an index as one HTML file that works offline.
 
-    Structures, then simulated patterns, are left out where the file would be larger than ``megabytes``; it says so.
+    Structures, then simulated patterns, are left out where the file would be larger than ``megabytes``; it says so. If
+    it is larger still, the log says so.
 
     Parameters
     ----------
@@ -257,6 +261,8 @@ def write_page(
     path = Path(path)
     with writing(path) as part:
         part.write_text(render_page(title, parts), encoding="utf-8")
+    if (size := path.stat().st_size / 1e6) > megabytes:
+        logger.warning("%s: %.1f MB, more than %g: no map of this index is smaller", path, size, megabytes)
     return path
 
 

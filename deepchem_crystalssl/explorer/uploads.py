@@ -63,11 +63,12 @@ class Limits:
 
 @dataclass(frozen=True)
 class Pattern:
-    """A measured pattern: angles (degrees) and counts, (n,) each, and the wavelength (Å) if the file states it."""
+    """A measured pattern: angles (degrees) and counts, (n,) each; the wavelength (Å) of the file or None; notes."""
 
     two_theta: np.ndarray
     counts: np.ndarray
     wavelength: float | None
+    notes: tuple[str, ...] = ()
 
 
 def shown_name(name: str) -> str:
@@ -215,4 +216,4 @@ def _read_pattern(body: bytes, item: str, suffix: str, limits: Limits, wavelengt
     pattern = read_pattern_bytes(body, item, suffix, wavelength)
     if len(pattern) > limits.points:
         raise UploadError(item, f"{len(pattern):,} points", rule, remedy)
-    return Pattern(pattern.two_theta, pattern.counts, pattern.stated_wavelength)
+    return Pattern(pattern.two_theta, pattern.counts, pattern.stated_wavelength, pattern.notes)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -11,6 +11,7 @@ from typing import Any, Literal
 from ..bulk import output as shards
 from ..crystals import shards as stores
 from ..crystals.checksums import SEAL, WHOLE, RecordedFile, is_file, path_within, read_archive, read_sealed
+from ..crystals.store_source import LISTING, read_listing
 from ..errors import CheckpointError, CrystalInputError, IndexFolderError, StoreError, UnsupportedFileError
 from ..models.checkpoints import CONFIG, log_line_of, read_checkpoint, read_config
 from ..models.folders import CARD, WEIGHTS, card_of, read_card, sha256
@@ -53,7 +54,8 @@ def verify_folder(folder: str | Path) -> list[VerifiedFile]:
     Returns
     -------
     list of VerifiedFile
-        In the order in which they were read; a folder within it, such as the structures of an index, is verified too.
+        In the order in which they were read, each once; a folder within it, such as the structures of an index, is
+        verified too.
 
     Raises
     ------
@@ -83,7 +85,11 @@ def verify_folder(folder: str | Path) -> list[VerifiedFile]:
             "Name the folder of an index, a store, a model, a training or an output of shards; copy the manifest "
             "again, if it is missing.",
         )  # fmt: skip
-    return [file for verify in kinds for file in verify(folder)]
+    found: dict[Path, VerifiedFile] = {}
+    for file in (file for verify in kinds for file in verify(folder)):
+        if file.path not in found or file.result == "damaged" != found[file.path].result:
+            found[file.path] = file
+    return list(found.values())
 
 
 def _manifest_in(folder: Path, name: str) -> Path:
@@ -102,6 +108,22 @@ def _checked(path: Path, check: Callable[[], bool]) -> VerifiedFile:
 def _sealed(path: Path, kind: type[CrystalInputError]) -> VerifiedFile:
     """A manifest."""
     return _checked(path, lambda: read_sealed(path, kind) is not None and SEAL.encode() in path.read_bytes())
+
+
+def _within(folders: Iterable[Path], found: list[VerifiedFile]) -> None:
+    """Add what is found in folders within another one; a missing manifest may be told already."""
+    for folder in folders:
+        try:
+            found += verify_folder(folder)
+        except UnsupportedFileError as error:
+            if not any(file.result == "damaged" and folder in file.path.parents for file in found):
+                found.append(VerifiedFile(folder, "damaged", str(error)))
+
+
+def _opened(folder: Path, found: list[VerifiedFile], check: Callable[[], bool]) -> None:
+    """Add whether a folder can be opened, unless a damaged file says already why it cannot."""
+    if all(file.result != "damaged" for file in found):
+        found.append(_checked(folder, check))
 
 
 def _recorded(
@@ -124,33 +146,31 @@ def _index(folder: Path) -> Iterator[VerifiedFile]:
         yield from _sharded_index(folder)
         return
     manifest = _sealed(part_of(folder, storage.MANIFEST), IndexFolderError)
-    yield manifest
-    if manifest.result == "damaged":
-        return
-    for name, record in read_sealed(manifest.path, IndexFolderError).get("files", {}).items():
-        part = part_of(folder, name)
-        yield _recorded(part.parent, part.name, record, IndexFolderError, lambda file: None)
-    yield _checked(folder, lambda: storage.load(folder) is not None and manifest.result == "verified")
-    for name in (storage.STRUCTURES, storage.MODEL):
-        if part_of(folder, name).is_dir():
-            yield from verify_folder(part_of(folder, name))
+    found = [manifest]
+    if manifest.result != "damaged":
+        for name, record in read_sealed(manifest.path, IndexFolderError).get("files", {}).items():
+            part = part_of(folder, name)
+            found.append(_recorded(part.parent, part.name, record, IndexFolderError, lambda file: None))
+        parts = (part_of(folder, name) for name in (storage.STRUCTURES, storage.MODEL))
+        _within((part for part in parts if part.is_dir()), found)
+        _opened(folder, found, lambda: storage.load(folder) is not None and manifest.result == "verified")
+    yield from found
 
 
 def _sharded_index(folder: Path) -> Iterator[VerifiedFile]:
     from ..search.sharded import ShardedIndex
 
     manifest = _sealed(folder / sharded_layout.MANIFEST, IndexFolderError)
-    yield manifest
-    if manifest.result == "damaged":
-        return
-    files = read_sealed(manifest.path, IndexFolderError).get("files", {})
-    for name, record in files.items():
-        yield _recorded(folder, name, record, IndexFolderError, lambda file: None)
-    yield _checked(folder, lambda: ShardedIndex.load(folder) is not None and bool(files))
-    within = [*sorted(folder.glob("rows-*")), folder / sharded_layout.MODEL, folder / "sample"]
-    for part in within:
-        if part.is_dir():
-            yield from verify_folder(part)
+    found = [manifest]
+    if manifest.result != "damaged":
+        files = read_sealed(manifest.path, IndexFolderError).get("files", {})
+        found += [
+            _recorded(folder, name, record, IndexFolderError, lambda file: None) for name, record in files.items()
+        ]
+        parts = (*sorted(folder.glob("rows-*")), folder / sharded_layout.MODEL, folder / "sample")
+        _within((part for part in parts if part.is_dir()), found)
+        _opened(folder, found, lambda: ShardedIndex.load(folder) is not None and bool(files))
+    yield from found
 
 
 def _output(folder: Path) -> Iterator[VerifiedFile]:
@@ -179,6 +199,9 @@ def _store(folder: Path) -> Iterator[VerifiedFile]:
         yield _recorded(folder, shard.get("file"), _record_of(shard), StoreError, RecordedFile.map_table)
     for name, record in content.get("files", {}).items():
         yield _recorded(folder, name, record, StoreError, lambda file: None)
+    if (content.get("source") or {}).get("kind") == "folder":
+        is_sealed = "files" in content
+        yield _checked(folder / LISTING, lambda: read_listing(folder, is_sealed) is not None and is_sealed)
 
 
 def _model(folder: Path) -> Iterator[VerifiedFile]:
@@ -196,8 +219,9 @@ def _model(folder: Path) -> Iterator[VerifiedFile]:
 
 
 def _training(folder: Path) -> Iterator[VerifiedFile]:
-    yield _sealed(folder / CONFIG, CheckpointError)
-    yield _checked(folder, lambda: read_config(folder) is not None)
+    found = [_sealed(folder / CONFIG, CheckpointError)]
+    _opened(folder, found, lambda: read_config(folder) is not None)
+    yield from found
     for path in sorted(folder.glob("checkpoint*.pt")):
         yield _checked(path, lambda path=path: bool(read_checkpoint(path)))  # type: ignore[misc]
     for name in (MADE_OF, RECIPE_FILE):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import shutil
 import zlib
 from pathlib import Path
@@ -27,6 +26,7 @@ from .parts import assemble
 from .phases import pattern_vectors
 from ..physics.values import VALUE_COLUMNS, model_values
 from .saving import is_free
+from .storage import record_lists
 from .sources import check_metadata, ids_for, reference_to
 
 if TYPE_CHECKING:
@@ -48,7 +48,8 @@ def build_index(
 ) -> EmbeddingIndex:
     """Read and embed crystals and write an index; called again after an interruption, it goes on where it stopped.
 
-    The unfinished work is kept in ``FOLDER.building``, with the choices that it was begun with.
+    The unfinished work is kept in ``FOLDER.building``, with the choices that it was begun with. The metadata are not
+    among these: they are joined at the end, and may be corrected meanwhile.
 
     Parameters
     ----------
@@ -61,7 +62,8 @@ def build_index(
     model : str, Path or CrystalSSLModel, optional
         By default the model "general".
     metadata : pandas.DataFrame or pandas.Series, optional
-        Matched by id, as :meth:`EmbeddingIndex.build <deepchem_crystalssl.EmbeddingIndex.build>` does.
+        Matched by id, as :meth:`EmbeddingIndex.build <deepchem_crystalssl.EmbeddingIndex.build>` does; their ids are
+        compared with those of the crystals before any is embedded.
     patterns : bool
         Whether the index will be searched by measured patterns.
     physics : bool
@@ -109,12 +111,12 @@ def _build(
     """The work of :func:`build_index`, which no other process does at the same time."""
     work = Path(f"{folder}.building")
     reference = reference_to(model)
-    choices = {
-        "source": described(source), "model": weights_digest(reference.opened),
-        "metadata": None if metadata is None else hashlib.sha256(metadata.to_csv().encode()).hexdigest(),
-        "patterns": patterns, "physics": physics, "disorder": disorder,
-    }  # fmt: skip
-    keep_choices(work, choices, {"physics": False}, IndexFolderError, "an index")  # older notes do not name it
+    weights = weights_digest(reference.opened)
+    choices = {"source": described(source), "model": weights, "patterns": patterns, "physics": physics,
+               "disorder": disorder}  # fmt: skip
+    names = {"model": f"{reference.name or 'in memory'} (weights {weights[:8]})"}
+    # Older notes do not name the physics.
+    keep_choices(work, choices, {"physics": False}, IndexFolderError, "an index", names)
     try:
         write_records(source, work / "structures", disorder=disorder, progress=progress)
     except NoCrystalsError:  # nothing was begun, so the corrected source need not be another choice
@@ -160,6 +162,7 @@ def _build(
         lists = map(pd.read_csv, sorted(work.glob(f"without-*-{store.digest}.csv")))
         with replacing(folder / "without_physics.csv") as part:
             pd.concat(lists).to_csv(part, index=False)
+    record_lists(folder, ["skipped.csv", *(["without_physics.csv"] if physics else [])])
     shutil.rmtree(work)
 
 

@@ -201,9 +201,14 @@ def _in_order(structures: Crystals, ids: list[str]) -> Iterator[Crystal]:
         yield crystal
 
 
-def _matched(frame: pd.DataFrame, ids: list[str]) -> pd.DataFrame:
-    """The rows of the metadata in the order of the ids, missing values for crystals that it does not know."""
-    unused = frame.index[~frame.index.isin(ids)]
+def rows_of(frame: pd.DataFrame, ids: Sequence[str]) -> pd.DataFrame:
+    """The rows of the metadata that belong to some ids, one for each at most.
+
+    Raises
+    ------
+    QueryError
+        If there are none, or several for one id.
+    """
     frame = frame[frame.index.isin(ids)]
     if frame.empty:
         raise QueryError("metadata", "none of its ids is an id of the index", "rows are matched to crystals by id",
@@ -212,6 +217,13 @@ def _matched(frame: pd.DataFrame, ids: list[str]) -> pd.DataFrame:
     if len(twice):
         raise QueryError("metadata", f"id {twice[0]!r} in several rows", "one crystal has one row",
                          "Keep one row of each id, for example with drop_duplicates.")  # fmt: skip
+    return frame
+
+
+def _matched(frame: pd.DataFrame, ids: list[str]) -> pd.DataFrame:
+    """The rows of the metadata in the order of the ids, missing values for crystals that it does not know."""
+    unused = frame.index[~frame.index.isin(ids)]
+    frame = rows_of(frame, ids)
     if len(frame) < len(ids):
         unknown = [name for name in ids if name not in frame.index]
         message = (

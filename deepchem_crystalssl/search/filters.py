@@ -74,6 +74,7 @@ class Filter:
             allowed &= self._has_elements(_column(table, "chemical_system"))
         if self.n_sites is not None:
             allowed &= _within(_column(table, "num_sites"), self.n_sites)
+        _check_groups(self.space_group)
         others = self.where if self.space_group is None else {"space_group": self.space_group, **self.where}
         for name, wanted in others.items():
             allowed &= _fulfils(table, ALIASES.get(name, name), wanted)
@@ -90,6 +91,14 @@ class Filter:
             for elements in (set(str(system).split("-")) for system in distinct)
         ]  # fmt: skip
         return np.array([*passes, False], bool)[codes]
+
+
+def _check_groups(wanted: Any) -> None:
+    """Refuse the numbers of space groups that there are not; a pair is a range, which may reach beyond."""
+    for number in wanted if isinstance(wanted, list | np.ndarray) else [wanted]:
+        if isinstance(number, Real) and not 1 <= float(number) <= 230:
+            raise QueryError("filter", f"space_group {number}", "a space group is its number, 1 to 230",
+                             "Correct the number.")  # fmt: skip
 
 
 def allowed_by(filter: Filter | None, table: pd.DataFrame) -> np.ndarray:

@@ -48,7 +48,8 @@ class PhaseMatch(_Fitted, Answer):
     similarity : float
         Cosine between the vectors of the measured and of the simulated pattern.
     probability : float
-        That the answer is right: see :mod:`~deepchem_crystalssl.search.confidence`.
+        That the whole sample is this crystal: see :mod:`~deepchem_crystalssl.search.confidence`. It says nothing beside
+        the phases of a mixture, which have their own.
     confidence : str
         The same in a word: "high" (at least .92), "fair" (at least .5), "low" (at least .1) or "none".
     formula : str

@@ -14,12 +14,13 @@ import pandas as pd
 
 from ..diffraction.measurement import Measurement
 from ..diffraction.measured import Scan
+from ..diffraction.patterns import NEUTRONS
 from ..diffraction.radiation import Radiation, radiation_name
 from ..errors import QueryError, counted
 from . import handover
 from .agreement import Agreement
 from .answers import Answers
-from .confidence import deciding_elements
+from .confidence import deciding_elements, in_words
 from .formulas import formula_type
 from .matches import Hypothesis, Phase, PhaseMatch
 from .reflection_lists import list_reflections
@@ -132,6 +133,14 @@ class PatternAnswer(Answers[PhaseMatch]):
         """Measured counts above the background that was fitted together with the phases, (n,). They may be negative."""
         return self.measured - self.agreement.background(self.two_theta)
 
+    def to_frame(self) -> pd.DataFrame:
+        """One row per answer.
+
+        A probability is that the whole sample is this crystal. Beside the phases of a mixture, which have their own, it
+        says nothing, so the columns ``probability`` and ``confidence`` are left out then.
+        """
+        return super().to_frame().drop(columns=["probability", "confidence"] if self.is_mixture else [])
+
     def reflections(self) -> pd.DataFrame:
         """List the reflections of all phases within the measured range.
 
@@ -226,7 +235,7 @@ class PatternAnswer(Answers[PhaseMatch]):
         from .pictures import as_image
 
         phases = ""
-        if len(self.phases) > 1:
+        if self.is_mixture:
             rows = [{name: getattr(phase, name) for name in _OF_A_PHASE} for phase in self.phases]
             table = pd.DataFrame(rows).assign(
                 weight_fraction=[percent(phase.weight_fraction, phase.weight_fraction_error) for phase in self.phases]
@@ -335,12 +344,28 @@ class PatternAnswer(Answers[PhaseMatch]):
 
     @property
     def nothing_fits(self) -> bool:
-        """Whether there is only one phase, and its probability is below .1."""
-        return len(self.phases) == 1 and self[0].confidence == "none"
+        """Whether no phase has a probability of at least .1."""
+        sure = [in_words(phase.probability) for phase in self.phases] if self.is_mixture else [self[0].confidence]
+        return set(sure) == {"none"}
+
+    @property
+    def is_mixture(self) -> bool:
+        """Whether there are several phases."""
+        return len(self.phases) > 1
 
     @property
     def verdict(self) -> str:
-        """The result in a sentence."""
+        """The result in a sentence, after another one if the file says that it holds intensities of neutrons."""
+        neutrons = f"The file says that {NEUTRONS}, with which the search compares: the phases may be wrong. "
+        return f"{neutrons if self.scan.of_neutrons else ''}{self._result}"
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What was done when the file was read, besides reading the numbers."""
+        return tuple(note for note in self.scan.notes if note != NEUTRONS)  # the verdict says that one
+
+    @property
+    def _result(self) -> str:
         best = self[0]
         left = f" {self.unexplained:.0%} of the measured peaks are left: there may be another phase."
         left = left if self.unexplained > _LEFT else ""
@@ -348,10 +373,14 @@ class PatternAnswer(Answers[PhaseMatch]):
             left += f" No phase contains {' or '.join(self.missing_elements)}, which the sample was said to contain."
         doubtful = self.radiation.source == "assumed" or self.radiation.contradicted is not None
         assumed = f" The wavelength is {self.radiation}." if doubtful else ""
-        if len(self.phases) > 1:
+        if self.is_mixture and self.nothing_fits:
+            nearest = ", ".join(f"{p.formula} ({p.material_id}, probability {p.probability:.2f})" for p in self.phases)
+            return f"Nothing fits: the nearest mixture has the phases {nearest}.{assumed}"
+        if self.is_mixture:
             shares = [
-                f"{100 * phase.weight_fraction:.0f} ± {max(1.0, 100 * phase.weight_fraction_error):.0f} % {phase}"
-                for phase in self.phases
+                f"{100 * p.weight_fraction:.0f} ± {max(1.0, 100 * p.weight_fraction_error):.0f} % {p.formula} "
+                f"({p.material_id}{_group(p)}, probability {p.probability:.2f})"
+                for p in self.phases
             ]
             return f"It may be a mixture of {', '.join(shares)}, by weight.{left}{assumed}"
         if self.nothing_fits:
@@ -403,5 +432,5 @@ class PatternAnswer(Answers[PhaseMatch]):
         )  # fmt: skip
 
 
-def _group(match: PhaseMatch) -> str:
+def _group(match: PhaseMatch | Phase) -> str:
     return "" if match.space_group is None else f", space group {match.space_group}"

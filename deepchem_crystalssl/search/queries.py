@@ -6,7 +6,7 @@ import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import islice
-from numbers import Integral
+from numbers import Integral, Real
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
@@ -124,6 +124,8 @@ def resolve(x: Any, gallery: Searched, embed: Callable[[Crystal], np.ndarray]) -
     QueryError, CrystalInputError
         If the index has no such crystal, or a file does not hold exactly one.
     """
+    if _is_list_of_numbers(x):
+        x = np.asarray(x, float)
     if not is_several(x):
         return _resolve_one(x, gallery, embed)
     parts = [_resolve_one(one, gallery, embed) for one in x]
@@ -132,6 +134,12 @@ def resolve(x: Any, gallery: Searched, embed: Callable[[Crystal], np.ndarray]) -
                          "Give an id, a formula, a structure, a file or a vector.")  # fmt: skip
     vector = with_direction(np.mean([part.vector for part in parts], axis=0))
     return Asked(vector, [row for part in parts for row in part.rows], parts[0].facts if len(parts) == 1 else None)
+
+
+def _is_list_of_numbers(x: Any) -> bool:
+    """Whether a query is a vector that was given as a list; whole numbers alone are ids."""
+    numbers = isinstance(x, list | tuple) and all(isinstance(one, Real) and not isinstance(one, bool) for one in x)
+    return numbers and not all(isinstance(one, Integral) for one in x)
 
 
 def _resolve_one(item: Any, gallery: Searched, embed: Callable[[Crystal], np.ndarray]) -> Asked:

@@ -160,12 +160,14 @@ def _agreement(answer: FittedAnswer) -> str:
 def _candidates(answer: FittedAnswer) -> str:
     """The answers, which are candidates for the strongest phase."""
 
+    is_mixture = len(answer.phases) > 1  # beside other phases the probability to be the whole sample says nothing
+
     def row(match: Candidate) -> list[str]:
         change = f"{100 * (match.cell_scale - 1):+.2f}".replace("-", "−")
         return [str(match.rank), formula_html(match.formula), escape(match.material_id), _group(match.setting),
-                f"{match.score:.3f}", escape(match.confidence), change]  # fmt: skip
+                f"{match.score:.3f}", *([] if is_mixture else [escape(match.confidence)]), change]  # fmt: skip
 
-    head = ["", "Formula", "Id", "Space group", "Score", "Confidence", "Cell (%)"]
+    head = ["", "Formula", "Id", "Space group", "Score", *([] if is_mixture else ["Confidence"]), "Cell (%)"]
     return _table(head, map(row, answer), (1, 2, 3))
 
 

@@ -98,8 +98,12 @@ def _check_choices(folder: Path, now: Layout, before: Layout | None) -> None:
     """An IndexFolderError if an index is built with other choices than those it was built with."""
     names = ("weights", "patterns", "space_groups", "disorder")
     differing = [name for name in names if before is not None and getattr(before, name) != getattr(now, name)]
-    if differing:
-        shown = "; ".join(f"{name} was {getattr(before, name)}, now {getattr(now, name)}" for name in differing)
+    if before is not None and differing:
+        shown = "; ".join(
+            f"model was {before.model} (weights {before.weights[:8]}), now {now.model} (weights {now.weights[:8]})"
+            if name == "weights" else f"{name} was {getattr(before, name)}, now {getattr(now, name)}"
+            for name in differing
+        )  # fmt: skip
         raise IndexFolderError(str(folder), f"built with other choices: {shown}",
                                "an index has one model and one set of choices",
                                "Pass the same choices, or name another folder.")  # fmt: skip
@@ -147,9 +151,10 @@ def _kept_model(folder: Path, model: str | Path) -> str:
             shutil.rmtree(part)
     if Path(model).resolve() == copy.resolve():
         return MODEL
-    kept, given = opened(str(copy))[1], opened(str(model))[1]
+    kept, given = (opened(str(path))[1] for path in (copy, model))
     if kept != given:
-        raise IndexFolderError(str(folder), f"begun with a model of weights {kept}; those of {model} are {given}",
+        was, now = kept[:8], given[:8]
+        raise IndexFolderError(str(folder), f"begun with a model of weights {was}; those of {model} are {now}",
                                "an index has one model", "Give that model, or name another folder.")  # fmt: skip
     return str(copy)
 

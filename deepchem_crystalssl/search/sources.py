@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,12 +13,14 @@ from ..crystals.reading import read_structures
 from ..errors import NoCrystalsError, OnError, QueryError, Report
 from ..models.pretrained import DEFAULT, load_encoder
 from ..physics.values import VALUE_COLUMNS, model_values
-from .catalogue import by_id
+from .catalogue import by_id, rows_of
 from .parts import IndexParts, ModelReference, assemble
 from .queries import distinct_names
 
 if TYPE_CHECKING:
     from ..models.pretraining import CrystalSSLModel
+
+logger = logging.getLogger(__name__)
 
 
 def embed_source(
@@ -67,14 +70,27 @@ def check_metadata(metadata: pd.DataFrame | pd.Series | None, physics: bool) -> 
 
 
 def ids_for(names: list[str], metadata: pd.DataFrame | pd.Series | None) -> list[str]:
-    """Names made distinct; a row of the metadata that names several crystals is refused."""
+    """Names made distinct, which is said; metadata are refused here, before anything is embedded.
+
+    Raises
+    ------
+    QueryError
+        If a row of the metadata names several crystals, several rows one crystal, or no row any.
+    """
     ids = distinct_names(names)
-    if metadata is not None:
-        known = set(by_id(metadata).index)
-        for name, id in zip(names, ids, strict=True):
-            if id != name and name in known and id not in known:
+    changed = [(name, id) for name, id in zip(names, ids, strict=True) if id != name]
+    if metadata is not None and ids:
+        frame = by_id(metadata)
+        known = set(frame.index)
+        for name, id in changed:
+            if name in known and id not in known:
                 raise QueryError("metadata", f"id {name!r} names {names.count(name)} crystals of the source",
                                  "a row belongs to one crystal", "Give every crystal an id of its own.")  # fmt: skip
+        rows_of(frame, ids)
+    if changed:
+        one = len(changed) == 1
+        who = "1 crystal has the id of another one" if one else f"{len(changed):,} crystals have ids of other ones"
+        logger.warning("%s and %s numbered, first %r, now %r", who, "was" if one else "were", *changed[0])
     return ids
 
 

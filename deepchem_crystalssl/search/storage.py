@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import zlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -62,6 +62,13 @@ def save(folder: str | Path, parts: IndexParts) -> None:
     listed = {name.partition("/")[0] for name in read_sealed(folder / MANIFEST, IndexFolderError)[_FILES]}
     for name in {*_PARTS} - listed - ({_MAP} if parts.map is not None else set()):
         remove(folder / name)
+
+
+def record_lists(folder: Path, names: Sequence[str]) -> None:
+    """Write the checksums of further files, which were written into the folder of an index, into its manifest."""
+    manifest = _read_manifest(folder)
+    manifest[_FILES] |= record_files(folder, names)
+    write_sealed(folder / MANIFEST, manifest)
 
 
 def _write(folder: Path, parts: IndexParts) -> None:

@@ -48,7 +48,7 @@ def test_embed_into_a_folder(store, tmp_path, capsys):
     assert set(ShardedOutput(out).to_frame()) == {"material_id", "formula", "shared", "descriptor"}
     again = [*command[:-1], "--model", "general", "--shard", "1/1"]
     assert main(again) == 2
-    assert "begun with weights =" in capsys.readouterr().err
+    assert "begun with other choices: model was " in capsys.readouterr().err
 
 
 def test_embed_refuses_what_has_no_effect(store, tmp_path, capsys):

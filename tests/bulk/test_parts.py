@@ -90,7 +90,7 @@ def test_a_store_that_grew_gives_its_new_rows_alone(sources, crystals):
 
 def test_another_source_and_a_shorter_one_are_refused(sources, crystals):
     before = divide(sources["cifs"], 5)
-    with pytest.raises(StoreError, match="not in the source any more"):
+    with pytest.raises(StoreError, match="another source: it has none of"):
         divide(sources["store"], 5, before)
     os.remove(sources["cifs"] / "03.cif")
     with pytest.raises(StoreError, match="03.cif"):
@@ -129,3 +129,13 @@ def test_what_can_be_divided(sources, tmp_path, crystals):
     (tmp_path / "one.csv").write_text("material_id,cif\n")
     assert not is_divisible(tmp_path / "one.csv") and not is_divisible("data_x\n_cell_length_a 3")
     assert not is_divisible("https://example.org/optimade/v1/structures")
+
+
+def test_another_source_is_named(tmp_path):
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "x.cif").write_text("data_x")
+    known = divide(tmp_path / "a")
+    with pytest.raises(StoreError, match="another source: it has none of 1 file") as error:
+        divide(tmp_path / "b", known=known)
+    assert error.value.item == str(tmp_path / "b") and str(tmp_path / "a" / "x.cif") in error.value.value

@@ -13,6 +13,7 @@ import pytest
 from deepchem_crystalssl import CrystalStore, Report, structures_to_graphs
 from deepchem_crystalssl.crystals.formats import readers
 from deepchem_crystalssl.crystals import store as store_module
+from deepchem_crystalssl.crystals.prototypes import bundled_prototypes
 from deepchem_crystalssl.errors import NoCrystalsError, StoreError
 from deepchem_crystalssl.crystals.store import RecordStore, write_records
 from deepchem_crystalssl.crystals.validation import make_crystal
@@ -293,3 +294,9 @@ def test_a_folder_of_something_else_is_left_as_it_is(prototypes, tmp_path):
     with pytest.raises(StoreError, match="holds something else"):
         write_records(prototypes[:3], tmp_path)
     assert [path.name for path in tmp_path.iterdir()] == ["notes.txt"]
+
+
+def test_a_store_is_not_its_own_source(tmp_path):
+    write_records(bundled_prototypes()[:3], tmp_path / "store", progress=False)
+    with pytest.raises(StoreError, match="the source is the store itself"):
+        write_records(tmp_path / "store", tmp_path / "store", progress=False)

@@ -25,7 +25,7 @@ def test_damaged_notes_are_an_error(tmp_path):
     work = tmp_path / "work"
     begin(work, source="a", size=12)
     begin(work, source="a", size=12)
-    with pytest.raises(StoreError, match="begun with another size"):
+    with pytest.raises(StoreError, match="begun with other choices: size"):
         begin(work, source="a", size=13)
     notes = work / "building.json"
     text = notes.read_text()

@@ -9,6 +9,7 @@ import pytest
 from deepchem_crystalssl import prepare_measured_pattern, read_pattern
 from deepchem_crystalssl.diffraction import MeasuredPattern, read_pattern_bytes
 from deepchem_crystalssl.diffraction.column_names import role_of, stated_wavelength
+from deepchem_crystalssl.diffraction.patterns import NEUTRONS
 from deepchem_crystalssl.errors import (
     AngleError,
     CountsError,
@@ -284,3 +285,23 @@ def test_other_scans_of_an_xrdml():
         xrdml(samples.scan_of_xrdml(axis="Omega"))
     with pytest.raises(CrystalInputError, match="wavelength 99 Å"):
         xrdml(samples.scan_of_xrdml(), wavelength="<kAlpha1>99</kAlpha1>")
+
+
+ILL = "D1A5 Title: 1.9114 A LaNi5\n  20.0 0.1 20.7\n" + "".join("  70. 80. 90. 100.\n" for _ in range(2))
+PSI = 'powder\nlambda= 1.49400, T= 0.0, dT= 0.0, Date=2001-06-16\n 20.0 0.1 20.7 100., sample="a"\n'
+PSI += " 70. 80. 90. 100. 90.\n 70. 80. 90.\n"
+
+
+@pytest.mark.parametrize(
+    ("text", "neutrons"),
+    [
+        (ILL, True),
+        (PSI, True),
+        ("# Neutron diffraction\n20.0 15\n20.1 17\n20.2 14\n", True),
+        (ILL.replace("D1A5", "DBWS"), False),
+        ("# sample D1A5, X-rays\n20.0 15\n20.1 17\n20.2 14\n", False),
+    ],
+)
+def test_intensities_of_neutrons_are_noted(text, neutrons):
+    pattern = read_pattern_bytes(text.encode(), "a", ".dat")
+    assert (NEUTRONS in pattern.notes) == neutrons == (NEUTRONS in repr(pattern))

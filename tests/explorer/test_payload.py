@@ -118,3 +118,10 @@ def test_pictures(index, tmp_path):
     paths = write_map(index, tmp_path / "map", ["gap", "O"], ["png", "svg"], progress=False)
     assert [path.name for path in paths] == ["map.html", "map_gap.png", "map_gap.svg", "map_O.png", "map_O.svg"]
     assert all(path.stat().st_size > 1000 for path in paths)
+
+
+def test_a_map_larger_than_asked_for_is_said(index, tmp_path, caplog):
+    write_page(index, tmp_path / "map.html", megabytes=60.0, progress=False)
+    assert not caplog.text
+    write_page(index, tmp_path / "map.html", megabytes=0.01, progress=False)
+    assert "more than 0.01: no map of this index is smaller" in caplog.text

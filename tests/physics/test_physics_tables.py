@@ -55,7 +55,7 @@ def test_a_table_goes_on_where_it_stopped(structures, tmp_path, monkeypatch):
     with pytest.raises(KeyboardInterrupt):
         physics_table(source, path, progress=False)
     assert not path.exists() and (tmp_path / "numbers.parquet.building").is_dir()
-    with pytest.raises(StoreError, match="begun with another models"):
+    with pytest.raises(StoreError, match="begun with other choices: models"):
         physics_table(source, path, ["springs"], progress=False)
     monkeypatch.setattr(
         physics, "_numbers_of", lambda *arguments: computed.append(len(arguments[0])) or whole(*arguments)

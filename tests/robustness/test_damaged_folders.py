@@ -11,8 +11,11 @@ import damage
 import pytest
 
 from deepchem_crystalssl.cli import main
+from deepchem_crystalssl.crystals.prototypes import bundled_prototypes
+from deepchem_crystalssl.crystals.store import write_records
 from deepchem_crystalssl.errors import UnsupportedFileError
 from deepchem_crystalssl.recipes import verify_folder
+from deepchem_crystalssl.search import build_index
 
 CASES = 48
 OF_UNFINISHED_WORK = ("lines", "plan.jsonl", "step.json", "skipped.csv", "trained.faiss", "crystals")
@@ -57,6 +60,40 @@ def test_whole_folders_are_whole_and_damage_to_any_file_is_told(format, folders,
         read += 1
         shutil.rmtree(copy)
     assert read >= 2
+
+
+@pytest.mark.parametrize("name", ["catalogue.parquet", "structures/manifest.json", "structures/shard-00000.arrow",
+                                  "skipped.csv", "index.json"])  # fmt: skip
+@pytest.mark.parametrize("is_removed", [False, True])
+def test_one_damage_of_an_index_is_told_once(name, is_removed, tmp_path, bundled_index):
+    shutil.copytree(bundled_index, copy := tmp_path / "copy")
+    content = (copy / name).read_bytes()
+    (copy / name).unlink() if is_removed else (copy / name).write_bytes(content[: len(content) // 2])
+    if is_removed and name == "index.json":
+        with pytest.raises(UnsupportedFileError):
+            verify_folder(copy)
+    else:
+        assert [file.path for file in verify_folder(copy) if file.result == "damaged"] == [copy / name]
+
+
+@pytest.fixture(scope="module")
+def bundled_index(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("built") / "index"
+    build_index(bundled_prototypes()[:5], folder, "small", patterns=False, progress=False)
+    assert {file.result for file in verify_folder(folder)} == {"verified"}
+    return folder
+
+
+@pytest.mark.parametrize("is_removed", [False, True])
+def test_the_list_of_files_of_a_store_is_verified(is_removed, tmp_path):
+    (tmp_path / "a").mkdir()
+    bundled_prototypes()[0].to_structure().to(filename=str(tmp_path / "a" / "x.cif"))
+    write_records(tmp_path / "a", store := tmp_path / "store", progress=False)
+    listing = store / "source_files.json"
+    assert listing in [file.path for file in verify_folder(store) if file.result == "verified"]
+    listing.unlink() if is_removed else listing.write_bytes(listing.read_bytes()[:-9])
+    [damaged] = [file for file in verify_folder(store) if file.result == "damaged"]
+    assert damaged.path == listing
 
 
 def test_the_command_lists_damage_and_ends_with_2(folders, tmp_path, capsys):

@@ -1,9 +1,12 @@
 """Probabilities and rivals of phases, other ways to describe a pattern, elements of the sample, standards."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from deepchem_crystalssl import XRDGrid
+from deepchem_crystalssl.cli import main
 from deepchem_crystalssl.crystals.validation import make_crystal
 from deepchem_crystalssl.diffraction.conditions import MeasurementConditions, measure_patterns
 from deepchem_crystalssl.errors import QueryError
@@ -156,3 +159,35 @@ def test_crystals_of_unknown_symmetry_are_no_prototype(index):
     assert ("AB", 225) in known and len(known) < len(index)
     bare = EmbeddingIndex.build(np.eye(5, 8), list("abcde"))
     assert bare.prototypes_of(range(5)) == list(range(5))
+
+
+def test_neutrons_are_named_before_any_phase(index, counts, tmp_path, capsys):
+    angles, step = GRID.two_theta, GRID.two_theta[1] - GRID.two_theta[0]
+    rows = "\n".join(" ".join(map(str, counts[place : place + 8])) for place in range(0, len(counts), 8))
+    path = tmp_path / "a.dat"
+    path.write_text(f"HRPT, pyrite\nlambda= 1.54056, T= 0.0, dT= 0.0\n {angles[0]} {step} {angles[-1]} 1., a\n{rows}\n")
+    found = index.query_pattern(path, k=3)
+    assert found.verdict.startswith("The file says that the intensities are those of neutrons")
+    assert (
+        index.query_pattern(angles, counts, "CuKa1", k=3).verdict
+        == found.verdict.split(": the phases may be wrong. ")[1]
+    )
+    index.save(tmp_path / "index")
+    assert main(["search", str(path), "--index", str(tmp_path / "index"), "-q"]) == 0
+    said = capsys.readouterr().out
+    assert -1 < said.find("neutrons") < said.find(found[0].formula)
+
+
+def test_a_mixture_names_the_probabilities_of_its_phases_and_no_others(mixture, monkeypatch):
+    for phase in mixture.phases:
+        assert f"({phase.material_id}, space group {phase.space_group}, probability {phase.probability:.2f})" in (
+            mixture.verdict
+        )
+    assert not {"probability", "confidence"} & set(mixture.to_frame()) and "score" in mixture.to_frame()
+    assert not mixture.nothing_fits and mixture.verdict.startswith("It may be a mixture of")
+    unlikely = tuple(replace(phase, probability=0.04) for phase in mixture.phases)
+    monkeypatch.setattr(mixture, "phases", (*unlikely[:-1], replace(unlikely[-1], probability=0.2)))
+    assert not mixture.nothing_fits
+    monkeypatch.setattr(mixture, "phases", unlikely)
+    assert mixture.nothing_fits and mixture.verdict.startswith("Nothing fits: the nearest mixture has the phases FeS2")
+    assert mixture.verdict.count("probability 0.04") == len(unlikely)

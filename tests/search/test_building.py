@@ -1,5 +1,7 @@
 """Indices built in parts, and what they remember of the choices they were begun with."""
 
+import json
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -46,14 +48,14 @@ def test_a_build_that_was_interrupted_goes_on(interrupted, crystals, tmp_path):
         build_index(crystals, tmp_path / "index", "small")
 
 
-@pytest.mark.parametrize("choice", ["source", "model", "metadata", "patterns", "disorder"])
+@pytest.mark.parametrize("choice", ["source", "model", "patterns", "disorder"])
 def test_unfinished_work_is_not_mixed_with_other_choices(interrupted, crystals, tmp_path, choice):
-    arguments = {"source": crystals, "model": "small", "metadata": None, "patterns": False, "disorder": "refuse"}
+    arguments = {"source": crystals, "model": "small", "patterns": False, "disorder": "refuse"}
     untrained = dcs.load_pretrained("small").untrained(1)
-    gaps = pd.DataFrame({"id": [crystals[0].material_id], "gap": [1.0]})
-    others = {"source": crystals[:55] + crystals[:5], "model": untrained, "metadata": gaps, "patterns": True,
-              "disorder": "average"}  # fmt: skip
-    with pytest.raises(IndexFolderError, match=f"begun with another {choice} ") as error:
+    others = {"source": crystals[:55] + crystals[:5], "model": untrained, "patterns": True, "disorder": "average"}
+    shown = {"model": r"small \(weights [0-9a-f]{8}\), now in memory \(", "patterns": "False, now True"}
+    expected = f"begun with other choices: {choice} was {shown.get(choice, '')}"
+    with pytest.raises(IndexFolderError, match=expected) as error:
         build_index(folder=tmp_path / "index", progress=False, **{**arguments, choice: others[choice]})
     assert "index.building" in error.value.remedy
     assert len(build_index(folder=tmp_path / "index", progress=False, **arguments)) == 60
@@ -73,7 +75,7 @@ def test_another_folder_or_another_file_in_it_is_another_source(crystals, tmp_pa
         if source == "a and more":
             source = "a"
             crystals[3].to_structure().to(filename=str(tmp_path / "a" / "new.cif"))
-            expected = pytest.raises(IndexFolderError, match="another source")
+            expected = pytest.raises(IndexFolderError, match="other choices: source was")
         else:
             expected = pytest.raises(KeyboardInterrupt if source == "a" else IndexFolderError)
         with expected:
@@ -125,12 +127,37 @@ def test_metadata_is_checked_before_the_work_begins(crystals, tmp_path, monkeypa
         EmbeddingIndex.from_structures(crystals, "small", nameless)
 
 
-def test_repeated_ids_are_numbered(crystals, tmp_path):
+def test_metadata_may_be_corrected_and_are_compared_before_anything_is_embedded(
+    interrupted, crystals, tmp_path, monkeypatch
+):
+    gaps = pd.DataFrame({"id": [crystal.material_id for crystal in crystals], "gap": np.arange(60.0)})
+    whole = building._embed
+    monkeypatch.setattr(building, "_embed", lambda *args: pytest.fail("embedded"))
+    for wrong, said in ((gaps.assign(id="nobody"), "none of its ids"), (pd.concat([gaps, gaps]), "in several rows")):
+        with pytest.raises(QueryError, match=said):
+            build_index(crystals, tmp_path / "index", "small", wrong, patterns=False, progress=False)
+    monkeypatch.setattr(building, "_embed", whole)
+    index = build_index(crystals, tmp_path / "index", "small", gaps, patterns=False, progress=False)
+    assert interrupted == [0, 25, 50] and index.table["gap"].tolist() == gaps["gap"].tolist()
+
+
+def test_metadata_of_work_of_earlier_versions_are_no_choice(interrupted, crystals, tmp_path):
+    notes = tmp_path / "index.building" / "building.json"
+    kept = json.loads(notes.read_text())
+    notes.write_text(
+        json.dumps({name: kept[name] for name in kept if name not in ("checksum", "names")} | {"metadata": "1"})
+    )
+    assert len(build_index(crystals, tmp_path / "index", "small", patterns=False, progress=False)) == 60
+
+
+def test_repeated_ids_are_numbered(crystals, tmp_path, caplog):
     twice = [crystals[0], crystals[1], crystals[0]]
     name = crystals[0].material_id
     expected = [name, crystals[1].material_id, f"{name} (2)"]
     built = build_index(twice, tmp_path / "index", "small", patterns=False, progress=False)
     assert built.table["material_id"].tolist() == expected
+    [told] = [record.message for record in caplog.records if "numbered" in record.message]
+    assert told == f"1 crystal has the id of another one and was numbered, first {name!r}, now '{name} (2)'"
     assert EmbeddingIndex.from_structures(twice, "small").table["material_id"].tolist() == expected
     gaps = pd.DataFrame({"id": [name], "gap": [1.0]})
     with pytest.raises(QueryError, match="names 2 crystals"):

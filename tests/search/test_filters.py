@@ -136,3 +136,11 @@ def test_a_filter_is_a_filter(filter):
     with pytest.raises(QueryError, match="Filter"):
         allowed_by(filter, TABLE)
     assert allowed_by(None, TABLE).all()
+
+
+@pytest.mark.parametrize("number", [0, 231, 999.0, [225, 999]])
+def test_a_space_group_that_there_is_not_is_refused(number):
+    table = pd.DataFrame({"space_group": pd.array([225, None], "Int64")})
+    with pytest.raises(QueryError, match="1 to 230"):
+        Filter(space_group=number).mask(table)
+    assert Filter(space_group=(200, 999)).mask(table).tolist() == [True, False]

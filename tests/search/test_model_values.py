@@ -144,7 +144,7 @@ def interrupted(crystals, tmp_path, monkeypatch):
 
 def test_an_interrupted_build_goes_on(interrupted, crystals, values, tmp_path):
     computed = interrupted(physics=True)
-    with pytest.raises(IndexFolderError, match="begun with another physics .physics was True, now False"):
+    with pytest.raises(IndexFolderError, match="begun with other choices: physics was True, now False"):
         build_index(crystals, tmp_path / "index", "small", patterns=False, progress=False)
     built = build_index(crystals, tmp_path / "index", "small", patterns=False, physics=True, progress=False)
     assert computed == [5, 5, 2] and np.allclose(built.table[COLUMNS], values)
@@ -157,7 +157,7 @@ def test_a_build_begun_before_there_was_physics_goes_on(interrupted, crystals, t
     older = json.loads(notes.read_text())
     assert older.pop("physics") is False and older.pop("checksum")
     notes.write_text(json.dumps(older))
-    with pytest.raises(IndexFolderError, match="begun with another physics "):
+    with pytest.raises(IndexFolderError, match="begun with other choices: physics "):
         build_index(crystals, tmp_path / "index", "small", patterns=False, physics=True, progress=False)
     built = build_index(crystals, tmp_path / "index", "small", patterns=False, progress=False)
     assert len(built) == 12 and not {*COLUMNS} & {*built.table}

@@ -109,3 +109,10 @@ def test_a_query_without_direction_is_refused(index):
 def test_queries_that_cancel_have_no_direction(index):
     with pytest.raises(QueryError, match="length 0.*direction"):
         index.query([index.vectors[0], -index.vectors[0]])
+
+
+def test_a_list_of_numbers_is_a_vector(known):
+    vector = known.vectors[3]
+    assert known.query(vector.tolist(), k=3).material_ids == known.query(vector, k=3).material_ids
+    with pytest.raises(QueryError, match=r"shape \(5,\).*a vector has"):
+        known.query([1.0] * 5)
