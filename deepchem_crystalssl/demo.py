@@ -12,16 +12,19 @@ import pandas as pd
 
 from .crystals.duplicates import duplicate_groups
 from .crystals.formats.files import in_short
+from .crystals.formats.tables import write_csv
 from .crystals.neighbors import structures_to_graphs
 from .crystals.prototypes import bundled_prototypes
+from .crystals.work_folders import check_output, writing, written_to
 from .diffraction.conditions import REALISTIC, try_patterns
-from .errors import NoCrystalsError, Report
+from .errors import NoCrystalsError, OptionError, Report
 from .evaluation.metrics import retrieval_recall
 from .search import EmbeddingIndex, neighbor_table
 from .search.coloring import anion_class
 
 WELL_KNOWN = ("SiO2", "CaTiO3", "MgAl2O4", "ZnS", "AlCu2Mn")
 """Formulas whose neighbours the demonstration prints, if the crystals contain them."""
+_WRITTEN = "embeddings.parquet neighbors.csv map.png pattern.png skipped.csv metrics.json".split()
 _COUNTS = 10_000
 """Counts at the highest peak of the pattern that is searched for."""
 
@@ -65,20 +68,25 @@ def run_demo(
     """
     started = time.perf_counter()
     folder, report = Path(output), Report()
-    folder.mkdir(parents=True, exist_ok=True)
+    with written_to(folder, OptionError):
+        folder.mkdir(parents=True, exist_ok=True)
+    for name in _WRITTEN:
+        check_output(folder / name)
     source = bundled_prototypes() if source is None else source
     index = EmbeddingIndex.from_structures(source, model, disorder="average", report=report, progress=progress)
-    report.to_frame().to_csv(folder / "skipped.csv", index=False)
+    write_csv(report.to_frame(), folder / "skipped.csv")
     if len(index) < 8:
         raise NoCrystalsError(in_short(source), f"{len(index)} usable crystals ({report.summary()})",
                               "the demo needs at least 8 crystals", "Give it more crystals.")  # fmt: skip
     _write_neighbors(index, folder)
     index.make_map(seed, False)
-    index.plot_map("anion_class").savefig(folder / "map.png", dpi=150)
+    with writing(folder / "map.png") as part:
+        index.plot_map("anion_class").savefig(part, dpi=150, format="png")
     metrics = _measure(index, folder / "pattern.png", seed)
     metrics["left out"] += len(report)
     metrics["seconds"] = round(time.perf_counter() - started, 1)
-    (folder / "metrics.json").write_text(json.dumps(metrics, indent=2))
+    with writing(folder / "metrics.json") as part:
+        part.write_text(json.dumps(metrics, indent=2))
     return pd.Series(metrics)
 
 
@@ -89,12 +97,13 @@ def _write_neighbors(index: EmbeddingIndex, folder: Path) -> None:
     formulas = dict(zip(table["material_id"], table["formula"], strict=True))
     neighbors.insert(1, "formula", neighbors["material_id"].map(formulas))
     neighbors["neighbor_formula"] = neighbors["neighbor_id"].map(formulas)
-    neighbors.to_csv(folder / "neighbors.csv", index=False)
+    write_csv(neighbors, folder / "neighbors.csv")
     written = table[["material_id", "formula"]].copy()
     written["anion_class"] = table["chemical_system"].map(anion_class)
     written["crystal_system"] = table["crystal_system"]
     written["embedding"] = list(index.vectors)
-    written.to_parquet(folder / "embeddings.parquet", index=False)
+    with writing(folder / "embeddings.parquet") as part:
+        written.to_parquet(part, index=False)
 
 
 def _measure(index: EmbeddingIndex, picture: Path, seed: int) -> dict[str, float]:
@@ -115,7 +124,8 @@ def _measure(index: EmbeddingIndex, picture: Path, seed: int) -> dict[str, float
     chosen = max(range(len(kept)), key=lambda k: (crystals[k].chemical_system.count("-"), crystals[k].num_nodes))
     counts = _COUNTS * np.clip(np.asarray(patterns[chosen], float), 0.0, None)
     answer = index.query_pattern(grid.two_theta, counts, grid.wavelength_angstrom, k=3)
-    answer.plot().savefig(picture, dpi=150)
+    with writing(picture) as part:
+        answer.plot().savefig(part, dpi=150, format="png")
     return metrics
 
 

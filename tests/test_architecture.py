@@ -26,11 +26,11 @@ FILES_OF_A_ROOM = {
     ).split(),
     "crystals/cif": "tags statements claims groups species expansion symmetry building reading writing".split(),
     "crystals/formats": (
-        "encodings kinds contents tables database_entries convert json_documents json_entries texts ase_files "
+        "encodings kinds contents parquet_rows tables database_entries convert json_documents json_entries texts ase_files "
         "lmdb_pages ase_databases vasprun archives files readers optimade"
     ).split(),
     "diffraction": (
-        "radiation grid patterns column_names text_columns xml_patterns text_layouts binary_patterns pattern_files "
+        "limits radiation grid patterns column_names text_columns xml_patterns text_layouts binary_patterns pattern_files "
         "structure_factors peaks kernels simulation measured conditions measurement fitting"
     ).split(),
     "physics": (

@@ -17,7 +17,9 @@ import pyarrow.parquet as pq
 from ..crystals.checksums import (
     WHOLE,
     RecordedFile,
+    is_file,
     path_within,
+    read_regular,
     read_sealed,
     record_files,
     replacing,
@@ -132,7 +134,7 @@ class ShardedOutput:
 
 def _read_manifest(folder: Path) -> dict[str, Any]:
     """The manifest of finished work, with the lines of all shards."""
-    if not (folder / MANIFEST).is_file():
+    if not is_file(folder / MANIFEST, StoreError):
         raise StoreError(str(folder), f"no readable {MANIFEST}", "finished work has a manifest of all its shards",
                          "Run the same command or call again; it goes on where it stopped.")  # fmt: skip
     manifest = read_sealed(folder / MANIFEST, StoreError, f"Remove that file. {_ANEW}")
@@ -167,7 +169,7 @@ def read_plan(folder: Path) -> list[Part]:
     if not (folder / PLAN).exists():
         return []
     try:
-        head, *rest = (folder / PLAN).read_text().splitlines() or [""]
+        head, *rest = read_regular(folder / PLAN).decode().splitlines() or [""]
         if head.startswith("{"):
             if json.loads(head) != _head_of(rest):
                 raise ValueError("it is not what was written")

@@ -179,6 +179,7 @@ def _index_shards(options: argparse.Namespace) -> int:
 
 
 def search(options: argparse.Namespace) -> int:
+    from ..crystals.formats.tables import write_csv
     from ..diffraction.pattern_files import PATTERN_SUFFIXES
     from ..search import Filter
     from ..search.opening import open_index
@@ -198,12 +199,15 @@ def search(options: argparse.Namespace) -> int:
     found = index.query(options.query, options.k, unlike=options.unlike, filter=filter)
     print(found)
     if options.output:
-        found.to_frame().to_csv(options.output, index=False)
+        write_csv(found.to_frame(), options.output)
     return 0
 
 
 def _search_by_patterns(index: EmbeddingIndex | ShardedIndex, filter: Filter, options: argparse.Namespace) -> int:
     """One pattern with its answers, or the phases of several."""
+    from ..crystals.formats.tables import write_csv
+    from ..crystals.work_folders import writing
+
     sample: dict[str, Any] = {
         "elements": options.elements or None, "allowed": options.only, "excluded": options.without, "filter": filter,
         "phases": options.phases,
@@ -230,9 +234,10 @@ def _search_by_patterns(index: EmbeddingIndex | ShardedIndex, filter: Filter, op
         draw = several.plot
         table, done = several.to_frame(), 1 if len(report) == len(several) else 0
     if options.picture:
-        draw().savefig(options.picture, dpi=150)
+        with writing(options.picture) as part:
+            draw().savefig(part, dpi=150, format=options.picture.suffix.removeprefix("."))
     if options.output:
-        table.to_csv(options.output, index=False)
+        write_csv(table, options.output)
     return done
 
 
@@ -262,10 +267,14 @@ def _refuse_unused(options: argparse.Namespace, is_pattern: bool) -> None:
 
 
 def map(options: argparse.Namespace) -> int:
+    from ..crystals.work_folders import check_output
     from ..explorer import keep_mapped, write_map
     from ..search import EmbeddingIndex, likeness
     from ..search.opening import is_sharded as is_sharded_index
 
+    for path in options.output.glob("map*"):
+        if path.suffix.removeprefix(".") in ("html", *options.format):
+            check_output(path)
     if is_sharded_index(options.index):
         return _map_of_sample(options)
     index = EmbeddingIndex.load(options.index)
@@ -283,6 +292,7 @@ def map(options: argparse.Namespace) -> int:
 
 def _map_of_sample(options: argparse.Namespace) -> int:
     """The map of an index that is too large to be laid out: a page of a sample, and a picture of all by density."""
+    from ..crystals.work_folders import writing
     from ..explorer import write_map
     from ..search import ShardedIndex, likeness
     from ..search.pictures import draw_density
@@ -298,7 +308,8 @@ def _map_of_sample(options: argparse.Namespace) -> int:
     picture = draw_density(place_all(options.index, sample, _progress(options)))
     for format in options.format:
         written.append(options.output / f"map_density.{format}")
-        picture.savefig(written[-1], dpi=200)
+        with writing(written[-1]) as file:
+            picture.savefig(file, dpi=200, format=format)
     for path in written:
         print(f"{path}  {path.stat().st_size / 1e6:.1f} MB")
     print(f"the page shows {part or 'all crystals'}; map_density counts all {crystals:,}")
@@ -324,6 +335,7 @@ def explore(options: argparse.Namespace) -> int:
 
 
 def evaluate(options: argparse.Namespace) -> int:
+    from ..crystals.formats.tables import write_csv
     from ..recipes import evaluate
 
     table = evaluate(options.model, options.store, options.conditions, options.labels)
@@ -332,7 +344,7 @@ def evaluate(options: argparse.Namespace) -> int:
         f"{counted(table.attrs['crystals'], 'crystal')}, {table.attrs['duplicates']} of them duplicates; 95 % intervals"
     )
     if options.output:
-        table.to_csv(options.output)
+        write_csv(table, options.output, index=True)
     return 0
 
 
@@ -350,6 +362,7 @@ def verify(options: argparse.Namespace) -> int:
 
 
 def check(options: argparse.Namespace) -> int:
+    from ..crystals.formats.tables import write_csv
     from ..crystals.checking import check_files, summary_of, to_table
 
     limits = {"seconds": options.seconds, "memory_bytes": int(options.megabytes * 2**20)}
@@ -363,7 +376,7 @@ def check(options: argparse.Namespace) -> int:
         print(f"and {len(told) - _MOST_LINES} more; " + ("the table has all" if options.output else "-o lists all"))
     print(summary_of(checked))
     if options.output:
-        to_table(checked).to_csv(options.output, index=False)
+        write_csv(to_table(checked), options.output)
     return 3 if told else 0
 
 

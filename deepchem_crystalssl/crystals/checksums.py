@@ -8,12 +8,14 @@ without, after the checks that their formats allow. A checksum tells damage, not
 
 from __future__ import annotations
 
+import errno
 import io
 import json
 import math
 import mmap
 import os
 import socket
+import stat
 import zipfile
 import zlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -43,6 +45,43 @@ class FileRecord(TypedDict):
 
     bytes: int
     crc32: str
+
+
+def is_file(path: str | Path, kind: type[CrystalInputError]) -> bool:
+    """Whether there is a regular file of this name.
+
+    Raises
+    ------
+    CrystalInputError
+        Of the kind given, if the system does not say, for want of a right to look into its folder.
+    """
+    try:
+        return stat.S_ISREG(os.stat(path).st_mode)
+    except ValueError:  # no name of a file
+        return False
+    except OSError as error:
+        if error.errno not in (errno.EACCES, errno.EPERM, errno.EIO, errno.ESTALE):
+            return False
+        rule, remedy = "a folder must be one that can be read", "Ask for the right to read it, or name another folder."
+        raise kind(str(path), f"cannot be read ({error.strerror})", rule, remedy) from error
+
+
+def read_regular(path: str | Path) -> bytes:
+    """The content of a regular file; from a pipe or a device, which may have no end, nothing is read.
+
+    Raises
+    ------
+    OSError
+        Also if it is no regular file.
+    """
+    check_regular(path)
+    return Path(path).read_bytes()
+
+
+def check_regular(path: str | Path) -> None:
+    """Raise an OSError unless a path is that of a regular file, whose reading ends."""
+    if not stat.S_ISREG(os.stat(path).st_mode):
+        raise OSError(errno.EINVAL, "no regular file", str(path))
 
 
 def record_file(path: str | Path) -> FileRecord:
@@ -275,6 +314,7 @@ def read_archive(path: str | Path, kind: type[CrystalInputError], remedy: str = 
         Of the kind given, if it is no such file, or damaged.
     """
     try:
+        check_regular(path)
         with zipfile.ZipFile(path) as archive:
             content = {name.removesuffix(".npy"): archive.read(name) for name in archive.namelist()}
         return {name: np.load(io.BytesIO(array), allow_pickle=False) for name, array in content.items()}
@@ -336,7 +376,7 @@ def read_sealed(path: str | Path, kind: type[CrystalInputError], remedy: str = R
         Of the kind given, if the file is missing, no JSON object, or not what was written.
     """
     try:
-        content = json.loads(Path(path).read_bytes().decode("utf-8"))
+        content = json.loads(read_regular(path).decode("utf-8"))
     except (OSError, ValueError, RecursionError) as error:
         text = error.strerror if isinstance(error, OSError) else str(error)[:120]
         raise kind(str(path), f"missing or cannot be read ({text})", WHOLE, remedy) from error

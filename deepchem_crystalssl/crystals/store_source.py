@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from .checksums import read_sealed, write_sealed
+from .checksums import SEAL, WHOLE, read_regular, read_sealed, write_sealed
 from ..errors import StoreError
 from .formats.files import NamedFile, find_files, name_files
 from .formats.kinds import is_url
@@ -74,7 +74,7 @@ class StoreSource:
             files = _described([path], path.parent, set())
             known = [SourceFile(**entry) for entry in remembered.get("files", [])]
             return cls("file", str(path), files, is_known=remembered.get("path") == str(path) and files == known)
-        known = _read_listing(store) if remembered.get("kind") == "folder" else []
+        known = _read_listing(store, "files" in manifest) if remembered.get("kind") == "folder" else []
         root = path if path.is_dir() else Path("/")
         present = {_relative(p, root): p for p in paths}
         if gone := [entry.path for entry in known if entry.path not in present]:
@@ -119,9 +119,12 @@ def _described(paths: list[Path], root: Path, taken: set[str], names: list[str] 
     return found
 
 
-def _read_listing(store: Path) -> list[SourceFile]:
+def _read_listing(store: Path, is_sealed: bool) -> list[SourceFile]:
+    """The files that a store was made of; if their list must have a checksum, one without is none."""
     try:
-        content = json.loads((store / LISTING).read_text())
+        content = json.loads(read_regular(store / LISTING).decode())
+        if is_sealed and SEAL not in content:
+            raise StoreError(str(store / LISTING), "without its checksum", WHOLE, StoreError.remedy)
         entries = content if isinstance(content, list) else read_sealed(store / LISTING, StoreError)["files"]
         return [SourceFile(**entry) for entry in entries]
     except (OSError, ValueError, TypeError, KeyError) as error:

@@ -11,8 +11,8 @@ from typing import Any
 
 import pandas as pd
 
-from ..errors import CrystalInputError
-from .checksums import read_sealed, write_sealed
+from ..errors import CrystalInputError, StoreError
+from .checksums import RecordedFile, is_file, path_within, read_sealed, record_files, write_sealed
 
 CHOICES = "building.json"
 
@@ -45,7 +45,7 @@ def keep_choices(
         An error of the type given, if the choices differ or the notes cannot be read.
     """
     path = work / CHOICES
-    if not path.exists():
+    if not is_file(path, error) and not os.path.lexists(path):
         if os.path.lexists(work) and not _is_own(work):
             raise error(str(work), "holds something else", f"unfinished work on {thing} is kept in a folder of its own",
                         "Rename it, or choose another name for the output.")  # fmt: skip
@@ -63,6 +63,22 @@ def keep_choices(
         raise error(str(work), f"unfinished work that was begun with another {' and '.join(differing)} ({shown})",
                     f"{thing} is built with one source and one set of choices",
                     f"Go on with the same choices, or remove {work} to begin anew.")  # fmt: skip
+
+
+def seal_part(part: Path, *others: Path) -> None:
+    """Write beside a part of the work the checksums of it and of other files that belong to it: the part is done."""
+    write_sealed(part.with_suffix(".json"), record_files(part.parent, [part.name, *(other.name for other in others)]))
+
+
+def is_whole(part: Path) -> bool:
+    """Whether an earlier call did a part of the work, and its files are what was written."""
+    try:
+        records = read_sealed(part.with_suffix(".json"), StoreError)
+        for name, record in records.items():
+            RecordedFile(path_within(part.parent, name, StoreError), record, StoreError).verify()
+    except StoreError:
+        return False
+    return part.name in records
 
 
 def _is_own(work: Path) -> bool:

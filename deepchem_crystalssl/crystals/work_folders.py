@@ -12,7 +12,8 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from ..errors import CrystalInputError
+from .checksums import replacing
+from ..errors import CrystalInputError, OptionError
 
 logger = logging.getLogger(__name__)
 
@@ -71,6 +72,45 @@ def written_to(path: str | Path, error: type[CrystalInputError]) -> Iterator[Non
         raise refusal(path, refused, error) from refused
 
 
+@contextmanager
+def writing(path: str | Path, error: type[CrystalInputError] = OptionError) -> Iterator[Path]:
+    """A new file beside one that the caller named, which it replaces when the block ends without an error.
+
+    As :func:`~deepchem_crystalssl.crystals.checksums.replacing`, with errors of this type: a link that someone has put
+    there is replaced and not followed, and what was there stays until the new file is whole.
+
+    Raises
+    ------
+    CrystalInputError
+        Of the type given, if no file can be written there.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> path = Path(tempfile.mkdtemp(), "numbers.csv")
+    >>> with writing(path) as part:
+    ...     part.write_text("1,2,3")
+    5
+    >>> path.read_text()
+    '1,2,3'
+    """
+    check_output(path, error)
+    with written_to(path, error), replacing(path) as part:
+        yield part
+
+
+def check_output(path: str | Path, error: type[CrystalInputError] = OptionError) -> None:
+    """Raise an error of this type before the work if a file cannot be written there, because a folder is, or none."""
+    check_name(path, error)
+    path = Path(path)
+    if path.is_dir():
+        raise error(str(path), "a folder", "results are written into a file, which may be there or not",
+                    "Name a file, or remove the folder.")  # fmt: skip
+    if not path.parent.is_dir():
+        raise error(str(path), f"no folder {path.parent}", "results are written into a folder that exists",
+                    "Make the folder, or name another one.")  # fmt: skip
+
+
 def check_name(path: str | Path, error: type[CrystalInputError]) -> None:
     """Raise an error of this type if a path cannot be the name of a file."""
     try:
@@ -84,6 +124,8 @@ def check_name(path: str | Path, error: type[CrystalInputError]) -> None:
 
 def refusal(path: str | Path, refused: OSError, error: type[CrystalInputError]) -> CrystalInputError:
     """What the operating system refused, as an error of this type."""
+    if refused.errno is None and "requested and" in str(refused):  # NumPy does not say more
+        refused = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
     known = [texts for numbers, texts in _REFUSALS.items() if refused.errno in numbers]
     rule, remedy = known[0] if known else (
         "the file system must do what is asked of it", "Check the disk, and run the same again; what is whole stays."
@@ -132,6 +174,8 @@ def alone_in(
 
 @contextmanager
 def _locked(path: Path, error: type[CrystalInputError], briefly: bool = False) -> Iterator[None]:
+    if path.is_symlink():  # it would be emptied, whatever it leads to
+        raise error(str(path), "a link", "a lock is a file of its own", "Remove the link.")
     lock = FileLock(os.path.realpath(path), timeout=_PATIENCE, is_singleton=True)
     if lock.is_locked or (briefly and not path.exists()):  # by this thread, as a part of larger work
         yield

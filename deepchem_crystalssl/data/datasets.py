@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 from deepchem.data import Dataset, NumpyDataset
 
+from ..crystals.formats.tables import write_csv
 from ..crystals.neighbors import CUTOFF, MAX_NEIGHBORS, structures_to_graphs
 from ..crystals.store import RecordStore, write_records
 from ..errors import StoreError
@@ -347,7 +348,7 @@ class CrystalStore(Dataset):
 
     def to_csv(self, path: str) -> None:
         """Write the table of :meth:`to_dataframe` as CSV."""
-        self.to_dataframe().to_csv(path, index=False)
+        write_csv(self.to_dataframe(), path)
 
 
 def records_of(dataset: Dataset) -> Iterator[Any]:

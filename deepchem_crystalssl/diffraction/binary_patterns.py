@@ -10,6 +10,7 @@ import struct
 import numpy as np
 
 from ..errors import PatternError, UnsupportedFileError
+from .limits import limits_in_force
 from .patterns import (
     MeasuredPattern,
     PartOfPattern,
@@ -20,8 +21,6 @@ from .patterns import (
     steps_from,
 )
 
-MOST_RANGES = 1_000
-"""Largest number of scans in one file."""
 _COUPLED = ("Locked Coupled", "Unlocked Coupled", "Detector Scan", "2Theta", "TwoTheta")  # axes that are two-theta
 
 
@@ -84,7 +83,7 @@ def _time(seconds: float) -> float | None:
 def _bruker1(file: _Bytes) -> MeasuredPattern:
     parts: list[PartOfPattern] = []
     place, wavelength, more = 4, None, 1
-    while more and len(parts) < MOST_RANGES:
+    while more and len(parts) < limits_in_force().scans:
         if parts and file.data[place : place + 4] == b"RAW ":  # early files do not repeat it
             place += 4
         number = file.whole(place)
@@ -142,8 +141,8 @@ def _bruker4(file: _Bytes) -> MeasuredPattern:
     parts: list[PartOfPattern] = []
     left_out: list[str] = []
     while place + 160 <= len(file.data) and file.whole(place) in (0, 160):
-        if len(parts) + len(left_out) >= MOST_RANGES:
-            raise broken(file.item, f"more than {MOST_RANGES:,} scans")
+        if len(parts) + len(left_out) >= (most := limits_in_force().scans):
+            raise broken(file.item, f"more than {most:,} scans", f"a file holds 1 to {most:,} scans", "scans")
         scan = file.text(place + 32, 24)
         start, step, number = file.at(place + 72, "d"), file.at(place + 80, "d"), file.whole(place + 88)
         time, used = file.at(place + 92, "f"), file.at(place + 112, "d")
@@ -167,8 +166,8 @@ def _bruker4(file: _Bytes) -> MeasuredPattern:
 
 
 def _ranges(number: int, item: str) -> int:
-    if not 1 <= number <= MOST_RANGES:
-        raise broken(item, f"{number:,} scans are announced", f"a file holds 1 to {MOST_RANGES:,} scans")
+    if not 1 <= number <= (most := limits_in_force().scans):
+        raise broken(item, f"{number:,} scans are announced", f"a file holds 1 to {most:,} scans", "scans")
     return number
 
 

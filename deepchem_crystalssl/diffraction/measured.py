@@ -12,6 +12,7 @@ from pybaselines import Baseline
 
 from ..errors import AngleError, CountsError, PatternError, PatternRangeError
 from .grid import PowderPatterns, XRDGrid
+from .limits import PatternLimits
 from .pattern_files import read_pattern
 from .patterns import MOST_COUNTS
 from .radiation import Radiation
@@ -31,6 +32,7 @@ def prepare_measured_pattern(
     wavelength: str | float | None = None,
     background: Background = "snip",
     normalize: bool = True,
+    limits: PatternLimits = PatternLimits(),
 ) -> PowderPatterns:
     """Bring a measured pattern onto the grid on which patterns are simulated.
 
@@ -54,6 +56,8 @@ def prepare_measured_pattern(
         How the background is removed.
     normalize : bool
         Whether the pattern is divided by its maximum.
+    limits : PatternLimits
+        What a file may cost, as in :func:`~deepchem_crystalssl.read_pattern`.
 
     Returns
     -------
@@ -78,7 +82,7 @@ def prepare_measured_pattern(
     ((5000,), 32.7)
     """
     grid.check()
-    scan = Scan.of(two_theta, intensity, wavelength)
+    scan = Scan.of(two_theta, intensity, wavelength, limits)
     if scan.radiation.source == "assumed" and XRDGrid().difference(XRDGrid(wavelength=grid.wavelength)):
         warnings.warn(
             f"{scan.item}: the wavelength is {scan.radiation}, while that of the grid is "
@@ -109,7 +113,13 @@ class Scan:
     item: str
 
     @classmethod
-    def of(cls, two_theta: Any, intensity: Any = None, wavelength: str | float | None = None) -> Scan:
+    def of(
+        cls,
+        two_theta: Any,
+        intensity: Any = None,
+        wavelength: str | float | None = None,
+        limits: PatternLimits = PatternLimits(),
+    ) -> Scan:
         """From a file or from angles and counts; see :func:`prepare_measured_pattern`.
 
         Raises
@@ -118,7 +128,7 @@ class Scan:
         """
         item, in_file = "pattern", None
         if isinstance(two_theta, str | Path):
-            pattern = read_pattern(two_theta, wavelength)
+            pattern = read_pattern(two_theta, wavelength, limits=limits)
             item, in_file = pattern.item, pattern.stated_wavelength
             two_theta, intensity = pattern.two_theta, pattern.counts
         return cls(

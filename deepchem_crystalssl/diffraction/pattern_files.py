@@ -9,7 +9,8 @@ import numpy as np
 
 from ..errors import EmptyFileError, UnsupportedFileError, typed_error
 from .binary_patterns import read_raw
-from .patterns import MOST_BYTES, MeasuredPattern
+from .limits import PatternLimits, how_to_raise, reading_within
+from .patterns import MeasuredPattern
 from .radiation import resolve_wavelength
 from .text_columns import decode_text, read_columns
 from .text_layouts import layout_of
@@ -26,7 +27,9 @@ PATTERN_SUFFIXES = (*TEXT_SUFFIXES, *BINARY_SUFFIXES)
 """Suffixes of files that hold a measured pattern."""
 
 
-def read_pattern(path: str | Path, wavelength: str | float | None = None) -> MeasuredPattern:
+def read_pattern(
+    path: str | Path, wavelength: str | float | None = None, *, limits: PatternLimits = PatternLimits()
+) -> MeasuredPattern:
     """Read a measured powder pattern from a file.
 
     Columns of text are found by the names in the header, else by their places: angles, then counts. Decimal commas,
@@ -41,6 +44,8 @@ def read_pattern(path: str | Path, wavelength: str | float | None = None) -> Mea
         File with one of the :data:`~deepchem_crystalssl.diffraction.pattern_files.PATTERN_SUFFIXES`.
     wavelength : str or float, optional
         Radiation of the measurement, by name or in Å. By default that which the file states.
+    limits : PatternLimits
+        What the file may cost; larger ones are for files that can be trusted.
 
     Returns
     -------
@@ -50,7 +55,8 @@ def read_pattern(path: str | Path, wavelength: str | float | None = None) -> Mea
     Raises
     ------
     UnsupportedFileError, EmptyFileError
-        If the format is unknown, or if the file is missing, empty, broken or larger than 100 MB.
+        If the format is unknown, or if the file is missing, empty, broken or larger than the
+        limits allow.
     PatternError, AngleError, CountsError
         If it is not clear which numbers are angles and counts, or if they are absurd: not finite, negative, unsorted.
     GridError
@@ -73,14 +79,19 @@ def read_pattern(path: str | Path, wavelength: str | float | None = None) -> Mea
         raise UnsupportedFileError(str(path), "no such file", "the file must exist", "Check the path.")
     try:
         with path.open("rb") as file:
-            data = file.read(MOST_BYTES + 1)
+            data = file.read(limits.file_bytes + 1)
     except OSError as error:
         raise typed_error(error, str(path)) from error
-    return read_pattern_bytes(data, str(path), suffix, wavelength)
+    return read_pattern_bytes(data, str(path), suffix, wavelength, limits=limits)
 
 
 def read_pattern_bytes(
-    data: bytes, item: str, suffix: str = ".xy", wavelength: str | float | None = None
+    data: bytes,
+    item: str,
+    suffix: str = ".xy",
+    wavelength: str | float | None = None,
+    *,
+    limits: PatternLimits = PatternLimits(),
 ) -> MeasuredPattern:
     """Like :func:`read_pattern`, from the content of a file; no file is opened.
 
@@ -94,6 +105,8 @@ def read_pattern_bytes(
         Suffix of the file, with its point.
     wavelength : str or float, optional
         Radiation of the measurement.
+    limits : PatternLimits
+        As in :func:`read_pattern`.
 
     Raises
     ------
@@ -109,32 +122,38 @@ def read_pattern_bytes(
         raise _unknown_suffix(item, suffix)
     if not data:
         raise EmptyFileError(item, "0 bytes")
-    if len(data) > MOST_BYTES:
-        raise UnsupportedFileError(item, f"more than {MOST_BYTES // 10**6} MB", "a file of a pattern is smaller",
-                                   "Export the pattern alone.")  # fmt: skip
+    if len(data) > (most := limits.file_bytes):
+        size = f"{most // 10**6} MB" if most >= 10**6 else f"{most:,} bytes"
+        raise UnsupportedFileError(item, f"more than {size}", "a file of a pattern is smaller",
+                                   f"Export the pattern alone. {how_to_raise('file_bytes')}")  # fmt: skip
     given = None if wavelength is None else resolve_wavelength(wavelength, item)
     try:
-        if suffix in BINARY_SUFFIXES:
-            pattern = BINARY_SUFFIXES[suffix](data, item)
-        else:
-            pattern = _read_text(decode_text(data, item), item, suffix, given)
+        with reading_within(limits):
+            if suffix in BINARY_SUFFIXES:
+                pattern = BINARY_SUFFIXES[suffix](data, item)
+            else:
+                pattern = _read_text(decode_text(data, item), item, suffix, given)
     except Exception as error:  # whatever a library raises when a file is not what it says
         raise typed_error(error, item) from error
     return pattern if given is None else dataclasses.replace(pattern, wavelength=given)
 
 
-def read_pattern_file(path: str | Path) -> tuple[np.ndarray, np.ndarray, float | None]:
+def read_pattern_file(
+    path: str | Path, *, limits: PatternLimits = PatternLimits()
+) -> tuple[np.ndarray, np.ndarray, float | None]:
     """Angles (degrees), counts and, if the file states it, the wavelength (Å), as :func:`read_pattern` reads them.
 
     Raises
     ------
     UnsupportedFileError, EmptyFileError, PatternError
     """
-    pattern = read_pattern(path)
+    pattern = read_pattern(path, limits=limits)
     return pattern.two_theta, pattern.counts, pattern.wavelength
 
 
-def read_pattern_text(text: str, item: str, suffix: str = ".xy") -> tuple[np.ndarray, np.ndarray, float | None]:
+def read_pattern_text(
+    text: str, item: str, suffix: str = ".xy", *, limits: PatternLimits = PatternLimits()
+) -> tuple[np.ndarray, np.ndarray, float | None]:
     """Like :func:`read_pattern_file`, from text in memory; no file is opened.
 
     Parameters
@@ -145,6 +164,8 @@ def read_pattern_text(text: str, item: str, suffix: str = ".xy") -> tuple[np.nda
         Name of the pattern in errors.
     suffix : str
         One of :data:`TEXT_SUFFIXES`.
+    limits : PatternLimits
+        As in :func:`read_pattern`.
 
     Raises
     ------
@@ -156,7 +177,7 @@ def read_pattern_text(text: str, item: str, suffix: str = ".xy") -> tuple[np.nda
     >>> angles.tolist(), counts.tolist(), wavelength
     ([20.0, 20.1, 20.2], [15.0, 17.0, 14.0], None)
     """
-    pattern = read_pattern_bytes(text.encode(errors="replace"), item, suffix)
+    pattern = read_pattern_bytes(text.encode(errors="replace"), item, suffix, limits=limits)
     return pattern.two_theta, pattern.counts, pattern.wavelength
 
 

@@ -8,11 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..errors import AngleError, CountsError, PatternError, UnsupportedFileError, counted
+from .limits import how_to_raise, limits_in_force
 
-MOST_BYTES = 100_000_000
-"""Largest size of a file of a pattern."""
-MOST_POINTS = 500_000
-"""Largest number of points of all scans of a file."""
 MOST_COUNTS = 1e30
 """Sums of squares of larger counts overflow."""
 LONGEST_NUMBER = 60
@@ -154,7 +151,7 @@ def assemble(
     PatternError, AngleError, CountsError
     """
     notes = list(notes)
-    if sum(len(part.angles) for part in parts) > MOST_POINTS:
+    if sum(len(part.angles) for part in parts) > limits_in_force().points:
         raise too_many_points(item, sum(len(part.angles) for part in parts))
     checked = [part.checked(item) for part in parts if len(part.angles)]
     if sum(len(part.angles) for part, _ in checked) < 3:
@@ -250,7 +247,7 @@ def check_number_of_points(number: float, item: str) -> None:
     ------
     PatternError
     """
-    if not 0 <= number <= MOST_POINTS:
+    if not 0 <= number <= limits_in_force().points:
         raise too_many_points(item, number)
 
 
@@ -259,8 +256,8 @@ def too_many_points(item: str, number: float) -> PatternError:
     return PatternError(
         item,
         f"{number:,.0f} points",
-        f"a file of a pattern holds at most {MOST_POINTS:,} points",
-        "Cut its range or merge neighbouring points.",
+        f"a file of a pattern holds at most {limits_in_force().points:,} points",
+        f"Cut its range or merge neighbouring points. {how_to_raise('points')}",
     )
 
 
@@ -319,7 +316,7 @@ def numbers_in(text: str, item: str, what: str) -> np.ndarray:
     ------
     PatternError
     """
-    tokens = text.split(None, MOST_POINTS + 1)
+    tokens = text.split(None, limits_in_force().points + 1)
     check_number_of_points(len(tokens), item)
     try:
         return np.array([number_in(token) for token in tokens])
@@ -329,6 +326,7 @@ def numbers_in(text: str, item: str, what: str) -> np.ndarray:
         ) from error
 
 
-def broken(item: str, value: str, rule: str = "a file must be whole") -> UnsupportedFileError:
-    """The error of a file that ends too early or is not what it says."""
-    return UnsupportedFileError(item, value, rule, "Copy or export the file again.")
+def broken(item: str, value: str, rule: str = "a file must be whole", limit: str = "") -> UnsupportedFileError:
+    """The error of a file that ends too early or is not what it says, or exceeds the limit of this name."""
+    remedy = "Copy or export the file again." + (f" {how_to_raise(limit)}" if limit else "")
+    return UnsupportedFileError(item, value, rule, remedy)

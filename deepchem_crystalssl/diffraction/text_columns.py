@@ -13,9 +13,10 @@ import numpy as np
 from .column_names import Names, header_names, stated_wavelength
 from ..crystals.formats import encodings
 from ..errors import AngleError, PatternError, UnsupportedFileError
-from .patterns import MOST_POINTS, MeasuredPattern, PartOfPattern, assemble, number_in, too_many_points
+from .limits import limits_in_force
+from .patterns import MeasuredPattern, PartOfPattern, assemble, number_in, too_many_points
 
-MOST_LINES = MOST_POINTS + 20_000
+LINES_OF_A_HEADER = 20_000
 """Largest number of lines of a text."""
 LONGEST_LINE = 20_000
 """Largest number of characters of a line that holds numbers."""
@@ -59,7 +60,7 @@ def lines_of(text: str, item: str) -> list[str]:
     ------
     PatternError
     """
-    if text.count("\n") > MOST_LINES:
+    if text.count("\n") > limits_in_force().points + LINES_OF_A_HEADER:
         raise too_many_points(item, text.count("\n"))
     return text.split("\n")
 

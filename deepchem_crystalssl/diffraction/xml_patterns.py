@@ -11,6 +11,7 @@ from xml.etree import ElementTree
 import numpy as np
 
 from ..errors import PatternError, UnsupportedFileError
+from .limits import how_to_raise, limits_in_force
 from .patterns import (
     MeasuredPattern,
     PartOfPattern,
@@ -23,15 +24,8 @@ from .patterns import (
 )
 from .text_columns import decode_text
 
-MOST_ELEMENTS, DEEPEST = 600_000, 100
-"""Largest number of elements in a file of XML, and how deep they may be nested."""
 LONGEST_TAG = 100_000
 """Characters of one tag with its attributes."""
-MOST_MEMBERS = 5_000
-"""Largest number of members of an archive."""
-MOST_UNPACKED = 100_000_000
-"""Bytes that are unpacked from an archive, all members together."""
-_MOST_SCANS = 1_000
 _PIECE = 2**20  # characters parsed at a time, so that a file that exceeds the limits is not read to its end
 
 
@@ -40,18 +34,16 @@ class _Builder(ElementTree.TreeBuilder):
 
     def __init__(self, item: str):
         super().__init__()
-        self.item, self.depth, self.elements = item, 0, 0
+        self.item, self.depth, self.elements, self.limits = item, 0, 0, limits_in_force()
 
     def start(self, tag: str, attributes: dict) -> ElementTree.Element:
         """Open an element."""
         self.depth += 1
         self.elements += 1
-        if self.depth > DEEPEST or self.elements > MOST_ELEMENTS:
-            raise broken(
-                self.item,
-                f"XML with more than {DEEPEST} levels or {MOST_ELEMENTS:,} elements",
-                "a file of a scan has fewer",
-            )
+        for name, number in (("depth", self.depth), ("elements", self.elements)):
+            if number > (most := getattr(self.limits, name)):
+                what = "levels" if name == "depth" else "elements"
+                raise broken(self.item, f"XML with more than {most:,} {what}", "a file of a scan has fewer", name)
         return super().start(tag, attributes)
 
     def end(self, tag: str) -> ElementTree.Element:
@@ -86,8 +78,8 @@ def parse_xml(text: str, item: str) -> ElementTree.Element:
 def _check_tags(text: str, item: str) -> None:
     """Refuse a tag that the parser would look at again and again."""
     tags = text.count("<")
-    if tags > 2 * MOST_ELEMENTS + 1_000:
-        raise broken(item, f"XML with {tags:,} tags", f"a file of a scan has at most {MOST_ELEMENTS:,} elements")
+    if tags > 2 * (most := limits_in_force().elements) + 1_000:
+        raise broken(item, f"XML with {tags:,} tags", f"a file of a scan has at most {most:,} elements", "elements")
     characters = np.frombuffer(text.encode(), np.uint8)
     opened, closed = (np.flatnonzero(characters == ord(mark)) for mark in "<>")
     ends = np.append(closed, len(characters))[np.searchsorted(closed, opened)]
@@ -110,9 +102,9 @@ def read_xrdml(text: str, item: str) -> MeasuredPattern:
     notes: list[str] = []
     left_out = 0
     scans = root.findall(".//{*}scan")
-    if len(scans) > _MOST_SCANS:
-        raise PatternError(item, f"{len(scans):,} scans", f"a pattern has at most {_MOST_SCANS:,} scans",
-                           "Export the powder scan alone.")  # fmt: skip
+    if len(scans) > (most := limits_in_force().scans):
+        raise PatternError(item, f"{len(scans):,} scans", f"a pattern has at most {most:,} scans",
+                           f"Export the powder scan alone. {how_to_raise('scans')}")  # fmt: skip
     for points in (scan.find("{*}dataPoints") for scan in scans):
         part = None if points is None else _scan_of_xrdml(points, item, notes)
         if part is None:
@@ -209,13 +201,14 @@ class _Archive:
     """Members of a zip archive in memory, read within limits; nothing is written and no path is used."""
 
     def __init__(self, data: bytes, item: str):
-        self.item, self.left = item, MOST_UNPACKED
+        self.item, self.limits = item, limits_in_force()
+        self.left = self.limits.unpacked_bytes
         try:
             self.file = zipfile.ZipFile(io.BytesIO(data))
         except (zipfile.BadZipFile, ValueError, NotImplementedError, OSError, struct.error) as error:
             raise broken(item, f"no zip archive ({error})") from error
-        if len(self.file.namelist()) > MOST_MEMBERS:
-            raise broken(item, f"{len(self.file.namelist()):,} members", f"an archive has at most {MOST_MEMBERS:,}")
+        if (members := len(self.file.namelist())) > (most := self.limits.members):
+            raise broken(item, f"{members:,} members", f"an archive has at most {most:,}", "members")
 
     def names(self, pattern: str) -> list[str]:
         """Names of the members that match a pattern, in the order of the numbers in them."""
@@ -225,16 +218,16 @@ class _Archive:
     def text(self, name: str) -> str:
         """The text of a member."""
         info = self.file.getinfo(name)
-        rule = f"at most {MOST_UNPACKED:,} bytes are unpacked"
+        rule, limit = f"at most {self.limits.unpacked_bytes:,} bytes are unpacked", "unpacked_bytes"
         if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED) or info.flag_bits & 1:
             raise broken(self.item, f"{name[:60]}: encrypted or of an unusual compression", "members are deflated")
         if info.file_size > self.left:
-            raise broken(self.item, f"{name[:60]}: {info.file_size:,} bytes", rule)
+            raise broken(self.item, f"{name[:60]}: {info.file_size:,} bytes", rule, limit)
         with self.file.open(info) as member:
             data = member.read(self.left + 1)
         self.left -= len(data)
         if self.left < 0:
-            raise broken(self.item, f"{name[:60]}: more bytes than announced", rule)
+            raise broken(self.item, f"{name[:60]}: more bytes than announced", rule, limit)
         return decode_text(data, self.item)
 
 

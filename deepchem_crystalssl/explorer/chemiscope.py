@@ -15,9 +15,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from ..crystals.checksums import replacing
 from ..crystals.elements import symbols
 from ..crystals.records import Crystal
+from ..crystals.work_folders import writing
 from ..errors import QueryError, an_object, counted
 from ..search.coloring import unit_in
 from ..search.index import EmbeddingIndex
@@ -94,7 +94,7 @@ def write_chemiscope(
         },
     }
     text = json.dumps(content).encode()
-    with replacing(path) as part:
+    with writing(path) as part:
         part.write_bytes(gzip.compress(text, mtime=0) if path.suffix == ".gz" else text)
     return path
 

@@ -10,15 +10,15 @@ from collections.abc import Iterable, Sequence
 from html import escape
 from dataclasses import dataclass
 from importlib.resources import files
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
 from tqdm import tqdm
 
-from ..crystals.checksums import replacing
 from ..crystals.records import Crystal
-from ..crystals.work_folders import alone_in
-from ..errors import IndexFolderError
+from ..crystals.work_folders import alone_in, check_output, writing, written_to
+from ..errors import IndexFolderError, OptionError
 from ..search.coloring import coloring, colorings
 from ..search.index import EmbeddingIndex
 from ..search.pictures import draw_map
@@ -236,6 +236,7 @@ def write_page(
     >>> path.stat().st_size < 1_000_000
     True
     """
+    check_output(path)
     payload = Payload(index)
     room = megabytes * 1e6 - len(render_page(title).encode())
     parts = {name: payload[name] for name in payload if name.partition(":")[0] not in _LARGE and name != "meta"}
@@ -254,7 +255,7 @@ def write_page(
             room -= _weight(held)
     parts["meta"] = Payload(index, kinds)["meta"]
     path = Path(path)
-    with replacing(path) as part:
+    with writing(path) as part:
         part.write_text(render_page(title, parts), encoding="utf-8")
     return path
 
@@ -291,17 +292,24 @@ def write_map(
     ------
     QueryError
         If the index knows nothing of one of these names.
+    OptionError
+        If one of the files cannot be written.
     """
     chosen = [coloring(index.table, name) for name in colors or list(colorings(index.table))[:1]]
     folder = Path(folder)
-    folder.mkdir(parents=True, exist_ok=True)
+    with written_to(folder, OptionError):
+        folder.mkdir(parents=True, exist_ok=True)
+    names = [re.sub(r"[^A-Za-z0-9_-]+", "_", one.name) for one in chosen]
+    pictures = [[(folder / f"map_{name}.{format}", format) for format in formats] for name in names]
+    for path, _ in chain.from_iterable(pictures):
+        check_output(path)
     written = [write_page(index, folder / "map.html", title, megabytes, progress)]
-    for one in chosen:
+    for one, named in zip(chosen, pictures, strict=True):
         figure = draw_map(index.map.positions, one)
-        for format in formats:
-            written.append(folder / f"map_{re.sub(r'[^A-Za-z0-9_-]+', '_', one.name)}.{format}")
-            with replacing(written[-1]) as part:
+        for path, format in named:
+            with writing(path) as part:
                 figure.savefig(part, dpi=200, format=format)
+            written.append(path)
     return written
 
 

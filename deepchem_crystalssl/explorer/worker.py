@@ -19,6 +19,7 @@ from typing import Any
 
 from tqdm import tqdm
 
+from ..crystals.isolation import limit_memory
 from ..errors import (
     CheckpointError,
     CrystalInputError,
@@ -246,7 +247,7 @@ def _work(pipe: Connection, index_folder: str, limits: Limits) -> None:
             logger.exception("the index cannot be opened")
             pipe.send_bytes(b"")
             return
-    _limit_memory(limits.memory_bytes)
+    limit_memory(limits.memory_bytes)  # of mapped files nothing counts, so that an index may be of any size
     at_start = _resident_bytes()
     kept = KeptAnswers()
     pipe.send_bytes(_OPENED)
@@ -343,20 +344,6 @@ def _open_all(index: EmbeddingIndex) -> None:
         index.query(index.structures[0], k=1)
         with suppress(CrystalInputError):  # loops that are compiled in the time of an upload may exceed its limit
             answer(index, KeptAnswers(), _FIRST, "first.cif", Limits())
-
-
-def _limit_memory(more: int) -> None:
-    """Limit the memory of this process to ``more`` bytes above what it uses now.
-
-    Memory-mapped files do not count, so that an index may be of any size.
-    """
-    if sys.platform == "linux":
-        import resource
-
-        held = next(line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("VmData"))
-        limit = int(held.split()[1]) * 1024 + more
-        resource.setrlimit(resource.RLIMIT_DATA, (limit, limit))
-        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
 
 
 def _resident_bytes() -> int:

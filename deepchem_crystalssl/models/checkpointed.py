@@ -15,10 +15,22 @@ from ..crystals.options import check_count, check_number
 from ..crystals.records import CrystalGraph
 from ..crystals.work_folders import alone_in, written_to
 from ..errors import CheckpointError
-from .checkpoints import CONFIG, check_config, newest_checkpoint, read_checkpoint, read_config, write_config
+from .checkpoints import (
+    CONFIG,
+    check_config,
+    check_own,
+    forget_digest,
+    newest_checkpoint,
+    read_checkpoint,
+    read_config,
+    write_config,
+)
 from .inputs import GraphOptions
+from .log import LOG, last_line
 from .options import refuse_unknown
 from .training_folders import write_made_of
+
+_UNFINISHED = "temp_checkpoint.pt"  # what DeepChem calls a checkpoint until it is whole
 
 
 class CheckpointedModel(ModularTorchModel, ABC):
@@ -49,6 +61,9 @@ class CheckpointedModel(ModularTorchModel, ABC):
         self.graph_options: GraphOptions | None = None
         if cutoff is not None or max_neighbors is not None:
             self.graph_options = GraphOptions(cutoff or CUTOFF, max_neighbors or MAX_NEIGHBORS)
+        if folder := kwargs.get("model_dir"):
+            with written_to(folder, CheckpointError):  # DeepChem's own way fails in one of two processes
+                Path(folder).mkdir(parents=True, exist_ok=True)
         super().__init__(*args, **kwargs)
 
     @property
@@ -101,6 +116,10 @@ class CheckpointedModel(ModularTorchModel, ABC):
         with written_to(folder, CheckpointError), alone_in(folder, CheckpointError):
             if newest_checkpoint(folder) is None:
                 self._write_notes(folder, made_of)
+            else:
+                forget_digest(folder, self._global_step)
+            if Path(folder, _UNFINISHED).is_symlink():  # PyTorch would write to where it leads
+                Path(folder, _UNFINISHED).unlink()
             try:
                 super().save_checkpoint(keep, folder)
             except RuntimeError as error:  # PyTorch's writer of archives has no other
@@ -113,7 +132,7 @@ class CheckpointedModel(ModularTorchModel, ABC):
             self._write_notes(folder, made_of)
 
     def _write_notes(self, folder: str, made_of: Mapping[str, Any] | None) -> None:
-        write_config(folder, self.config, self._global_step)
+        write_config(folder, self.config, self._global_step, last_line(Path(folder, LOG)))
         if made_of is not None:
             write_made_of(folder, made_of)
 
@@ -146,7 +165,9 @@ class CheckpointedModel(ModularTorchModel, ABC):
         if components is not None:
             self.take_over(data, components, path)
             return
-        self._adopt(check_config(path, self.config))
+        config = check_config(path, self.config)
+        check_own(path, data["global_step"], config)
+        self._adopt(config)
         self.take_over(data, self.components, path)
         try:
             self._pytorch_optimizer.load_state_dict(data["optimizer_state_dict"])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import zipfile
+import zlib
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ from typing import Any
 import torch
 
 from ..errors import CheckpointError
-from ..crystals.checksums import WHOLE, read_sealed, write_sealed
+from ..crystals.checksums import WHOLE, check_regular, is_file, read_sealed, write_sealed
 from ..crystals.neighbors import CUTOFF, MAX_NEIGHBORS
 from ..diffraction.conditions import MeasurementConditions
 from ..diffraction.grid import XRDGrid
@@ -19,7 +20,7 @@ from ..nn.backbones import BACKBONES
 from ..pretext.objectives import current_configuration, objective_from_configuration
 
 CONFIG = "config.json"
-_STEP = "newest_step"  # in the configuration
+_STEP, _DIGEST, _LOG_LINE = "newest_step", "newest_checkpoint", "newest_log_line"  # in the configuration
 _COPY = "Copy the folder again from where it is whole."
 _GO_BACK = "Copy it again, or remove it: the training then goes on from the checkpoint before, or from its beginning."
 NO_TASK = "Fine-tune a pretrained encoder with NEGNNModel(pretrained=..., fine_tune=1e-4)."
@@ -31,11 +32,64 @@ _BOUND = ("backbone", "hidden", "dropout", "layers", *PLAIN)
 _LATER = ("width", "fine_tune", "physics", *_GRAPHS)  # unknown to configurations of version 0.1
 
 
-def write_config(folder: str | Path, config: dict[str, Any], step: int) -> None:
-    """Write a model's configuration, and the step of its newest checkpoint, into a folder, which is made if needed."""
+def write_config(folder: str | Path, config: dict[str, Any], step: int, log_line: str = "") -> None:
+    """Write a model's configuration into a folder, which is made if needed.
+
+    With it are written the step and the digest of its newest checkpoint and the checksum of the last line of its log.
+    """
     path = Path(folder, CONFIG)
     path.parent.mkdir(parents=True, exist_ok=True)
-    write_sealed(path, {**config, _STEP: step})
+    newest = newest_checkpoint(folder)
+    notes = {_DIGEST: "" if newest is None else digest_of(newest), _LOG_LINE: log_line}
+    write_sealed(path, {**config, _STEP: step, **{name: text for name, text in notes.items() if text}})
+
+
+def forget_digest(folder: str | Path, step: int) -> None:
+    """Before another checkpoint of the same step: whoever is killed when it is written has either of the two."""
+    path = Path(folder, CONFIG)
+    content = read_sealed(path, CheckpointError) if path.is_file() else {}
+    if content.get(_STEP) == step and _DIGEST in content:
+        write_sealed(path, {name: value for name, value in content.items() if name != _DIGEST})
+
+
+def digest_of(checkpoint: str | Path) -> str:
+    """Digest of a checkpoint, from the checksums that it has of its parts: 8 hexadecimal digits."""
+    try:
+        with zipfile.ZipFile(checkpoint) as archive:
+            parts = [(part.filename, part.CRC) for part in archive.infolist()]
+    except (OSError, zipfile.BadZipFile):  # reading it will tell
+        return ""
+    return f"{zlib.crc32(json.dumps(parts).encode()):08x}"
+
+
+def check_own(checkpoint: str | Path, step: int, config: Mapping[str, Any]) -> None:
+    """Refuse the checkpoint of another training in the place of the newest one that the configuration speaks of.
+
+    Raises
+    ------
+    CheckpointError
+    """
+    if config.get(_STEP) == step and config.get(_DIGEST) not in (None, digest_of(checkpoint)):
+        raise CheckpointError(
+            str(checkpoint),
+            f"not the checkpoint of step {step} that was written here",
+            "the weights of a training are its own",
+            _GO_BACK,
+        )
+
+
+def log_line_of(folder: str | Path) -> str:
+    """Checksum of a line that the log of a training must have; nothing if none is known."""
+    try:
+        return str(read_sealed(Path(folder, CONFIG), CheckpointError).get(_LOG_LINE, ""))
+    except CheckpointError:  # reading the model will tell
+        return ""
+
+
+def forget_log_line(folder: str | Path) -> None:
+    """No line of the log is known any more: another training begins, or goes on without lines that were lost."""
+    content = read_sealed(Path(folder, CONFIG), CheckpointError)
+    write_sealed(Path(folder, CONFIG), {name: value for name, value in content.items() if name != _LOG_LINE})
 
 
 def read_config(folder: str | Path) -> dict[str, Any]:
@@ -47,7 +101,7 @@ def read_config(folder: str | Path) -> dict[str, Any]:
         If there is none, or it cannot be read.
     """
     path = Path(folder, CONFIG)
-    if not path.is_file():
+    if not is_file(path, CheckpointError):
         raise CheckpointError(str(folder), f"no {CONFIG}", remedy="Name the folder a model was trained or saved in.")
     content = read_sealed(path, CheckpointError, _COPY)
     try:
@@ -88,6 +142,7 @@ def read_checkpoint(path: str | Path, device: torch.device | str = "cpu") -> dic
         If it cannot be read.
     """
     try:
+        check_regular(path)
         with zipfile.ZipFile(path) as archive:  # PyTorch does not compare the checksums that it writes
             damaged = archive.testzip()
         if damaged is not None:

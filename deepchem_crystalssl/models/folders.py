@@ -15,7 +15,7 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 
-from ..crystals.checksums import read_sealed
+from ..crystals.checksums import is_file, read_regular, read_sealed
 from ..errors import CheckpointError, CrystalInputError, UnsupportedObjectError, an_object
 from .checkpoints import CONFIG, check_newest, newest_checkpoint, read_checkpoint, read_config, with_fine_tune
 from .inputs import warn_of_other_graphs
@@ -26,6 +26,8 @@ Model = TypeVar("Model", bound=ResumableModel)
 FORMAT = 1
 """Version of the layout of a saved folder."""
 CARD, WEIGHTS = "card.json", "model.safetensors"
+NEXT_CARD = ".card.next.json"
+"""The card of weights that are about to be replaced, until they and it are in their places."""
 DEFAULT = "general"
 
 
@@ -49,8 +51,8 @@ def open_folder(name_or_path: str | Path | None, classes: Mapping[str, type[Mode
         If it is neither a name nor a folder.
     """
     folder = _find(DEFAULT if name_or_path is None else name_or_path)
-    is_saved = (folder / CARD).is_file()
-    if not is_saved and not (folder / CONFIG).is_file():
+    is_saved = is_file(card_of(folder), CheckpointError)
+    if not is_saved and not is_file(folder / CONFIG, CheckpointError):
         raise CheckpointError(
             str(folder),
             f"no {CARD} and no {CONFIG}",
@@ -90,6 +92,27 @@ def open_folder(name_or_path: str | Path | None, classes: Mapping[str, type[Mode
     model.take_over(states, model.components, str(folder / WEIGHTS))
     model.card = content["card"]
     return model
+
+
+def card_of(folder: str | Path) -> Path:
+    """The file of the card that describes the weights in a folder.
+
+    Weights and card are two files: whoever is killed between their renamings leaves new weights, and beside the old
+    card the new one under another name.
+
+    Raises
+    ------
+    CheckpointError
+        If the folder may not be looked into.
+    """
+    card, next_card = Path(folder, CARD), Path(folder, NEXT_CARD)
+    if not is_file(next_card, CheckpointError):
+        return card
+    try:
+        is_of_weights = read_sealed(next_card, CheckpointError).get("sha256") == sha256(Path(folder, WEIGHTS))
+    except CheckpointError:  # of a saving that had only begun
+        return card
+    return next_card if is_of_weights else card
 
 
 def _made(kind: type[Model], config: dict[str, Any], source: str, arguments: Mapping[str, Any]) -> Model:
@@ -140,9 +163,9 @@ def read_card(folder: str | Path) -> dict[str, Any]:
     CheckpointError
         If there is none, or a newer version wrote it.
     """
-    path = Path(folder, CARD)
+    path = card_of(folder)
     try:
-        if not path.is_file():
+        if not is_file(path, CheckpointError):
             raise FileNotFoundError
         content = read_sealed(path, CheckpointError, "Copy or install the model's folder again.")
         version = int(content["format"])
@@ -201,7 +224,7 @@ def _find(name_or_path: str | Path) -> Path:
         )
     with as_file(files(__package__) / "weights") as root:
         shipped = root / str(name_or_path)
-        if (shipped / CARD).is_file() and shipped.parent == root:
+        if shipped.parent == root and (shipped / CARD).is_file():
             return shipped
     if Path(name_or_path).is_dir():
         return Path(name_or_path)
@@ -219,7 +242,7 @@ def _find(name_or_path: str | Path) -> Path:
 def sha256(path: Path) -> str:
     """Digest of a file, as hexadecimal text."""
     try:
-        return hashlib.sha256(path.read_bytes()).hexdigest()
+        return hashlib.sha256(read_regular(path)).hexdigest()
     except OSError as error:
         raise CheckpointError(
             str(path),

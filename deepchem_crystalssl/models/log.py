@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import re
 import zlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,13 +15,15 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from ..crystals.checksums import SEAL, replacing
+from ..crystals.checksums import SEAL, check_regular, read_regular, replacing
 from ..errors import CheckpointError, counted
 from ..evaluation.metrics import alignment, retrieval_recall, spread, uniformity
+from .checkpoints import forget_log_line, log_line_of
 
 logger = logging.getLogger(__name__)
 
 LOG = "training_log.jsonl"
+_LONGEST_LINE = 65_536
 """Name of the log file in ``model_dir``."""
 
 
@@ -92,6 +95,13 @@ class TrainingLog:
             except OSError as error:
                 self._give_up(error)
             self._last = last
+            if not self._is_complete([_parsed(line.encode(), "")[1] for line in lines]):
+                forget_log_line(self.path.parent)
+
+    def _is_complete(self, sums: Sequence[str]) -> bool:
+        """Whether the line is there that the log ended with when the newest checkpoint was written."""
+        needed = log_line_of(self.path.parent)
+        return not needed or needed in sums
 
     def add(self, losses: Mapping[str, Any]) -> None:
         """Add the losses of one step to the running means."""
@@ -119,7 +129,7 @@ class TrainingLog:
                 found = self._entries()
                 self._last = found[-1][1] if found else ""
             self.path.parent.mkdir(parents=True, exist_ok=True)
-            with self.path.open("a", encoding="utf-8") as file:
+            with open(self.path, "a", encoding="utf-8", opener=_open_no_link) as file:
                 file.write(_line(row, self._last))
             self._last = _seal(row, self._last)
         except OSError as error:
@@ -138,7 +148,7 @@ class TrainingLog:
         if not self.path.exists():
             return []
         found: list[tuple[dict[str, float] | None, str]] = []
-        last, lines = "", self.path.read_bytes().split(b"\n")
+        last, lines = "", read_regular(self.path).split(b"\n")
         for number, line in enumerate(lines):
             if number == len(lines) - 1 and not line.endswith(b"}"):
                 break
@@ -157,6 +167,8 @@ class TrainingLog:
         rows = [row for row, _ in entries if row is not None]
         if len(rows) < len(entries):
             logger.warning("%s: %s cannot be read", self.path, counted(len(entries) - len(rows), "line"))
+        elif not self._is_complete([own for _, own in entries]):
+            logger.warning("%s: %s", self.path, _INCOMPLETE)
         return rows
 
     def _rows(self) -> list[dict[str, float]]:
@@ -175,6 +187,8 @@ class TrainingLog:
         if len(rows) < len(entries):
             number = [row for row, _ in entries].index(None) + 1
             raise CheckpointError(str(self.path), f"line {number} is damaged", _RULE, _REMEDY)
+        if not self._is_complete([own for _, own in entries]):
+            raise CheckpointError(str(self.path), _INCOMPLETE, _RULE, _REMEDY)
         return rows
 
     def to_frame(self) -> pd.DataFrame:
@@ -183,7 +197,7 @@ class TrainingLog:
         Raises
         ------
         CheckpointError
-            If a line is not what was written.
+            If a line is not what was written, or lines that were there at the newest checkpoint are missing.
         """
         return pd.DataFrame(self._rows())
 
@@ -193,11 +207,31 @@ class TrainingLog:
         return [(int(row["step"]), row[name]) for row in self._readable() if name in row]
 
 
+def _open_no_link(path: str, flags: int) -> int:
+    """Open a file for writing, but not one that a link leads to, which someone may have put there."""
+    return os.open(path, flags | getattr(os, "O_NOFOLLOW", 0), 0o666)
+
+
 _RULE = "a line of the log is what the training wrote"
 _REMEDY = "Copy the file again; a training that goes on writes it again from the lines that can be read."
 
 
+_INCOMPLETE = "cut or missing, or the log of another training"
+
+
 _SEALED = re.compile(rb'"%s": "([0-9a-f]{8})"}$' % SEAL.encode())
+
+
+def last_line(path: Path) -> str:
+    """Checksum of the last line of a log, nothing if there is none."""
+    try:
+        check_regular(path)
+        with path.open("rb") as file:
+            file.seek(max(0, path.stat().st_size - _LONGEST_LINE))
+            found = _SEALED.search(file.read().rstrip(b"\n"))
+    except OSError:
+        return ""
+    return found[1].decode() if found else ""
 
 
 def _seal(row: Mapping[str, float], last: str) -> str:

@@ -15,8 +15,9 @@ from safetensors.torch import save
 
 from .. import __version__
 from ..crystals.checksums import replacing, sealed
+from ..crystals.work_folders import alone_in, written_to
 from ..errors import CheckpointError, UnsupportedObjectError, an_object
-from .folders import CARD, DEFAULT, FORMAT, WEIGHTS, list_pretrained, open_folder, read_card
+from .folders import CARD, DEFAULT, FORMAT, NEXT_CARD, WEIGHTS, list_pretrained, open_folder, read_card
 from .negnn import NEGNNModel
 from .pretraining import CrystalSSLModel
 from .resumable import ResumableModel
@@ -58,8 +59,8 @@ def save_pretrained(
     Raises
     ------
     CheckpointError
-        If it is another kind of model, or a NEGNN whose backbone is a module of your own: a folder holds no code; or
-        if the path is that of a file.
+        If it is another kind of model, or a NEGNN whose backbone is a module of your own: a folder holds no code; if
+        the path is that of a file, another process writes there, or the disk is full or cannot be written to.
 
     Examples
     --------
@@ -81,7 +82,6 @@ def save_pretrained(
         raise CheckpointError(str(path), "a file", "a model is saved in a folder", "Name a folder, new or empty.")
     if (folder / CARD).exists():
         warnings.warn(f"{folder}: the model that was saved there is replaced", UserWarning, stacklevel=2)
-    folder.mkdir(parents=True, exist_ok=True)
     tensors = {}
     for name, component in model.components.items():
         for key, tensor in component.state_dict().items():
@@ -97,10 +97,16 @@ def save_pretrained(
         "card": dict(card or {}),
     }
     text = json.dumps(sealed(content), indent=2, ensure_ascii=False)
-    with replacing(folder / CARD) as card_part:
-        card_part.write_text(text, encoding="utf-8")
-        with replacing(folder / WEIGHTS) as part:
-            part.write_bytes(weights)
+    with written_to(folder, CheckpointError), alone_in(folder, CheckpointError):
+        with replacing(folder / NEXT_CARD) as part:
+            part.write_text(text, encoding="utf-8")
+        try:
+            with replacing(folder / WEIGHTS) as part:
+                part.write_bytes(weights)
+        except OSError:
+            (folder / NEXT_CARD).unlink()
+            raise
+        os.replace(folder / NEXT_CARD, folder / CARD)
     return folder
 
 

@@ -66,8 +66,6 @@ class ResumableModel(CheckpointedModel):
         self._stop = Stop()
         if launched_size() > 1:
             kwargs["device"] = local_device(kwargs.get("device"))
-        if kwargs.get("model_dir") and not (launched_size() == 1 and Ranks.here().alone):
-            Path(kwargs["model_dir"]).mkdir(parents=True, exist_ok=True)  # DeepChem's own way fails in one of two
         check_number("max_gradient", max_gradient, above=0)
         check_count("batch_size", kwargs.get("batch_size", 100), max(1, self.min_batch))
         super().__init__(*args, **kwargs)

@@ -12,14 +12,15 @@ import numpy as np
 import pandas as pd
 import pyarrow.parquet as pq
 
-from ..crystals.checksums import RecordedFile, path_within, read_sealed, record_files, replacing, write_sealed
+from ..crystals.checksums import replacing
 from ..crystals.disorder import Disorder
 from ..crystals.elements import symbols
 from ..crystals.formats.files import in_short
 from ..crystals.reading import read_structures
 from ..crystals.records import Crystal
 from ..crystals.store import open_source
-from ..crystals.unfinished import described, keep_choices
+from ..crystals.unfinished import described, is_whole, keep_choices, seal_part
+from ..crystals.work_folders import alone_in, written_to
 from ..errors import NoCrystalsError, Report, StoreError
 from ..physics.columns import MODELS, Level, Model, check_models, column_names, iterate_physics
 
@@ -62,7 +63,8 @@ def physics_table(
     Raises
     ------
     StoreError
-        If unfinished work was begun with other choices.
+        If unfinished work was begun with other choices; if another process makes the table, or the disk is full or
+        cannot be written to.
     NoCrystalsError
         If no crystal of the source has numbers.
     """
@@ -70,19 +72,36 @@ def physics_table(
     path, source = Path(path), open_source(source)
     work = Path(f"{path}.building")
     choices = {"source": described(source), "models": list(models), "level": level, "disorder": disorder}
-    keep_choices(work, choices, {}, StoreError, "a table")
+    with written_to(path, StoreError), alone_in(work, StoreError):
+        if path.is_dir():
+            raise StoreError(str(path), "a folder", "a table is written into a file", "Name a file.")
+        keep_choices(work, choices, {}, StoreError, "a table")
+        return _make(source, path, work, models, level, disorder, progress)
+
+
+def _make(
+    source: Any,
+    path: Path,
+    work: Path,
+    models: Sequence[Model],
+    level: Level,
+    disorder: Disorder,
+    progress: bool | None,
+) -> int:
+    """The work of :func:`physics_table`, which no other process does at the same time."""
     report = Report()
     reader = read_structures(source, on_error="skip", report=report, progress=progress)
     crystals, parts = reader.enumerate(), []
     chunks = iter(lambda: list(islice(crystals, _CRYSTALS_AT_ONCE)), [])
     for number, chunk in enumerate(chunks):
         part = work / f"numbers-{number:06d}.parquet"
-        if not _is_whole(part):
+        if not is_whole(part):
             table, lost = _numbers_of(chunk, models, level, disorder)
-            lost.to_frame().to_csv(part.with_suffix(".csv"), index=False)
+            with replacing(part.with_suffix(".csv")) as unfinished:
+                lost.to_frame().to_csv(unfinished, index=False)
             with replacing(part) as unfinished:  # a part is there whole or not at all
                 table.to_parquet(unfinished, index=False)
-            write_sealed(part.with_suffix(".json"), record_files(work, [part.name, part.with_suffix(".csv").name]))
+            seal_part(part, part.with_suffix(".csv"))
         parts.append(part)
     skipped = [report.to_frame(), *(pd.read_csv(part.with_suffix(".csv")) for part in parts)]
     rows = sum(pq.read_metadata(part).num_rows for part in parts)
@@ -92,19 +111,10 @@ def physics_table(
         reasons = "; ".join(f"{row.item}: {row.value}" for row in without.head(3).itertuples())
         raise NoCrystalsError(in_short(source), f"no crystal has numbers; {reasons}", remedy="Correct the crystals.")
     _join(parts, path)
-    pd.concat([frame for frame in skipped if len(frame)] or skipped[:1]).to_csv(f"{path}.skipped.csv", index=False)
+    with replacing(f"{path}.skipped.csv") as unfinished:
+        pd.concat([frame for frame in skipped if len(frame)] or skipped[:1]).to_csv(unfinished, index=False)
     shutil.rmtree(work)
     return rows
-
-
-def _is_whole(part: Path) -> bool:
-    """Whether an earlier call wrote a part and the list of what it left out, and they are what was written."""
-    try:
-        for name, record in read_sealed(part.with_suffix(".json"), StoreError).items():
-            RecordedFile(path_within(part.parent, name, StoreError), record, StoreError).verify()
-    except StoreError:
-        return False
-    return True
 
 
 def _numbers_of(
@@ -142,6 +152,6 @@ def _join(parts: Sequence[Path], path: Path) -> None:
             for k, part in enumerate(parts):
                 pd.read_parquet(part).to_csv(unfinished, index=False, mode="a" if k else "w", header=not k)
             return
-        with pq.ParquetWriter(unfinished, pq.read_schema(parts[0])) as writer:
+        with pq.ParquetWriter(unfinished, pq.read_schema(parts[0]), write_page_checksum=True) as writer:
             for part in parts:
                 writer.write_table(pq.read_table(part))

@@ -14,8 +14,8 @@ from typing import Any
 
 from sklearn.model_selection import GroupShuffleSplit
 
-from ..crystals.checksums import read_sealed, write_sealed
-from ..crystals.work_folders import alone_in
+from ..crystals.checksums import read_regular, read_sealed, write_sealed
+from ..crystals.work_folders import alone_in, written_to
 from ..data.datasets import CrystalStore, digest_of_data
 from ..diffraction.grid import XRDGrid
 from ..errors import CheckpointError, NoCrystalsError, RecipeError, counted
@@ -77,7 +77,7 @@ def read_recipe(path: str | Path) -> dict[str, Any]:
         remedy = "Write the settings as TOML, for example: epochs = 5"
         raise RecipeError(str(path), f"suffix {path.suffix!r}", "a recipe is a .toml file", remedy)
     try:
-        recipe = tomllib.loads(path.read_text())
+        recipe = tomllib.loads(read_regular(path).decode())
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise RecipeError(str(path), str(error)) from error
     return _checked(recipe, str(path))
@@ -168,12 +168,15 @@ def pretrain(
             log_frequency=50,
             optimizer=FusedAdamW(WarmUpCosine(settings["learning_rate"], steps), weight_decay=0.01),
         )
+    except CheckpointError:  # of the folder
+        raise
     except (TypeError, ValueError) as error:
         raise RecipeError("recipe", str(error)) from error
     settings["conditions"] = None if conditions is None else asdict(conditions)
     ranks = join_processes(model.device)
     with alone_in(output, CheckpointError) if ranks.rank == 0 else nullcontext():
-        ranks.agree(lambda: _remember(Path(output), settings, dataset))
+        with written_to(output, CheckpointError):
+            ranks.agree(lambda: _remember(Path(output), settings, dataset))
         model.fit(
             train,
             nb_epoch=settings["epochs"],

@@ -9,12 +9,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from ..crystals.checksums import replacing
 from ..crystals.disorder import Disorder
 from ..crystals.elements import symbols
 from ..crystals.formats.files import in_short
 from ..crystals.neighbors import iterate_graphs
 from ..crystals.store import open_source
+from ..crystals.work_folders import writing
 from ..errors import NoCrystalsError, Report
 from ..models.embedding import Level, Space
 from ..models.pretrained import load_encoder
@@ -91,9 +91,9 @@ def write_vectors(table: pd.DataFrame, path: str | Path) -> None:
         A ``.csv`` file gets the columns embedding_0, embedding_1, ... in place of the column embedding; a ``.parquet``
         file has the column embedding, of lists.
     """
-    with replacing(path) as part:
+    with writing(path) as part:
         if Path(path).suffix != ".csv":
-            table.to_parquet(part, index=False)
+            table.to_parquet(part, index=False, write_page_checksum=True)
             return
         vectors = pd.DataFrame(np.stack(table["embedding"].tolist()), index=table.index).add_prefix("embedding_")
         pd.concat([table.drop(columns="embedding"), vectors], axis=1).to_csv(part, index=False)

@@ -10,10 +10,10 @@ from typing import Any, Literal
 
 from ..bulk import output as shards
 from ..crystals import shards as stores
-from ..crystals.checksums import SEAL, WHOLE, RecordedFile, path_within, read_archive, read_sealed
+from ..crystals.checksums import SEAL, WHOLE, RecordedFile, is_file, path_within, read_archive, read_sealed
 from ..errors import CheckpointError, CrystalInputError, IndexFolderError, StoreError, UnsupportedFileError
-from ..models.checkpoints import CONFIG, read_checkpoint, read_config
-from ..models.folders import CARD, WEIGHTS, read_card, sha256
+from ..models.checkpoints import CONFIG, log_line_of, read_checkpoint, read_config
+from ..models.folders import CARD, WEIGHTS, card_of, read_card, sha256
 from ..models.log import LOG, TrainingLog
 from ..models.targets import KEPT
 from ..models.training_folders import MADE_OF
@@ -75,7 +75,7 @@ def verify_folder(folder: str | Path) -> list[VerifiedFile]:
     [('shard-00000.arrow', 'damaged')]
     """
     folder = Path(folder)
-    kinds = [verify for manifest, verify in _KINDS.items() if part_of(folder, manifest).is_file()]
+    kinds = [verify for name, verify in _KINDS.items() if is_file(_manifest_in(folder, name), UnsupportedFileError)]
     if not kinds:
         raise UnsupportedFileError(
             str(folder), f"none of {', '.join(_KINDS)}" if folder.is_dir() else "no such folder",
@@ -84,6 +84,11 @@ def verify_folder(folder: str | Path) -> list[VerifiedFile]:
             "again, if it is missing.",
         )  # fmt: skip
     return [file for verify in kinds for file in verify(folder)]
+
+
+def _manifest_in(folder: Path, name: str) -> Path:
+    """The file of a manifest, wherever a saving that was interrupted has left it."""
+    return card_of(folder) if name == CARD else part_of(folder, name)
 
 
 def _checked(path: Path, check: Callable[[], bool]) -> VerifiedFile:
@@ -177,7 +182,7 @@ def _store(folder: Path) -> Iterator[VerifiedFile]:
 
 
 def _model(folder: Path) -> Iterator[VerifiedFile]:
-    card = _sealed(folder / CARD, CheckpointError)
+    card = _sealed(card_of(folder), CheckpointError)
     yield card
     if card.result == "damaged":
         return
@@ -198,7 +203,7 @@ def _training(folder: Path) -> Iterator[VerifiedFile]:
     for name in (MADE_OF, RECIPE_FILE):
         if (folder / name).is_file():
             yield _sealed(folder / name, CheckpointError)
-    if (folder / LOG).exists():
+    if (folder / LOG).exists() or log_line_of(folder):
         yield _checked(folder / LOG, lambda: TrainingLog(folder / LOG).to_frame() is not None)
     if (folder / KEPT).is_file():
         yield _checked(folder / KEPT, lambda: bool(read_archive(folder / KEPT, CheckpointError)))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
 import shutil
 import zlib
 from pathlib import Path
@@ -15,10 +14,11 @@ import pandas as pd
 from tqdm import tqdm
 
 from .catalogue import Joined
+from ..crystals.checksums import replacing
 from ..crystals.disorder import Disorder
 from ..crystals.formats.files import in_short
 from ..crystals.store import RecordStore, open_source, skipped_of, write_records
-from ..crystals.unfinished import described, keep_choices
+from ..crystals.unfinished import described, is_whole, keep_choices, seal_part
 from ..crystals.work_folders import alone_in, written_to
 from ..errors import IndexFolderError, NoCrystalsError, Report, counted
 from .index import EmbeddingIndex
@@ -130,10 +130,13 @@ def _build(
         if found is None:
             rows = np.arange(start, min(start + _CRYSTALS_AT_ONCE, len(store)))
             found, lost, valueless = _embed(reference.opened, store, rows, patterns, physics)
-            lost.to_frame().to_csv(path.with_suffix(".csv"), index=False)
-            valueless.to_frame().to_csv(work / f"without-{path.stem}.csv", index=False)
-            np.savez(work / "part.npz", **found)  # type: ignore[arg-type]
-            os.replace(work / "part.npz", path)  # a part is there whole or not at all
+            without = work / f"without-{path.stem}.csv"
+            for name, report in ((path.with_suffix(".csv"), lost), (without, valueless)):
+                with replacing(name) as unfinished:
+                    report.to_frame().to_csv(unfinished, index=False)
+            with replacing(path) as unfinished, open(unfinished, "wb") as file:  # whole or not at all
+                np.savez(file, **found)  # type: ignore[arg-type]
+            seal_part(path, path.with_suffix(".csv"), without)
         parts.append(found)
     skipped = [
         *skipped_of(source),
@@ -151,15 +154,19 @@ def _build(
         values = np.concatenate([part["physics"] for part in parts])
         assembled = assembled.with_columns(pd.DataFrame(values, columns=list(VALUE_COLUMNS)))
     EmbeddingIndex(assembled).save(folder)
-    pd.concat(map(pd.read_csv, skipped)).to_csv(folder / "skipped.csv", index=False)
+    with replacing(folder / "skipped.csv") as part:
+        pd.concat(map(pd.read_csv, skipped)).to_csv(part, index=False)
     if physics:
-        without = map(pd.read_csv, sorted(work.glob(f"without-*-{store.digest}.csv")))
-        pd.concat(without).to_csv(folder / "without_physics.csv", index=False)
+        lists = map(pd.read_csv, sorted(work.glob(f"without-*-{store.digest}.csv")))
+        with replacing(folder / "without_physics.csv") as part:
+            pd.concat(lists).to_csv(part, index=False)
     shutil.rmtree(work)
 
 
 def _read_part(path: Path, patterns: bool, physics: bool) -> dict[str, np.ndarray] | None:
-    """What an earlier call computed of some crystals; None if it is not there or cannot be read."""
+    """What an earlier call computed of some crystals; None if it is not there or not what was written."""
+    if not is_whole(path):
+        return None
     names = {"rows", "vectors", *(["patterns"] if patterns else []), *(["physics"] if physics else [])}
     try:
         with np.load(path, allow_pickle=False) as part:

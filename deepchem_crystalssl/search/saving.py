@@ -26,7 +26,7 @@ def is_free(folder: Path) -> bool:
 def part_of(folder: str | Path, name: str) -> Path:
     """The file, or folder, of this name of the index in a folder."""
     saved = Path(folder, _SAVED, name)
-    return saved if saved.exists() else Path(folder, name)
+    return saved if os.path.exists(saved) else Path(folder, name)
 
 
 def replace_parts(folder: Path, write: Callable[[Path], None], manifest: str) -> None:

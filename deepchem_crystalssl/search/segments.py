@@ -8,6 +8,8 @@ is written with the same ones, so that crystals can be added without building an
 
 from __future__ import annotations
 
+import errno
+import os
 from collections.abc import Iterable, Sequence
 from functools import cached_property
 from pathlib import Path
@@ -185,4 +187,9 @@ def _read(path: Path, flags: int) -> faiss.Index:
 
 def _write(index: faiss.Index, path: Path) -> None:
     with replacing(path) as part:
-        faiss.write_index(index, str(part))
+        try:
+            faiss.write_index(index, str(part))
+        except RuntimeError as error:  # the library has no other for what the system refuses
+            is_full = os.strerror(errno.ENOSPC) in str(error)
+            said = str(error).split("\n")[0][-120:]
+            raise OSError(errno.ENOSPC if is_full else errno.EIO, said, str(path)) from error

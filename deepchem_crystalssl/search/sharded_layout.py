@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..crystals.checksums import path_within, read_sealed, write_sealed
+from ..crystals.checksums import is_file, path_within, read_sealed, write_sealed
 from ..errors import IndexFolderError
 
 if TYPE_CHECKING:
@@ -52,7 +52,7 @@ class Layout:
             If there is none, or it is of another kind.
         """
         path = folder / MANIFEST
-        if not path.is_file():
+        if not is_file(path, IndexFolderError):
             raise IndexFolderError(str(folder), f"its file {MANIFEST} is missing or cannot be read")
         content = read_sealed(path, IndexFolderError)
         if content.pop("kind", None) != "sharded":

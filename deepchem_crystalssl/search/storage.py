@@ -158,7 +158,7 @@ def _read_manifest(folder: str | Path) -> dict[str, Any]:
     try:
         manifest = read_sealed(path, IndexFolderError, _REMEDY)
     except IndexFolderError as error:
-        if path.exists():
+        if os.path.lexists(path):
             raise
         raise IndexFolderError(str(folder), f"its file {MANIFEST} is missing or cannot be read") from error
     if manifest.get("kind") == "sharded":

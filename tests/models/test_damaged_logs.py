@@ -3,14 +3,18 @@
 import json
 import logging
 import os
+import shutil
 
 import numpy as np
 import pytest
+import torch
 from deepchem.data import NumpyDataset
 
-from deepchem_crystalssl import CrystalSSLModel, XRDGrid, load_pretrained, save_pretrained
+from deepchem_crystalssl import CrystalSSLModel, XRDGrid, load_pretrained, save_pretrained, structures_to_graphs
+from deepchem_crystalssl.crystals.prototypes import bundled_prototypes
 from deepchem_crystalssl.errors import CheckpointError
 from deepchem_crystalssl.models.log import TrainingLog
+from deepchem_crystalssl.recipes import verify_folder
 
 SMALL = dict(
     encoder=dict(width=8, n_layers=1, hidden=16, embedding_size=8),
@@ -124,3 +128,78 @@ def test_weights_have_the_permissions_that_the_umask_leaves(tmp_path):
     finally:
         os.umask(mask)
     assert {path.stat().st_mode & 0o777 for path in folder.iterdir()} == {0o600}
+
+
+@pytest.fixture
+def trained(tmp_path):
+    """The folder of a training, and the dataset."""
+    graphs = structures_to_graphs(bundled_prototypes()[:32], progress=False)
+    data = np.empty(len(graphs), object)
+    data[:] = graphs
+    dataset = NumpyDataset(data)
+    CrystalSSLModel("joint", **SMALL, model_dir=str(tmp_path / "model")).fit(dataset, nb_epoch=2, progress=False)
+    return tmp_path / "model", dataset
+
+
+def other_log(path):
+    path.unlink()
+    log = TrainingLog(path)
+    for step in range(1, 9):
+        log.add({"loss": 3.0})
+        log.write_means(step)
+
+
+@pytest.mark.parametrize("change", [other_log, lambda path: path.unlink(), lambda path: os.truncate(path, 0)])
+def test_a_log_that_is_cut_missing_or_of_another_training_is_told(trained, change, caplog):
+    folder, dataset = trained
+    assert len(load_pretrained(folder).training_log.to_frame()) >= 4
+    change(folder / "training_log.jsonl")
+    with pytest.raises(CheckpointError, match="training_log.jsonl: cut or missing, or the log of another training"):
+        load_pretrained(folder).training_log.to_frame()
+    assert {file.result for file in verify_folder(folder)} >= {"damaged"}
+    model = CrystalSSLModel("joint", **SMALL, model_dir=str(folder))
+    model.fit(dataset, nb_epoch=3, restore=True, progress=False)
+    assert "another training" in caplog.text
+    assert load_pretrained(folder).training_log.to_frame()["step"].max() == model.get_global_step()
+
+
+@pytest.mark.filterwarnings("ignore:.*holds a run of")
+def test_another_training_in_the_folder_has_a_log_of_its_own(trained):
+    folder, dataset = trained
+    steps = []
+
+    def read_log(model, step):
+        steps.append(len(model.training_log.to_frame()))
+
+    model = CrystalSSLModel("joint", **SMALL, model_dir=str(folder))
+    model.fit(dataset, nb_epoch=1, callbacks=read_log, progress=False)
+    assert steps[0] <= 1 and len(load_pretrained(folder).training_log.to_frame()) >= 2
+
+
+def test_a_checkpoint_of_another_training_is_not_taken_for_the_newest(trained, tmp_path):
+    folder, dataset = trained
+    other = CrystalSSLModel("joint", **SMALL, model_dir=str(tmp_path / "other"), seed=5)
+    other.fit(dataset, nb_epoch=2, progress=False)
+    shutil.copy(tmp_path / "other" / "checkpoint1.pt", folder / "checkpoint1.pt")
+    with pytest.raises(CheckpointError, match="checkpoint1.pt: not the checkpoint of step 4 that was written here"):
+        load_pretrained(folder)
+    with pytest.raises(CheckpointError, match="not the checkpoint of step 4"):
+        CrystalSSLModel("joint", **SMALL, model_dir=str(folder)).fit(dataset, nb_epoch=3, restore=True, progress=False)
+
+
+def test_a_second_checkpoint_of_a_step_that_is_killed_is_whole(trained, monkeypatch):
+    folder, _ = trained
+    model = load_pretrained(folder)
+    with torch.no_grad():
+        next(next(iter(model.components.values())).parameters()).add_(1.0)
+    calls = []
+
+    def write(*arguments):
+        calls.append(arguments)
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr("deepchem_crystalssl.models.checkpointed.write_config", write)  # after the checkpoint
+        with pytest.raises(KeyboardInterrupt):
+            model.save_checkpoint()
+    assert len(calls) == 1 and load_pretrained(folder).get_global_step() == 4

@@ -14,11 +14,14 @@ from itertools import accumulate
 from pathlib import Path
 from typing import IO, Any, cast
 
+import numpy as np
 import pandas as pd
 
 from .contents import Content
 from ...errors import CrystalInputError, EmptyFileError, UnsupportedFileError, typed_error
 from ..limits import check_text, exceeded
+from ..work_folders import writing
+from .parquet_rows import iterate_rows
 
 ID_COLUMNS = ("material_id", "id", "name", "immutable_id", "jid", "entry_id", "mbid")
 """Columns taken for identifiers, in this order, if the caller names none; the last four are those of LeMaterial,
@@ -28,6 +31,8 @@ Rows = tuple[int, int]
 """From the first row up to before the second."""
 _BATCH = 2048
 _FIRST_ROWS, _CELLS, _CHARACTERS = 64, 2_000_000, 2**24  # of a CSV file; the cells and characters read at a time
+_ROWS_OF_COLUMNS = 2
+"""Rows that tell pandas how many columns a CSV file has: the header and the first one, which may have an index."""
 HEAD_OF_TABLE = 2**20
 """Bytes of a CSV file in which the names of its columns are counted before it is read."""
 _WHOLE = re.compile(r"(0|-?[1-9]\d*)\.0")
@@ -235,6 +240,27 @@ def iterate_table(
         raise UnsupportedFileError(content.label, f"cannot be read as {kind} ({reason})", _RULE, remedy) from error
 
 
+def write_csv(frame: pd.DataFrame, path: str | Path, index: bool = False) -> None:
+    """Write a table as CSV, whole or not at all; a link that someone has put in its place is not followed.
+
+    Raises
+    ------
+    OptionError
+        If no file can be written there.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> path = Path(tempfile.mkdtemp(), "gaps.csv")
+    >>> write_csv(pd.DataFrame({"material_id": ["007"], "gap": [1.1]}), path)
+    >>> path.read_text()
+    'material_id,gap\\n007,1.1\\n'
+    """
+    packed: Any = {".gz": "gzip", ".bz2": "bz2", ".xz": "xz", ".zip": "zip", ".zst": "zstd"}.get(Path(path).suffix)
+    with writing(path) as part:
+        frame.to_csv(part, index=index, compression=packed)
+
+
 def _id_of_cell(text: str) -> str:
     """The text of a cell; a whole number without the decimal point that it gets beside missing values."""
     return text[:-2] if _WHOLE.fullmatch(text) else text
@@ -264,10 +290,11 @@ def _iterate_csv(
 
 
 class _Pieces:
-    """The text of a table, whose characters are counted, so that a row without end is not read into memory."""
+    """The text of a table, whose characters and fields are counted, so that no row without end is taken into memory."""
 
     def __init__(self, content: Content):
         self.content, self.stream, self.taken = content, content.open_text(), 0
+        self._is_quoted, self._commas, self._rows = False, 0, 0  # in the part of the text that was looked at
 
     def read(self, size: int = -1) -> str:
         """Read characters."""
@@ -275,7 +302,24 @@ class _Pieces:
         self.taken += len(text)
         if self.taken > 2 * self.content.limits.text_bytes:
             raise exceeded(self.content.limits, "text_bytes", "longer rows", self.content.label, "bytes of one text")
+        if self._rows < _ROWS_OF_COLUMNS:
+            self._count_fields(text)
         return text
+
+    def _count_fields(self, text: str) -> None:
+        """Refuse a row that has more fields than a table may have columns; commas and line ends in quotes are none."""
+        letters = np.frombuffer(text.encode("latin-1", "replace"), np.uint8)
+        is_quoted = np.bitwise_xor.accumulate(np.append(np.uint8(self._is_quoted), letters == ord('"')))[1:] > 0
+        commas = np.flatnonzero((letters == ord(",")) & ~is_quoted)
+        ends = np.flatnonzero((letters == ord("\n")) & ~is_quoted)
+        of_rows = np.diff(np.searchsorted(commas, ends), prepend=0, append=len(commas))
+        of_rows[0] += self._commas
+        if of_rows.max() >= self.content.limits.columns:
+            raise exceeded(self.content.limits, "columns", f"a row of {of_rows.max() + 1:,} fields",
+                           self.content.label, "columns of one table")  # fmt: skip
+        if len(letters):
+            self._is_quoted, self._commas = bool(is_quoted[-1]), int(of_rows[-1])
+        self._rows += int(np.count_nonzero(np.diff(ends, prepend=-1) > 1))
 
     def __iter__(self) -> Iterator[str]:
         return iter(self.stream)
@@ -300,7 +344,7 @@ def _iterate_parquet(
         content.limits.check("columns", len(names), content.label, "columns of one table")
         if table.metadata.num_rows == 0:
             yield table.read(columns=chosen).to_pandas()
-        for batch in table.iter_batches(rows, columns=chosen):
+        for batch in iterate_rows(path, content.label, content.limits, rows, columns=chosen):
             yield batch.to_pandas()
 
 
@@ -322,7 +366,8 @@ def _iterate_rows(content: Content, columns: Collection[str] | None, within: Row
         groups = [(k, rows) for k, rows in enumerate(row_groups(path)) if rows[0] < stop and rows[1] > first]
         chosen = None if columns is None else [name for name in table.schema_arrow.names if name in columns]
         row = groups[0][1][0] if groups else 0
-        for batch in table.iter_batches(_BATCH, row_groups=[k for k, _ in groups], columns=chosen):
+        numbers = [k for k, _ in groups]
+        for batch in iterate_rows(path, content.label, content.limits, _BATCH, numbers, chosen):
             part = batch.slice(max(0, first - row), max(0, min(stop - row, len(batch)) - max(0, first - row)))
             row += len(batch)
             if len(part):
