@@ -20,7 +20,7 @@ ROOMS = (
 ).split()
 FILES_OF_A_ROOM = {
     "crystals": (
-        "isolation compilation checksums work_folders limits elements reciprocal records proximity contacts symmetry "
+        "isolation compilation checksums work_folders folder_kinds limits elements reciprocal records proximity contacts symmetry "
         "validation disorder cif formats prototypes consistency record_columns shards reading checking store_source store "
         "unfinished duplicates threads options neighbor_search neighbors"
     ).split(),

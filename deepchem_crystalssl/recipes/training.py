@@ -22,6 +22,7 @@ from ..errors import CheckpointError, NoCrystalsError, RecipeError, counted
 from ..models.optimizers import FusedAdamW, WarmUpCosine
 from ..models.pretraining import CrystalSSLModel
 from ..models.processes import join_processes
+from ..models.training_folders import RECIPE_FILE, check_place
 from .conditions import conditions_of
 
 RECIPE: dict[str, Any] = {
@@ -43,7 +44,6 @@ RECIPE: dict[str, Any] = {
 }
 """The settings of a recipe and their defaults."""
 
-RECIPE_FILE = "recipe.json"
 _MAY_CHANGE = ("epochs", "patience", "device", "engine", "prepare_ahead")
 
 
@@ -146,6 +146,7 @@ def pretrain(
     ['alignment', 'crystal_to_xrd@1', 'loss']
     """
     settings = {**RECIPE, **_checked(recipe, "recipe")}
+    check_place(output, own=True)
     dataset = store if isinstance(store, CrystalStore) else CrystalStore(store)
     train, unseen = _split(dataset, settings["validation"], settings["seed"])
     _check_parts(len(train), unseen, settings["validation"])

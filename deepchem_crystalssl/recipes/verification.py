@@ -16,11 +16,10 @@ from ..models.checkpoints import CONFIG, log_line_of, read_checkpoint, read_conf
 from ..models.folders import CARD, WEIGHTS, card_of, read_card, sha256
 from ..models.log import LOG, TrainingLog
 from ..models.targets import KEPT
-from ..models.training_folders import MADE_OF
+from ..models.training_folders import MADE_OF, RECIPE_FILE
 from ..search import sharded_layout, storage
 from ..search.opening import is_sharded
 from ..search.saving import part_of
-from .training import RECIPE_FILE
 
 Result = Literal["verified", "no checksum", "damaged"]
 
