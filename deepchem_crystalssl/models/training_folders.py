@@ -68,8 +68,6 @@ def check_place(folder: str | Path, own: bool = False) -> None:
         )
 
 
-
-
 def alone_in_its_folder(fit: Fit) -> Fit:
     """A ``fit`` during which no other process trains in ``model_dir``; of several that train together one locks it."""
 
