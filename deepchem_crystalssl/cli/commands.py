@@ -325,10 +325,9 @@ def explore(options: argparse.Namespace) -> int:
     if is_sharded_index(options.index):
         print("the map shows a sample of the crystals, chosen at random", flush=True)
 
-    def tell(address: str) -> None:
+    def tell(address: str) -> bool:
         print(f"{address}  (Ctrl+C ends it)", flush=True)
-        if not options.no_browser:
-            webbrowser.open(address)
+        return not options.no_browser and webbrowser.open(address)
 
     explore(options.index, options.host, options.port, allow_remote=options.allow_remote, on_start=tell)
     return 0
