@@ -270,8 +270,9 @@ def map(options: argparse.Namespace) -> int:
     from ..crystals.work_folders import check_output
     from ..explorer import keep_mapped, write_map
     from ..search import EmbeddingIndex, likeness
-    from ..search.opening import is_sharded as is_sharded_index
+    from ..search.opening import check_is_index, is_sharded as is_sharded_index
 
+    check_is_index(options.index)
     for path in options.output.glob("map*"):
         if path.suffix.removeprefix(".") in ("html", *options.format):
             check_output(path)

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 import uvicorn
 
 from ..errors import OptionError, QueryError
-from ..search.opening import is_sharded
+from ..search.opening import check_is_index, is_sharded
 from ..search.saving import link_parts
 from ..search.sharded_map import sample_folder, sample_of
 from ..search.storage import read_manifest
@@ -79,6 +79,7 @@ def explore(
         false, or if there is no free port.
     """
     check_host(host, allow_remote)
+    check_is_index(index_folder)
     sharded = is_sharded(index_folder)
     if not sharded:
         read_manifest(index_folder)

@@ -10,7 +10,8 @@ import pytest
 
 from deepchem_crystalssl.cli import main
 from deepchem_crystalssl.crystals.prototypes import bundled_prototypes
-from deepchem_crystalssl.search import ShardedIndex, build_index
+from deepchem_crystalssl.explorer import server
+from deepchem_crystalssl.search import EmbeddingIndex, ShardedIndex, build_index
 
 SALT = (
     "data_salt\n_cell_length_a 3.5\n_cell_length_b 3.5\n_cell_length_c 3.5\n_cell_angle_alpha 90\n_cell_angle_beta 90\n"
@@ -71,6 +72,16 @@ def test_explored_with_answers(kind, place):
         finally:
             process.terminate()
         assert "cannot be written to; its map is laid out for this time" in process.stderr.read()
+
+
+@pytest.mark.parametrize("kind", ["held", "sharded"])
+def test_the_process_that_answers_finds_the_map(kind, place, monkeypatch):
+    def look(app, *others):
+        app.state.parts.result(120)
+        assert EmbeddingIndex.load(app.state.worker.index_folder).has_map
+
+    monkeypatch.setattr(server, "serve", look)
+    server.explore(place / kind)
 
 
 def test_an_index_that_cannot_be_read_ends_the_command_without_a_page(place, tmp_path):
