@@ -80,15 +80,48 @@ def count(text: str) -> int:
     return int(text[:9])
 
 
-def positive(text: str) -> float:
-    """A finite number above 0."""
-    try:
-        value = float(text)
-    except ValueError:
-        value = math.nan
-    if not 0.0 < value < math.inf:
-        raise argparse.ArgumentTypeError(f"{text!r}: must be a number above 0")
-    return value
+def whole_number(least: int, most: int | None = None) -> Callable[[str], int]:
+    """The type of a whole number within bounds."""
+    words = f"at least {least}" if most is None else f"from {least} to {most}"
+
+    def check(text: str) -> int:
+        number = int(text) if text.isdecimal() and len(text) < 20 else -1
+        if not least <= number <= (number if most is None else most):
+            raise argparse.ArgumentTypeError(f"{text!r}: must be a whole number, {words}")
+        return number
+
+    return check
+
+
+seed = whole_number(0, 2**32 - 1)
+
+
+def number(
+    above: float | None = None, least: float | None = None, below: float | None = None
+) -> Callable[[str], float]:
+    """The type of a finite number within bounds."""
+    bounds = {"above": above, "at least": least, "below": below}
+    words = " and ".join(f"{word} {bound:g}" for word, bound in bounds.items() if bound is not None)
+
+    def check(text: str) -> float:
+        try:
+            value = float(text)
+        except ValueError:
+            value = math.nan
+        is_within = (
+            math.isfinite(value)
+            and (above is None or value > above)
+            and (least is None or value >= least)
+            and (below is None or value < below)
+        )
+        if not is_within:
+            raise argparse.ArgumentTypeError(f"{text!r}: must be a number {words}")
+        return value
+
+    return check
+
+
+positive = number(above=0)
 
 
 def symbols(text: str) -> tuple[str, ...]:

@@ -275,8 +275,9 @@ def map(options: argparse.Namespace) -> int:
     from ..crystals.work_folders import check_output
     from ..explorer import keep_mapped, write_map
     from ..search import EmbeddingIndex, likeness
-    from ..search.opening import is_sharded as is_sharded_index
+    from ..search.opening import check_is_index, is_sharded as is_sharded_index
 
+    check_is_index(options.index)
     for path in options.output.glob("map*"):
         if path.suffix.removeprefix(".") in ("html", *options.format):
             check_output(path)
@@ -330,10 +331,9 @@ def explore(options: argparse.Namespace) -> int:
     if is_sharded_index(options.index):
         print("the map shows a sample of the crystals, chosen at random", flush=True)
 
-    def tell(address: str) -> None:
+    def tell(address: str) -> bool:
         print(f"{address}  (Ctrl+C ends it)", flush=True)
-        if not options.no_browser:
-            webbrowser.open(address)
+        return not options.no_browser and webbrowser.open(address)
 
     explore(options.index, options.host, options.port, allow_remote=options.allow_remote, on_start=tell)
     return 0

@@ -15,7 +15,10 @@ from .arguments import (
     count,
     file_to_write,
     folder_to_write,
+    number,
+    seed,
     table_or_folder,
+    whole_number,
 )
 from .bulk_options import add_engine
 from .check_options import add_check
@@ -126,7 +129,7 @@ def _add_model(command: argparse.ArgumentParser) -> None:
 
 
 def _add_seed(command: argparse.ArgumentParser, default: int | None, help: str) -> None:
-    command.add_argument("--seed", type=int, metavar="N", default=default, help=help)
+    command.add_argument("--seed", type=seed, metavar="N", default=default, help=help)
 
 
 def _add_demo(add: _Add) -> None:
@@ -186,19 +189,24 @@ def _add_pretrain(add: _Add) -> None:
         help="method of pretraining: joint, joint-measured, joint-measured-small, suzuki2022, kong2024, ... "
         "(default: joint)",
     )
-    pretrain.add_argument("--epochs", type=int, metavar="N", help="passes over the crystals (default: 20)")
+    pretrain.add_argument("--epochs", type=whole_number(0), metavar="N", help="passes over the crystals (default: 20)")
     pretrain.add_argument(
-        "--batch-size", type=int, metavar="N", help="number of crystals in a training step (default: 256)"
+        "--batch-size", type=whole_number(2), metavar="N", help="number of crystals in a training step (default: 256)"
     )
-    pretrain.add_argument("--learning-rate", type=float, metavar="X", help="highest learning rate (default: 0.003)")
+    pretrain.add_argument(
+        "--learning-rate", type=number(above=0), metavar="X", help="highest learning rate (default: 0.003)"
+    )
     pretrain.add_argument(
         "--validation",
-        type=float,
+        type=number(least=0, below=1),
         metavar="X",
         help="fraction of the crystals that is kept for validation, in whole chemical systems (default: 0.05)",
     )
     pretrain.add_argument(
-        "--patience", type=int, metavar="N", help="stop after N epochs without a lower validation loss (default: never)"
+        "--patience",
+        type=count,
+        metavar="N",
+        help="stop after N epochs without a lower validation loss (default: never)",
     )
     pretrain.add_argument(
         "--conditions",

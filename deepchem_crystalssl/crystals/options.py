@@ -78,6 +78,23 @@ def check_count(name: str, value: Any, least: int) -> None:
         raise OptionError(name, repr(value), f"{name} must be a whole number of at least {least}")
 
 
+def check_seed(name: str, value: Any) -> None:
+    """Refuse what is not a whole number from 0 to 2³² - 1, the seeds of NumPy and PyTorch.
+
+    Raises
+    ------
+    OptionError
+    """
+    try:
+        check_count(name, value, 0)
+        is_seed = value < 2**32
+    except OptionError:
+        is_seed = False
+    if not is_seed:
+        rule = f"{name} must be a whole number from 0 to {2**32 - 1}"
+        raise OptionError(name, repr(value), rule, f"Give {name} such a number, or leave it out.")
+
+
 def check_number(
     name: str, value: Any, above: float | None = None, least: float | None = None, below: float | None = None,
     most: float | None = None, unit: str = "",

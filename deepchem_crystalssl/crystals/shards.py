@@ -16,6 +16,7 @@ import pyarrow.compute as pc
 
 from ..errors import StoreError, counted
 from .checksums import FileRecord, RecordedFile, path_within, read_sealed, record_file, replacing
+from .folder_kinds import STORE, kind_of
 from .records import Crystal, Occupancies
 
 FORMAT = 1
@@ -60,6 +61,11 @@ def read_manifest(folder: Path) -> dict:
     StoreError
         If there is none that can be read, or another version of the package wrote it.
     """
+    found = "a file" if folder.is_file() else kind_of(folder)
+    if found not in (None, STORE):
+        raise StoreError(str(folder), found, "a store is a folder that `crystalssl featurize` has written",
+                         f"Write the crystals into a store first: crystalssl featurize {folder} -o store."
+                         if found == "a file" else "Name the folder of a store.")  # fmt: skip
     manifest = read_sealed(folder / MANIFEST, StoreError, StoreError.remedy)
     version = manifest.get("format")
     if version != FORMAT:

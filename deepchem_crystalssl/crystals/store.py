@@ -23,7 +23,17 @@ import pyarrow as pa
 
 from .checksums import RecordedFile, record_files, replacing, write_sealed
 from .disorder import Disorder, check_policy
-from ..errors import NoCrystalsError, OnError, Report, StoreError, an_object, check_choice, counted
+from ..errors import (
+    NoCrystalsError,
+    OnError,
+    Report,
+    StoreError,
+    UnsupportedFileError,
+    an_object,
+    check_choice,
+    counted,
+)
+from .folder_kinds import INDEX, kind_of
 from .records import Crystal
 from .shards import FORMAT, MANIFEST, Shard, read_manifest, record_of, to_batch, write_shard
 from .store_source import LISTING, StoreSource
@@ -89,6 +99,7 @@ def write_records(
     (5, 8)
     """
     check_policy(disorder)
+    check_source(source)
     check_choice("on_error", on_error, get_args(OnError))
     folder, found = Path(path), Report()
     try:
@@ -373,8 +384,19 @@ def open_source(source: Any) -> Any:
     RecordStore or object
         Crystals that :func:`~deepchem_crystalssl.read_structures` reads.
     """
+    check_source(source)
     is_store = isinstance(source, str | Path) and bool(str(source)) and Path(source, MANIFEST).is_file()
     return RecordStore(source) if is_store else source
+
+
+def check_source(source: Any) -> None:
+    """An UnsupportedFileError if a source is the folder of an index, whose crystals are in a store within it."""
+    if isinstance(source, str | Path) and kind_of(source) == INDEX:
+        remedy = (
+            "Name the folder of the crystals; those of an index that is held in memory are in its folder structures."
+        )
+        raise UnsupportedFileError(str(source), INDEX, "crystals are read from files, tables, databases and stores",
+                                   remedy)  # fmt: skip
 
 
 def skipped_of(source: Any) -> list[Path]:

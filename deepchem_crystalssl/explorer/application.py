@@ -100,6 +100,7 @@ def make_app(
 
     app = FastAPI(lifespan=lifespan, docs_url=None, redoc_url=None, openapi_url=None)
     app.state.worker, app.state.parts, app.state.told = service.worker, service.parts, service.told
+    app.state.asked = service.asked
     _add_guard(app, hosts)
     _add_sentences_for_errors(app)
     _add_addresses(app, service)
@@ -116,6 +117,8 @@ class _Service:
         The data that the page fetches.
     told : threading.Event
         Set when a page has shown why the index cannot be read.
+    asked : threading.Event
+        Set when somebody has opened the page.
     """
 
     def __init__(
@@ -126,18 +129,22 @@ class _Service:
         limits: Limits,
     ):
         self.worker, self.parts, self.told = Worker(folder, limits), _future_of(parts), threading.Event()
+        self.asked = threading.Event()
         self._folder, self._page, self._waiting, self._limits = folder, page, render_opening(), limits
         self._turn, self._uploads = asyncio.Lock(), 0  # uploads that are arriving, waiting or being answered
 
     async def start_worker(self) -> None:
         """Start the worker when the index has been read."""
-        await asyncio.wait([asyncio.wrap_future(self.parts)])
+        reading = asyncio.wrap_future(self.parts)
+        reading.add_done_callback(_retrieve)  # or asyncio logs what it believes nobody was told of
+        await asyncio.wait([reading])
         async with self._turn:
             if self.parts.exception() is None and self.worker.pid is None:  # an upload may have started it
                 self.worker.start()
 
     def shown(self) -> tuple[int, str]:
         """The status and the page: the map, that the index is being read, or why it cannot be."""
+        self.asked.set()
         if not self.parts.done():
             return 200, self._waiting
         if (error := self.parts.exception()) is None:
@@ -165,6 +172,12 @@ class _Service:
                 return await run_in_threadpool(self.worker.ask, question, body)
         finally:
             self._uploads -= 1
+
+
+def _retrieve(reading: asyncio.Future[Any]) -> None:
+    """Ask a future for its error, which others have from where it comes."""
+    if not reading.cancelled():
+        reading.exception()
 
 
 def _add_guard(app: FastAPI, hosts: Sequence[str] | None) -> None:

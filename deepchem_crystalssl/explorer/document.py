@@ -17,6 +17,7 @@ from typing import Any
 
 from tqdm import tqdm
 
+from ..crystals.options import check_seed
 from ..crystals.records import Crystal
 from ..crystals.work_folders import alone_in, check_output, writing, written_to
 from ..errors import IndexFolderError, OptionError
@@ -24,6 +25,7 @@ from ..search.coloring import coloring, colorings
 from ..search.index import EmbeddingIndex
 from ..search.pictures import draw_map
 from ..search.queries import read_one
+from ..search.sharded_map import may_keep_map
 from .notebook import Holder
 from .payload import Payload
 
@@ -180,6 +182,8 @@ def open_mapped(folder: str | Path, seed: int | None = None) -> EmbeddingIndex:
 def keep_mapped(index: EmbeddingIndex, folder: str | Path, seed: int | None = None, colors: Sequence[str] = ()) -> None:
     """Lay out the map of an index and keep it in its folder, if there is none or a seed is given.
 
+    Where the folder cannot be written to, as on a disk that is only read, it is kept in memory alone.
+
     Parameters
     ----------
     index : EmbeddingIndex
@@ -195,11 +199,18 @@ def keep_mapped(index: EmbeddingIndex, folder: str | Path, seed: int | None = No
     QueryError
         If the index knows nothing of one of these names.
     IndexFolderError
-        If another process lays the map out, or the folder cannot be written to.
+        If another process lays the map out, or the disk is full.
+    OptionError
+        If the seed is no seed.
     """
     for name in colors:
         coloring(index.table, name)
+    if seed is not None:
+        check_seed("seed", seed)
     if seed is not None or not index.has_map:
+        if not may_keep_map(folder):
+            index.make_map(seed or 0)
+            return
         with alone_in(folder, IndexFolderError):
             index.make_map(seed or 0)
             index.keep_map(folder)

@@ -5,19 +5,23 @@ from __future__ import annotations
 import errno
 import ipaddress
 import logging
+import os
 import socket
 import threading
 import webbrowser
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future
+from contextlib import nullcontext
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 import uvicorn
 
 from ..errors import OptionError, QueryError
-from ..search.opening import is_sharded
-from ..search.sharded_map import kept_sample, sample_folder
+from ..search.opening import check_is_index, is_sharded
+from ..search.saving import link_parts
+from ..search.sharded_map import sample_folder, sample_of
 from ..search.storage import read_manifest
 from .application import LOOPBACK, make_app
 from .document import open_mapped, render_page
@@ -27,10 +31,13 @@ from .uploads import Limits
 if TYPE_CHECKING:
     from fastapi import FastAPI
 
+    from ..search import EmbeddingIndex
+
 logger = logging.getLogger(__name__)
 
-ERROR_SECONDS = 10.0
-"""If the index cannot be read, the server waits so long, in seconds, for a page that shows the error, and then ends."""
+ERROR_SECONDS, MOMENT_SECONDS = 10.0, 2.0
+"""So many seconds the server waits for a page that shows why the index cannot be read, and then ends: the first number
+is for a page that was opened, the second one for none."""
 CONNECTIONS = 512
 """Limit on the number of connections, which may be idle."""
 PORTS_TRIED = 20
@@ -53,8 +60,8 @@ def explore(
     ----------
     index_folder : str or Path
         Folder that ``crystalssl index`` has written. It is read while the page waits. If it has no map yet, the map is
-        laid out and saved there. Of a sharded index a sample is shown. If it cannot be read, the page says why, and the
-        server ends with the error.
+        laid out and saved there; where nothing can be written, it is laid out for this time. Of a sharded index a
+        sample is shown. If it cannot be read, the page says why, and the server ends with the error.
     host, port, allow_remote
         As in :func:`serve`.
     title : str
@@ -62,7 +69,8 @@ def explore(
     limits : Limits
         Limits on the size, time and memory of an upload.
     on_start : callable
-        Called with the address when the page can be opened. By default it opens the browser.
+        Called with the address when the page can be opened, and returns whether it has opened a page. By default it
+        opens the browser.
 
     Raises
     ------
@@ -71,18 +79,36 @@ def explore(
         false, or if there is no free port.
     """
     check_host(host, allow_remote)
+    check_is_index(index_folder)
     sharded = is_sharded(index_folder)
     if not sharded:
         read_manifest(index_folder)
 
-    def read() -> Mapping[str, bytes]:
-        folder = kept_sample(index_folder) if sharded else index_folder
-        return Payload(open_mapped(folder), upload_bytes=limits.upload_bytes)
-
-    parts, folder = _in_background(read), sample_folder(index_folder) if sharded else index_folder
+    folder, may_write = sample_folder(index_folder) if sharded else index_folder, os.access(index_folder, os.W_OK)
     everywhere = host in ("0.0.0.0", "::", "")  # then the names under which others reach it are unknown
-    app = make_app(folder, render_page(title), parts, limits, None if everywhere else (*LOOPBACK, host))
-    serve(app, host, port, allow_remote, on_start)
+    with nullcontext() if may_write else TemporaryDirectory() as place:
+
+        def read() -> Mapping[str, bytes]:
+            index = sample_of(index_folder) if sharded else open_mapped(index_folder)
+            if place is not None:
+                _keep_elsewhere(index, None if sharded else Path(index_folder), Path(place))
+            return Payload(index, upload_bytes=limits.upload_bytes)
+
+        app = make_app(
+            folder, render_page(title), _in_background(read), limits, None if everywhere else (*LOOPBACK, host)
+        )
+        if place is not None:  # where the worker finds the map, while sentences name the folder of the index
+            app.state.worker.index_folder = place
+        serve(app, host, port, allow_remote, on_start)
+
+
+def _keep_elsewhere(index: EmbeddingIndex, folder: Path | None, place: Path) -> None:
+    """Keep an index in another folder, with its map; of one in a folder the other parts are links to that."""
+    if folder is None:
+        index.save(place)
+        return
+    link_parts(folder, place)
+    index.keep_map(place)
 
 
 def serve(
@@ -106,7 +132,7 @@ def serve(
         Whether ``host`` may be an address that other computers can reach. The names that they use must then be in
         ``hosts`` of :func:`make_app`.
     on_start : callable, optional
-        Called with the address of the page when it can be opened.
+        Called with the address of the page when it can be opened; returns whether it has opened a page.
 
     Raises
     ------
@@ -123,8 +149,7 @@ def serve(
     if port not in (0, found):
         logger.warning("port %d is taken; the page is served on port %d", port, found)
     shown = f"[{host}]" if ":" in host else host
-    if on_start is not None:
-        on_start(f"http://{shown}:{found}/")
+    is_opened = on_start is not None and bool(on_start(f"http://{shown}:{found}/"))
     config = uvicorn.Config(
         app, host, found, log_level="warning", limit_concurrency=CONNECTIONS, timeout_graceful_shutdown=5
     )
@@ -132,7 +157,8 @@ def serve(
 
     def stop_after_an_error() -> None:
         if app.state.parts.exception() is not None:  # waits until the index is read
-            app.state.told.wait(ERROR_SECONDS)
+            if is_opened or app.state.asked.wait(MOMENT_SECONDS):
+                app.state.told.wait(ERROR_SECONDS)
             server.should_exit = True
 
     threading.Thread(target=stop_after_an_error, daemon=True).start()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
@@ -229,3 +229,8 @@ def _shared(prepared: PreparedBatch, ranks: Ranks) -> tuple[Share, np.ndarray, s
     order = order[everyone[order, 0] >= 0]
     share = Share(ranks, owners[order], *everyone[order, 1:3].long().T)
     return share, equal_groups(everyone[order, 3:].numpy()), share.rows
+
+
+def sum_of(losses: Mapping[str, Tensor]) -> Tensor:
+    """The sum of the losses of the objectives."""
+    return torch.stack(list(losses.values())).sum()

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict
+from functools import wraps
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 
 from deepchem.models.torch_models.modular import ModularTorchModel
 
@@ -14,7 +15,7 @@ from ..crystals.neighbors import CUTOFF, MAX_NEIGHBORS
 from ..crystals.options import check_count, check_number
 from ..crystals.records import CrystalGraph
 from ..crystals.work_folders import alone_in, written_to
-from ..errors import CheckpointError
+from ..errors import CheckpointError, UnsupportedObjectError, an_object
 from .checkpoints import (
     CONFIG,
     check_config,
@@ -27,10 +28,28 @@ from .checkpoints import (
 )
 from .inputs import GraphOptions
 from .log import LOG, last_line
-from .options import refuse_unknown
+from .options import check_device, refuse_unknown
 from .training_folders import write_made_of
 
+Method = TypeVar("Method", bound=Callable[..., Any])
 _UNFINISHED = "temp_checkpoint.pt"  # what DeepChem calls a checkpoint until it is whole
+
+
+def of_a_model(method: Method) -> Method:
+    """A method that says so when it is called on the class, with a folder in the place of a model."""
+
+    @wraps(method)
+    def checked(self: Any, *args: Any, **kwargs: Any) -> Any:
+        if not isinstance(self, CheckpointedModel):
+            raise UnsupportedObjectError(
+                "model",
+                an_object(self),
+                f"{method.__name__} is called on a model, not on its class",
+                "Open a folder by load_pretrained(folder) or CrystalSSLModel.from_folder(folder).",
+            )
+        return method(self, *args, **kwargs)
+
+    return checked  # type: ignore[return-value]
 
 
 class CheckpointedModel(ModularTorchModel, ABC):
@@ -53,6 +72,7 @@ class CheckpointedModel(ModularTorchModel, ABC):
 
     def __init__(self, *args: Any, cutoff: float | None = None, max_neighbors: int | None = None, **kwargs: Any):
         refuse_unknown(type(self), kwargs)
+        check_device(kwargs.get("device"))
         if cutoff is not None:
             check_number("cutoff", cutoff, above=0, unit="Å")
         if max_neighbors is not None:

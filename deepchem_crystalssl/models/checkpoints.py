@@ -12,7 +12,7 @@ from typing import Any
 import torch
 
 from ..errors import CheckpointError
-from ..crystals.checksums import WHOLE, check_regular, is_file, read_sealed, write_sealed
+from ..crystals.checksums import WHOLE, check_regular, is_file, read_regular, read_sealed, write_sealed
 from ..crystals.neighbors import CUTOFF, MAX_NEIGHBORS
 from ..diffraction.conditions import MeasurementConditions
 from ..diffraction.grid import XRDGrid
@@ -42,6 +42,15 @@ def write_config(folder: str | Path, config: dict[str, Any], step: int, log_line
     newest = newest_checkpoint(folder)
     notes = {_DIGEST: "" if newest is None else digest_of(newest), _LOG_LINE: log_line}
     write_sealed(path, {**config, _STEP: step, **{name: text for name, text in notes.items() if text}})
+
+
+def is_configuration(path: str | Path) -> bool:
+    """Whether a file is the configuration of a model of this package, as far as it tells."""
+    try:
+        content = json.loads(read_regular(path))
+    except (OSError, ValueError, RecursionError):
+        return False
+    return isinstance(content, dict) and not content.keys().isdisjoint(("class", "objectives"))
 
 
 def forget_digest(folder: str | Path, step: int) -> None:

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from ..errors import CountsError, CrystalInputError, OnError, Report
+from ..errors import CountsError, CrystalInputError, OnError, OptionError, Report, check_choice
 from ..crystals.records import CrystalGraph
 from ..diffraction.conditions import MeasurementConditions, measure_patterns, try_patterns
 from ..diffraction.grid import XRDGrid, check_intensities
@@ -76,18 +76,19 @@ def embed_graphs(
     ``shared`` is the encoder of the part of similarity vectors that is compared with patterns, by default ``encoder``.
     """
     shared = encoder if shared is None else shared
-    if level not in ("crystal", "site"):
-        raise ValueError(f"level: {level!r}; must be 'crystal' or 'site'")
+    check_choice("level", level, get_args(Level))
     depth = len(encoder.convolutions)
     wrong = [k for k in layers or () if not -depth - 1 <= k <= depth]
     if wrong or (layers is not None and not len(layers)):
-        raise ValueError(f"layers: {list(layers or ())}; choose from 0 (the element) to {depth} (the last)")
-    if space not in get_args(Space):
-        raise ValueError(f"space: {space!r}; must be one of {', '.join(get_args(Space))}")
+        rule = f"layers are whole numbers from 0 (the element) to {depth} (the last) of this model, at least one"
+        raise OptionError("layers", list(layers or ()), rule, "Give such layers, or leave layers out.")
+    check_choice("space", space, get_args(Space))
     if space == "pattern":
-        raise ValueError("space: 'pattern' is for whole crystals, not for sites or layers")
+        raise OptionError("space", "'pattern'", "vectors for a search by pattern are those of whole crystals",
+                          "Choose another space, or leave level and layers out.")  # fmt: skip
     if space != "shared" and (layers is not None or (level == "site" and space != "descriptor")):
-        raise ValueError(f"space: {space!r} goes with no layers=, and only 'shared' and 'descriptor' with level='site'")
+        rule = "layers are those of space 'shared', and sites have vectors in 'shared' and 'descriptor' alone"
+        raise OptionError("space", repr(space), rule, "Choose space='shared', or leave level and layers out.")
     parts = []
     with evaluation_mode(encoder), evaluation_mode(shared), torch.inference_mode():
         for records in batches_of_sites(graphs, SITES_PER_BATCH):

@@ -16,16 +16,18 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 
 from ..crystals.checksums import is_file, read_regular, read_sealed
+from ..crystals.folder_kinds import kind_of
 from ..errors import CheckpointError, CrystalInputError, UnsupportedObjectError, an_object
 from .checkpoints import CONFIG, check_newest, newest_checkpoint, read_checkpoint, read_config, with_fine_tune
 from .inputs import warn_of_other_graphs
 from .resumable import ResumableModel
+from .training_folders import CARD as CARD
 
 Model = TypeVar("Model", bound=ResumableModel)
 
 FORMAT = 1
 """Version of the layout of a saved folder."""
-CARD, WEIGHTS = "card.json", "model.safetensors"
+WEIGHTS = "model.safetensors"
 NEXT_CARD = ".card.next.json"
 """The card of weights that are about to be replaced, until they and it are in their places."""
 DEFAULT = "general"
@@ -51,6 +53,13 @@ def open_folder(name_or_path: str | Path | None, classes: Mapping[str, type[Mode
         If it is neither a name nor a folder.
     """
     folder = _find(DEFAULT if name_or_path is None else name_or_path)
+    if kind := kind_of(folder):
+        raise CheckpointError(
+            str(folder),
+            kind,
+            "a model is opened from the folder that it was saved or trained in",
+            "Name that folder, or a model that comes with the package.",
+        )
     is_saved = is_file(card_of(folder), CheckpointError)
     if not is_saved and not is_file(folder / CONFIG, CheckpointError):
         raise CheckpointError(

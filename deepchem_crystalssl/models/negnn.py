@@ -311,7 +311,7 @@ class NEGNNModel(ScoredOnKnownLabels, ResumableModel):
                 learn_kernel(kernel, self._site_vectors, graphs, values, weights, self.kernel_share, self.seed)
         schedule = self.optimizer.learning_rate
         if isinstance(schedule, UntilTheEnd):
-            schedule.total_steps = first_step + max(1, nb_epoch * self._count_batches(dataset))
+            schedule.total_steps = first_step + max(1, nb_epoch * self.count_batches(dataset))
 
     def _all_labels(self, dataset: Dataset) -> tuple[Tensor, Tensor]:
         """Labels and weights of a whole data set; sites are counted only where they are labelled."""

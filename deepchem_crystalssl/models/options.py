@@ -7,6 +7,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from difflib import get_close_matches
 from typing import Any, get_args
 
+import torch
+
 from ..crystals.options import check_count, check_number
 from ..errors import OptionError, check_choice
 from ..nn.backbones import BACKBONES
@@ -101,6 +103,25 @@ def check_training(learning_rate: Any, engine: Any, max_gradient: Any = 1.0) -> 
         check_number("learning_rate", learning_rate, above=0)
     check_choice("engine", engine, get_args(Engine))
     check_number("max_gradient", max_gradient, above=0)
+
+
+def check_device(device: torch.device | str | None) -> None:
+    """Refuse a device that PyTorch does not know, or does not have on this computer.
+
+    Raises
+    ------
+    OptionError
+    """
+    if device is None:
+        return
+    try:
+        torch.empty(1, device=device).cpu()
+    except (RuntimeError, TypeError, AssertionError, ValueError, ImportError) as error:
+        said = str(error).partition("\n")[0][:200]
+        rule = f"device must be one that PyTorch can compute on here ({said})"
+        known = ["cpu", *(f"cuda:{k}" for k in range(torch.cuda.device_count()))]
+        remedy = f"Choose from {', '.join(known)}, or leave device out."
+        raise OptionError("device", repr(str(device)), rule, remedy) from error
 
 
 def check_encoder(name: str, arguments: Mapping[str, Any], encoder: type) -> None:

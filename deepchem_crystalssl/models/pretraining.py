@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Generator, Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from contextlib import closing
 from dataclasses import asdict
 from functools import partial
@@ -18,7 +18,8 @@ from torch import Tensor, nn
 
 from .._names import renamed_arguments
 from .ahead import computed_ahead
-from .batches import BatchMaker, PreparedBatch, PretrainingBatch, PretrainingNetwork
+from .batches import BatchMaker, PreparedBatch, PretrainingBatch, PretrainingNetwork, sum_of
+from .checkpointed import of_a_model
 from .checkpoints import arguments_of
 from ..data.datasets import UnreadBatch
 from ..errors import OptionError, Report
@@ -334,6 +335,7 @@ class CrystalSSLModel(GivesVectors, ResumableModel):
         if model_dir is None and Ranks.here().rank == 0:
             self.batches.physics.save(self.model_dir)
 
+    @of_a_model
     def restore(
         self, components: list[str] | None = None, checkpoint: str | None = None, model_dir: str | None = None
     ) -> None:
@@ -358,7 +360,7 @@ class CrystalSSLModel(GivesVectors, ResumableModel):
                 self.check_graphs(X)
                 batch = self.batches(X, _VALIDATION_SEED, self.device, self._labels_of(y, w))
                 losses = self._losses_of(batch, _VALIDATION_SEED)
-                total, count = total + float(_sum(losses)) * len(X), count + len(X)
+                total, count = total + float(sum_of(losses)) * len(X), count + len(X)
         graphs, patterns = list(dataset.X), None
         if self.needs_patterns:
             graphs, drawn = self.batches.simulate(graphs, _VALIDATION_SEED)
@@ -404,8 +406,8 @@ class CrystalSSLModel(GivesVectors, ResumableModel):
         with normalized_together(self.model, self._ranks):
             losses = self._losses_of(inputs, self.step_seed)
         self._losses = self._whole_losses({name: loss.detach() for name, loss in losses.items()})
-        own = _sum(losses)
-        return own if self._ranks.alone else own + (_sum(self._losses) - own.detach())
+        own = sum_of(losses)
+        return own if self._ranks.alone else own + (sum_of(self._losses) - own.detach())
 
     def _losses_of(self, inputs: PretrainingBatch, seed: int) -> dict[str, Tensor]:
         batch = PretextBatch(
@@ -443,7 +445,3 @@ class CrystalSSLModel(GivesVectors, ResumableModel):
         """Vectors of the crystals of a data set, as :meth:`embed` gives them: float32 (n, embedding_size)."""
         check_dataset(dataset)
         return self.embed(dataset, progress=False)
-
-
-def _sum(losses: Mapping[str, Tensor]) -> Tensor:
-    return torch.stack(list(losses.values())).sum()

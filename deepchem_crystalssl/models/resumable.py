@@ -14,12 +14,12 @@ from deepchem.data import Dataset, NumpyDataset
 from deepchem.models.optimizers import LearningRateSchedule
 from torch import Tensor, nn
 
-from ..crystals.options import check_count, check_number
+from ..crystals.options import check_count, check_number, check_seed
 from ..data.datasets import UnreadBatch, digest_of_data, iterate_unread, records_of, with_own_randomness
 from ..errors import NoCrystalsError, OptionError, counted
 from ..nn.ranks import ALONE, Ranks
 from .allocation import freed_memory_kept
-from .checkpointed import CheckpointedModel
+from .checkpointed import CheckpointedModel, of_a_model
 from .embedding import evaluation_mode
 from .inputs import GraphOptions, check_datapoints, check_dataset
 from .log import LOG, EarlyStopping, TrainingLog
@@ -67,6 +67,7 @@ class ResumableModel(CheckpointedModel):
         if launched_size() > 1:
             kwargs["device"] = local_device(kwargs.get("device"))
         check_number("max_gradient", max_gradient, above=0)
+        check_seed("seed", seed)
         check_count("batch_size", kwargs.get("batch_size", 100), max(1, self.min_batch))
         super().__init__(*args, **kwargs)
 
@@ -196,7 +197,7 @@ class ResumableModel(CheckpointedModel):
         stopping = EarlyStopping(log, patience, since=first)
         epochs = self._epochs(dataset, nb_epoch, deterministic, done, first)
         saves = self._saves = SaveTimes.of(kwargs, checkpoint_minutes)
-        total = self._count_batches(dataset) * nb_epoch
+        total = self.count_batches(dataset) * nb_epoch
         given = [callbacks] if callable(callbacks) else list(callbacks)
         shown = progress if ranks.rank == 0 else False
         with Progress(total, done, shown, ranks.rank == 0) as bar, stopping_after_a_step(not ranks.alone) as stop:
@@ -344,7 +345,8 @@ class ResumableModel(CheckpointedModel):
     def _write_means(self, log: TrainingLog) -> None:
         log.write_means(self._global_step, learning_rate=self._pytorch_optimizer.param_groups[0]["lr"])
 
-    def _count_batches(self, dataset: Dataset) -> int:
+    def count_batches(self, dataset: Dataset) -> int:
+        """Number of steps in an epoch."""
         full, rest = divmod(len(dataset), self.batch_size)
         return full + (rest >= max(1, self.min_batch))
 
@@ -356,7 +358,7 @@ class ResumableModel(CheckpointedModel):
         self, dataset: Dataset, epochs: int, deterministic: bool, done: int, first: int
     ) -> Iterator[Iterator[UnreadBatch]]:
         """The batches of each epoch, without padding; the ``done`` first ones are passed over."""
-        per_epoch = self._count_batches(dataset)
+        per_epoch = self.count_batches(dataset)
         for epoch in range(epochs):
             if (epoch + 1) * per_epoch > done:
                 batches = iterate_unread(dataset, self.batch_size, deterministic)
@@ -439,6 +441,7 @@ class ResumableModel(CheckpointedModel):
             self._saves.restart()
         self._folder_is_own |= model_dir in (None, self.model_dir)
 
+    @of_a_model
     def restore(
         self, components: list[str] | None = None, checkpoint: str | None = None, model_dir: str | None = None
     ) -> None:

@@ -11,14 +11,61 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from ..crystals.checksums import read_sealed, write_sealed
+from ..crystals.folder_kinds import kind_of
+from ..crystals.formats.kinds import crystal_kind
 from ..crystals.work_folders import alone_in
 from ..errors import CheckpointError
 from ..nn.ranks import Ranks
-from .checkpoints import newest_checkpoint, read_checkpoint
+from .checkpoints import CONFIG, is_configuration, newest_checkpoint, read_checkpoint
+from .log import LOG
 
 MADE_OF = "training.json"
 """Name of the file that says what a training was begun with, in ``model_dir``."""
+RECIPE_FILE, CARD = "recipe.json", "card.json"
+_OF_CRYSTALS = {"cif", "poscar", "xyz", "xsf", "trajectory", "vasprun", "lmdb"}  # tables may be of labels
+_OF_A_TRAINING = (MADE_OF, RECIPE_FILE, LOG)
 Fit = TypeVar("Fit", bound=Callable[..., Any])
+
+
+def is_training(folder: str | Path) -> bool:
+    """Whether a folder holds a training, finished or not."""
+    if any(Path(folder, name).is_file() for name in _OF_A_TRAINING) or newest_checkpoint(folder) is not None:
+        return True
+    return is_configuration(Path(folder, CONFIG))  # of one that was killed before its first checkpoint
+
+
+def check_place(folder: str | Path, own: bool = False) -> None:
+    """Refuse to train in a folder that holds something that a training must not be mixed with.
+
+    This is a folder of another kind of this package, files of crystals, or a configuration of another program, which
+    would be replaced. Hidden files do not count.
+
+    Parameters
+    ----------
+    folder : str or Path
+    own : bool
+        Whether the folder must be one of its own, new or empty or that of a training: then notes, scripts and other
+        files are refused too.
+
+    Raises
+    ------
+    CheckpointError
+    """
+    if not Path(folder).is_dir():
+        return
+    found = kind_of(folder)
+    if found is None and not is_training(folder):
+        names = sorted(entry.name for entry in os.scandir(folder) if not entry.name.startswith("."))
+        mixing = [name for name in names if name in (CARD, CONFIG) or crystal_kind(name) in _OF_CRYSTALS]
+        first = next(iter(mixing or (names if own else [])), None)
+        found = "a saved model" if first == CARD else first
+    if found is not None:
+        raise CheckpointError(
+            str(folder),
+            f"holds {found}",
+            "a model is trained in a folder of its own",
+            "Name a new or empty folder, or that of a training that is to go on.",
+        )
 
 
 def alone_in_its_folder(fit: Fit) -> Fit:
@@ -28,6 +75,7 @@ def alone_in_its_folder(fit: Fit) -> Fit:
     def locked(self: Any, *args: Any, **kwargs: Any) -> Any:
         if Ranks.here().rank or os.environ.get("RANK", "0") != "0":
             return fit(self, *args, **kwargs)
+        check_place(self.model_dir)
         with alone_in(self.model_dir, CheckpointError):
             return fit(self, *args, **kwargs)
 

@@ -10,7 +10,7 @@ import numpy as np
 from ..crystals.disorder import Disorder
 from ..crystals.neighbors import IsolatedAtoms
 from ..diffraction.grid import PowderPatterns, XRDGrid, on_grid
-from ..errors import OnError, Report
+from ..errors import OnError, OptionError, Report
 from ..nn.crystal_encoder import CrystalEncoder
 from ..nn.links import Engine
 from ..nn.xrd_encoder import XRDEncoder
@@ -92,7 +92,7 @@ class GivesVectors:
             If a finished graph was made with another cutoff or number of neighbours than those of the training.
         CrystalInputError
             The typed error of the first bad item, if ``on_error`` is "raise".
-        ValueError
+        OptionError
             If level, layers and space do not go together.
         """
         report = Report() if report is None else report
@@ -153,5 +153,6 @@ class GivesVectors:
 
     def _pattern_encoder(self) -> XRDEncoder:
         if self.xrd_encoder is None:
-            raise ValueError("objectives: none of them trains a pattern encoder; train with 'joint' or 'suzuki2022'")
+            raise OptionError("space", "'pattern'", "no objective of this model trains an encoder of patterns",
+                              "Use another model, such as 'general', or space='descriptor'.")  # fmt: skip
         return self.xrd_encoder

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from ..errors import OptionError, closest
 from .objectives import (
     CrystalXRDTriplet,
     DenoisedCell,
@@ -96,13 +97,14 @@ def resolve_objectives(objectives: str | Sequence[Objective]) -> Preset:
 
     Raises
     ------
-    ValueError
+    OptionError
         If the name is not known, or the objectives are none or do not have different names.
     """
     if not isinstance(objectives, str):
         names = [objective.name for objective in objectives]
         if not names or len(set(names)) < len(names):
-            raise ValueError(f"objectives: {names}; give at least one, and each its own name")
+            raise OptionError("objectives", names, "there must be at least one, and each must have its own name",
+                              "Give such a list, or the name of a preset.")  # fmt: skip
         return Preset(tuple(objectives))
     if objectives in _OLD_NAMES:
         new = _OLD_NAMES[objectives]
@@ -114,5 +116,8 @@ def resolve_objectives(objectives: str | Sequence[Objective]) -> Preset:
         )
         objectives = new
     if objectives not in PRESETS:
-        raise ValueError(f"objectives: unknown preset {objectives!r}; known are {', '.join(PRESETS)}")
+        rule = f"a preset is one of {', '.join(PRESETS)}"
+        near = closest(objectives, PRESETS)
+        raise OptionError("objectives", repr(objectives), rule,
+                          f"Did you mean {near!r}?" if near else "Name one of these.")  # fmt: skip
     return PRESETS[objectives]

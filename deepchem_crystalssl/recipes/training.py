@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 import tomllib
 import warnings
 from collections.abc import Mapping
@@ -15,14 +16,27 @@ from typing import Any
 from sklearn.model_selection import GroupShuffleSplit
 
 from ..crystals.checksums import read_regular, read_sealed, write_sealed
+from ..crystals.options import check_count, check_number, check_seed
 from ..crystals.work_folders import alone_in, written_to
 from ..data.datasets import CrystalStore, digest_of_data
 from ..diffraction.grid import XRDGrid
-from ..errors import CheckpointError, NoCrystalsError, RecipeError, counted
+from ..errors import (
+    CheckpointError,
+    CrystalInputError,
+    NoCrystalsError,
+    OptionError,
+    RecipeError,
+    counted,
+)
+from ..models.options import check_device
 from ..models.optimizers import FusedAdamW, WarmUpCosine
 from ..models.pretraining import CrystalSSLModel
 from ..models.processes import join_processes
+from ..models.training_folders import RECIPE_FILE, check_place
+from ..pretext.presets import resolve_objectives
 from .conditions import conditions_of
+
+logger = logging.getLogger(__name__)
 
 RECIPE: dict[str, Any] = {
     "preset": "joint",
@@ -43,7 +57,7 @@ RECIPE: dict[str, Any] = {
 }
 """The settings of a recipe and their defaults."""
 
-RECIPE_FILE = "recipe.json"
+_SETTINGS = {"objectives": "preset"}  # by the names of the model's arguments
 _MAY_CHANGE = ("epochs", "patience", "device", "engine", "prepare_ahead")
 
 
@@ -146,6 +160,8 @@ def pretrain(
     ['alignment', 'crystal_to_xrd@1', 'loss']
     """
     settings = {**RECIPE, **_checked(recipe, "recipe")}
+    _check_values(settings)
+    check_place(output, own=True)
     dataset = store if isinstance(store, CrystalStore) else CrystalStore(store)
     train, unseen = _split(dataset, settings["validation"], settings["seed"])
     _check_parts(len(train), unseen, settings["validation"])
@@ -170,6 +186,8 @@ def pretrain(
         )
     except CheckpointError:  # of the folder
         raise
+    except CrystalInputError as error:
+        raise RecipeError(_SETTINGS.get(error.item, error.item), error.value, error.rule, error.remedy) from error
     except (TypeError, ValueError) as error:
         raise RecipeError("recipe", str(error)) from error
     settings["conditions"] = None if conditions is None else asdict(conditions)
@@ -186,14 +204,44 @@ def pretrain(
             checkpoint_interval=200,
             progress=progress,
         )
+    if ranks.rank == 0:
+        _tell_of_epochs(output, settings["epochs"], model.get_global_step(), model.count_batches(train))
     return model, ranks.agree(lambda: model.validate(unseen) if unseen is not None else {})
+
+
+def _check_values(settings: Mapping[str, Any]) -> None:
+    """Refuse numbers and a device that cannot be used, by the names of the settings, before anything is read."""
+    try:
+        if isinstance(settings["preset"], str):
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", FutureWarning)  # of an old name, said when the model is made
+                resolve_objectives(settings["preset"])
+        check_count("epochs", settings["epochs"], 0)
+        check_count("batch_size", settings["batch_size"], CrystalSSLModel.min_batch)
+        check_number("learning_rate", settings["learning_rate"], above=0)
+        check_number("validation", settings["validation"], least=0, below=1)
+        if settings["patience"] is not None:
+            check_count("patience", settings["patience"], 1)
+        check_seed("seed", settings["seed"])
+        check_device(settings["device"])
+    except OptionError as error:
+        raise RecipeError(_SETTINGS.get(error.item, error.item), error.value, error.rule, error.remedy) from error
+
+
+def _tell_of_epochs(output: str | Path, epochs: int, done: int, steps: int) -> None:
+    """Warn of a model that was not trained, or was trained before for more epochs than are asked for."""
+    if not done:
+        logger.warning("%s: epochs = 0: the model is untrained, its weights are random", output)
+    elif done > epochs * steps:
+        logger.warning(
+            "%s: trained for %d steps before, and epochs = %d would be %d; nothing was trained, and the numbers are "
+            "those of the earlier training. Train in another folder for a shorter training.",
+            output, done, epochs, epochs * steps,
+        )  # fmt: skip
 
 
 def _split(store: CrystalStore, fraction: float, seed: int) -> tuple[CrystalStore, CrystalStore | None]:
     """Training and validation part; no chemical system is in both."""
-    if not 0 <= fraction < 1:
-        remedy = "Give a fraction of the crystals, from 0 to below 1."
-        raise RecipeError("recipe", f"validation = {fraction}", remedy=remedy)
     groups = store.groups
     if fraction == 0 or len(set(groups)) < 2:
         return store, None

@@ -11,17 +11,17 @@ from typing import Any, Literal
 from ..bulk import output as shards
 from ..crystals import shards as stores
 from ..crystals.checksums import SEAL, WHOLE, RecordedFile, is_file, path_within, read_archive, read_sealed
+from ..crystals.folder_kinds import UNFINISHED, kind_of
 from ..crystals.store_source import LISTING, read_listing
 from ..errors import CheckpointError, CrystalInputError, IndexFolderError, StoreError, UnsupportedFileError
 from ..models.checkpoints import CONFIG, log_line_of, read_checkpoint, read_config
 from ..models.folders import CARD, WEIGHTS, card_of, read_card, sha256
 from ..models.log import LOG, TrainingLog
 from ..models.targets import KEPT
-from ..models.training_folders import MADE_OF
+from ..models.training_folders import MADE_OF, RECIPE_FILE, is_training
 from ..search import sharded_layout, storage
 from ..search.opening import is_sharded
 from ..search.saving import part_of
-from .training import RECIPE_FILE
 
 Result = Literal["verified", "no checksum", "damaged"]
 
@@ -78,6 +78,12 @@ def verify_folder(folder: str | Path) -> list[VerifiedFile]:
     """
     folder = Path(folder)
     kinds = [verify for name, verify in _KINDS.items() if is_file(_manifest_in(folder, name), UnsupportedFileError)]
+    if not kinds and (kind_of(folder) == UNFINISHED or is_training(folder)):
+        raise UnsupportedFileError(
+            str(folder), UNFINISHED if kind_of(folder) else "a training that has no checkpoint yet",
+            "what is verified must be finished",
+            "Run the command that began it again: it goes on where it stopped, and makes anew what is damaged.",
+        )  # fmt: skip
     if not kinds:
         raise UnsupportedFileError(
             str(folder), f"none of {', '.join(_KINDS)}" if folder.is_dir() else "no such folder",

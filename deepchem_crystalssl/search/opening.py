@@ -6,6 +6,8 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ..crystals.folder_kinds import INDEX, UNFINISHED, kind_of
+from ..errors import IndexFolderError
 from .saving import part_of
 from .sharded_layout import MANIFEST
 
@@ -22,6 +24,24 @@ def is_sharded(folder: str | Path) -> bool:
         return False
 
 
+def check_is_index(folder: str | Path) -> None:
+    """Say what a folder is that is no index, if it is something else that this package writes, or unfinished.
+
+    Raises
+    ------
+    IndexFolderError
+    """
+    folder = Path(folder)
+    work = folder if folder.exists() else folder.with_name(f"{folder.name}.building")
+    found = kind_of(work)
+    if found == UNFINISHED:
+        raise IndexFolderError(str(folder), f"unfinished work{'' if work == folder else f' in {work}'}",
+                               "an index must be finished before it is read",
+                               "Run the command that began it again: it goes on where it stopped.")  # fmt: skip
+    if found not in (None, INDEX):
+        raise IndexFolderError(str(folder), found)
+
+
 def open_index(folder: str | Path) -> EmbeddingIndex | ShardedIndex:
     """The index in a folder, whether it is held in memory or stays on disk.
 
@@ -30,6 +50,7 @@ def open_index(folder: str | Path) -> EmbeddingIndex | ShardedIndex:
     IndexFolderError
         If there is none.
     """
+    check_is_index(folder)
     if is_sharded(folder):
         from .sharded import ShardedIndex
 

@@ -70,6 +70,13 @@ def finish(folder: Path, manifest: str) -> None:
     saved.rmdir()
 
 
+def link_parts(folder: Path, into: Path) -> None:
+    """Make links, in an empty folder, to all parts of the index in a folder that cannot be written to."""
+    entries = [entry for place in (folder, folder / _SAVED) if place.is_dir() for entry in place.iterdir()]
+    for name in {entry.name for entry in entries if not entry.name.startswith(".")}:
+        (into / name).symlink_to(part_of(folder, name).absolute())
+
+
 def remove(path: Path) -> None:
     """Remove a file, a link or a folder, if it is there."""
     if path.is_dir() and not path.is_symlink():

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -10,6 +12,7 @@ from sklearn.decomposition import PCA
 from tqdm import tqdm
 
 from ..crystals.checksums import replacing
+from ..crystals.options import check_seed
 from ..crystals.work_folders import alone_in, written_to
 from ..errors import IndexFolderError
 from .approximate import ApproximateNeighbors
@@ -18,6 +21,8 @@ from .sharded_layout import VECTORS
 from .materials_map import NEIGHBORS
 from .sharded import ShardedIndex
 from .vectors import EXACT_EACH_UP_TO, nearest_rows, unit_rows
+
+logger = logging.getLogger(__name__)
 
 SAMPLE = 50_000
 """Crystals that are laid out, by default; the page shows these."""
@@ -42,8 +47,11 @@ def sample_of(folder: str | Path, seed: int | None = None, n: int = SAMPLE) -> E
     Returns
     -------
     EmbeddingIndex
-        In the folder ``sample`` of the index, so that page and server open it like any other index.
+        In the folder ``sample`` of the index, so that page and server open it like any other index; in memory where
+        nothing can be written there.
     """
+    if seed is not None:
+        check_seed("seed", seed)
     kept = sample_folder(folder)
     index = ShardedIndex.load(folder)
     if seed is None and kept.is_dir():
@@ -53,6 +61,10 @@ def sample_of(folder: str | Path, seed: int | None = None, n: int = SAMPLE) -> E
                 return found
         except IndexFolderError:  # interrupted, or of another version
             pass
+    if not may_keep_map(folder):
+        sample = index.sample(n, seed or 0)
+        sample.make_map(seed or 0)
+        return sample
     with alone_in(folder, IndexFolderError):
         sample = index.sample(n, seed or 0)
         sample.make_map(seed or 0)
@@ -60,10 +72,12 @@ def sample_of(folder: str | Path, seed: int | None = None, n: int = SAMPLE) -> E
     return EmbeddingIndex.load(kept)
 
 
-def kept_sample(folder: str | Path) -> Path:
-    """The folder of the sample of a sharded index, which is chosen and laid out if there is none yet."""
-    sample_of(folder)
-    return sample_folder(folder)
+def may_keep_map(folder: str | Path) -> bool:
+    """Whether a map that is laid out is kept in the folder of its index; the log says so where it is not."""
+    may_write = os.access(folder, os.W_OK)
+    if not may_write:
+        logger.warning("%s: cannot be written to; its map is laid out for this time and is not kept there", folder)
+    return may_write
 
 
 def sample_folder(folder: str | Path) -> Path:
@@ -87,6 +101,8 @@ def place_all(folder: str | Path, sample: EmbeddingIndex, progress: bool | None 
             near, products = nearest_rows(sample.vectors, queries, k) if nearest is None else nearest(queries, k)
             positions[rows] = _beside(sample.map.positions, near, products)
             bar.update(len(rows))
+    if not os.access(folder, os.W_OK):
+        return positions
     with written_to(folder, IndexFolderError), alone_in(folder, IndexFolderError):
         with replacing(path) as part, open(part, "wb") as file:
             np.save(file, positions)

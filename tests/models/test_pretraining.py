@@ -297,7 +297,7 @@ def test_objectives_without_patterns_train_no_pattern_encoder(dataset, tmp_path)
     model = joint(tmp_path, objectives="kong2024")
     model.fit(dataset, nb_epoch=1)
     assert "xrd_encoder" not in model.components
-    with pytest.raises(ValueError, match="pattern encoder"):
+    with pytest.raises(ValueError, match="encoder of patterns"):
         model.embed_xrd(np.zeros(1000))
 
 
