@@ -21,8 +21,8 @@ ROOMS = (
 FILES_OF_A_ROOM = {
     "crystals": (
         "isolation compilation checksums work_folders folder_kinds options limits doubts elements reciprocal records "
-        "proximity contacts symmetry validation disorder cif formats prototypes consistency record_columns shards reading "
-        "checking store_source store unfinished duplicates threads neighbor_search neighbors"
+        "proximity contacts symmetry validation disorder cif formats prototypes consistency record_columns shards "
+        "reading checking store_source store unfinished duplicates threads neighbor_search neighbors"
     ).split(),
     "crystals/cif": "tags statements claims groups species expansion symmetry building reading writing".split(),
     "crystals/formats": (
