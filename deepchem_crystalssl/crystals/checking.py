@@ -111,7 +111,7 @@ def check_files(
     Examples
     --------
     >>> from tempfile import TemporaryDirectory
-    >>> cell = "".join(f"_cell_length_{x} 5.64\\n" for x in "abc")
+    >>> cell = "_space_group_IT_number 1\\n" + "".join(f"_cell_length_{x} 5.64\\n" for x in "abc")
     >>> cell += "".join(f"_cell_angle_{x} 90\\n" for x in ("alpha", "beta", "gamma"))
     >>> atoms = "loop_ _atom_site_label " + " ".join(f"_atom_site_fract_{x}" for x in "xyz") + " Na 0 0 0 Cl .5 .5 .5"
     >>> with TemporaryDirectory() as folder:

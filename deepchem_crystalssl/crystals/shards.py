@@ -62,7 +62,7 @@ def read_manifest(folder: Path) -> dict:
         If there is none that can be read, or another version of the package wrote it.
     """
     found = "a file" if folder.is_file() else kind_of(folder)
-    if found not in (None, STORE):
+    if found not in (None, STORE) and not (folder / MANIFEST).is_file():  # a store may be made shard by shard
         raise StoreError(str(folder), found, "a store is a folder that `crystalssl featurize` has written",
                          f"Write the crystals into a store first: crystalssl featurize {folder} -o store."
                          if found == "a file" else "Name the folder of a store.")  # fmt: skip

@@ -247,7 +247,7 @@ def _symmetry_of_name(block: gemmi.cif.Block, lattice: np.ndarray, item: str) ->
     by_symbol = any(settings_of_symbol(symbol)[0] for symbol in values(block, _NAME_TAGS)[:1])
     if not code and others and (first.has_choice_of_origin or by_symbol and first.number > 15):  # C m m e is C m m a
         doubt = f"the file does not say which origin it means; that of {first.symbol} is taken"
-    elif not code and others and not by_symbol and not {"h", "r"} & first.codes:
+    elif first.number > 1 and not code and others and not by_symbol and not {"h", "r"} & first.codes:
         doubt = f"the file does not say which setting it means; {first.symbol} is taken"
     is_standard = first in (settings[0], *settings_of_number(first.number)[:1]) or not others
     if not is_standard and {"h", "r"} & first.codes:
