@@ -417,6 +417,17 @@ def replacing(path: str | Path) -> Iterator[Path]:
         raise
 
 
+def is_unfinished(path: Path) -> bool:
+    """Whether a file is one that :func:`replacing` has begun and a process that was killed has left."""
+    return path.name.startswith(".") and path.name.endswith(".part")
+
+
+def remove_unfinished(folder: Path) -> None:
+    """Remove what a process that was killed has left in a folder, in which no other one is at work."""
+    for path in folder.glob(".*.part"):
+        path.unlink(missing_ok=True)
+
+
 def write_sealed(path: str | Path, content: Mapping[str, Any]) -> None:
     """Write a manifest in JSON with its checksum, whole or not at all."""
     with replacing(path) as part:

@@ -21,7 +21,7 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
-from .checksums import RecordedFile, record_files, replacing, write_sealed
+from .checksums import RecordedFile, is_unfinished, record_files, remove_unfinished, replacing, write_sealed
 from .disorder import Disorder, check_policy
 from ..errors import (
     NoCrystalsError,
@@ -109,6 +109,7 @@ def write_records(
                 raise StoreError(str(folder), "the source is the store itself", "a store is written from other files",
                                  "Name another folder for the store.")  # fmt: skip
             with alone_in(folder, StoreError):
+                remove_unfinished(folder)
                 return _StoreWriter(folder, source, disorder, found).write(source, on_error, progress)
     finally:
         if report is not None:
@@ -117,7 +118,7 @@ def write_records(
 
 def _check_place(folder: Path) -> None:
     """A StoreError unless a folder is new or empty, or holds a store, finished or not."""
-    names = {entry.name for entry in folder.iterdir()} if folder.is_dir() else set()
+    names = {entry.name for entry in folder.iterdir() if not is_unfinished(entry)} if folder.is_dir() else set()
     others = [name for name in names if not name.startswith(("shard-", _SKIPPED, MANIFEST, LISTING, LOCK))]
     if (folder.exists() and not folder.is_dir()) or (others and MANIFEST not in names):
         raise StoreError(

@@ -300,3 +300,11 @@ def test_a_store_is_not_its_own_source(tmp_path):
     write_records(bundled_prototypes()[:3], tmp_path / "store", progress=False)
     with pytest.raises(StoreError, match="the source is the store itself"):
         write_records(tmp_path / "store", tmp_path / "store", progress=False)
+
+
+def test_what_a_killed_process_has_begun_is_no_other_work(tmp_path):
+    begun = tmp_path / "store" / ".manifest.json.host-7.part"
+    begun.parent.mkdir()
+    begun.write_text("{")
+    assert store_module.write_records(bundled_prototypes()[:3], begun.parent, progress=False) == 3
+    assert not begun.exists()

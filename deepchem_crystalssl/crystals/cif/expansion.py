@@ -13,7 +13,7 @@ from ...errors import LimitError, OccupancyError, OverlappingAtomsError
 from ..limits import LIMITS, ReadingLimits
 from ..proximity import distinct_images, squared_distance
 from ..records import Crystal
-from ..validation import OCCUPANCY_ROUNDING, OCCUPANCY_TOLERANCE
+from ..validation import OCCUPANCY_ROUNDING, OCCUPANCY_TOLERANCE, closest_pair
 
 SAME_SITE = 0.1
 """Atoms closer than this share one site; symmetry images of one atom closer than this are one site, Å."""
@@ -262,6 +262,8 @@ def check_contacts(crystal: Crystal, item: str, is_expanded: bool) -> None:
     OverlappingAtomsError
         If two fully occupied atoms are closer than ``CLOSEST`` (``CLOSEST_HYDROGEN``) after symmetry operations.
     """
+    if crystal.num_nodes <= _FEW and closest_pair(crystal.frac_coords, crystal.lattice)[2] >= CLOSEST:
+        return
     pairs, distances = close_pairs(crystal.frac_coords, crystal.lattice, CLOSEST, item)
     species = crystal.occupancies
     occupied = np.ones(crystal.num_nodes) if species is None else np.bincount(species.site, species.occupancy)

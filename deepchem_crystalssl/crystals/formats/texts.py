@@ -15,7 +15,7 @@ from ..cif.expansion import check_contacts
 from ..cif.reading import read_cif
 from .convert import from_pymatgen, to_crystal
 from .database_entries import is_entry, own_id, trajectory_frames
-from ..elements import atomic_number_of
+from ..elements import atomic_number_of, symbols
 from ..doubts import warn_of
 from .encodings import joined_digits, plain_text
 from ...errors import (
@@ -183,15 +183,15 @@ def _from_poscar(text: str, name: str, limits: ReadingLimits) -> Crystal:
             _POSCAR,
             "Check the lattice vectors, the numbers of atoms and the coordinates.",
         ) from error
-    _compare_with_rows(text, [site.species_string for site in poscar.structure], name)
     if not poscar.true_names:  # VASP 4 style: pymatgen would invent H, He, Li, ...
         raise UnknownElementError(name, "a POSCAR without element names", remedy="Add the line of element symbols.")
     crystal = from_pymatgen(poscar.structure, name)
+    _compare_with_rows(text, crystal, name)
     check_contacts(crystal, name, is_expanded=False)
     return crystal
 
 
-def _compare_with_rows(text: str, species: list[str], name: str) -> None:
+def _compare_with_rows(text: str, crystal: Crystal, name: str) -> None:
     """Refuse numbers of atoms that are not one for each element; tell of other elements and of more rows."""
     lines = text.splitlines()
     at, first = _places(lines)
@@ -205,15 +205,15 @@ def _compare_with_rows(text: str, species: list[str], name: str) -> None:
             "a POSCAR has a number of atoms for each element",
             "Correct the sixth and the seventh line.",
         )
-    last = first + len(species)
-    for symbol, line in zip(species, lines[first:last], strict=False):
-        words = line.split()
+    last = first + crystal.num_nodes
+    for z, line in zip(crystal.atomic_numbers, lines[first:last], strict=False):
+        words, symbol = line.split(), symbols()[z]
         if first == at + 2 and len(words) == 4 and words[3] != symbol and words[3] in atomic_number_of():
             warn_of(name, f"an atom that is counted as {symbol} has {words[3]} in its row, and is read as {symbol}")
             break
     behind = lines[last].split() if len(lines) > last else []
     if len(behind) >= 3 and all(map(_is_number, behind[:3])):
-        warn_of(name, f"line {at + 1} counts {len(species)} atoms, and the rows after these are left out")
+        warn_of(name, f"line {at + 1} counts {crystal.num_nodes} atoms, and the rows after these are left out")
 
 
 def _with_one_scale(text: str, name: str) -> str:
