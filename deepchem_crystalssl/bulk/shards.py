@@ -10,7 +10,7 @@ from typing import Any
 
 from tqdm import tqdm
 
-from ..crystals.checksums import read_sealed, write_sealed
+from ..crystals.checksums import is_unfinished, read_sealed, write_sealed
 from ..crystals.formats.files import in_short
 from ..crystals.options import check_count
 from ..crystals.store import RecordStore, open_source, write_records
@@ -205,7 +205,7 @@ def _begin(folder: Path, step: Step) -> dict[str, Any]:
     model = str(getattr(step, "model", ""))  # its name is no choice: the weights are
     path = folder / STEP
     if not path.exists():
-        if folder.is_dir() and not all(map(is_lock, folder.iterdir())):
+        if folder.is_dir() and not all(is_lock(path) or is_unfinished(path) for path in folder.iterdir()):
             raise StoreError(str(folder), "holds something else", "shards are written to a folder of their own",
                              "Name a new or empty folder.")  # fmt: skip
         folder.mkdir(parents=True, exist_ok=True)

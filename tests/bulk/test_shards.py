@@ -127,6 +127,9 @@ def test_another_step_or_model_is_refused(store, tmp_path):
         mapped(store, out, Featurize())
     with pytest.raises(StoreError, match="step was featurize, now embed"):
         mapped(store, out)
+    (tmp_path / "begun").mkdir()
+    (tmp_path / "begun" / ".step.json.host-7.part").write_text("{")  # by a process that was killed
+    mapped(store, tmp_path / "begun", Featurize())
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "thesis.tex").write_text("x")
     with pytest.raises(StoreError, match="holds something else"):
