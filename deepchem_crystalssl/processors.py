@@ -100,9 +100,10 @@ def let_threads_yield() -> None:
     """Set the environment variables by which threads do not take processors from each other, where none is set.
 
     A thread of OpenMP that waits for the others computes in a loop, for milliseconds. If another program needs the
-    processor, the thread that is waited for does not run meanwhile. ``OMP_WAIT_POLICY=PASSIVE`` lets it sleep at once,
-    and ``GOMP_SPINCOUNT=1000``, which counts more in GNU's OpenMP, after some 50 µs, which is as long as waking it
-    takes. In a container whose share of processors is smaller than their number, ``OMP_NUM_THREADS`` is that share.
+    processor, the thread that is waited for does not run meanwhile. ``GOMP_SPINCOUNT=1000`` lets it sleep after some
+    50 µs, which is as long as waking it takes. Other libraries than GNU's OpenMP do not know this variable; there
+    ``OMP_WAIT_POLICY=PASSIVE`` lets it sleep at once. In a container whose share of processors is smaller than their
+    number, ``OMP_NUM_THREADS`` is that share.
     """
     if not any(name in os.environ for name in (*WAITING, _ALSO_WAITING)):
         os.environ.update(WAITING)

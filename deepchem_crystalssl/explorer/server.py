@@ -35,9 +35,10 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-ERROR_SECONDS, MOMENT_SECONDS = 10.0, 2.0
-"""So many seconds the server waits for a page that shows why the index cannot be read, and then ends: the first number
-is for a page that was opened, the second one for none."""
+ERROR_SECONDS = 10.0
+"""If the index cannot be read, the server waits so long, in seconds, until an open page has shown the error."""
+MOMENT_SECONDS = 2.0
+"""If no page is open then, the server waits so long, in seconds, for one to be opened, and ends."""
 CONNECTIONS = 512
 """Limit on the number of connections, which may be idle."""
 PORTS_TRIED = 20
